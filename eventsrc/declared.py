@@ -1,0 +1,93 @@
+"""What annotations and class bodies declare about operations: read once, checked on import."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin
+
+from eventsrc.handlers import MissingHandlers, Scope
+from eventsrc.operation import Operation
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def operations_of(described: Any) -> tuple[type, ...]:
+    """The operation types that an operation type, a union of them, or a program function names.
+
+    Of a program function it is the annotation that is read: what `Do[...]` or `Try[...]` lists.
+    """
+    body = getattr(described, "__wrapped__", None)
+    if body is not None:
+        step = get_args(typing.get_type_hints(body)["return"])[0]
+        return operations_of(get_args(step)[0])
+    if hasattr(described, "__value__"):  # an alias made by a `type` statement
+        return operations_of(described.__value__)
+    origin = get_origin(described)
+    if origin is Union or origin is types.UnionType:
+        members = get_args(described)
+        return tuple(dict.fromkeys(kind for part in members for kind in operations_of(part)))
+    kind = described if origin is None else origin
+    return (kind,) if isinstance(kind, type) else ()
+
+
+def check_program(function: Any, scope: Scope, where: str) -> None:
+    """Raises MissingHandlers if a program function declares operations that the scope does not handle.
+
+    What cannot be known from the annotation is left to the run: type variables, Any, local names, and
+    a base class of operations for whose subclasses there are handlers.
+    """
+    try:
+        kinds = operations_of(function)
+    except Exception:  # an annotation that cannot be evaluated declares nothing to check
+        kinds = ()
+    missing: list[type[Any]] = [
+        kind
+        for kind in kinds
+        if issubclass(kind, Operation)
+        and not scope.handles(kind)
+        and not any(issubclass(handled, kind) for handled in scope)
+    ]
+    if missing:
+        raise MissingHandlers(missing, where)
+
+
+class Mark(NamedTuple):
+    """That a method handles operations of a type, and how: see `On`."""
+
+    kind: type
+    how: str
+
+
+def mark(method: F, kind: type, how: str) -> F:
+    """Marks a method as a handler."""
+    setattr(method, "__handles__", Mark(kind, how))  # noqa: B010  (mypy knows no such attribute)
+    return method
+
+
+def marked(cls: type) -> dict[type, dict[str, str]]:
+    """The operation types that a class's methods handle: for each way of handling, the method's name."""
+    found: dict[type, dict[str, str]] = {}
+    for base in reversed(cls.__mro__):
+        for name, member in vars(base).items():
+            note = getattr(member, "__handles__", None)
+            if isinstance(note, Mark):
+                found.setdefault(note.kind, {})[note.how] = name
+    return found
+
+
+def declared(cls: type) -> Iterator[tuple[Any, ...]]:
+    """The type arguments that a class gives to its interpreter or translation base."""
+    for base in getattr(cls, "__orig_bases__", ()):
+        if hasattr(get_origin(base), "__handler_class__"):
+            yield get_args(base)
+
+
+def check_declared(cls: type, handled: Iterable[type]) -> None:
+    """Raises MissingHandlers unless a class declared to handle O has methods for all of O."""
+    has = frozenset(handled)
+    for described, *_ in declared(cls):
+        missing = [kind for kind in operations_of(described) if not has.intersection(kind.__mro__)]
+        if missing:
+            raise MissingHandlers(missing, cls.__qualname__)

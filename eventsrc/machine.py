@@ -1,0 +1,363 @@
+"""The run loop.
+
+One generator, `machine`, runs a program: it keeps the stack of frames, starts nested programs, follows
+handlers that are programs, and gives operations their answers. What it cannot answer itself it yields
+as a request to a driver, which sends the answer back or throws:
+
+* `(handler, op)`: perform one operation;
+* `(ROUND, [(handler, op), ...])`: perform several, of independent branches, in any order; the answer
+  is the list of `(True, value)` or `(False, exception)`.
+
+With `inline`, synchronous handlers are called in the loop and never become requests: that is how
+programs run fast. Without it, every operation becomes a request: that is how programs are stepped,
+explored and simulated. There is one loop for all of them, so they cannot come to disagree.
+
+A frame below the running one is a tuple `(kind, scope, ...)`: a program that waits for another's
+result, a function to pass the result to, or a note to tell the observer. That stack is a list, so
+depth costs nothing per operation and overflows nothing (the remedy of "Reflection without remorse",
+van der Ploeg and Kiselyov 2014, for left-nested binds).
+"""
+
+# The loop moves values between frames of every type: pyright's strict rules have nothing to follow.
+# pyright: basic
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from types import GeneratorType
+from typing import Any, Final, Protocol, TypeVar
+
+from eventsrc.failures import Stop
+from eventsrc.handlers import OPEN, Awaits, Batches, Expands, MissingHandlers, Scope
+from eventsrc.operation import Operation
+from eventsrc.program import Bind, Call, Effect, Gather, Intercept, Map, Pure
+
+O = TypeVar("O")
+R = TypeVar("R")
+
+Request = tuple[Any, Any]
+Answer = tuple[bool, Any]
+
+ROUND: Final = object()
+
+
+class Observer(Protocol):
+    """Is told what a run does, in order; what an independent branch does is told to a `branch`."""
+
+    def enter(self, node: Any) -> None: ...
+    def leave(self, value: Any, error: BaseException | None) -> None: ...
+    def performed(self, op: Any, value: Any, error: BaseException | None) -> None: ...
+    def branch(self) -> Observer: ...
+
+
+_RESUME, _BIND, _MAP, _LEAVE = range(4)
+
+
+def machine(
+    root: Any, scope: Scope, inline: bool, observer: Observer | None = None
+) -> Generator[Request, Any, Any]:
+    """Runs a program. See the module's docstring."""
+    __tracebackhide__ = True  # pytest then shows the program's and the handlers' lines instead
+    stack: list[tuple[Any, ...]] = []  # frames below the running one: (kind, scope, ...)
+    send: Any = None  # the running frame, if it is a generator
+    throw: Any = None
+    direct = scope.direct.get
+    node: Any = root
+    value: Any = None
+    error: BaseException | None = None
+    raised: BaseException | None = None
+
+    while True:
+        # Answer `node`: set value or error, or start a new frame, or put another node in its place.
+        handler = direct(type(node))
+        if handler is not None:
+            try:
+                value = handler(node) if inline else (yield handler, node)
+            except BaseException as caught:
+                error = caught
+            if observer is not None:
+                observer.performed(node, value, error)
+        else:
+            kind = type(node)
+            if kind is GeneratorType:  # a body, from a handler or the caller
+                if node.gi_frame is None or node.gi_suspended or node.gi_running:
+                    error = RuntimeError(
+                        f"{node!r} has been started before, and a body runs only once: "
+                        "decorate its function with @program"
+                    )
+                else:
+                    if send is not None:
+                        stack.append((_RESUME, scope, send, throw))
+                    send, throw, value = node.send, node.throw, None
+            elif kind is Call:
+                if send is not None:
+                    stack.append((_RESUME, scope, send, throw))
+                    send = None
+                if observer is not None:
+                    observer.enter(node)
+                    stack.append((_LEAVE, scope))
+                body, args, kwargs = node.body, node.args, node.kwargs
+                try:
+                    node = body(*args, **kwargs) if kwargs else body(*args)
+                except BaseException as caught:
+                    error = caught
+                else:
+                    if type(node) is not GeneratorType:
+                        continue
+                    send, throw, value = node.send, node.throw, None
+            elif (special := scope.special.get(kind)) is not None:
+                if type(special) is Expands:
+                    if send is not None:
+                        stack.append((_RESUME, scope, send, throw))
+                        send = None
+                    if observer is not None:
+                        observer.enter(node)
+                        stack.append((_LEAVE, scope))
+                    if special.scope is not None:
+                        scope = special.scope
+                        direct = scope.direct.get
+                    try:
+                        node = special.function(node)
+                    except BaseException as caught:
+                        error = caught
+                    else:
+                        if type(node) is not GeneratorType:
+                            continue
+                        send, throw, value = node.send, node.throw, None
+                else:
+                    try:
+                        value = yield special, node
+                    except BaseException as caught:
+                        error = caught
+                    if observer is not None:
+                        observer.performed(node, value, error)
+            elif kind is Pure:
+                value = node.value
+            elif kind is Bind or kind is Map or kind is Intercept:
+                if send is not None:
+                    stack.append((_RESUME, scope, send, throw))
+                    send = None
+                if kind is Intercept:
+                    scope = Scope(rest=Expands(node.handler, scope))
+                    direct = scope.direct.get
+                else:
+                    stack.append((_BIND if kind is Bind else _MAP, scope, node.function))
+                node = node.source
+                continue
+            elif kind is Gather:
+                try:
+                    value = node.collect((yield from _together(node.branches, scope, observer)))
+                except BaseException as caught:
+                    error = caught
+            elif not issubclass(kind, Operation):
+                body = node.__iter__() if hasattr(kind, "__iter__") else None
+                if type(body) is GeneratorType:  # an Effect that is not one of ours
+                    node = body
+                    continue
+                error = TypeError(
+                    f"a program yielded {node!r}, which is neither an operation nor a program"
+                )
+            elif scope.find(kind):
+                continue
+            elif scope is OPEN:
+                try:
+                    value = yield None, node
+                except BaseException as caught:
+                    error = caught
+            else:
+                error = MissingHandlers([kind], "the interpreter")
+
+        # Give value or error to the running frame or, once it has ended, to those below it.
+        while True:
+            if send is not None:
+                try:
+                    if error is None:
+                        node = send(value)
+                    else:
+                        raised, error = error, None
+                        node = throw(raised)
+                    break
+                except StopIteration as stop:
+                    value = stop.value
+                except Stop as stop:
+                    value = stop.failure
+                except BaseException as caught:
+                    error = caught
+                finally:
+                    raised = None  # its traceback holds this frame, which must not hold it
+                send = None
+            if not stack:
+                if error is None:
+                    return value
+                try:
+                    raise error
+                finally:
+                    error = None
+            frame = stack.pop()
+            if frame[1] is not scope:
+                scope = frame[1]
+                direct = scope.direct.get
+            if frame[0] == _RESUME:
+                send, throw = frame[2], frame[3]
+            elif frame[0] == _LEAVE:
+                assert observer is not None
+                observer.leave(value, error)
+            elif error is None:
+                try:
+                    if frame[0] == _BIND:
+                        node = frame[2](value)
+                        break
+                    value = frame[2](value)
+                except BaseException as caught:
+                    error = caught
+
+
+def _together(
+    branches: Sequence[Any], scope: Scope, observer: Observer | None
+) -> Generator[Request, Any, list[Any]]:
+    """Runs branches in rounds: each up to its next operation, then all of those as one request."""
+    children = [
+        machine(branch, scope, False, None if observer is None else observer.branch())
+        for branch in branches
+    ]
+    results: list[Any] = [None] * len(children)
+    failures: dict[int, BaseException] = {}
+    waiting: dict[int, Request] = {}
+
+    def advance(index: int, step: Callable[..., Request], *args: Any) -> None:
+        try:
+            waiting[index] = step(*args)
+        except StopIteration as stop:
+            results[index] = stop.value
+        except BaseException as caught:
+            failures[index] = caught
+
+    try:
+        for index, child in enumerate(children):
+            advance(index, child.__next__)
+        while waiting and not failures:
+            asked, waiting = waiting, {}
+            flat: list[Request] = []
+            for handler, op in asked.values():
+                if handler is ROUND:
+                    flat.extend(op)
+                else:
+                    flat.append((handler, op))
+            answers = iter((yield ROUND, flat))
+            for index, (handler, op) in asked.items():
+                if handler is ROUND:
+                    advance(index, children[index].send, [next(answers) for _ in op])
+                else:
+                    succeeded, answer = next(answers)
+                    child = children[index]
+                    advance(index, child.send if succeeded else child.throw, answer)
+    finally:
+        for child in children:
+            child.close()
+    if failures:
+        try:
+            raise failures[min(failures)]
+        finally:
+            failures.clear()
+    return results
+
+
+# --- drivers --------------------------------------------------------------------------------------
+
+
+def run(program: Effect[O, R], scope: Scope, observer: Observer | None = None) -> R:
+    """Runs a program; each operation is answered before the next."""
+    running = machine(program, scope, True, observer)
+    try:
+        handler, op = next(running)
+        while True:
+            try:
+                answer = answer_all(op) if handler is ROUND else handler(op)
+            except BaseException as error:
+                handler, op = running.throw(error)
+            else:
+                handler, op = running.send(answer)
+    except StopIteration as stop:
+        result: R = stop.value
+        return result
+
+
+async def run_async(program: Effect[O, R], scope: Scope, observer: Observer | None = None) -> R:
+    """Runs a program; asynchronous handlers are awaited, those of independent branches at once."""
+    running = machine(program, scope, True, observer)
+    try:
+        handler, op = next(running)
+        while True:
+            try:
+                answer = await (answer_all_async(op) if handler is ROUND else handler.function(op))
+            except BaseException as error:
+                handler, op = running.throw(error)
+            else:
+                handler, op = running.send(answer)
+    except StopIteration as stop:
+        result: R = stop.value
+        return result
+    finally:
+        running.close()
+
+
+def answer_all(requests: Sequence[Request]) -> list[Answer]:
+    """Answers a round: operations with a batch handler together, the others one by one."""
+    answers: list[Answer] = [(True, None)] * len(requests)
+    batches: dict[Batches, list[int]] = {}
+    for index, (handler, op) in enumerate(requests):
+        if type(handler) is Batches:
+            batches.setdefault(handler, []).append(index)
+        else:
+            try:
+                answers[index] = True, handler(op)
+            except BaseException as error:
+                answers[index] = False, error
+    for handler, indexes in batches.items():
+        try:
+            found = handler.function([requests[index][1] for index in indexes])
+            for index, answer in zip(indexes, found, strict=True):
+                answers[index] = True, answer
+        except BaseException as error:
+            for index in indexes:
+                answers[index] = False, error
+    return answers
+
+
+async def answer_all_async(requests: Sequence[Request]) -> list[Answer]:
+    """As answer_all; the asynchronous handlers are awaited together."""
+    import asyncio
+
+    answers: list[Answer] = [(True, None)] * len(requests)
+
+    async def single(index: int, handler: Awaits, op: Any) -> None:
+        try:
+            answers[index] = True, await handler.function(op)
+        except Exception as error:
+            answers[index] = False, error
+
+    async def several(many: Callable[[Any], Any], indexes: list[int]) -> None:
+        try:
+            found = await many([requests[index][1] for index in indexes])
+            for index, answer in zip(indexes, found, strict=True):
+                answers[index] = True, answer
+        except Exception as error:
+            for index in indexes:
+                answers[index] = False, error
+
+    awaited: list[Any] = []
+    batches: dict[Awaits, list[int]] = {}
+    plain: list[int] = []
+    for index, (handler, op) in enumerate(requests):
+        if type(handler) is not Awaits:
+            plain.append(index)
+        elif handler.many is None:
+            awaited.append(single(index, handler, op))
+        else:
+            batches.setdefault(handler, []).append(index)
+    awaited += [several(h.many, indexes) for h, indexes in batches.items() if h.many is not None]
+    at_once = answer_all([requests[index] for index in plain])
+    for index, answer in zip(plain, at_once, strict=True):
+        answers[index] = answer
+    await asyncio.gather(*awaited)
+    return answers

@@ -1,0 +1,131 @@
+"""Event sourcing and CQRS to embed: services are programs, stores and views interpret them.
+
+The names here are all that an application needs; a test suite will want `eventsrc.testing` too.
+"""
+
+from returns.result import Failure, Success
+
+from eventsrc.codec import Codec, UnknownEvent, json_converter
+from eventsrc.decide import AppendFailed, Decided, DecideOp, NotDecided
+from eventsrc.errors import EventsrcError
+from eventsrc.event import EVENTS, EventTypes, Opaque, event
+from eventsrc.exact import NotStorable
+from eventsrc.failures import attempt, ok
+from eventsrc.fold import Fold, Folded
+from eventsrc.handlers import AmbiguousHandlers, MissingHandlers
+from eventsrc.interpreter import AsyncInterpreter, Interpreter, Translation, on
+from eventsrc.operation import Command, Operation, Query
+from eventsrc.positions import START, Cursor, Token
+from eventsrc.program import (
+    Do,
+    Effect,
+    Outcome,
+    Program,
+    Try,
+    for_each,
+    gather,
+    gather_all,
+    intercept,
+    program,
+    pure,
+)
+from eventsrc.recorded import Recorded
+from eventsrc.store import (
+    ANY,
+    EXISTS,
+    NO_STREAM,
+    Append,
+    AppendAll,
+    Appended,
+    Condition,
+    Conflict,
+    FindAppend,
+    Head,
+    Read,
+    ReadFeed,
+    Rejected,
+    StoreOp,
+    StreamAppend,
+    Unknown,
+)
+from eventsrc.stores.memory import MemoryStore
+from eventsrc.stream import Stream, Streams
+from eventsrc.stream_id import StreamId
+from eventsrc.trace import Trace, trace, trace_async
+from eventsrc.world import Chance, Elapsed, NewId, Now, Sleep, World, world
+
+__all__ = [
+    "ANY",
+    "EVENTS",
+    "EXISTS",
+    "NO_STREAM",
+    "START",
+    "AmbiguousHandlers",
+    "Append",
+    "AppendAll",
+    "AppendFailed",
+    "Appended",
+    "AsyncInterpreter",
+    "Chance",
+    "Codec",
+    "Command",
+    "Condition",
+    "Conflict",
+    "Cursor",
+    "DecideOp",
+    "Decided",
+    "Do",
+    "Effect",
+    "Elapsed",
+    "EventTypes",
+    "EventsrcError",
+    "Failure",
+    "FindAppend",
+    "Fold",
+    "Folded",
+    "Head",
+    "Interpreter",
+    "MemoryStore",
+    "MissingHandlers",
+    "NewId",
+    "NotDecided",
+    "NotStorable",
+    "Now",
+    "Opaque",
+    "Operation",
+    "Outcome",
+    "Program",
+    "Query",
+    "Read",
+    "ReadFeed",
+    "Recorded",
+    "Rejected",
+    "Sleep",
+    "StoreOp",
+    "Stream",
+    "StreamAppend",
+    "StreamId",
+    "Streams",
+    "Success",
+    "Token",
+    "Trace",
+    "Translation",
+    "Try",
+    "Unknown",
+    "UnknownEvent",
+    "World",
+    "attempt",
+    "event",
+    "for_each",
+    "gather",
+    "gather_all",
+    "intercept",
+    "json_converter",
+    "ok",
+    "on",
+    "program",
+    "pure",
+    "trace",
+    "trace_async",
+    "world",
+]

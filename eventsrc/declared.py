@@ -13,23 +13,28 @@ from eventsrc.operation import Operation
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def members_of(described: Any) -> tuple[type, ...]:
+    """The classes that a class, or a union or alias of them, names; what is no class is left out."""
+    if hasattr(described, "__value__"):  # an alias made by a `type` statement
+        return members_of(described.__value__)
+    origin = get_origin(described)
+    if origin is Union or origin is types.UnionType:
+        members = get_args(described)
+        return tuple(dict.fromkeys(kind for part in members for kind in members_of(part)))
+    kind = described if origin is None else origin
+    return (kind,) if isinstance(kind, type) else ()
+
+
 def operations_of(described: Any) -> tuple[type, ...]:
     """The operation types that an operation type, a union of them, or a program function names.
 
     Of a program function it is the annotation that is read: what `Do[...]` or `Try[...]` lists.
     """
     body = getattr(described, "__wrapped__", None)
-    if body is not None:
-        step = get_args(typing.get_type_hints(body)["return"])[0]
-        return operations_of(get_args(step)[0])
-    if hasattr(described, "__value__"):  # an alias made by a `type` statement
-        return operations_of(described.__value__)
-    origin = get_origin(described)
-    if origin is Union or origin is types.UnionType:
-        members = get_args(described)
-        return tuple(dict.fromkeys(kind for part in members for kind in operations_of(part)))
-    kind = described if origin is None else origin
-    return (kind,) if isinstance(kind, type) else ()
+    if body is None:
+        return members_of(described)
+    step = get_args(typing.get_type_hints(body)["return"])[0]
+    return members_of(get_args(step)[0])
 
 
 def check_program(function: Any, scope: Scope, where: str) -> None:
@@ -67,7 +72,7 @@ def mark(method: F, kind: type, how: str) -> F:
 
 
 def marked(cls: type) -> dict[type, dict[str, str]]:
-    """The operation types that a class's methods handle: for each way of handling, the method's name."""
+    """The operation types that a class's methods handle: for each way of handling, the name."""
     found: dict[type, dict[str, str]] = {}
     for base in reversed(cls.__mro__):
         for name, member in vars(base).items():

@@ -24,7 +24,7 @@ X = TypeVar("X", bound=Exception)
 class Stop(BaseException):
     """Raised by `ok` in a program's body; the run loop makes its failure that program's result.
 
-    A BaseException, so that an `except Exception` in the body lets it pass; `finally` and `with` see it.
+    A BaseException, so that `except Exception` in the body lets it pass; `finally` and `with` see it.
     """
 
     def __init__(self, failure: Failure[Any]) -> None:

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Generator, Iterable
+from types import FunctionType
 from typing import (
     Any,
     Generic,
@@ -150,7 +151,7 @@ class Call(Program[O_co, R_co]):
 
     def __repr__(self) -> str:
         args = self.args[1:] if _is_method_of(self.function, self.args) else self.args
-        parts = [repr(arg) for arg in args] + [f"{k}={v!r}" for k, v in self.kwargs.items()]
+        parts = [_shown(arg) for arg in args] + [f"{k}={_shown(v)}" for k, v in self.kwargs.items()]
         return f"{name_of(self.function)}({', '.join(parts)})"
 
 
@@ -288,6 +289,10 @@ def _ignoring(effect: Effect[O, R], _result: object) -> Effect[O, R]:
 def name_of(function: Any) -> str:
     """A function's name as its reader knows it: without the functions that it is local to."""
     return str(getattr(function, "__qualname__", repr(function))).rpartition("<locals>.")[2]
+
+
+def _shown(value: Any) -> str:
+    return name_of(value) if isinstance(value, FunctionType) else repr(value)
 
 
 def _is_method_of(function: Any, args: tuple[Any, ...]) -> bool:

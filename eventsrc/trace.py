@@ -47,24 +47,24 @@ class _Recorder:
 
     def __init__(self, span: Span) -> None:
         self.path = [span]
-        self.since = [perf_counter()]
+        self.starts = [perf_counter()]
+        self.last = self.starts[0]
 
     def enter(self, node: Any) -> None:
         span = Span(node)
         self.path[-1].children.append(span)
         self.path.append(span)
-        self.since.append(perf_counter())
+        self.last = perf_counter()
+        self.starts.append(self.last)
 
     def leave(self, value: Any, error: BaseException | None) -> None:
-        now = perf_counter()
+        self.last = perf_counter()
         span = self.path.pop()
-        span.value, span.error, span.seconds = value, error, now - self.since.pop()
-        self.since[-1] = now
+        span.value, span.error, span.seconds = value, error, self.last - self.starts.pop()
 
     def performed(self, op: Any, value: Any, error: BaseException | None) -> None:
-        now = perf_counter()
-        self.path[-1].children.append(Span(op, value, error, now - self.since[-1]))
-        self.since[-1] = now
+        since, self.last = self.last, perf_counter()
+        self.path[-1].children.append(Span(op, value, error, self.last - since))
 
     def branch(self) -> _Recorder:
         return _Recorder(self.path[-1])
@@ -72,7 +72,7 @@ class _Recorder:
 
 @attrs.frozen
 class Trace(Generic[R]):
-    """What a run did, and how it ended. Printed, it is the tree; `timed()` is the tree with durations."""
+    """What a run did, and how it ended; printed, it is the tree, with durations by `timed()`."""
 
     root: Span
     outcome: Success[R] | Failure[Exception]

@@ -1,0 +1,162 @@
+"""Load, decide, append: how a command handler changes a stream that others change too.
+
+1. Load the state that the decision needs, and the version that it is of.
+2. Decide: the events to append, or a failure.
+3. Append them if the stream is still at that version.
+4. If it is not, somebody was faster: wait a little, fold in what they appended, and decide again.
+
+The waits are random and grow ("full jitter": Brooker, Exponential Backoff and Jitter, 2015), and stop
+at a deadline. An append whose answer was lost is tried again under the same append_id, which cannot
+store its events twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Generic, TypeAlias, TypeVar
+
+import attrs
+from returns.result import Failure, Success
+
+from eventsrc.codec import Json
+from eventsrc.errors import EventsrcError
+from eventsrc.fold import Fold, Folded, load
+from eventsrc.positions import Token
+from eventsrc.program import Do, Outcome, Try, program
+from eventsrc.store import (
+    Append,
+    Appended,
+    Conflict,
+    NotAppended,
+    Read,
+    Unknown,
+)
+from eventsrc.stream_id import StreamId
+from eventsrc.world import Chance, Elapsed, NewId, Sleep
+
+E = TypeVar("E")
+F = TypeVar("F")
+S = TypeVar("S")
+S_co = TypeVar("S_co", covariant=True)
+E_co = TypeVar("E_co", covariant=True)
+
+DecideOp: TypeAlias = Read | Append | NewId | Elapsed | Chance | Sleep
+"""What load, decide, append performs: store operations, and the clock and chance of its retries."""
+
+WITHIN: Final = 5.0
+"""For how many seconds a decision is tried again, unless the caller says otherwise."""
+
+_FIRST_WAIT: Final = 0.002
+_LONGEST_WAIT: Final = 0.1
+
+
+class NotDecided(EventsrcError):
+    """Others kept changing the stream, or an append stayed unknown, until the deadline."""
+
+
+class AppendFailed(EventsrcError):
+    """An append that was not expected to fail was rejected, or its result is unknown: see `why`."""
+
+    def __init__(self, why: NotAppended) -> None:
+        super().__init__(str(why))
+        self.why = why
+
+
+@attrs.frozen
+class Decided(Generic[S_co, E_co]):
+    """What became of a decision."""
+
+    state: S_co
+    """The state with the events in it."""
+    events: tuple[E_co, ...]
+    """The events that were appended; none if there was nothing to do."""
+    version: int
+    """The version of the stream that the state is of."""
+    token: Token
+
+
+@program
+def decide(
+    stream: StreamId,
+    fold: Fold[S, Any],
+    decider: Callable[[S], Outcome[Sequence[E], F]],
+    within: float = WITHIN,
+    metadata: Json | None = None,
+) -> Try[DecideOp, F, Decided[S, E]]:
+    """Appends what the decider makes of the stream's state, or ends with the decider's failure.
+
+    decider: answers Success of the events to append, none if there is nothing to do, or a Failure.
+        It may be called several times, with newer states, and must be pure.
+    within: for how many seconds to try again when others are faster.
+    Raises NotDecided at the deadline, and AppendFailed if the store rejects the events.
+    """
+    folded = yield from load(stream, fold)
+    append_id = yield from NewId()
+    deadline = (yield from Elapsed()) + within
+    attempt = 0
+    while True:
+        match decider(folded.state):
+            case Failure() as refused:
+                return refused
+            case Success(decided):
+                events = tuple(decided)
+        if not events:
+            return Success(Decided(folded.state, events, folded.version, folded.token))
+        wanted = Append(stream, events, folded.version, append_id, metadata or {})
+        outcome = yield from wanted
+        if isinstance(outcome, Failure) and isinstance(outcome.failure(), Unknown):
+            outcome = yield from _settle(wanted, outcome, deadline)
+        match outcome:
+            case Success(appended):
+                return Success(_decided(fold, folded, events, appended))
+            case Failure(Conflict() as conflict):
+                yield from _wait(attempt, deadline, wanted, conflict)
+                folded = yield from _caught_up(fold, folded, conflict)
+                attempt += 1
+            case Failure(why):
+                raise AppendFailed(why)
+
+
+def _decided(
+    fold: Fold[S, Any], folded: Folded[S], events: tuple[E, ...], appended: Appended
+) -> Decided[S, E]:
+    state = folded.state
+    for event in events:
+        state = fold.evolve(state, event)
+    return Decided(state, events, appended.version, appended.token)
+
+
+def _caught_up(fold: Fold[S, Any], folded: Folded[S], conflict: Conflict) -> Do[Read, Folded[S]]:
+    """The state with what others appended: from the conflict, or read if that is not all of it."""
+    if folded.version + len(conflict.events) < conflict.actual:
+        return (yield from load(conflict.stream, fold))
+    state = folded.state
+    for recorded in conflict.events:
+        state = fold.apply(state, recorded)
+    return Folded(state, conflict.actual, Token(folded.token.store, {conflict.stream: conflict.actual}))
+
+
+def _settle(
+    wanted: Append, outcome: Outcome[Appended, NotAppended], deadline: float
+) -> Do[Append | Elapsed | Chance | Sleep, Outcome[Appended, NotAppended]]:
+    """What became of an append whose answer was lost: it is made again, under the same id."""
+    attempt = 0
+    while isinstance(outcome, Failure) and isinstance(outcome.failure(), Unknown):
+        yield from _wait(attempt, deadline, wanted, outcome.failure())
+        outcome = yield from wanted
+        attempt += 1
+    return outcome
+
+
+def _wait(
+    attempt: int, deadline: float, wanted: Append, why: NotAppended
+) -> Do[Elapsed | Chance | Sleep, None]:
+    """Waits before the next attempt; raises NotDecided if that would be after the deadline."""
+    longest = min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT)
+    seconds = (yield from Chance()) * longest
+    if (yield from Elapsed()) + seconds > deadline:
+        raise NotDecided(
+            f"gave up on {wanted.stream} after {attempt + 1} attempts; the last met {why}: "
+            "give it more time (within=), or fewer writers to one stream"
+        )
+    yield from Sleep(seconds)

@@ -1,0 +1,107 @@
+"""Folds: the state that events make, now or at any time before."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from typing import Any, Final, Generic, Literal, TypeVar
+
+import attrs
+
+from eventsrc.errors import EventsrcError
+from eventsrc.positions import Token
+from eventsrc.program import Do, name_of, program
+from eventsrc.recorded import Recorded
+from eventsrc.store import Page, Read
+from eventsrc.stream_id import StreamId
+
+E_contra = TypeVar("E_contra", contravariant=True)
+S = TypeVar("S")
+S_co = TypeVar("S_co", covariant=True)
+
+PAGE: Final = 1000
+"""How many events of a stream a fold reads at a time."""
+
+
+class NoSuchVersion(EventsrcError, LookupError):
+    """A stream was asked for its state at a version that it has not reached."""
+
+
+@attrs.frozen
+class Fold(Generic[S, E_contra]):
+    """How events make state: `initial` before the first, `evolve(state, event)` after each.
+
+    `evolve` must be pure and must not change the state that it is given, which may be shared.
+    unknown: what to do about an event whose type or version this program does not know: "fail" raises
+        UnknownEvent, "skip" goes on without it.
+    """
+
+    initial: S
+    evolve: Callable[[S, E_contra], S] = attrs.field(repr=name_of)
+    unknown: Literal["fail", "skip"] = "fail"
+
+    def apply(self, state: S, recorded: Recorded[Any]) -> S:
+        """The state after one more event."""
+        if self.unknown == "skip" and not recorded.is_known:
+            return state
+        return self.evolve(state, recorded.data)
+
+
+@attrs.frozen
+class Folded(Generic[S_co]):
+    """A state, and what it was made of."""
+
+    state: S_co
+    version: int
+    """The version of the stream that the state is of; 0 for the initial state of an empty stream."""
+    token: Token
+
+
+@program
+def load(stream: StreamId, fold: Fold[S, Any]) -> Do[Read, Folded[S]]:
+    """The state of a stream after its last event."""
+    state, version = fold.initial, 0
+    while True:
+        page: Page[Any] = yield from Read(stream, version, PAGE)
+        for recorded in page.events:
+            state = fold.apply(state, recorded)
+        version += len(page.events)
+        if len(page.events) < PAGE:
+            return Folded(state, version, Token(page.token.store, {stream: version}))
+
+
+@program
+def load_at(stream: StreamId, fold: Fold[S, Any], at: int) -> Do[Read, Folded[S]]:
+    """The state of a stream when it was at a version. Raises NoSuchVersion if it has not got there."""
+    if at < 0:
+        raise ValueError(f"{at} is no version: versions are numbers from 0")
+    state, version = fold.initial, 0
+    while True:
+        page: Page[Any] = yield from Read(stream, version, min(PAGE, max(at - version, 1)))
+        for recorded in page.events[: at - version]:
+            state = fold.apply(state, recorded)
+        version = min(version + len(page.events), at)
+        if version == at:
+            return Folded(state, version, Token(page.token.store, {stream: version}))
+        if not page.events:
+            raise NoSuchVersion(f"{stream} is at version {version}: it has no version {at} yet")
+
+
+@program
+def load_as_of(stream: StreamId, fold: Fold[S, Any], time: datetime.datetime) -> Do[Read, Folded[S]]:
+    """The state of a stream at a time: of the events before the first that was recorded after it.
+
+    Raises ValueError for a time without a time zone.
+    """
+    if time.tzinfo is None:
+        raise ValueError(f"{time} has no time zone: write datetime(..., tzinfo=UTC)")
+    state, version = fold.initial, 0
+    while True:
+        page: Page[Any] = yield from Read(stream, version, PAGE)
+        for recorded in page.events:
+            if recorded.recorded_at > time:
+                return Folded(state, version, Token(page.token.store, {stream: version}))
+            state = fold.apply(state, recorded)
+            version = recorded.version
+        if len(page.events) < PAGE:
+            return Folded(state, version, Token(page.token.store, {stream: version}))

@@ -1,0 +1,130 @@
+"""Positions: how far something has read or written, of the feed (Cursor) and of streams (Token).
+
+Both name the store they belong to, so that one that is taken to another store is an error at once
+instead of a wrong answer or a wait for something that never comes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from functools import total_ordering
+from typing import Final
+
+import attrs
+
+from eventsrc.errors import EventsrcError
+from eventsrc.stream_id import BadStreamId, StreamId
+
+
+class WrongStore(EventsrcError):
+    """A cursor or token belongs to another store than the one it was given to."""
+
+
+class BadToken(EventsrcError, ValueError):
+    """A text that is no cursor or token, or one that claims what its store never had."""
+
+
+@total_ordering
+@attrs.frozen
+class Cursor:
+    """A place in a store's feed: after some event, or before the first (`START`).
+
+    Cursors of one store are ordered. `str(cursor)` is the text to keep, `Cursor.parse` reads it; what
+    is inside is the store's affair.
+    """
+
+    store: str
+    position: int
+
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, Cursor):
+            return NotImplemented
+        if self.store and other.store:
+            self.check(other.store)
+        return self.position < other.position
+
+    def __str__(self) -> str:
+        return f"{self.store}.{self.position}"
+
+    def check(self, store: str) -> int:
+        """The position; raises WrongStore unless the cursor is this store's, or the start of any."""
+        if self.store != store and self.position:
+            raise WrongStore(
+                f"cursor {self} is of store {self.store!r}, not of {store!r}: start from Cursor.START, "
+                "or open the store that it came from"
+            )
+        return self.position
+
+    @staticmethod
+    def parse(text: str) -> Cursor:
+        """The cursor that `str` made the text of. Raises BadToken for another text."""
+        store, dot, position = text.rpartition(".")
+        if not dot or not position.isascii() or not position.isdigit():
+            raise BadToken(f"{text[:100]!r} is no cursor: keep what str(cursor) gives as it is")
+        return Cursor(store, int(position))
+
+
+START: Final = Cursor("", 0)
+"""The beginning of every store's feed."""
+
+
+@attrs.frozen(hash=False)
+class Token:
+    """What a write or a read has seen: the versions of some streams of a store.
+
+    `Token(store, {"users": 100, "users/4/profile": 23})` reads "all users: 100; user 4's profile: 23".
+    Tokens of one store can be merged, and ordered by `covers`. `str(token)` is a text for an ETag or a
+    cookie, `Token.parse` reads it.
+    """
+
+    store: str
+    versions: Mapping[StreamId, int]
+
+    def __getitem__(self, stream: str) -> int:
+        """The version seen of a stream; 0 for one that the token does not name."""
+        return self.versions.get(StreamId(stream), 0)
+
+    def __or__(self, other: Token) -> Token:
+        """What both have seen together. Raises WrongStore for tokens of two stores."""
+        other.check(self.store)
+        merged = dict(self.versions)
+        for stream, version in other.versions.items():
+            merged[stream] = max(version, merged.get(stream, 0))
+        return Token(self.store, merged)
+
+    def covers(self, other: Token) -> bool:
+        """Whether this token has seen all that the other has. Raises WrongStore for two stores."""
+        other.check(self.store)
+        return all(self[stream] >= version for stream, version in other.versions.items())
+
+    def check(self, store: str) -> None:
+        """Raises WrongStore unless the token is of this store."""
+        if self.store != store:
+            raise WrongStore(
+                f"the token is of store {self.store!r}, not of {store!r}: read anew and use that token"
+            )
+
+    def __hash__(self) -> int:
+        return hash((self.store, frozenset(self.versions.items())))
+
+    def __str__(self) -> str:
+        text = json.dumps([self.store, dict(sorted(self.versions.items()))], separators=(",", ":"))
+        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+    @staticmethod
+    def parse(text: str) -> Token:
+        """The token that `str` made the text of. Raises BadToken for another text."""
+        try:
+            padded = text.encode("ascii") + b"=" * (-len(text) % 4)
+            store, versions = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+            seen = {StreamId(stream): version for stream, version in versions.items()}
+            if not isinstance(store, str) or not all(
+                type(version) is int and version >= 0 for version in seen.values()
+            ):
+                raise ValueError("its parts have wrong types")
+        except (ValueError, AttributeError, TypeError, binascii.Error, BadStreamId) as error:
+            raise BadToken(f"{text[:100]!r} is no token: pass it on as it was received") from error
+        return Token(store, seen)

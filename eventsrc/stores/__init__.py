@@ -1,0 +1,1 @@
+"""The stores: interpreters of the store operations."""

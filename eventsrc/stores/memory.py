@@ -1,0 +1,194 @@
+"""The memory store: the store contract in its plainest form, and a fast one for tests.
+
+Everything is a list or a dictionary under one lock. It encodes and decodes events as other stores do,
+so that what cannot be stored there cannot be stored here.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from returns.result import Failure, Success
+
+from eventsrc.codec import Codec
+from eventsrc.interpreter import Interpreter, on
+from eventsrc.positions import Cursor, Token
+from eventsrc.program import Outcome
+from eventsrc.recorded import Record, Recorded, make_record
+from eventsrc.store import (
+    CONFLICT_EVENTS,
+    Append,
+    AppendAll,
+    Appended,
+    Conflict,
+    Expected,
+    FeedPage,
+    FindAppend,
+    Head,
+    LoadSnapshot,
+    NotAppended,
+    Page,
+    Read,
+    ReadFeed,
+    SaveSnapshot,
+    Snapshot,
+    StoreOp,
+)
+from eventsrc.stores.prepare import (
+    Prepared,
+    appended,
+    check_read,
+    check_stream,
+    microseconds,
+    prepare,
+)
+from eventsrc.stream_id import StreamId
+
+
+class MemoryStore(Interpreter[StoreOp]):
+    """A store that lives and dies with the process. It may be used from threads and tasks.
+
+    codec: what it encodes with; one for all registered events if not given.
+    clock: gives `recorded_at`, in seconds since 1970.
+    store_id: names the store in cursors and tokens; a random one if not given.
+    """
+
+    durability = "none"
+
+    def __init__(
+        self,
+        codec: Codec | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        store_id: str | None = None,
+    ) -> None:
+        self.codec = Codec() if codec is None else codec
+        self.store_id = secrets.token_hex(8) if store_id is None else store_id
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._feed: list[Record] = []
+        self._streams: dict[str, list[Record]] = {}
+        self._appends: dict[UUID, list[Record]] = {}
+        self._snapshots: dict[tuple[str, str, int], Snapshot] = {}
+
+    @on(Append)
+    def append(self, op: Append) -> Outcome[Appended, NotAppended]:
+        """Appends to one stream."""
+        return self._append(prepare(op, self.codec))
+
+    @on(AppendAll)
+    def append_all(self, op: AppendAll) -> Outcome[Appended, NotAppended]:
+        """Appends to several streams."""
+        return self._append(prepare(op, self.codec))
+
+    @on(Read)
+    def read(self, op: Read) -> Page[object]:
+        """A page of a stream."""
+        check_read(op)
+        with self._lock:
+            records = self._streams.get(op.stream, [])
+            head = len(records)
+            if op.backwards:
+                end = head if op.after == 0 else min(op.after - 1, head)
+                found = records[max(end - op.limit, 0) : end][::-1]
+            else:
+                found = records[op.after : op.after + op.limit]
+        return Page(self._recorded(found), head, Token(self.store_id, {op.stream: head}))
+
+    @on(Head)
+    def head(self, op: Head) -> int:
+        """The version of a stream."""
+        check_stream(op)
+        with self._lock:
+            return len(self._streams.get(op.stream, ()))
+
+    @on(ReadFeed)
+    def read_feed(self, op: ReadFeed) -> FeedPage[object]:
+        """A page of the feed."""
+        check_read(op)
+        position = op.after.check(self.store_id)
+        with self._lock:
+            end = len(self._feed)
+            found: list[Record] = []
+            while position < end and len(found) < op.limit:
+                record = self._feed[position]
+                position = record.position
+                if record.stream.startswith(op.prefix) and (
+                    op.types is None or record.type in op.types
+                ):
+                    found.append(record)
+        return FeedPage(
+            self._recorded(found), Cursor(self.store_id, position), Cursor(self.store_id, end)
+        )
+
+    @on(LoadSnapshot)
+    def load_snapshot(self, op: LoadSnapshot) -> Snapshot | None:
+        """The newest snapshot of a stream."""
+        check_stream(op)
+        with self._lock:
+            return self._snapshots.get((op.stream, op.fold, op.fold_version))
+
+    @on(SaveSnapshot)
+    def save_snapshot(self, op: SaveSnapshot) -> None:
+        """Keeps a snapshot unless there is a newer one."""
+        key = op.snapshot.stream, op.snapshot.fold, op.snapshot.fold_version
+        with self._lock:
+            kept = self._snapshots.get(key)
+            if kept is None or kept.version < op.snapshot.version:
+                self._snapshots[key] = op.snapshot
+
+    @on(FindAppend)
+    def find_append(self, op: FindAppend) -> Appended | None:
+        """What became of an append."""
+        with self._lock:
+            stored = self._appends.get(op.append_id)
+            return None if stored is None else appended(stored, self.store_id)
+
+    def _append(self, asked: Prepared) -> Outcome[Appended, NotAppended]:
+        with self._lock:
+            stored = self._appends.get(asked.append_id)
+            if stored is not None:
+                return asked.again(stored, self.store_id)
+            unmet = asked.unmet(lambda stream: len(self._streams.get(stream, ())))
+            if unmet is not None:
+                return Failure(self._conflict(*unmet))
+            records = self._records(asked)
+            for record in records:
+                self._streams.setdefault(record.stream, []).append(record)
+            self._feed += records
+            self._appends[asked.append_id] = records
+            return Success(appended(records, self.store_id))
+
+    def _records(self, asked: Prepared) -> list[Record]:
+        now = microseconds(self._clock)
+        records: list[Record] = []
+        for part in asked.parts:
+            version = len(self._streams.get(part.stream, ()))
+            for number, encoded in enumerate(part.events, 1):
+                position, nth = len(self._feed) + len(records) + 1, len(records)
+                records.append(
+                    make_record(
+                        position,
+                        part.stream,
+                        version + number,
+                        asked.append_id.bytes,
+                        nth,
+                        encoded,
+                        asked.metadata,
+                        now,
+                    )
+                )
+        return records
+
+    def _conflict(self, stream: StreamId, expected: Expected, actual: int) -> Conflict:
+        since: Sequence[Record] = ()
+        if isinstance(expected, int):
+            since = self._streams.get(stream, [])[expected : expected + CONFLICT_EVENTS]
+        return Conflict(stream, expected, actual, self._recorded(since))
+
+    def _recorded(self, records: Sequence[Record]) -> tuple[Recorded[object], ...]:
+        return tuple(Recorded(record, self.codec) for record in records)

@@ -1,0 +1,186 @@
+"""What all stores do alike: check and encode before anything is written, and answer.
+
+For whoever writes a store: `prepare` an Append or AppendAll first; look whether its append_id is stored
+already, and if so answer `again`; look for an `unmet` condition, and if there is one answer a Conflict;
+make and keep the records; answer `appended`. stores/memory.py does this in a page.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NoReturn
+from uuid import UUID
+
+import attrs
+from returns.result import Failure, Success
+
+from eventsrc.codec import Codec, Encoded
+from eventsrc.positions import Cursor, Token
+from eventsrc.program import Outcome
+from eventsrc.recorded import Record
+from eventsrc.store import (
+    ANY,
+    MAX_PAGE,
+    Append,
+    AppendAll,
+    Appended,
+    Condition,
+    Expect,
+    Expected,
+    Head,
+    LoadSnapshot,
+    NotAppended,
+    Read,
+    ReadFeed,
+    Rejected,
+    StreamAppend,
+    holds,
+)
+from eventsrc.stream_id import StreamId, checked_prefix
+
+# --- checking appends -----------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Part:
+    """What an append brings to one stream, encoded."""
+
+    stream: StreamId
+    expected: Expected
+    events: list[Encoded]
+
+
+@attrs.frozen
+class Prepared:
+    """An append that has been checked and encoded: nothing in it can be refused any more."""
+
+    append_id: UUID
+    parts: tuple[Part, ...]
+    conditions: tuple[Condition, ...]
+    metadata: bytes
+
+    def unmet(self, version_of: Callable[[StreamId], int]) -> tuple[StreamId, Expected, int] | None:
+        """The first condition that does not hold: stream, expected and actual version."""
+        demands: Iterable[Part | Condition] = (*self.parts, *self.conditions)
+        for demand in demands:
+            if demand.expected is not ANY:
+                version = version_of(demand.stream)
+                if not holds(demand.expected, version):
+                    return demand.stream, demand.expected, version
+        return None
+
+    def again(self, stored: Sequence[Record], store: str) -> Outcome[Appended, NotAppended]:
+        """The answer to this append where events with its append_id are stored already."""
+        brought = [(part.stream, *encoded) for part in self.parts for encoded in part.events]
+        if brought != [(record.stream, *record[5:9]) for record in stored]:
+            return Failure(
+                Rejected(
+                    f"append_id {self.append_id} has been used for other events: "
+                    "use a new id for new events"
+                )
+            )
+        return Success(appended(stored, store))
+
+
+def prepare(op: Append | AppendAll, codec: Codec) -> Prepared:
+    """An append, checked and encoded.
+
+    Raises ValueError or TypeError for one that makes no sense, EventTypeError for an object that is no
+    event, BadStreamId, and NotStorable with the path to a value that cannot be stored.
+    """
+    if isinstance(op, Append):
+        parts: tuple[Part, ...] = (_part(op, codec),)
+        conditions: tuple[Condition, ...] = ()
+    else:
+        parts = tuple(_part(part, codec) for part in op.appends)
+        conditions = tuple(op.conditions)
+        for condition in conditions:
+            _checked_stream(condition.stream)
+            _check_expected(condition.expected)
+        _check_distinct(parts)
+    append_id = new_append_id() if op.append_id is None else op.append_id
+    if not isinstance(append_id, UUID):
+        _refuse_type("append_id", append_id, "a UUID: uuid5 makes one of a text")
+    return Prepared(append_id, parts, conditions, codec.encode_metadata(op.metadata))
+
+
+def _part(asked: Append | StreamAppend, codec: Codec) -> Part:
+    _checked_stream(asked.stream)
+    _check_expected(asked.expected)
+    if not asked.events:
+        raise ValueError(f"there are no events to append to {asked.stream}: append at least one")
+    if not isinstance(asked.events, tuple):
+        _refuse_type("events", asked.events, "a tuple of events")
+    return Part(asked.stream, asked.expected, codec.encode_all(asked.events))
+
+
+def _checked_stream(stream: object) -> None:
+    if type(stream) is not StreamId:
+        _refuse_type("stream", stream, "a StreamId: write StreamId(...)")
+
+
+def _check_expected(expected: object) -> None:
+    if type(expected) is int and expected < 0:
+        raise ValueError(f"no stream is at version {expected}: expect 0 or more, or ANY")
+    if type(expected) is not int and not isinstance(expected, Expect):
+        _refuse_type("expected", expected, "a version, or ANY, NO_STREAM or EXISTS")
+
+
+def _check_distinct(parts: Sequence[Part]) -> None:
+    if not parts:
+        raise ValueError("there are no events to append: AppendAll needs at least one StreamAppend")
+    streams = [part.stream for part in parts]
+    for stream in streams:
+        if streams.count(stream) > 1:
+            raise ValueError(f"{stream} is appended to twice: put its events into one StreamAppend")
+
+
+def _refuse_type(name: str, value: object, wanted: str) -> NoReturn:
+    raise TypeError(f"{name} is {value!r:.100}, a {type(value).__qualname__}, and must be {wanted}")
+
+
+# --- checking queries -----------------------------------------------------------------------------
+
+
+def check_read(op: Read | ReadFeed) -> None:
+    """Raises ValueError, TypeError or BadStreamId for a read that makes no sense."""
+    if type(op.limit) is not int or not 1 <= op.limit <= MAX_PAGE:
+        raise ValueError(f"limit is {op.limit!r}: ask for 1 to {MAX_PAGE} events at a time")
+    if isinstance(op, Read):
+        _checked_stream(op.stream)
+        if type(op.after) is not int or op.after < 0:
+            raise ValueError(f"after is {op.after!r}: versions are numbers from 0")
+    else:
+        if not isinstance(op.after, Cursor):
+            _refuse_type("after", op.after, "a Cursor: START, or Cursor.parse(text)")
+        checked_prefix(op.prefix)
+
+
+def check_stream(op: Head | LoadSnapshot) -> None:
+    """Raises TypeError for an operation on something that is no StreamId."""
+    _checked_stream(op.stream)
+
+
+# --- answering ------------------------------------------------------------------------------------
+
+
+def appended(records: Sequence[Record], store: str) -> Appended:
+    """The answer to an append that stored these records."""
+    versions: Mapping[StreamId, int] = {StreamId(record.stream): record.version for record in records}
+    last = records[-1]
+    return Appended(UUID(bytes=last.append_id), Token(store, versions), Cursor(store, last.position))
+
+
+def new_append_id() -> UUID:
+    """A new id, later ones being greater (UUID version 7, RFC 9562), which keeps indexes compact."""
+    milliseconds = time.time_ns() // 1_000_000
+    rest = int.from_bytes(os.urandom(10), "big")
+    number = (milliseconds & (2**48 - 1)) << 80 | rest
+    return UUID(int=number & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62)
+
+
+def microseconds(clock: Callable[[], float]) -> int:
+    """A clock's time, in seconds since 1970, as a record has it."""
+    return int(clock() * 1_000_000)

@@ -49,9 +49,13 @@ from eventsrc.store import (
     Unknown,
 )
 from eventsrc.stores.memory import MemoryStore
+from eventsrc.stores.sqlite import SqliteStore
 from eventsrc.stream import Stream, Streams
 from eventsrc.stream_id import StreamId
+from eventsrc.synchroniser import Late, Synchronised, SyncOp, deliver, follow, force, synchronise
 from eventsrc.trace import Trace, trace, trace_async
+from eventsrc.view import View, ViewOp
+from eventsrc.views.sqlite import SqliteViews
 from eventsrc.world import Chance, Elapsed, NewId, Now, Sleep, World, world
 
 __all__ = [
@@ -85,6 +89,7 @@ __all__ = [
     "Folded",
     "Head",
     "Interpreter",
+    "Late",
     "MemoryStore",
     "MissingHandlers",
     "NewId",
@@ -101,22 +106,31 @@ __all__ = [
     "Recorded",
     "Rejected",
     "Sleep",
+    "SqliteStore",
+    "SqliteViews",
     "StoreOp",
     "Stream",
     "StreamAppend",
     "StreamId",
     "Streams",
     "Success",
+    "SyncOp",
+    "Synchronised",
     "Token",
     "Trace",
     "Translation",
     "Try",
     "Unknown",
     "UnknownEvent",
+    "View",
+    "ViewOp",
     "World",
     "attempt",
+    "deliver",
     "event",
+    "follow",
     "for_each",
+    "force",
     "gather",
     "gather_all",
     "intercept",
@@ -125,6 +139,7 @@ __all__ = [
     "on",
     "program",
     "pure",
+    "synchronise",
     "trace",
     "trace_async",
     "world",

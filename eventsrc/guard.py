@@ -1,0 +1,67 @@
+"""The guard: which of the events that arrive a view must apply.
+
+A view remembers, for each stream, the version it has applied, and moves it from n-1 to n in the same
+transaction in which it applies event n. So whatever delivers the events, and however often, in whatever
+order, each takes effect exactly once and in its place: what comes again is ignored, and what comes
+early shows a gap, to be filled from the store. (`transitionSeq` in Shek, Event sourcing and CQRS from
+the trenches.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from eventsrc.recorded import Recorded
+from eventsrc.stream_id import StreamId
+
+
+@attrs.frozen
+class Gap:
+    """Events are missing: the view has applied a stream up to a version, and a later event came."""
+
+    stream: StreamId
+    applied: int
+    came: int
+
+
+@attrs.frozen
+class Sorted:
+    """What to do about the events that came."""
+
+    to_apply: tuple[Recorded[Any], ...]
+    ignored: int
+    """How many had been applied before."""
+    gaps: tuple[Gap, ...]
+    """One for each stream of which events are missing; none of its events after the gap is applied."""
+    applied: Mapping[str, int]
+    """The versions that the streams of `to_apply` have when it is applied."""
+
+
+def sort_out(applied: Mapping[str, int], events: Iterable[Recorded[Any]]) -> Sorted:
+    """Decides about each event, given the versions that have been applied (0 for other streams)."""
+    to_apply: list[Recorded[Any]] = []
+    ignored = 0
+    gaps: dict[str, Gap] = {}
+    moved: dict[str, int] = {}
+    for event in events:
+        record = event.record
+        stream, version = record.stream, record.version
+        at = moved.get(stream)
+        if at is None:
+            at = applied.get(stream, 0)
+        if version == at + 1:
+            moved[stream] = version
+            to_apply.append(event)
+        elif version <= at:
+            ignored += 1
+        elif stream not in gaps:
+            gaps[stream] = Gap(event.stream, at, version)
+    open_gaps = tuple(
+        Gap(gap.stream, at, gap.came)
+        for stream, gap in gaps.items()
+        if (at := moved.get(stream, gap.applied)) < gap.came
+    )
+    return Sorted(tuple(to_apply), ignored, open_gaps, moved)

@@ -1,0 +1,362 @@
+"""A SQLite file: how it is opened, written by one at a time, and kept from the wrong hands.
+
+The profile is WAL with synchronous=FULL, in which what was committed survives a power cut. Writes
+begin with BEGIN IMMEDIATE on one connection, so that a transaction never fails half way because others
+wrote; reads have connections of their own and wait for nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import sqlite3
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+from eventsrc.store import NotAStore, StoreBusy, StoreClosed, StoreError, StoreFull, StoreReadOnly
+
+if sys.platform != "win32":
+    import fcntl
+
+Durability: TypeAlias = Literal["os", "process"]
+"""What an acknowledged write survives: "os", a power cut; "process", only the end of the process."""
+
+_SYNCHRONOUS: Final[dict[str, str]] = {"os": "FULL", "process": "NORMAL"}
+_RESET_BUG_FIXED: Final = (3, 51, 3)
+_LONGEST_POLL: Final = 0.005
+
+_log = logging.getLogger("eventsrc")
+_log.addHandler(logging.NullHandler())
+
+
+class SqliteFile:
+    """A SQLite file, open. It may be used from several threads, and not across a fork.
+
+    path: of the file; it is made if it is not there, unless read_only.
+    durability: see Durability.
+    timeout: how many seconds to wait for others who write, before StoreBusy.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: Durability = "os",
+        timeout: float = 5.0,
+        read_only: bool = False,
+    ) -> None:
+        if durability not in _SYNCHRONOUS:
+            raise ValueError(f"durability is {durability!r}: choose 'os' or 'process'")
+        if str(path) == ":memory:" or not str(path):
+            raise ValueError(f"{path!r} is no file: for a store in memory, use MemoryStore()")
+        self.path: Final = Path(path)
+        self.durability: Final = durability
+        self.timeout: Final = timeout
+        self.read_only: Final = read_only
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._readers: deque[sqlite3.Connection] = deque()
+        self._is_closed = False
+        _warn_of_version()
+        with _translated(self.path):
+            if read_only:
+                self._readers.append(self._connect())
+            else:
+                self._turn = _Turn(Path(f"{self.path}-turn"))
+                self._writer = self._connect()
+                self._enter_wal()
+
+    @contextlib.contextmanager
+    def writing(self, deadline: float | None = None) -> Iterator[sqlite3.Connection]:
+        """A transaction that may write: committed at the end, rolled back if something is raised.
+
+        deadline: when the turn to write must have come, by time.monotonic(); `timeout` from now if not
+            given.
+        Raises StoreBusy if it has not come by then, StoreFull, StoreReadOnly and StoreError for what
+        SQLite reports, and CommitFailed if the commit itself failed.
+        """
+        self._check_usable()
+        if self.read_only:
+            raise StoreReadOnly(f"{self.path} was opened with read_only=True")
+        now = time.monotonic()
+        if deadline is None:
+            deadline = now + self.timeout
+        if not self._lock.acquire(timeout=max(deadline - now, 0.0)):
+            raise self.busy()
+        try:
+            with _translated(self.path):
+                self._begin(deadline)
+                try:
+                    yield self._writer
+                    self._commit()
+                finally:
+                    if self._writer.in_transaction:
+                        self._writer.execute("ROLLBACK")
+        finally:
+            self._lock.release()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection to read with; fetch what is read before giving it back."""
+        self._check_usable()
+        with _translated(self.path):
+            try:
+                connection = self._readers.pop()
+            except IndexError:
+                connection = self._connect()
+                connection.execute("PRAGMA query_only = ON")
+            try:
+                yield connection
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                self._readers.append(connection)
+
+    def migrate(self, part: str, scripts: Sequence[str], stamp: int | None = None) -> None:
+        """Brings a part of the file's schema up to date, by those of the scripts that it has not seen.
+
+        part: what the scripts are for; the table eventsrc_schema counts those of each part.
+        stamp: marks the whole file as this part's: its application_id, with the count as user_version.
+        Raises NotAStore, before any write, for a file of another application (if it is to be stamped)
+        or of a newer version of this library.
+        """
+        with self.reading() as connection:
+            applied = _applied(connection, self.path, part, len(scripts), stamp)
+        if applied == len(scripts):
+            return
+        if self.read_only:
+            raise NotAStore(f"{self.path} is not up to date: open it once without read_only")
+        with self.writing() as connection:
+            applied = _applied(connection, self.path, part, len(scripts), stamp)
+            for script in scripts[applied:]:
+                for statement in script.split(";\n"):
+                    if statement.strip():
+                        connection.execute(statement)
+            connection.execute(_MAKE_SCHEMA)
+            connection.execute(_SET_APPLIED, (part, len(scripts)))
+            if stamp is not None:
+                connection.execute(f"PRAGMA application_id = {stamp:d}")
+                connection.execute(f"PRAGMA user_version = {len(scripts):d}")
+
+    def busy(self) -> StoreBusy:
+        """The error for a wait that met its deadline."""
+        return StoreBusy(
+            f"others kept {self.path} busy for {self.timeout} seconds: try again, or give the store a "
+            "longer timeout"
+        )
+
+    def close(self) -> None:
+        """Closes all connections; closing twice is closing once."""
+        with self._lock:
+            if self._is_closed or os.getpid() != self._pid:
+                return
+            self._is_closed = True
+            if not self.read_only:
+                self._turn.close()
+                self._writer.close()
+            while self._readers:
+                self._readers.pop().close()
+
+    def _check_usable(self) -> None:
+        if self._is_closed:
+            raise StoreClosed(f"{self.path} was closed: open it again")
+        if os.getpid() != self._pid:
+            raise StoreClosed(f"{self.path} was opened before a fork: open it in each process")
+
+    def _connect(self) -> sqlite3.Connection:
+        mode = "ro" if self.read_only else "rwc"
+        connection = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=0.0 if not self.read_only else self.timeout,
+        )
+        connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self.durability]}")
+        return connection
+
+    def _enter_wal(self) -> None:
+        deadline = time.monotonic() + self.timeout
+        for pause in _pauses(deadline):
+            try:
+                (mode,) = self._writer.execute("PRAGMA journal_mode = WAL").fetchone()
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error):
+                    raise
+                time.sleep(pause)
+            else:
+                if mode != "wal":
+                    raise StoreError(
+                        f"{self.path} cannot have a write-ahead log: its journal is {mode}"
+                    )
+                return
+        raise self.busy()
+
+    def _begin(self, deadline: float) -> None:
+        # The turn is held only until the write lock is: so whoever has just written finds the turn
+        # taken by those who wait, and cannot overtake them.
+        if not self._turn.take(deadline):
+            raise self.busy()
+        try:
+            for pause in _pauses(deadline):
+                try:
+                    self._writer.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError as error:
+                    if not _is_busy(error):
+                        raise
+                    time.sleep(pause)
+                else:
+                    return
+            raise self.busy()
+        finally:
+            self._turn.give()
+
+    def _commit(self) -> None:
+        try:
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            if _code(error) in _NOT_COMMITTED:
+                raise
+            raise CommitFailed(f"{self.path} could not be committed: {error}") from error
+
+
+class CommitFailed(StoreError):
+    """A commit failed in a way that leaves open whether its transaction will be found stored."""
+
+
+class _Turn:
+    """Whose turn it is to wait for the write lock, among processes: a lock on a file of its own.
+
+    SQLite's own waiting is not fair: a process that writes without pause can starve others. Where there
+    is no flock, or no place for the file, writers wait without a queue.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file: int | None = None
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):
+                self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+    def take(self, deadline: float) -> bool:
+        """Waits for the turn; answers whether it came before the deadline."""
+        if sys.platform == "win32" or self._file is None:
+            return True
+        for pause in _pauses(deadline):
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(pause)
+            else:
+                return True
+        return False
+
+    def give(self) -> None:
+        """Lets the next one have the turn."""
+        if sys.platform != "win32" and self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def _pauses(deadline: float) -> Iterator[float]:
+    """Random pauses between attempts, longer and longer, until the deadline."""
+    longest = 0.0005
+    while True:
+        yield random.uniform(0.0, longest)
+        if time.monotonic() >= deadline:
+            return
+        longest = min(longest * 1.5, _LONGEST_POLL)
+
+
+_MAKE_SCHEMA: Final = """
+    CREATE TABLE IF NOT EXISTS eventsrc_schema (part TEXT PRIMARY KEY, applied INTEGER NOT NULL)
+"""
+_SET_APPLIED: Final = "INSERT OR REPLACE INTO eventsrc_schema VALUES (?, ?)"
+_HAS_SCHEMA: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'eventsrc_schema'"
+_GET_APPLIED: Final = "SELECT applied FROM eventsrc_schema WHERE part = ?"
+
+
+def _applied(
+    connection: sqlite3.Connection, path: Path, part: str, newest: int, stamp: int | None
+) -> int:
+    """How many scripts of a part a file has seen. Raises NotAStore for a file that is not ours."""
+    ((application,),) = connection.execute("PRAGMA application_id").fetchall()
+    ((version,),) = connection.execute("PRAGMA user_version").fetchall()
+    if stamp is not None and (application not in (0, stamp) or (application == 0 and version)):
+        raise NotAStore(
+            f"{path} belongs to another application (application_id {application}, user_version "
+            f"{version}): give the {part} a file of its own"
+        )
+    ((has_schema,),) = connection.execute(_HAS_SCHEMA).fetchall()
+    row = connection.execute(_GET_APPLIED, (part,)).fetchone() if has_schema else None
+    applied = 0 if row is None else int(row[0])
+    if stamp is not None and application == stamp:
+        applied = max(applied, version)
+    if applied > newest:
+        raise NotAStore(
+            f"{path} has version {applied} of the {part}, and the newest known here is {newest}: "
+            "update eventsrc"
+        )
+    return applied
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_NOT_COMMITTED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY})
+
+
+def _code(error: sqlite3.Error) -> int:
+    """The primary result code: 0 for errors that SQLite did not report itself."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return _code(error) in _BUSY
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """What SQLite reports, as this library's errors."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _translation(path, error) from error
+
+
+def _translation(path: Path, error: sqlite3.Error) -> StoreError:
+    code = _code(error)
+    if code in _BUSY:
+        return StoreBusy(f"others keep {path} busy: {error}")
+    if code == sqlite3.SQLITE_FULL:
+        return StoreFull(f"there is no room for more in {path}: {error}")
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return StoreReadOnly(f"{path} cannot be written: {error}")
+    if code == sqlite3.SQLITE_NOTADB:
+        return NotAStore(f"{path} is no SQLite file: {error}")
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return StoreError(f"{path} cannot be opened: does its folder exist, and may it be read?")
+    return StoreError(f"{path}: {error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})")
+
+
+_warned: list[Any] = []
+
+
+def _warn_of_version() -> None:
+    if sqlite3.sqlite_version_info < _RESET_BUG_FIXED and not _warned:
+        _warned.append(True)
+        _log.warning(
+            "SQLite %s can corrupt a file in rare cases when several connections write and checkpoint "
+            "at once (fixed in 3.51.3): update it, or put the package pysqlite3 first",
+            sqlite3.sqlite_version,
+        )

@@ -1,0 +1,1 @@
+"""Databases of views: interpreters of the view operations."""

@@ -36,11 +36,11 @@ from eventsrc.stream_id import StreamId, checked_prefix
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-DB = TypeVar("DB", default="Database")
 E = TypeVar("E")
+DB = TypeVar("DB", default="Database")
 
-Schema: TypeAlias = Callable[[DB], None]
-Handler: TypeAlias = Callable[[DB, Recorded[E]], None]
+_OPAQUE: Final = ""
+"""Where the handler of Opaque is kept: no event type has this name."""
 
 
 class ViewError(EventsrcError):
@@ -74,28 +74,26 @@ class View(Generic[DB]):
         self.prefix: Final = checked_prefix(prefix)
         self.unknown: Final = unknown
         self._types = types
-        self._create: Schema[DB] | None = None
-        self._handlers: dict[str, Handler[DB, Any]] = {}
-        self._opaque: Handler[DB, Opaque] | None = None
+        self._create: Callable[[DB], None] | None = None
+        self._handlers: dict[str, Callable[[DB, Recorded[Any]], None]] = {}
 
-    def schema(self, create: Schema[DB]) -> Schema[DB]:
+    def schema(self, create: Callable[[DB], None]) -> Callable[[DB], None]:
         """Decorates the function that makes the view's tables, which must be empty then."""
         self._create = create
         return create
 
-    def on(self, kind: type[E]) -> Callable[[Handler[DB, E]], Handler[DB, E]]:
+    def on(
+        self, kind: type[E]
+    ) -> Callable[[Callable[[DB, Recorded[E]], None]], Callable[[DB, Recorded[E]], None]]:
         """Decorates the handler of an event type. Raises ViewError if it has one already."""
-        name = "" if kind is Opaque else self._types.of(kind).name
+        name = _OPAQUE if kind is Opaque else self._types.of(kind).name
 
-        def register(handler: Handler[DB, E]) -> Handler[DB, E]:
-            if name in self._handlers or (not name and self._opaque is not None):
-                raise ViewError(
-                    f"{self!r} handles {kind.__qualname__} already: keep one of the handlers"
-                )
-            if name:
-                self._handlers[name] = handler
-            else:
-                self._opaque = handler
+        def register(
+            handler: Callable[[DB, Recorded[E]], None],
+        ) -> Callable[[DB, Recorded[E]], None]:
+            if name in self._handlers:
+                raise ViewError(f"{self!r} handles {kind.__qualname__} already: keep one handler")
+            self._handlers[name] = handler
             return handler
 
         return register
@@ -108,13 +106,13 @@ class View(Generic[DB]):
     def apply(self, database: DB, event: Recorded[Any]) -> None:
         """Has the event's handler, if there is one, bring the view forward."""
         handler = self._handlers.get(event.record.type)
-        if handler is None and self._opaque is None:
+        opaque = self._handlers.get(_OPAQUE)
+        if opaque is not None and not event.is_known:
+            handler = opaque
+        elif handler is None or (self.unknown == "skip" and not event.is_known):
             return
         try:
-            if not event.is_known and self._opaque is not None:
-                self._opaque(database, event)
-            elif handler is not None and (event.is_known or self.unknown == "fail"):
-                handler(database, event)
+            handler(database, event)
         except Exception as error:
             error.add_note(f"while {self!r} applied {event!r}, position {event.position}")
             raise

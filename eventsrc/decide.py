@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeAlias, TypeVar
+from uuid import UUID
 
 import attrs
 from returns.result import Failure, Success
@@ -91,9 +92,8 @@ def decide(
     Raises NotDecided at the deadline, and AppendFailed if the store rejects the events.
     """
     folded = yield from load(stream, fold)
-    append_id = yield from NewId()
-    deadline = (yield from Elapsed()) + within
-    attempt = 0
+    append_id: UUID | None = None
+    deadline, attempt = 0.0, 0
     while True:
         match decider(folded.state):
             case Failure() as refused:
@@ -102,6 +102,9 @@ def decide(
                 events = tuple(decided)
         if not events:
             return Success(Decided(folded.state, events, folded.version, folded.token))
+        if append_id is None:
+            append_id = yield from NewId()
+            deadline = (yield from Elapsed()) + within
         wanted = Append(stream, events, folded.version, append_id, metadata or {})
         outcome = yield from wanted
         if isinstance(outcome, Failure) and isinstance(outcome.failure(), Unknown):

@@ -38,7 +38,7 @@ class Fold(Generic[S, E_contra]):
 
     initial: S
     evolve: Callable[[S, E_contra], S] = attrs.field(repr=name_of)
-    unknown: Literal["fail", "skip"] = "fail"
+    unknown: Literal["fail", "skip"] = attrs.field(default="fail", repr=False)
 
     def apply(self, state: S, recorded: Recorded[Any]) -> S:
         """The state after one more event."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from time import perf_counter
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import attrs
 from returns.result import Failure, Success
@@ -13,6 +13,9 @@ from eventsrc import machine
 from eventsrc.interpreter import AsyncInterpreter, Interpreter
 from eventsrc.operation import Operation
 from eventsrc.program import Effect
+
+WIDTH: Final = 100
+"""How many characters of an operation, and of an answer, a printed trace shows."""
 
 O = TypeVar("O")
 R = TypeVar("R")
@@ -35,11 +38,15 @@ class Span:
             return
         answer = repr(self.value) if self.error is None else f"raises {self.error!r}"
         time = f"  [{self.seconds * 1000:.3f} ms]" if timed else ""
-        yield f"{lead}{self.what!r} -> {answer}{time}"
+        yield f"{lead}{_cut(repr(self.what))} -> {_cut(answer)}{time}"
         for child in self.children:
             last = child is self.children[-1]
             branch, below = ("└─ ", "   ") if last else ("├─ ", "│  ")
             yield from child.lines(timed, more + branch, more + below)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
 
 
 class _Recorder:

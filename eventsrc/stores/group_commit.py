@@ -8,15 +8,17 @@ the line. (DeWitt et al., Implementation Techniques for Main Memory Database Sys
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import attrs
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from concurrent.futures import ThreadPoolExecutor
 
 A = TypeVar("A")
 J = TypeVar("J")
@@ -72,11 +74,11 @@ class _Task(_Waiter[J, A]):
 
     __slots__ = ("_lead", "_loop", "future")
 
-    def __init__(self, job: J, lead: Callable[[], None]) -> None:
+    def __init__(self, job: J, lead: Callable[[], None], loop: AbstractEventLoop) -> None:
         super().__init__(job)
         self._lead = lead
-        self._loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[None] = self._loop.create_future()
+        self._loop = loop
+        self.future = loop.create_future()
 
     def tell(self) -> None:
         if not self.is_done:
@@ -139,13 +141,16 @@ class GroupCommit(Generic[J, A]):
 
     async def perform_async(self, job: J, timeout: float) -> A:
         """As `perform`, for a task. If that is cancelled, a job that has not begun never will."""
-        waiter: _Task[J, A] = _Task(job, self._lead_elsewhere)
+        from asyncio import get_running_loop
+
+        loop = get_running_loop()
+        waiter: _Task[J, A] = _Task(job, self._lead_elsewhere, loop)
         if self._joins(waiter):
             waiter.tell()
-        alarm = asyncio.get_running_loop().call_later(timeout, self._expire, waiter)
+        alarm = loop.call_later(timeout, self._expire, waiter)
         try:
             await waiter.future
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled, or too late
             self._leaves(waiter)
             raise
         finally:
@@ -203,5 +208,7 @@ class GroupCommit(Generic[J, A]):
 
     def _lead_elsewhere(self) -> None:
         if self._executor is None:
+            from concurrent.futures import ThreadPoolExecutor
+
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="eventsrc-commit")
         self._executor.submit(self._lead)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from eventsrc.guard import sort_out
@@ -84,6 +85,7 @@ class SqliteViews(Interpreter[ViewOp]):
         from sqlite_utils import Database
 
         self._database = Database
+        self._folder: TemporaryDirectory[str] | None = None
         self._file = SqliteFile(path, durability=durability, timeout=timeout)
         try:
             self._file.migrate("views", MIGRATIONS)
@@ -92,6 +94,14 @@ class SqliteViews(Interpreter[ViewOp]):
         except BaseException:
             self._file.close()
             raise
+
+    @classmethod
+    def temporary(cls, views: Iterable[View[Database]] = ()) -> Self:
+        """Views in a file of their own that is removed when they are closed: for tests and trials."""
+        folder = TemporaryDirectory(prefix="eventsrc-views-")
+        made = cls(Path(folder.name) / "views.db", views, durability="process")
+        made._folder = folder
+        return made
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Database]:
@@ -140,11 +150,15 @@ class SqliteViews(Interpreter[ViewOp]):
     @on(Apply).coroutine
     async def apply_async(self, op: Apply) -> Applied:
         """Applies events to a view, in a thread."""
+        import asyncio
+
         return await asyncio.to_thread(self.apply, op)
 
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,64 @@
+"""The documentation's code blocks, and running them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+from markdown_it import MarkdownIt
+
+from eventsrc import SqliteStore, SqliteViews
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+
+
+@attrs.frozen
+class Block:
+    """A fenced block: its language, its text, and the line it begins on."""
+
+    language: str
+    text: str
+    line: int
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """The fenced blocks of a page, in order."""
+    for token in MarkdownIt().parse(page.read_text()):
+        if token.type == "fence" and token.map is not None:
+            yield Block(token.info.strip(), token.content, token.map[0] + 2)
+
+
+def run_page(page: Path) -> list[str]:
+    """Runs a page's Python blocks in one module, in order; answers where shown output differs."""
+    module = types.ModuleType(f"page_{page.stem.replace('-', '_').lower()}")
+    sys.modules[module.__name__] = module  # so that annotations can be resolved
+    wrong: list[str] = []
+    printed = ""
+    try:
+        for block in blocks(page):
+            if block.language == "python":
+                code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")
+                with contextlib.redirect_stdout(io.StringIO()) as out:
+                    exec(code, vars(module))
+                printed = out.getvalue()
+            elif block.language == "text" and not _fits(printed, block.text):
+                wrong.append(f"{page}:{block.line}: it prints\n{printed}")
+    finally:
+        for value in vars(module).values():
+            if isinstance(value, SqliteStore | SqliteViews):
+                value.close()
+        del sys.modules[module.__name__]
+    return wrong
+
+
+def _fits(printed: str, shown: str) -> bool:
+    """Whether the output is as shown, where `...` stands for anything in a line."""
+    pattern = re.escape(shown.strip()).replace(re.escape("..."), ".*")
+    return re.fullmatch(pattern, printed.strip()) is not None

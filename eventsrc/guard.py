@@ -20,7 +20,10 @@ from eventsrc.stream_id import StreamId
 
 @attrs.frozen
 class Gap:
-    """Events are missing: the view has applied a stream up to a version, and a later event came."""
+    """Events are missing: a view has applied a stream up to a version, and later events came.
+
+    came: the version of the last of them.
+    """
 
     stream: StreamId
     applied: int
@@ -44,7 +47,7 @@ def sort_out(applied: Mapping[str, int], events: Iterable[Recorded[Any]]) -> Sor
     """Decides about each event, given the versions that have been applied (0 for other streams)."""
     to_apply: list[Recorded[Any]] = []
     ignored = 0
-    gaps: dict[str, Gap] = {}
+    early: dict[StreamId, int] = {}
     moved: dict[str, int] = {}
     for event in events:
         record = event.record
@@ -57,11 +60,11 @@ def sort_out(applied: Mapping[str, int], events: Iterable[Recorded[Any]]) -> Sor
             to_apply.append(event)
         elif version <= at:
             ignored += 1
-        elif stream not in gaps:
-            gaps[stream] = Gap(event.stream, at, version)
-    open_gaps = tuple(
-        Gap(gap.stream, at, gap.came)
-        for stream, gap in gaps.items()
-        if (at := moved.get(stream, gap.applied)) < gap.came
+        else:
+            early[event.stream] = max(version, early.get(event.stream, 0))
+    gaps = tuple(
+        Gap(stream, at, came)
+        for stream, came in early.items()
+        if (at := moved.get(stream, applied.get(stream, 0))) < came
     )
-    return Sorted(tuple(to_apply), ignored, open_gaps, moved)
+    return Sorted(tuple(to_apply), ignored, gaps, moved)

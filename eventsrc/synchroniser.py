@@ -52,13 +52,12 @@ class Synchronised:
 class GapRemains(EventsrcError):
     """Events were delivered whose predecessors the store does not have: are they of this store?"""
 
-    def __init__(self, gaps: tuple[Gap, ...]) -> None:
-        gap = gaps[0]
+    def __init__(self, gap: Gap) -> None:
         super().__init__(
             f"event {gap.came} of {gap.stream} was delivered, the view has applied {gap.applied}, and "
             "the store has nothing in between: deliver events of the store that the view follows"
         )
-        self.gaps = gaps
+        self.gap = gap
 
 
 @attrs.frozen
@@ -154,15 +153,13 @@ def _apply(
 ) -> Do[SyncOp, Applied]:
     """Applies events; where some are missing in between, fills the gaps from the store first."""
     done = yield from Apply(view, events, cursor)
-    if not done.gaps:
-        return done
-    applied = done.applied
-    for gap in done.gaps:
-        applied += yield from _fill(view, gap)
-    rest = yield from Apply(view, events, cursor)
-    if rest.gaps:
-        raise GapRemains(rest.gaps)
-    return Applied(applied + rest.applied, done.ignored, ())
+    applied, ignored = done.applied, done.ignored
+    while done.gaps:
+        for gap in done.gaps:
+            applied += yield from _fill(view, gap)
+        done = yield from Apply(view, events, cursor)
+        applied += done.applied
+    return Applied(applied, ignored, ())
 
 
 def _fill(view: View[Any], gap: Gap) -> Do[SyncOp, int]:
@@ -171,7 +168,7 @@ def _fill(view: View[Any], gap: Gap) -> Do[SyncOp, int]:
     while at < gap.came - 1:
         page: Page[Any] = yield from Read(gap.stream, at, min(PAGE, gap.came - 1 - at))
         if not page.events:
-            raise GapRemains((gap,))
+            raise GapRemains(gap)
         applied += (yield from Apply(view, page.events)).applied
         at = page.events[-1].version
     return applied

@@ -1,0 +1,48 @@
+"""A small set of events and views for the tests of views."""
+
+from __future__ import annotations
+
+from sqlite_utils import Database
+
+from eventsrc import EventTypes, Recorded, Stream, Streams, View, event
+
+TYPES = EventTypes()
+
+
+@event("test.view.noted", types=TYPES)
+class Noted:
+    number: int
+
+
+@event("test.view.closed", types=TYPES)
+class Closed:
+    why: str
+
+
+books = Streams("books/{id}", key=int, events=Noted | Closed)
+other = Stream("other", events=Noted)
+
+
+def notes_view(name: str = "notes", version: int = 1, prefix: str = "") -> View[Database]:
+    """A view that appends each number to a text: an event applied twice or out of order shows."""
+    view: View[Database] = View(name, version=version, prefix=prefix, types=TYPES)
+    table = f"{name}_{version}"
+
+    @view.schema
+    def create(db: Database) -> None:
+        db.table(table).create({"stream": str, "numbers": str}, pk="stream")
+
+    @view.on(Noted)
+    def noted(db: Database, event: Recorded[Noted]) -> None:
+        db.execute(
+            f"INSERT INTO [{table}] VALUES (:stream, :number) "
+            "ON CONFLICT DO UPDATE SET numbers = numbers || ',' || excluded.numbers",
+            {"stream": event.stream, "number": str(event.data.number)},
+        )
+
+    return view
+
+
+def rows_of(db: Database, name: str = "notes", version: int = 1) -> dict[str, str]:
+    """The view's table: for each stream its numbers, in the order applied."""
+    return {row["stream"]: row["numbers"] for row in db.table(f"{name}_{version}").rows}

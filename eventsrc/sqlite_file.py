@@ -20,6 +20,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
+import attrs
+
 from eventsrc.store import NotAStore, StoreBusy, StoreClosed, StoreError, StoreFull, StoreReadOnly
 
 if sys.platform != "win32":
@@ -36,10 +38,25 @@ _log = logging.getLogger("eventsrc")
 _log.addHandler(logging.NullHandler())
 
 
+@attrs.frozen
+class Schema:
+    """The tables of one part of a file, as the scripts that make them: those of one version each.
+
+    part: what the tables are for; the table eventsrc_schema counts the applied scripts of each part.
+    stamp: marks the whole file as this part's, as its application_id, with the count as user_version.
+    """
+
+    part: str
+    scripts: Sequence[str]
+    stamp: int | None = None
+
+
 class SqliteFile:
     """A SQLite file, open. It may be used from several threads, and not across a fork.
 
     path: of the file; it is made if it is not there, unless read_only.
+    schema: is brought up to date. Raises NotAStore, before any write, for a file of another application
+        (if it is to be stamped) or with a newer schema.
     durability: see Durability.
     timeout: how many seconds to wait for others who write, before StoreBusy.
     """
@@ -47,6 +64,7 @@ class SqliteFile:
     def __init__(
         self,
         path: str | os.PathLike[str],
+        schema: Schema,
         *,
         durability: Durability = "os",
         timeout: float = 5.0,
@@ -65,13 +83,19 @@ class SqliteFile:
         self._readers: deque[sqlite3.Connection] = deque()
         self._is_closed = False
         _warn_of_version()
-        with _translated(self.path):
-            if read_only:
-                self._readers.append(self._connect())
-            else:
-                self._turn = _Turn(Path(f"{self.path}-turn"))
-                self._writer = self._connect()
-                self._enter_wal()
+        self._connections: list[sqlite3.Connection] = []
+        self._turn = _Turn(Path(f"{self.path}-turn"))
+        try:
+            applied = self._checked(schema)
+            if not read_only:
+                with _translated(self.path):
+                    self._writer = self._connect(timeout=0.0)
+                    self._enter_wal()
+            if applied < len(schema.scripts):
+                self._migrate(schema)
+        except BaseException:
+            self.close()
+            raise
 
     @contextlib.contextmanager
     def writing(self, deadline: float | None = None) -> Iterator[sqlite3.Connection]:
@@ -110,7 +134,7 @@ class SqliteFile:
             try:
                 connection = self._readers.pop()
             except IndexError:
-                connection = self._connect()
+                connection = self._connect(self.timeout)
                 connection.execute("PRAGMA query_only = ON")
             try:
                 yield connection
@@ -118,32 +142,6 @@ class SqliteFile:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 self._readers.append(connection)
-
-    def migrate(self, part: str, scripts: Sequence[str], stamp: int | None = None) -> None:
-        """Brings a part of the file's schema up to date, by those of the scripts that it has not seen.
-
-        part: what the scripts are for; the table eventsrc_schema counts those of each part.
-        stamp: marks the whole file as this part's: its application_id, with the count as user_version.
-        Raises NotAStore, before any write, for a file of another application (if it is to be stamped)
-        or of a newer version of this library.
-        """
-        with self.reading() as connection:
-            applied = _applied(connection, self.path, part, len(scripts), stamp)
-        if applied == len(scripts):
-            return
-        if self.read_only:
-            raise NotAStore(f"{self.path} is not up to date: open it once without read_only")
-        with self.writing() as connection:
-            applied = _applied(connection, self.path, part, len(scripts), stamp)
-            for script in scripts[applied:]:
-                for statement in script.split(";\n"):
-                    if statement.strip():
-                        connection.execute(statement)
-            connection.execute(_MAKE_SCHEMA)
-            connection.execute(_SET_APPLIED, (part, len(scripts)))
-            if stamp is not None:
-                connection.execute(f"PRAGMA application_id = {stamp:d}")
-                connection.execute(f"PRAGMA user_version = {len(scripts):d}")
 
     def busy(self) -> StoreBusy:
         """The error for a wait that met its deadline."""
@@ -158,11 +156,29 @@ class SqliteFile:
             if self._is_closed or os.getpid() != self._pid:
                 return
             self._is_closed = True
-            if not self.read_only:
-                self._turn.close()
-                self._writer.close()
-            while self._readers:
-                self._readers.pop().close()
+            self._turn.close()
+            while self._connections:
+                self._connections.pop().close()
+
+    def _checked(self, schema: Schema) -> int:
+        """How many of the schema's scripts the file has seen; nothing is written to find out."""
+        with self.reading() as connection:
+            return _applied(connection, self.path, schema)
+
+    def _migrate(self, schema: Schema) -> None:
+        if self.read_only:
+            raise NotAStore(f"{self.path} is not up to date: open it once without read_only")
+        with self.writing() as connection:
+            applied = _applied(connection, self.path, schema)  # another process may have been faster
+            for script in schema.scripts[applied:]:
+                for statement in script.split(";\n"):
+                    if statement.strip():
+                        connection.execute(statement)
+            connection.execute(_MAKE_SCHEMA)
+            connection.execute(_SET_APPLIED, (schema.part, len(schema.scripts)))
+            if schema.stamp is not None:
+                connection.execute(f"PRAGMA application_id = {schema.stamp:d}")
+                connection.execute(f"PRAGMA user_version = {len(schema.scripts):d}")
 
     def _check_usable(self) -> None:
         if self._is_closed:
@@ -170,15 +186,16 @@ class SqliteFile:
         if os.getpid() != self._pid:
             raise StoreClosed(f"{self.path} was opened before a fork: open it in each process")
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, timeout: float) -> sqlite3.Connection:
         mode = "ro" if self.read_only else "rwc"
         connection = sqlite3.connect(
             f"{self.path.absolute().as_uri()}?mode={mode}",
             uri=True,
             isolation_level=None,
             check_same_thread=False,
-            timeout=0.0 if not self.read_only else self.timeout,
+            timeout=timeout,
         )
+        self._connections.append(connection)
         connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self.durability]}")
         return connection
 
@@ -239,13 +256,14 @@ class _Turn:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file: int | None = None
-        if sys.platform != "win32":
-            with contextlib.suppress(OSError):
-                self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._is_open = False
 
     def take(self, deadline: float) -> bool:
         """Waits for the turn; answers whether it came before the deadline."""
+        if not self._is_open:
+            self._open()
         if sys.platform == "win32" or self._file is None:
             return True
         for pause in _pauses(deadline):
@@ -267,6 +285,12 @@ class _Turn:
             os.close(self._file)
             self._file = None
 
+    def _open(self) -> None:
+        self._is_open = True
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):
+                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
 
 def _pauses(deadline: float) -> Iterator[float]:
     """Random pauses between attempts, longer and longer, until the deadline."""
@@ -286,10 +310,9 @@ _HAS_SCHEMA: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'eventsrc_
 _GET_APPLIED: Final = "SELECT applied FROM eventsrc_schema WHERE part = ?"
 
 
-def _applied(
-    connection: sqlite3.Connection, path: Path, part: str, newest: int, stamp: int | None
-) -> int:
-    """How many scripts of a part a file has seen. Raises NotAStore for a file that is not ours."""
+def _applied(connection: sqlite3.Connection, path: Path, schema: Schema) -> int:
+    """How many scripts of a schema a file has seen. Raises NotAStore for a file that is not ours."""
+    part, stamp, newest = schema.part, schema.stamp, len(schema.scripts)
     ((application,),) = connection.execute("PRAGMA application_id").fetchall()
     ((version,),) = connection.execute("PRAGMA user_version").fetchall()
     if stamp is not None and (application not in (0, stamp) or (application == 0 and version)):

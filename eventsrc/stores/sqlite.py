@@ -22,7 +22,7 @@ from eventsrc.interpreter import Interpreter, on
 from eventsrc.positions import Cursor, Token
 from eventsrc.program import Outcome
 from eventsrc.recorded import Record, Recorded, make_record
-from eventsrc.sqlite_file import CommitFailed, Durability, SqliteFile
+from eventsrc.sqlite_file import CommitFailed, Durability, Schema, SqliteFile
 from eventsrc.store import (
     CONFLICT_EVENTS,
     Append,
@@ -60,7 +60,7 @@ STAMP: Final = 0x65737263
 GROUP: Final = 512
 """The most appends that share a commit."""
 
-MIGRATIONS: Final = (
+_SCRIPTS: Final = (
     # Streams have small numbers, which makes the index of events half as large as names would.
     # An event is found by its position in the feed, by stream and version, and the first event of an
     # append by the append's id.
@@ -103,6 +103,9 @@ MIGRATIONS: Final = (
         FROM eventsrc_event JOIN eventsrc_stream ON eventsrc_stream.id = stream;
     """,
 )
+
+
+SCHEMA: Final = Schema("store", _SCRIPTS, STAMP)
 
 
 def _selecting(sql: str, stream: str) -> str:
@@ -211,12 +214,13 @@ class SqliteStore(Interpreter[StoreOp]):
     ) -> None:
         self.codec = Codec() if codec is None else codec
         self._clock = clock
-        self._file = SqliteFile(path, durability=durability, timeout=timeout, read_only=read_only)
+        self._file = SqliteFile(
+            path, SCHEMA, durability=durability, timeout=timeout, read_only=read_only
+        )
         self._line: GroupCommit[_Job, _Answer] = GroupCommit(
             self._commit, interrupted=_interrupted, too_late=self._file.busy, most=GROUP
         )
         try:
-            self._file.migrate("store", MIGRATIONS, STAMP)
             self.store_id: Final = self._find_id()
         except BaseException:
             self._file.close()

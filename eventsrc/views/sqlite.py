@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from eventsrc.guard import sort_out
 from eventsrc.interpreter import Interpreter, on
 from eventsrc.positions import START, Cursor
-from eventsrc.sqlite_file import Durability, SqliteFile
+from eventsrc.sqlite_file import Durability, Schema, SqliteFile
 from eventsrc.stream_id import StreamId
 from eventsrc.view import Applied, Apply, GetApplied, GetProgress, Progress, View, ViewOp
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-MIGRATIONS: Final = (
+_SCRIPTS: Final = (
     """
     CREATE TABLE eventsrc_view (
         id INTEGER PRIMARY KEY,
@@ -40,6 +40,8 @@ MIGRATIONS: Final = (
     ) WITHOUT ROWID;
     """,
 )
+
+SCHEMA: Final = Schema("views", _SCRIPTS)
 
 # by the unique (name, version)
 _VIEW: Final = """
@@ -86,9 +88,8 @@ class SqliteViews(Interpreter[ViewOp]):
 
         self._database = Database
         self._folder: TemporaryDirectory[str] | None = None
-        self._file = SqliteFile(path, durability=durability, timeout=timeout)
+        self._file = SqliteFile(path, SCHEMA, durability=durability, timeout=timeout)
         try:
-            self._file.migrate("views", MIGRATIONS)
             for view in views:
                 self._prepare(view)
         except BaseException:

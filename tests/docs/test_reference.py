@@ -1,0 +1,53 @@
+"""The reference leaves nothing out: every public module is on a page, every public name documented."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+
+import eventsrc
+from tests.docs.pages import ROOT
+
+INTERNAL = {"eventsrc.declared", "eventsrc.machine", "eventsrc.sqlite_file", "eventsrc.stores.group_commit"}
+
+
+def modules() -> set[str]:
+    found = pkgutil.walk_packages(eventsrc.__path__, "eventsrc.")
+    return {module.name for module in found if not module.ispkg}
+
+
+def test_every_module_is_on_a_page_or_internal() -> None:
+    pages = (ROOT / "docs" / "reference").glob("*.md")
+    shown = {name for page in pages for name in re.findall(r"^::: (\S+)$", page.read_text(), re.M)}
+    undocumented = modules() - INTERNAL - shown
+    assert {name for name in undocumented if not name.startswith("eventsrc.testing.")} == set()
+    for name in shown:
+        assert importlib.import_module(name).__doc__
+
+
+def test_every_public_name_has_a_docstring() -> None:
+    for name in eventsrc.__all__:
+        value = getattr(eventsrc, name)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert value.__doc__, name
+            assert not value.__doc__.startswith(f"{name}("), f"{name} has only what attrs wrote"
+
+
+def test_every_public_method_has_a_docstring() -> None:
+    for name in eventsrc.__all__:
+        value = getattr(eventsrc, name)
+        if inspect.isclass(value) and value.__module__.startswith("eventsrc."):
+            for method, function in vars(value).items():
+                if inspect.isfunction(function) and not method.startswith("_"):
+                    assert function.__doc__, f"{name}.{method}"
+
+
+def test_all_is_sorted_and_complete() -> None:
+    assert list(eventsrc.__all__) == sorted(eventsrc.__all__, key=_as_ruff_sorts)
+
+
+def _as_ruff_sorts(name: str) -> tuple[int, str]:
+    kind = 0 if name.isupper() else 1 if name[0].isupper() else 2
+    return kind, name

@@ -18,7 +18,7 @@ from eventsrc.codec import Codec
 from eventsrc.interpreter import Interpreter, on
 from eventsrc.positions import Cursor, Token
 from eventsrc.program import Outcome
-from eventsrc.recorded import Record, Recorded, make_record
+from eventsrc.recorded import Record, Recorded
 from eventsrc.store import (
     CONFLICT_EVENTS,
     Append,
@@ -104,7 +104,7 @@ class MemoryStore(Interpreter[StoreOp]):
         """The version of a stream."""
         check_stream(op)
         with self._lock:
-            return len(self._streams.get(op.stream, ()))
+            return self._version(op.stream)
 
     @on(ReadFeed)
     def read_feed(self, op: ReadFeed) -> FeedPage[object]:
@@ -153,36 +153,19 @@ class MemoryStore(Interpreter[StoreOp]):
             stored = self._appends.get(asked.append_id)
             if stored is not None:
                 return asked.again(stored, self.store_id)
-            unmet = asked.unmet(lambda stream: len(self._streams.get(stream, ())))
+            unmet = asked.unmet(self._version)
             if unmet is not None:
                 return Failure(self._conflict(*unmet))
-            records = self._records(asked)
+            now = microseconds(self._clock)
+            records = asked.records(len(self._feed), self._version, now)
             for record in records:
                 self._streams.setdefault(record.stream, []).append(record)
             self._feed += records
             self._appends[asked.append_id] = records
             return Success(appended(records, self.store_id))
 
-    def _records(self, asked: Prepared) -> list[Record]:
-        now = microseconds(self._clock)
-        records: list[Record] = []
-        for part in asked.parts:
-            version = len(self._streams.get(part.stream, ()))
-            for number, encoded in enumerate(part.events, 1):
-                position, nth = len(self._feed) + len(records) + 1, len(records)
-                records.append(
-                    make_record(
-                        position,
-                        part.stream,
-                        version + number,
-                        asked.append_id.bytes,
-                        nth,
-                        encoded,
-                        asked.metadata,
-                        now,
-                    )
-                )
-        return records
+    def _version(self, stream: StreamId) -> int:
+        return len(self._streams.get(stream, ()))
 
     def _conflict(self, stream: StreamId, expected: Expected, actual: int) -> Conflict:
         since: Sequence[Record] = ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from returns.result import Failure, Success
 from eventsrc.codec import Codec, Encoded
 from eventsrc.positions import Cursor, Token
 from eventsrc.program import Outcome
-from eventsrc.recorded import Record
+from eventsrc.recorded import Record, make_record
 from eventsrc.store import (
     ANY,
     MAX_PAGE,
@@ -70,6 +70,25 @@ class Prepared:
                 if not holds(demand.expected, version):
                     return demand.stream, demand.expected, version
         return None
+
+    def records(self, end: int, version_of: Callable[[StreamId], int], now: int) -> list[Record]:
+        """The records to keep, at the end of a feed whose last position is `end`.
+
+        version_of: of a stream before this append. now: microseconds since 1970.
+        """
+        made: list[Record] = []
+        append_id = self.append_id.bytes
+        for part in self.parts:
+            stream, version = part.stream, version_of(part.stream)
+            for encoded in part.events:
+                version += 1
+                nth = len(made)
+                made.append(
+                    make_record(
+                        end + nth + 1, stream, version, append_id, nth, encoded, self.metadata, now
+                    )
+                )
+        return made
 
     def again(self, stored: Sequence[Record], store: str) -> Outcome[Appended, NotAppended]:
         """The answer to this append where events with its append_id are stored already."""
@@ -168,9 +187,10 @@ def check_stream(op: Head | LoadSnapshot) -> None:
 
 def appended(records: Sequence[Record], store: str) -> Appended:
     """The answer to an append that stored these records."""
-    versions: Mapping[StreamId, int] = {StreamId(record.stream): record.version for record in records}
     last = records[-1]
-    return Appended(UUID(bytes=last.append_id), Token(store, versions), Cursor(store, last.position))
+    versions = dict([record[1:3] for record in records])  # the last of each stream remains
+    token = Token(store, {StreamId(stream): version for stream, version in versions.items()})
+    return Appended(UUID(bytes=last.append_id), token, Cursor(store, last.position))
 
 
 def new_append_id() -> UUID:

@@ -21,7 +21,7 @@ from eventsrc.codec import Codec
 from eventsrc.interpreter import Interpreter, on
 from eventsrc.positions import Cursor, Token
 from eventsrc.program import Outcome
-from eventsrc.recorded import Record, Recorded, make_record
+from eventsrc.recorded import Record, Recorded
 from eventsrc.sqlite_file import CommitFailed, Durability, Schema, SqliteFile
 from eventsrc.store import (
     CONFLICT_EVENTS,
@@ -381,39 +381,48 @@ class _Writing:
         self.store = store
         self.codec = codec
         self.now = now
+        self.numbers: dict[str, int] = {}
+        self.versions: dict[str, int] = {}
         ((self.end,),) = connection.execute(_END).fetchall()
 
     def append(self, asked: Prepared) -> _Answer:
         """Stores an append, if its conditions hold and it has not been stored before."""
-        stored = _records_of_append(self.connection, asked.append_id.bytes)
-        if stored:
-            return asked.again(stored, self.store)
-        unmet = asked.unmet(lambda stream: _stream(self.connection, stream)[1])
+        unmet = asked.unmet(self.version)
         if unmet is not None:
-            return Failure(self._conflict(*unmet))
-        records: list[Record] = []
-        for part in asked.parts:
-            number, version = _stream(self.connection, part.stream)
-            if number is None:
-                number = self.connection.execute(_ADD_STREAM, (part.stream,)).lastrowid
-            made = [
-                make_record(
-                    self.end + len(records) + index,
-                    part.stream,
-                    version + index,
-                    asked.append_id.bytes,
-                    len(records) + index - 1,
-                    encoded,
-                    asked.metadata,
-                    self.now,
-                )
-                for index, encoded in enumerate(part.events, 1)
-            ]
-            rows = [(record[0], number, *record[2:]) for record in made]
+            return self._again(asked) or Failure(self._conflict(*unmet))
+        records = asked.records(self.end, self.version, self.now)
+        rows = [(record[0], self.number(record[1]), *record[2:]) for record in records]
+        try:
             self.connection.executemany(_ADD_EVENT, rows)
-            records += made
+        except sqlite3.IntegrityError:  # its first event is there already: nothing was inserted
+            again = self._again(asked)
+            if again is None:
+                raise
+            return again
         self.end += len(records)
+        self.versions.update([record[1:3] for record in records])
         return Success(appended(records, self.store))
+
+    def version(self, stream: str) -> int:
+        """The version of a stream, with what this transaction has appended."""
+        if stream not in self.versions:
+            number, self.versions[stream] = _stream(self.connection, stream)
+            if number is not None:
+                self.numbers[stream] = number
+        return self.versions[stream]
+
+    def number(self, stream: str) -> int:
+        """The number of a stream whose version has been asked for; a new one if it is new."""
+        number = self.numbers.get(stream)
+        if number is None:
+            number = self.numbers[stream] = (
+                self.connection.execute(_ADD_STREAM, (stream,)).lastrowid or 0
+            )
+        return number
+
+    def _again(self, asked: Prepared) -> _Answer | None:
+        stored = _records_of_append(self.connection, asked.append_id.bytes)
+        return asked.again(stored, self.store) if stored else None
 
     def _conflict(self, stream: StreamId, expected: Expected, actual: int) -> Conflict:
         rows: list[Any] = []

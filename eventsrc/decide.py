@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeAlias, TypeVar
-from uuid import UUID
 
 import attrs
 from returns.result import Failure, Success
@@ -33,7 +32,7 @@ from eventsrc.store import (
     Unknown,
 )
 from eventsrc.stream_id import StreamId
-from eventsrc.world import Chance, Elapsed, NewId, Sleep
+from eventsrc.world import Chance, Elapsed, Sleep
 
 E = TypeVar("E")
 F = TypeVar("F")
@@ -41,7 +40,7 @@ S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
 E_co = TypeVar("E_co", covariant=True)
 
-DecideOp: TypeAlias = Read | Append | NewId | Elapsed | Chance | Sleep
+DecideOp: TypeAlias = Read | Append | Elapsed | Chance | Sleep
 """What load, decide, append performs: store operations, and the clock and chance of its retries."""
 
 WITHIN: Final = 5.0
@@ -92,8 +91,8 @@ def decide(
     Raises NotDecided at the deadline, and AppendFailed if the store rejects the events.
     """
     folded = yield from load(stream, fold)
-    append_id: UUID | None = None
-    deadline, attempt = 0.0, 0
+    deadline: float | None = None
+    attempt = 0
     while True:
         match decider(folded.state):
             case Failure() as refused:
@@ -102,10 +101,9 @@ def decide(
                 events = tuple(decided)
         if not events:
             return Success(Decided(folded.state, events, folded.version, folded.token))
-        if append_id is None:
-            append_id = yield from NewId()
+        if deadline is None:
             deadline = (yield from Elapsed()) + within
-        wanted = Append(stream, events, folded.version, append_id, metadata or {})
+        wanted = Append(stream, events, folded.version, metadata=metadata or {})
         outcome = yield from wanted
         if isinstance(outcome, Failure) and isinstance(outcome.failure(), Unknown):
             outcome = yield from _settle(wanted, outcome, deadline)
@@ -142,10 +140,13 @@ def _caught_up(fold: Fold[S, Any], folded: Folded[S], conflict: Conflict) -> Do[
 def _settle(
     wanted: Append, outcome: Outcome[Appended, NotAppended], deadline: float
 ) -> Do[Append | Elapsed | Chance | Sleep, Outcome[Appended, NotAppended]]:
-    """What became of an append whose answer was lost: it is made again, under the same id."""
+    """What became of an append whose answer was lost: it is made again, under the same append_id."""
     attempt = 0
-    while isinstance(outcome, Failure) and isinstance(outcome.failure(), Unknown):
-        yield from _wait(attempt, deadline, wanted, outcome.failure())
+    while isinstance(outcome, Failure) and isinstance(unknown := outcome.failure(), Unknown):
+        yield from _wait(attempt, deadline, wanted, unknown)
+        wanted = Append(
+            wanted.stream, wanted.events, wanted.expected, unknown.append_id, wanted.metadata
+        )
         outcome = yield from wanted
         attempt += 1
     return outcome

@@ -88,17 +88,17 @@ class SqliteFile:
         try:
             applied = self._checked(schema)
             if not read_only:
-                with _translated(self.path):
-                    self._writer = self._connect(timeout=0.0)
-                    self._enter_wal()
+                self._writer = self._connect(timeout=0.0)
+                self._enter_wal()
             if applied < len(schema.scripts):
                 self._migrate(schema)
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, sqlite3.Error):
+                raise translated(self.path, error) from error
             raise
 
-    @contextlib.contextmanager
-    def writing(self, deadline: float | None = None) -> Iterator[sqlite3.Connection]:
+    def writing(self, deadline: float | None = None) -> Writing:
         """A transaction that may write: committed at the end, rolled back if something is raised.
 
         deadline: when the turn to write must have come, by time.monotonic(); `timeout` from now if not
@@ -106,42 +106,11 @@ class SqliteFile:
         Raises StoreBusy if it has not come by then, StoreFull, StoreReadOnly and StoreError for what
         SQLite reports, and CommitFailed if the commit itself failed.
         """
-        self._check_usable()
-        if self.read_only:
-            raise StoreReadOnly(f"{self.path} was opened with read_only=True")
-        now = time.monotonic()
-        if deadline is None:
-            deadline = now + self.timeout
-        if not self._lock.acquire(timeout=max(deadline - now, 0.0)):
-            raise self.busy()
-        try:
-            with _translated(self.path):
-                self._begin(deadline)
-                try:
-                    yield self._writer
-                    self._commit()
-                finally:
-                    if self._writer.in_transaction:
-                        self._writer.execute("ROLLBACK")
-        finally:
-            self._lock.release()
+        return Writing(self, deadline)
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Reading:
         """A connection to read with; fetch what is read before giving it back."""
-        self._check_usable()
-        with _translated(self.path):
-            try:
-                connection = self._readers.pop()
-            except IndexError:
-                connection = self._connect(self.timeout)
-                connection.execute("PRAGMA query_only = ON")
-            try:
-                yield connection
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                self._readers.append(connection)
+        return Reading(self)
 
     def busy(self) -> StoreBusy:
         """The error for a wait that met its deadline."""
@@ -216,32 +185,116 @@ class SqliteFile:
                 return
         raise self.busy()
 
-    def _begin(self, deadline: float) -> None:
-        # The turn is held only until the write lock is: so whoever has just written finds the turn
-        # taken by those who wait, and cannot overtake them.
-        if not self._turn.take(deadline):
+    def begin(self, deadline: float | None) -> sqlite3.Connection:
+        """Begins a transaction, as Writing does."""
+        self._check_usable()
+        if self.read_only:
+            raise StoreReadOnly(f"{self.path} was opened with read_only=True")
+        now = time.monotonic()
+        if deadline is None:
+            deadline = now + self.timeout
+        if not self._lock.acquire(timeout=max(deadline - now, 0.0)):
             raise self.busy()
         try:
-            for pause in _pauses(deadline):
-                try:
-                    self._writer.execute("BEGIN IMMEDIATE")
-                except sqlite3.OperationalError as error:
-                    if not _is_busy(error):
-                        raise
-                    time.sleep(pause)
-                else:
-                    return
-            raise self.busy()
-        finally:
-            self._turn.give()
+            # The turn is held only until the write lock is: so whoever has just written finds the turn
+            # taken by those who wait, and cannot overtake them.
+            if not self._turn.take(deadline):
+                raise self.busy()
+            try:
+                self._lock_for_writing(deadline)
+            finally:
+                self._turn.give()
+        except BaseException as error:
+            self._lock.release()
+            if isinstance(error, sqlite3.Error):
+                raise translated(self.path, error) from error
+            raise
+        return self._writer
 
-    def _commit(self) -> None:
+    def end(self, *, commit: bool) -> None:
+        """Ends the transaction that was begun."""
         try:
-            self._writer.execute("COMMIT")
+            if commit:
+                self._writer.execute("COMMIT")
         except sqlite3.Error as error:
             if _code(error) in _NOT_COMMITTED:
-                raise
+                raise translated(self.path, error) from error
             raise CommitFailed(f"{self.path} could not be committed: {error}") from error
+        finally:
+            try:
+                if self._writer.in_transaction:  # SQLite may have rolled back by itself
+                    self._writer.execute("ROLLBACK")
+            finally:
+                self._lock.release()
+
+    def take_reader(self) -> sqlite3.Connection:
+        """A connection to read with, to be given back."""
+        self._check_usable()
+        try:
+            return self._readers.pop()
+        except IndexError:
+            connection = self._connect(self.timeout)
+            connection.execute("PRAGMA query_only = ON")
+            return connection
+
+    def give_reader(self, connection: sqlite3.Connection) -> None:
+        """Gives back a connection to read with."""
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        self._readers.append(connection)
+
+    def _lock_for_writing(self, deadline: float) -> None:
+        for pause in _pauses(deadline):
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error):
+                    raise
+                time.sleep(pause)
+            else:
+                return
+        raise self.busy()
+
+
+class Writing:
+    """See SqliteFile.writing."""
+
+    # These two are classes with few frames: they are on the path of every append and every read.
+
+    __slots__ = ("_deadline", "_file")
+
+    def __init__(self, file: SqliteFile, deadline: float | None) -> None:
+        self._file = file
+        self._deadline = deadline
+
+    def __enter__(self) -> sqlite3.Connection:
+        return self._file.begin(self._deadline)
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        self._file.end(commit=error is None)
+        if isinstance(error, sqlite3.Error):
+            raise translated(self._file.path, error) from error
+
+
+class Reading:
+    """See SqliteFile.reading."""
+
+    __slots__ = ("_connection", "_file")
+
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+
+    def __enter__(self) -> sqlite3.Connection:
+        try:
+            self._connection = self._file.take_reader()
+        except sqlite3.Error as error:
+            raise translated(self._file.path, error) from error
+        return self._connection
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        self._file.give_reader(self._connection)
+        if isinstance(error, sqlite3.Error):
+            raise translated(self._file.path, error) from error
 
 
 class CommitFailed(StoreError):
@@ -296,7 +349,7 @@ def _pauses(deadline: float) -> Iterator[float]:
     """Random pauses between attempts, longer and longer, until the deadline."""
     longest = 0.0005
     while True:
-        yield random.uniform(0.0, longest)
+        yield random.random() * longest
         if time.monotonic() >= deadline:
             return
         longest = min(longest * 1.5, _LONGEST_POLL)
@@ -348,16 +401,8 @@ def _is_busy(error: sqlite3.Error) -> bool:
     return _code(error) in _BUSY
 
 
-@contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """What SQLite reports, as this library's errors."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _translation(path, error) from error
-
-
-def _translation(path: Path, error: sqlite3.Error) -> StoreError:
+def translated(path: Path, error: sqlite3.Error) -> StoreError:
+    """What SQLite reported, as this library's error."""
     code = _code(error)
     if code in _BUSY:
         return StoreBusy(f"others keep {path} busy: {error}")

@@ -43,7 +43,7 @@ class _Waiter(Generic[J, A]):
         self.leads = False
 
     def tell(self) -> None:
-        raise NotImplementedError
+        """Tells whoever waits; nobody does for a job that leads from the first."""
 
     def result(self) -> A:
         if isinstance(self.answer, Raised):
@@ -74,7 +74,7 @@ class _Task(_Waiter[J, A]):
 
     __slots__ = ("_lead", "_loop", "future")
 
-    def __init__(self, job: J, lead: Callable[[], None], loop: AbstractEventLoop) -> None:
+    def __init__(self, job: J, lead: Callable[[_Waiter[J, A]], None], loop: AbstractEventLoop) -> None:
         super().__init__(job)
         self._lead = lead
         self._loop = loop
@@ -82,7 +82,7 @@ class _Task(_Waiter[J, A]):
 
     def tell(self) -> None:
         if not self.is_done:
-            self._lead()
+            self._lead(self)
             return
         with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits
             self._loop.call_soon_threadsafe(self._resolve)
@@ -124,6 +124,10 @@ class GroupCommit(Generic[J, A]):
 
         timeout: how many seconds it may wait to be begun; then `too_late` is raised.
         """
+        if self._leads_at_once():
+            first: _Waiter[J, A] = _Waiter(job)
+            self._lead(first)
+            return first.result()
         waiter: _Thread[J, A] = _Thread(job)
         try:
             if not self._joins(waiter) and not waiter.wait(timeout):
@@ -133,10 +137,10 @@ class GroupCommit(Generic[J, A]):
         except KeyboardInterrupt:
             self._leaves(waiter)
             if waiter.leads:
-                self._lead()
+                self._lead(waiter)
             raise
         if waiter.leads:
-            self._lead()
+            self._lead(waiter)
         return waiter.result()
 
     async def perform_async(self, job: J, timeout: float) -> A:
@@ -162,12 +166,19 @@ class GroupCommit(Generic[J, A]):
         if self._executor is not None:
             self._executor.shutdown(wait=True)
 
-    def _joins(self, waiter: _Waiter[J, A]) -> bool:
-        """Puts a job in line; answers whether it has to lead."""
+    def _leads_at_once(self) -> bool:
+        """Takes the lead if nobody has it."""
         with self._lock:
-            self._line.append(waiter)
-            waiter.leads = not self._is_led
-            self._is_led = True
+            leads, self._is_led = not self._is_led, True
+            return leads
+
+    def _joins(self, waiter: _Waiter[J, A]) -> bool:
+        """Puts a job in line, or gives it the lead if nobody has it; answers whether it leads."""
+        with self._lock:
+            if self._is_led:
+                self._line.append(waiter)
+            else:
+                self._is_led = waiter.leads = True
             return waiter.leads
 
     def _leaves(self, waiter: _Waiter[J, A]) -> bool:
@@ -182,10 +193,12 @@ class GroupCommit(Generic[J, A]):
         if self._leaves(waiter) and not waiter.future.done():
             waiter.future.set_exception(self._too_late())
 
-    def _lead(self) -> None:
-        """Performs the head of the line, the leader's job first, and passes the lead on."""
+    def _lead(self, leader: _Waiter[J, A]) -> None:
+        """Performs the leader's job with those at the head of the line, and passes the lead on."""
+        group = [leader]
         with self._lock:
-            group = [self._line.popleft() for _ in range(min(len(self._line), self._most))]
+            while self._line and len(group) < self._most:
+                group.append(self._line.popleft())
         answers: Sequence[A | Raised]
         try:
             answers = self._perform([waiter.job for waiter in group])
@@ -194,11 +207,13 @@ class GroupCommit(Generic[J, A]):
         except BaseException as error:
             others = [self._interrupted(waiter.job) for waiter in group[1:]]
             answers = [Raised(error), *others]
+        following: _Waiter[J, A] | None = None
         with self._lock:
-            following = self._line[0] if self._line else None
-            self._is_led = following is not None
-            if following is not None:
+            if self._line:
+                following = self._line.popleft()
                 following.leads = True
+            else:
+                self._is_led = False
         for waiter, answer in zip(group, answers, strict=True):
             waiter.answer = answer
             waiter.is_done, waiter.leads = True, False
@@ -206,9 +221,9 @@ class GroupCommit(Generic[J, A]):
         if following is not None:
             following.tell()
 
-    def _lead_elsewhere(self) -> None:
+    def _lead_elsewhere(self, leader: _Waiter[J, A]) -> None:
         if self._executor is None:
             from concurrent.futures import ThreadPoolExecutor
 
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="eventsrc-commit")
-        self._executor.submit(self._lead)
+        self._executor.submit(self._lead, leader)

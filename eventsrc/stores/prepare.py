@@ -43,7 +43,7 @@ from eventsrc.stream_id import StreamId, checked_prefix
 # --- checking appends -----------------------------------------------------------------------------
 
 
-@attrs.frozen
+@attrs.define
 class Part:
     """What an append brings to one stream, encoded."""
 
@@ -52,7 +52,7 @@ class Part:
     events: list[Encoded]
 
 
-@attrs.frozen
+@attrs.define
 class Prepared:
     """An append that has been checked and encoded: nothing in it can be refused any more."""
 
@@ -60,6 +60,8 @@ class Prepared:
     parts: tuple[Part, ...]
     conditions: tuple[Condition, ...]
     metadata: bytes
+    is_keyed: bool
+    """Whether the caller chose the append_id, so that it may have been stored before."""
 
     def unmet(self, version_of: Callable[[StreamId], int]) -> tuple[StreamId, Expected, int] | None:
         """The first condition that does not hold: stream, expected and actual version."""
@@ -119,10 +121,13 @@ def prepare(op: Append | AppendAll, codec: Codec) -> Prepared:
             _checked_stream(condition.stream)
             _check_expected(condition.expected)
         _check_distinct(parts)
-    append_id = new_append_id() if op.append_id is None else op.append_id
-    if not isinstance(append_id, UUID):
+    append_id = op.append_id
+    if append_id is None:
+        append_id = new_append_id()
+    elif not isinstance(append_id, UUID):
         _refuse_type("append_id", append_id, "a UUID: uuid5 makes one of a text")
-    return Prepared(append_id, parts, conditions, codec.encode_metadata(op.metadata))
+    metadata = codec.encode_metadata(op.metadata)
+    return Prepared(append_id, parts, conditions, metadata, op.append_id is not None)
 
 
 def _part(asked: Append | StreamAppend, codec: Codec) -> Part:
@@ -194,11 +199,21 @@ def appended(records: Sequence[Record], store: str) -> Appended:
 
 
 def new_append_id() -> UUID:
-    """A new id, later ones being greater (UUID version 7, RFC 9562), which keeps indexes compact."""
+    """An id for an append whose caller did not choose one: see `is_own`. Later ones are greater."""
     milliseconds = time.time_ns() // 1_000_000
     rest = int.from_bytes(os.urandom(10), "big")
     number = (milliseconds & (2**48 - 1)) << 80 | rest
-    return UUID(int=number & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62)
+    return UUID(int=number & ~(0xF << 76) & ~(0x3 << 62) | 0x8 << 76 | 0x2 << 62)
+
+
+def is_own(append_id: UUID) -> bool:
+    """Whether an id was made by a store (UUID version 8, RFC 9562).
+
+    Hardly anybody asks for such an append again, only after its answer was Unknown. So a store may do
+    without an index of them, which spares each append a page, and search all events when one is asked
+    for.
+    """
+    return append_id.bytes[6] >> 4 == 8
 
 
 def microseconds(clock: Callable[[], float]) -> int:

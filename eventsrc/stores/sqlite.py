@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import Any, Final, Self, TypeAlias
+from uuid import UUID
 
 import attrs
 from returns.result import Failure, Success
@@ -49,6 +50,7 @@ from eventsrc.stores.prepare import (
     appended,
     check_read,
     check_stream,
+    is_own,
     microseconds,
     prepare,
 )
@@ -63,7 +65,7 @@ GROUP: Final = 512
 _SCRIPTS: Final = (
     # Streams have small numbers, which makes the index of events half as large as names would.
     # An event is found by its position in the feed, by stream and version, and the first event of an
-    # append by the append's id.
+    # append by the append's id, if the caller chose that (is_own).
     """
     CREATE TABLE eventsrc_store (id TEXT NOT NULL);
     CREATE TABLE eventsrc_stream (
@@ -86,7 +88,8 @@ _SCRIPTS: Final = (
         rest_crc INTEGER NOT NULL
     );
     CREATE UNIQUE INDEX eventsrc_event_by_stream ON eventsrc_event (stream, version);
-    CREATE UNIQUE INDEX eventsrc_event_by_append ON eventsrc_event (append_id) WHERE nth = 0;
+    CREATE UNIQUE INDEX eventsrc_event_by_append ON eventsrc_event (append_id)
+        WHERE nth = 0 AND substr(hex(append_id), 13, 1) <> '8';
     CREATE TABLE eventsrc_snapshot (
         stream TEXT NOT NULL,
         fold TEXT NOT NULL,
@@ -152,12 +155,21 @@ _FEED: Final = _selecting(
     stream="name",
 )
 
-# by eventsrc_event_by_append, then the primary key: the events of an append stand together
+# by eventsrc_event_by_append
+_FIND_KEYED: Final = """
+    SELECT position FROM eventsrc_event
+    WHERE append_id = ? AND nth = 0 AND substr(hex(append_id), 13, 1) <> '8'
+"""
+# by the primary key, from the newest event back
+_FIND_OWN: Final = """
+    SELECT position FROM eventsrc_event
+    WHERE append_id = ? AND nth = 0 ORDER BY position DESC LIMIT 1
+"""
+# by the primary key: the events of an append stand together
 _OF_APPEND: Final = _selecting(
     """
     SELECT {record} FROM eventsrc_event CROSS JOIN eventsrc_stream ON eventsrc_stream.id = stream
-    WHERE position >= (SELECT position FROM eventsrc_event WHERE append_id = ? AND nth = 0)
-    ORDER BY position
+    WHERE position >= ? ORDER BY position
     """,
     stream="name",
 )
@@ -177,7 +189,7 @@ _SAVE_SNAPSHOT: Final = """
 _Answer: TypeAlias = Outcome[Appended, NotAppended]
 
 
-@attrs.frozen
+@attrs.define
 class _Job:
     """An append in line."""
 
@@ -287,7 +299,7 @@ class SqliteStore(Interpreter[StoreOp]):
     def find_append(self, op: FindAppend) -> Appended | None:
         """What became of an append."""
         with self._file.reading() as connection:
-            stored = _records_of_append(connection, op.append_id.bytes)
+            stored = _records_of_append(connection, op.append_id)
         return appended(stored, self.store_id) if stored else None
 
     # --- reading
@@ -387,18 +399,14 @@ class _Writing:
 
     def append(self, asked: Prepared) -> _Answer:
         """Stores an append, if its conditions hold and it has not been stored before."""
+        if asked.is_keyed and (again := self._again(asked)) is not None:
+            return again
         unmet = asked.unmet(self.version)
         if unmet is not None:
-            return self._again(asked) or Failure(self._conflict(*unmet))
+            return Failure(self._conflict(*unmet))
         records = asked.records(self.end, self.version, self.now)
         rows = [(record[0], self.number(record[1]), *record[2:]) for record in records]
-        try:
-            self.connection.executemany(_ADD_EVENT, rows)
-        except sqlite3.IntegrityError:  # its first event is there already: nothing was inserted
-            again = self._again(asked)
-            if again is None:
-                raise
-            return again
+        self.connection.executemany(_ADD_EVENT, rows)
         self.end += len(records)
         self.versions.update([record[1:3] for record in records])
         return Success(appended(records, self.store))
@@ -421,7 +429,7 @@ class _Writing:
         return number
 
     def _again(self, asked: Prepared) -> _Answer | None:
-        stored = _records_of_append(self.connection, asked.append_id.bytes)
+        stored = _records_of_append(self.connection, asked.append_id)
         return asked.again(stored, self.store) if stored else None
 
     def _conflict(self, stream: StreamId, expected: Expected, actual: int) -> Conflict:
@@ -437,9 +445,14 @@ def _stream(connection: sqlite3.Connection, stream: str) -> tuple[int | None, in
     return (None, 0) if row is None else (row[0], row[1] or 0)
 
 
-def _records_of_append(connection: sqlite3.Connection, append_id: bytes) -> list[Record]:
-    rows = connection.execute(_OF_APPEND, (append_id,))
-    found = [Record._make(row) for row in takewhile(lambda row: row[3] == append_id, rows)]
+def _records_of_append(connection: sqlite3.Connection, append_id: UUID) -> list[Record]:
+    key = append_id.bytes
+    find = _FIND_OWN if is_own(append_id) else _FIND_KEYED
+    first = connection.execute(find, (key,)).fetchone()
+    if first is None:
+        return []
+    rows = connection.execute(_OF_APPEND, first)
+    found = [Record._make(row) for row in takewhile(lambda row: row[3] == key, rows)]
     rows.close()
     return found
 

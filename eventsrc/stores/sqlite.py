@@ -128,18 +128,18 @@ _HEAD: Final = """
 _READ: Final = _selecting(
     """
     SELECT {record} FROM eventsrc_event
-    WHERE stream = (SELECT id FROM eventsrc_stream WHERE name = ?1) AND version > ?2
-    ORDER BY version LIMIT ?3
+    WHERE stream = (SELECT id FROM eventsrc_stream WHERE name = ?) AND version > ?
+    ORDER BY version LIMIT ?
     """,
-    stream="?1",
+    stream="?",
 )
 _READ_BACKWARDS: Final = _selecting(
     """
     SELECT {record} FROM eventsrc_event
-    WHERE stream = (SELECT id FROM eventsrc_stream WHERE name = ?1) AND version < ?2
-    ORDER BY version DESC LIMIT ?3
+    WHERE stream = (SELECT id FROM eventsrc_stream WHERE name = ?) AND version < ?
+    ORDER BY version DESC LIMIT ?
     """,
-    stream="?1",
+    stream="?",
 )
 
 # by the primary key; CROSS JOIN keeps SQLite from beginning with the streams
@@ -312,9 +312,9 @@ class SqliteStore(Interpreter[StoreOp]):
             _, head = _stream(connection, op.stream)
             if op.backwards:
                 before = op.after or head + 1
-                rows = connection.execute(_READ_BACKWARDS, (op.stream, before, op.limit)).fetchall()
+                rows = _page(connection, _READ_BACKWARDS, op.stream, before, op.limit)
             else:
-                rows = connection.execute(_READ, (op.stream, op.after, op.limit)).fetchall()
+                rows = _page(connection, _READ, op.stream, op.after, op.limit)
         if rows:
             head = max(head, rows[0][2], rows[-1][2])  # others may have appended since it was read
         return Page(_recorded(rows, self.codec), head, Token(self.store_id, {op.stream: head}))
@@ -435,7 +435,7 @@ class _Writing:
     def _conflict(self, stream: StreamId, expected: Expected, actual: int) -> Conflict:
         rows: list[Any] = []
         if isinstance(expected, int):
-            rows = self.connection.execute(_READ, (stream, expected, CONFLICT_EVENTS)).fetchall()
+            rows = _page(self.connection, _READ, stream, expected, CONFLICT_EVENTS)
         return Conflict(stream, expected, actual, _recorded(rows, self.codec))
 
 
@@ -443,6 +443,10 @@ def _stream(connection: sqlite3.Connection, stream: str) -> tuple[int | None, in
     """A stream's number and version; None and 0 for one that has no events."""
     row = connection.execute(_HEAD, (stream,)).fetchone()
     return (None, 0) if row is None else (row[0], row[1] or 0)
+
+
+def _page(connection: sqlite3.Connection, sql: str, stream: str, place: int, limit: int) -> list[Any]:
+    return connection.execute(sql, (stream, stream, place, limit)).fetchall()
 
 
 def _records_of_append(connection: sqlite3.Connection, append_id: UUID) -> list[Record]:

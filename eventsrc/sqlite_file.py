@@ -33,6 +33,7 @@ Durability: TypeAlias = Literal["os", "process"]
 _SYNCHRONOUS: Final[dict[str, str]] = {"os": "FULL", "process": "NORMAL"}
 _RESET_BUG_FIXED: Final = (3, 51, 3)
 _LONGEST_POLL: Final = 0.005
+_PATIENCE: Final = 0.1
 
 _log = logging.getLogger("eventsrc")
 _log.addHandler(logging.NullHandler())
@@ -196,14 +197,7 @@ class SqliteFile:
         if not self._lock.acquire(timeout=max(deadline - now, 0.0)):
             raise self.busy()
         try:
-            # The turn is held only until the write lock is: so whoever has just written finds the turn
-            # taken by those who wait, and cannot overtake them.
-            if not self._turn.take(deadline):
-                raise self.busy()
-            try:
-                self._lock_for_writing(deadline)
-            finally:
-                self._turn.give()
+            self._lock_for_writing(deadline)
         except BaseException as error:
             self._lock.release()
             if isinstance(error, sqlite3.Error):
@@ -244,16 +238,21 @@ class SqliteFile:
         self._readers.append(connection)
 
     def _lock_for_writing(self, deadline: float) -> None:
-        for pause in _pauses(deadline):
-            try:
-                self._writer.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error):
-                    raise
+        patient_until = time.monotonic() + _PATIENCE
+        try:
+            for pause in _pauses(deadline):
+                if self._turn.take(insisting=time.monotonic() > patient_until):
+                    try:
+                        self._writer.execute("BEGIN IMMEDIATE")
+                        return
+                    except sqlite3.OperationalError as error:
+                        if not _is_busy(error):
+                            raise
+                    self._turn.let_insist()
                 time.sleep(pause)
-            else:
-                return
-        raise self.busy()
+            raise self.busy()
+        finally:
+            self._turn.give()
 
 
 class Writing:
@@ -302,34 +301,41 @@ class CommitFailed(StoreError):
 
 
 class _Turn:
-    """Whose turn it is to wait for the write lock, among processes: a lock on a file of its own.
+    """Whose turn it is to try for the write lock, among processes: a lock on a file of its own.
 
-    SQLite's own waiting is not fair: a process that writes without pause can starve others. Where there
-    is no flock, or no place for the file, writers wait without a queue.
+    Writers that do not get SQLite's lock try again after a random pause, which is quick and mostly
+    fair. Whoever has tried for long insists: it keeps the turn to itself until it has the lock, and the
+    others let it pass. (SQLite's own waiting starves some writers.) Where there is no flock, or no place
+    for the file, nobody can insist.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: int | None = None
         self._is_open = False
+        self._is_mine = False
 
-    def take(self, deadline: float) -> bool:
-        """Waits for the turn; answers whether it came before the deadline."""
+    def take(self, *, insisting: bool) -> bool:
+        """Whether to try for the lock now; who insists keeps others from it until `give`."""
         if not self._is_open:
             self._open()
-        if sys.platform == "win32" or self._file is None:
+        if sys.platform == "win32" or self._file is None or self._is_mine:
             return True
-        for pause in _pauses(deadline):
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(pause)
-            else:
-                return True
-        return False
+        try:
+            fcntl.flock(self._file, (fcntl.LOCK_EX if insisting else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        self._is_mine = insisting
+        return True
+
+    def let_insist(self) -> None:
+        """Between two attempts: lets others insist, unless this one does."""
+        if not self._is_mine:
+            self.give()
 
     def give(self) -> None:
-        """Lets the next one have the turn."""
+        """Lets the others try."""
+        self._is_mine = False
         if sys.platform != "win32" and self._file is not None:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 

@@ -1,0 +1,77 @@
+"""E-FAIR: processes that append without a pause all get their share."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import ROOT
+
+HOG = """
+import json, sys, time
+from eventsrc import Append, SqliteStore, StreamId
+from tests.faults.events import CODEC, Tick
+import eventsrc.sqlite_file as file
+path, name, seconds, busy_timeout = sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4] == "bare"
+if busy_timeout:  # SQLite's own waiting in place of ours
+    def lock(self, deadline):
+        self._writer.execute("PRAGMA busy_timeout = 30000")
+        self._writer.execute("BEGIN IMMEDIATE")
+    file.SqliteFile._lock_for_writing = lock
+with SqliteStore(path, CODEC, timeout=10) as store:
+    print("ready", flush=True); sys.stdin.readline()
+    done, worst, end = 0, 0.0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        began = time.monotonic()
+        store.run(Append(StreamId(name), (Tick(done, 0, 1),) * 20))
+        worst = max(worst, time.monotonic() - began)
+        done += 1
+print(json.dumps([done, worst]))
+"""
+
+
+def compete(path: Path, seconds: float, waiting: str) -> list[tuple[int, float]]:
+    """Four processes append at once; answers how often each did, and its longest wait in seconds."""
+    with contextlib.ExitStack() as stack:
+        hogs = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", HOG, str(path), f"hog/{number}", str(seconds), waiting],
+                    cwd=ROOT,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for number in range(4)
+        ]
+        ready = [hog.stdout.readline() for hog in hogs if hog.stdout is not None]
+        assert ready == ["ready\n"] * 4
+        for hog in hogs:
+            assert hog.stdin is not None
+            hog.stdin.write("go\n")
+            hog.stdin.flush()
+        return [tuple(json.loads(hog.communicate(timeout=60)[0])) for hog in hogs]
+
+
+@pytest.mark.timeout(120)
+def test_no_process_starves_and_none_waits_long(tmp_path: Path) -> None:
+    shares = compete(tmp_path / "store.db", 3.0, "ours")
+    done = [count for count, _ in shares]
+    assert min(done) >= 0.1 * sum(done) / len(done), shares
+    assert max(wait for _, wait in shares) < 2.0, shares
+
+
+@pytest.mark.timeout(120)
+def test_control_the_waiting_of_sqlite_is_less_fair(tmp_path: Path) -> None:
+    def unfairness(shares: list[tuple[int, float]]) -> float:
+        return max(wait for _, wait in shares)
+
+    bare = compete(tmp_path / "bare.db", 3.0, "bare")
+    ours = compete(tmp_path / "ours.db", 3.0, "ours")
+    assert unfairness(bare) > 2 * unfairness(ours), (bare, ours)

@@ -1,0 +1,157 @@
+"""E-PWR and E-IOERR: the power goes, or the disk fails, at any operation of the SQLite store."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from pathlib import Path
+
+import attrs
+import pytest
+
+from eventsrc import Append, Failure, FindAppend, ReadFeed, SqliteStore, StreamId, Success, Unknown
+from eventsrc.errors import EventsrcError
+from tests.faults import scaled
+from tests.faults.disk import Disk, PowerCut, StoreOnDisk
+from tests.faults.events import CODEC, Tick
+
+A = StreamId("a")
+
+
+def batch(number: int, size: int) -> tuple[Tick, ...]:
+    return tuple(Tick(number, index, size) for index in range(size))
+
+
+@attrs.define
+class Losses:
+    """In how many crashes something was wrong afterwards."""
+
+    lost: int = 0
+    half: int = 0
+    corrupt: int = 0
+
+
+def crash(folder: Path, seed: int, synchronous: str, losses: Losses) -> None:
+    """Appends until the power goes, and looks at what is left."""
+    chance = random.Random(seed)
+    disk = Disk()
+    on_disk = StoreOnDisk(folder / "store.db", disk, synchronous)
+    acknowledged: list[int] = []
+    sizes: dict[int, int] = {}
+    disk.cut_at = disk.operations + chance.randrange(1, 100)
+    for number in range(30):
+        sizes[number] = chance.randint(1, 5)
+        try:
+            op = Append(A, batch(number, sizes[number]))
+            if isinstance(on_disk.store.run(op), Success):
+                acknowledged.append(number)
+        except (EventsrcError, PowerCut):
+            pass
+        if disk.is_cut:
+            break
+    files = disk.after_power_cut(chance)
+    on_disk.abandon()
+    after = folder / "after"
+    after.mkdir()
+    for name, content in files.items():
+        if not name.endswith("-shm"):
+            (after / name).write_bytes(content)
+    try:
+        found = stored(after / "store.db")
+    except (EventsrcError, sqlite3.Error, AssertionError):
+        losses.corrupt += 1
+        return
+    losses.lost += not set(acknowledged) <= found.keys()
+    losses.half += any(count != sizes[number] for number, count in found.items())
+
+
+def stored(path: Path) -> dict[int, int]:
+    """How many events of each batch there are, in a file that must be sound."""
+    connection = sqlite3.connect(path)
+    try:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    finally:
+        connection.close()
+    found: dict[int, int] = {}
+    with SqliteStore(path, CODEC) as store:
+        for position, recorded in enumerate(store.run(ReadFeed(limit=10_000)).events, 1):
+            assert recorded.position == recorded.version == position
+            found[recorded.data.batch] = found.get(recorded.data.batch, 0) + 1
+    return found
+
+
+def crashes(tmp_path: Path, number: int, synchronous: str) -> Losses:
+    losses = Losses()
+    for seed in range(number):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        crash(folder, seed, synchronous, losses)
+    return losses
+
+
+@pytest.mark.timeout(900)
+def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    assert crashes(tmp_path, scaled(300), "FULL") == Losses(lost=0, half=0, corrupt=0)
+
+
+@pytest.mark.timeout(900)
+def test_control_with_less_syncing_acknowledged_events_are_lost(tmp_path: Path) -> None:
+    losses = crashes(tmp_path, scaled(40), "NORMAL")
+    assert losses.lost > 0
+    assert losses.half == losses.corrupt == 0, "the log keeps batches whole even so"
+
+
+@pytest.mark.timeout(900)
+def test_control_without_syncing_files_are_found_corrupt_or_half(tmp_path: Path) -> None:
+    losses = crashes(tmp_path, scaled(40), "OFF")
+    assert losses.lost + losses.half + losses.corrupt > 0
+
+
+# --- the disk fails
+
+
+def operations_of(folder: Path) -> tuple[int, int]:
+    """The disk's operations before and after three appends, when nothing fails."""
+    disk = Disk()
+    on_disk = StoreOnDisk(folder / "store.db", disk)
+    before = disk.operations
+    for number in range(3):
+        assert isinstance(on_disk.store.run(Append(A, batch(number, 3))), Success)
+    after = disk.operations
+    on_disk.abandon()
+    return before, after
+
+
+@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
+def test_an_append_is_there_or_not_whichever_operation_of_the_disk_fails(
+    tmp_path: Path, for_ever: bool
+) -> None:
+    (tmp_path / "count").mkdir()
+    before, after = operations_of(tmp_path / "count")
+    for failing in range(before + 1, after + 1):
+        folder = tmp_path / str(failing)
+        folder.mkdir()
+        disk = Disk()
+        on_disk = StoreOnDisk(folder / "store.db", disk)
+        disk.fails_at, disk.fails_for_ever = failing, for_ever
+        outcomes: dict[int, object] = {}
+        for number in range(3):
+            try:
+                outcomes[number] = on_disk.store.run(Append(A, batch(number, 3)))
+            except EventsrcError as error:
+                outcomes[number] = error
+        disk.fails_at = None
+        for number, outcome in outcomes.items():
+            if isinstance(outcome, Failure):
+                unknown = outcome.failure()
+                assert isinstance(unknown, Unknown), outcome
+                found = on_disk.store.run(FindAppend(unknown.append_id))
+                outcomes[number] = "stored" if found else "not stored"
+        assert isinstance(on_disk.store.run(Append(A, batch(9, 3))), Success), "it works again"
+        on_disk.abandon()
+        found_batches = stored(folder / "store.db")
+        for number, outcome in outcomes.items():
+            if isinstance(outcome, Success) or outcome == "stored":
+                assert found_batches[number] == 3, (failing, outcome)
+            else:
+                assert number not in found_batches, (failing, outcome)

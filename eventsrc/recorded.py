@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
@@ -158,8 +159,7 @@ class Recorded(Generic[E_co]):
     def metadata(self) -> Json:
         """What was said about the event when it was appended. Raises Corrupted."""
         record = self._record
-        rest = _REST.pack(record.version, record.recorded_at, record.nth, record.append_id)
-        if zlib.crc32(record.metadata, zlib.crc32(rest)) != record.rest_crc:
+        if not _is_sound(_rest_crc, record, record.rest_crc):
             raise Corrupted(f"the metadata of {_place(record)} was changed since it was stored")
         return self._codec.decode_metadata(record.metadata)
 
@@ -185,13 +185,29 @@ class Recorded(Generic[E_co]):
 
     def _checked(self) -> Record:
         record = self._record
-        seed = _seed(record.stream, record.type, record.schema, record.codec)
-        if zlib.crc32(record.data, seed ^ (record.version & 0xFFFFFFFF)) != record.data_crc:
+        if not _is_sound(_data_crc, record, record.data_crc):
             raise Corrupted(f"the data of {_place(record)} was changed since it was stored")
         return record
 
     def _decode(self) -> Any:
         return self._codec.decode(Encoded._make(self._checked()[5:9]))
+
+
+def _data_crc(record: Record) -> int:
+    seed = _seed(record.stream, record.type, record.schema, record.codec)
+    return zlib.crc32(record.data, seed ^ (record.version & 0xFFFFFFFF))
+
+
+def _rest_crc(record: Record) -> int:
+    rest = _REST.pack(record.version, record.recorded_at, record.nth, record.append_id)
+    return zlib.crc32(record.metadata, zlib.crc32(rest))
+
+
+def _is_sound(crc: Callable[[Record], int], record: Record, stored: int) -> bool:
+    try:
+        return crc(record) == stored
+    except (TypeError, struct.error):  # damage can change a value's type as well
+        return False
 
 
 def _place(record: Record) -> str:

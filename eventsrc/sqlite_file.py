@@ -79,6 +79,7 @@ class SqliteFile:
         self.durability: Final = durability
         self.timeout: Final = timeout
         self.read_only: Final = read_only
+        self._is_shared = schema.stamp is None
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._readers: deque[sqlite3.Connection] = deque()
@@ -95,8 +96,7 @@ class SqliteFile:
                 self._migrate(schema)
         except BaseException as error:
             self.close()
-            if isinstance(error, sqlite3.Error):
-                raise translated(self.path, error) from error
+            self.reraise(error)
             raise
 
     def writing(self, deadline: float | None = None) -> Writing:
@@ -200,8 +200,7 @@ class SqliteFile:
             self._lock_for_writing(deadline)
         except BaseException as error:
             self._lock.release()
-            if isinstance(error, sqlite3.Error):
-                raise translated(self.path, error) from error
+            self.reraise(error)
             raise
         return self._writer
 
@@ -212,7 +211,7 @@ class SqliteFile:
                 self._writer.execute("COMMIT")
         except sqlite3.Error as error:
             if _code(error) in _NOT_COMMITTED:
-                raise translated(self.path, error) from error
+                raise translation(self.path, error) from error
             raise CommitFailed(f"{self.path} could not be committed: {error}") from error
         finally:
             try:
@@ -220,6 +219,16 @@ class SqliteFile:
                     self._writer.execute("ROLLBACK")
             finally:
                 self._lock.release()
+
+    def reraise(self, error: BaseException) -> None:
+        """Raises this library's error for what SQLite reports of the file and of its surroundings.
+
+        In a file that users share, mistakes in SQL, such as a missing table, are theirs and left alone.
+        """
+        if isinstance(error, UnicodeDecodeError):  # from Python, of a message about a damaged schema
+            raise StoreError(f"{self.path} is damaged: {error}") from error
+        if isinstance(error, sqlite3.Error) and not (self._is_shared and _code(error) in _MISTAKES):
+            raise translation(self.path, error) from error
 
     def take_reader(self) -> sqlite3.Connection:
         """A connection to read with, to be given back."""
@@ -272,7 +281,7 @@ class Writing:
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         self._file.end(commit=error is None)
         if isinstance(error, sqlite3.Error):
-            raise translated(self._file.path, error) from error
+            self._file.reraise(error)
 
 
 class Reading:
@@ -286,14 +295,15 @@ class Reading:
     def __enter__(self) -> sqlite3.Connection:
         try:
             self._connection = self._file.take_reader()
-        except sqlite3.Error as error:
-            raise translated(self._file.path, error) from error
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            self._file.reraise(error)
+            raise
         return self._connection
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         self._file.give_reader(self._connection)
-        if isinstance(error, sqlite3.Error):
-            raise translated(self._file.path, error) from error
+        if error is not None:
+            self._file.reraise(error)
 
 
 class CommitFailed(StoreError):
@@ -304,9 +314,9 @@ class _Turn:
     """Whose turn it is to try for the write lock, among processes: a lock on a file of its own.
 
     Writers that do not get SQLite's lock try again after a random pause, which is quick and mostly
-    fair. Whoever has tried for long insists: it keeps the turn to itself until it has the lock, and the
-    others let it pass. (SQLite's own waiting starves some writers.) Where there is no flock, or no place
-    for the file, nobody can insist.
+    fair. Whoever has tried for long insists: it keeps the turn to itself until it has the lock, and
+    the others let it pass. (SQLite's own waiting starves some writers.) Where there is no flock, or no
+    place for the file, nobody can insist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -395,6 +405,7 @@ def _applied(connection: sqlite3.Connection, path: Path, schema: Schema) -> int:
 # --- errors ---------------------------------------------------------------------------------------
 
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_MISTAKES: Final = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH})
 _NOT_COMMITTED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY})
 
 
@@ -407,7 +418,7 @@ def _is_busy(error: sqlite3.Error) -> bool:
     return _code(error) in _BUSY
 
 
-def translated(path: Path, error: sqlite3.Error) -> StoreError:
+def translation(path: Path, error: sqlite3.Error) -> StoreError:
     """What SQLite reported, as this library's error."""
     code = _code(error)
     if code in _BUSY:

@@ -22,7 +22,7 @@ from eventsrc.codec import Codec
 from eventsrc.interpreter import Interpreter, on
 from eventsrc.positions import Cursor, Token
 from eventsrc.program import Outcome
-from eventsrc.recorded import Record, Recorded
+from eventsrc.recorded import Corrupted, Record, Recorded
 from eventsrc.sqlite_file import CommitFailed, Durability, Schema, SqliteFile
 from eventsrc.store import (
     CONFLICT_EVENTS,
@@ -313,10 +313,12 @@ class SqliteStore(Interpreter[StoreOp]):
             if op.backwards:
                 before = op.after or head + 1
                 rows = _page(connection, _READ_BACKWARDS, op.stream, before, op.limit)
+                _check_complete(op.stream, [row[2] for row in rows][::-1], before - len(rows), 0)
             else:
                 rows = _page(connection, _READ, op.stream, op.after, op.limit)
+                _check_complete(op.stream, [row[2] for row in rows], op.after + 1, head)
         if rows:
-            head = max(head, rows[0][2], rows[-1][2])  # others may have appended since it was read
+            head = max(head, rows[-1][2])  # others may have appended since it was read
         return Page(_recorded(rows, self.codec), head, Token(self.store_id, {op.stream: head}))
 
     @on(Head)
@@ -342,6 +344,8 @@ class SqliteStore(Interpreter[StoreOp]):
                 "types": None if op.types is None else json.dumps(sorted(op.types)),
             }
             rows = connection.execute(_FEED, wanted).fetchall()
+        if not op.prefix and op.types is None:
+            _check_complete("the feed", [row[0] for row in rows], after + 1, end)
         last = rows[-1][0] if len(rows) == op.limit else max(after, end)
         return FeedPage(
             _recorded(rows, self.codec), Cursor(self.store_id, last), Cursor(self.store_id, end)
@@ -442,11 +446,22 @@ class _Writing:
 def _stream(connection: sqlite3.Connection, stream: str) -> tuple[int | None, int]:
     """A stream's number and version; None and 0 for one that has no events."""
     row = connection.execute(_HEAD, (stream,)).fetchone()
-    return (None, 0) if row is None else (row[0], row[1] or 0)
+    if row is None:
+        return None, 0
+    number, version = row
+    if type(version) is not int:
+        raise Corrupted(f"{stream} has no version, but {version!r}: the file is damaged")
+    return number, version
 
 
 def _page(connection: sqlite3.Connection, sql: str, stream: str, place: int, limit: int) -> list[Any]:
     return connection.execute(sql, (stream, stream, place, limit)).fetchall()
+
+
+def _check_complete(what: str, numbers: list[int], first: int, end: int) -> None:
+    """Raises Corrupted if a page that begins at `first` has holes, or is empty before the end."""
+    if numbers != list(range(first, first + len(numbers))) or (not numbers and first <= end):
+        raise Corrupted(f"events of {what} from {first} on are missing: the file is damaged")
 
 
 def _records_of_append(connection: sqlite3.Connection, append_id: UUID) -> list[Record]:

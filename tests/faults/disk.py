@@ -2,8 +2,8 @@
 
 SQLite runs on a VFS written in Python (apsw) that notes every write and which of them were synced.
 After a power cut the disk holds what was synced, and of the rest a random part, each write perhaps torn
-at a sector of 512 bytes. The store is the real one; only its connection is an adapter around apsw's, and
-its lock is exclusive, because such a VFS has no shared memory. (After SQLite's own tests:
+at a sector of 512 bytes. The store is the real one; only its connection is an adapter around apsw's,
+and its lock is exclusive, because such a VFS has no shared memory. (After SQLite's own tests:
 sqlite.org/testing.html.)
 """
 

@@ -11,12 +11,15 @@ import datetime
 import json
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 from uuid import UUID
 
+import attrs
+
 from eventsrc.errors import EventsrcError
-from eventsrc.event import EVENTS, EventType, EventTypes, Opaque
-from eventsrc.exact import NotStorable, check_for, check_json
+from eventsrc.event import EVENTS, NAME, EventType, EventTypes, Opaque
+from eventsrc.exact import MAX_DEPTH, NotStorable, check_for, check_json, shown
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -52,6 +55,7 @@ def json_converter() -> JsonConverter:
     from cattrs.preconf.json import make_converter
 
     converter = make_converter(detailed_validation=False)
+    converter.register_unstructure_hook(float, float)  # an int in a float field becomes a float
     converter.register_unstructure_hook(UUID, str)
     converter.register_structure_hook(UUID, lambda text, _kind: UUID(text))
     converter.register_unstructure_hook(Decimal, str)
@@ -66,6 +70,11 @@ def json_converter() -> JsonConverter:
     )
     converter.register_unstructure_hook_factory(is_any_set, _sorted_set_hook)
     return converter
+
+
+@cache
+def _default_converter() -> JsonConverter:
+    return json_converter()
 
 
 def _sorted_set_hook(kind: Any, converter: Converter) -> Callable[[Any], list[Any]]:
@@ -86,7 +95,9 @@ class Codec:
 
     def __init__(self, types: EventTypes = EVENTS, converter: JsonConverter | None = None) -> None:
         self.types = types
-        self._converter = json_converter() if converter is None else converter
+        self._converter = _default_converter() if converter is None else converter
+        self._is_default = converter is None
+        self._revision = types.revision
         self._dumps = json.JSONEncoder(
             ensure_ascii=False, allow_nan=False, separators=(",", ":")
         ).encode
@@ -100,8 +111,11 @@ class Codec:
         value, for an event that would not come back equal.
         """
         encoder = self._encoders.get(type(event))
-        if encoder is None:
-            encoder = self._encoders[type(event)] = self._encoder(self.types.of(type(event)))
+        if encoder is None or self._revision != self.types.revision:
+            self._refresh()
+            kind = self.types.of(type(event)) if type(event) is not Opaque else None
+            encoder = _same_bytes if kind is None else self._encoder(kind)
+            self._encoders[type(event)] = encoder
         return encoder(event)
 
     def encode_all(self, events: Sequence[object]) -> list[Encoded]:
@@ -116,8 +130,6 @@ class Codec:
 
     def knows(self, type: str, schema: int, codec: str) -> bool:
         """Whether such a stored event can be decoded."""
-        if (type, schema, codec) in self._decoders:
-            return True
         kind = self.types.named(type)
         return kind is not None and 1 <= schema <= kind.version and codec == self.name
 
@@ -127,10 +139,13 @@ class Codec:
         Raises UnknownEvent, and Undecodable if the data does not fit the type.
         """
         decoder = self._decoders.get(encoded[:3])
-        if decoder is None:
-            decoder = self._decoders[encoded[:3]] = self._decoder(*encoded[:3])
         try:
+            if decoder is None or self._revision != self.types.revision:
+                self._refresh()
+                decoder = self._decoders[encoded[:3]] = self._decoder(*encoded[:3])
             return decoder(encoded.data)
+        except UnknownEvent:
+            raise
         except Exception as error:
             raise Undecodable(
                 f"stored data of {encoded.type!r} version {encoded.schema} does not fit: {error}"
@@ -152,27 +167,75 @@ class Codec:
         decoded: Json = json.loads(data) if data else {}
         return decoded
 
+    def _refresh(self) -> None:
+        """Forgets what was made of event types that have been declared anew since, as in a notebook."""
+        if self._revision != self.types.revision:
+            self._revision = self.types.revision
+            self._encoders.clear()
+            self._decoders.clear()
+
     def _encoder(self, kind: EventType) -> Callable[[Any], Encoded]:
-        check = check_for(kind.cls)
-        # An event with a field whose type brings its own hook is compared with what comes back.
-        decoder = None if check is not None else self._decoder(kind.name, kind.version, self.name)
-        unstructure = self._converter.get_unstructure_hook(kind.cls)
+        try:
+            check, is_complete = check_for(kind.cls)
+            decode = self._decoder(kind.name, kind.version, self.name)
+            unstructure = self._converter.get_unstructure_hook(kind.cls)
+        except Exception as error:
+            raise NotStorable(
+                f"{kind.cls.__qualname__} has a field that cannot be stored: {error}: change its type, "
+                "or give the codec a converter with hooks for it"
+            ) from error
+        if not self._is_default:  # with hooks of the user's own, nothing is known of what they store
+            check, is_complete = _anything, False
         dumps, name, version, codec = self._dumps, kind.name, kind.version, self.name
 
+        def as_json(event: Any) -> bytes:
+            return _bounded(dumps(unstructure(event)).encode())
+
         def encode(event: Any) -> Encoded:
-            if check is not None:
-                check(event)
             try:
-                data = _bounded(dumps(unstructure(event)).encode())
-            except NotStorable:
+                check(event)
+                data = as_json(event)
+                if not is_complete:
+                    _compare(event, data, decode, as_json)
+            except NotStorable as bad:
+                if not bad.path:
+                    raise bad.within(self._culprit(event, kind.cls)) from bad.__cause__
                 raise
             except Exception as error:
-                raise NotStorable(f"{event!r:.200} has no JSON form: {error}") from error
-            if decoder is not None:
-                _compare(event, data, decoder)
+                path = self._culprit(event, kind.cls)
+                raise NotStorable(f"{shown(event)} has no JSON form: {error}", path) from error
             return Encoded(name, version, codec, data)
 
         return encode
+
+    def _culprit(self, value: Any, kind: Any, depth: int = MAX_DEPTH) -> str:
+        """The path to the part of a value that does not come back as it was, as far as it is found."""
+        parts: list[tuple[str, Any, Any]] = []
+        args = get_args(kind)
+        if attrs.has(type(value)):
+            parts = [(f.name, getattr(value, f.name), f.type) for f in attrs.fields(type(value))]
+        elif isinstance(value, list | tuple):
+            each = args[:1] * len(value) if len(args) != len(value) else args
+            parts = [
+                (f"[{index}]", item, each[index] if each else Any) for index, item in enumerate(value)
+            ]
+        elif isinstance(value, dict) and len(args) == 2:
+            parts = [(f"[{key!r}]", item, args[1]) for key, item in value.items()]
+        for place, part, part_kind in parts:
+            if depth and not self._comes_back(part, part_kind):
+                inside = NotStorable("", self._culprit(part, part_kind, depth - 1))
+                return inside.within(place).path
+        return ""
+
+    def _comes_back(self, value: Any, kind: Any) -> bool:
+        try:
+            check_for(kind).check(value)
+            data = self._dumps(self._converter.unstructure(value, unstructure_as=kind))
+            back = self._converter.structure(json.loads(data), kind)
+            again = self._dumps(self._converter.unstructure(back, unstructure_as=kind))
+        except Exception:
+            return False
+        return bool(back == value) and again == data
 
     def _decoder(self, type: str, schema: int, codec: str) -> Callable[[bytes], Any]:
         if not self.knows(type, schema, codec):
@@ -185,17 +248,34 @@ class Codec:
         return lambda data: structure(kind.brought_forward(loads(data), schema), cls)
 
 
-def _compare(event: Any, data: bytes, decoder: Callable[[bytes], Any]) -> None:
+def _compare(
+    event: Any, data: bytes, decode: Callable[[bytes], Any], as_json: Callable[[Any], bytes]
+) -> None:
+    """Raises NotStorable unless the event comes back equal, and as what it was: True is not 1."""
     try:
-        back = decoder(data)
+        back = decode(data)
+        is_same = back == event and as_json(back) == data
     except Exception as error:
-        raise NotStorable(f"{event!r:.200} could not be read back: {error}") from error
-    if back != event:
-        raise NotStorable(f"{event!r:.200} would come back as {back!r:.200}")
+        raise NotStorable(f"{shown(event)} could not be read back: {error}") from error
+    if not is_same:
+        raise NotStorable(f"{shown(event)} would come back as {shown(back)}")
 
 
-def _same_bytes(event: Opaque) -> Encoded:
-    return Encoded(event.type, event.version, event.codec, event.data)
+def _anything(_: Any) -> None:
+    """The check that all values pass."""
+
+
+def _same_bytes(event: Any) -> Encoded:
+    encoded = Encoded(event.type, event.version, event.codec, event.data)
+    for field, text in (("type", encoded.type), ("codec", encoded.codec)):
+        if not isinstance(text, str) or not NAME.fullmatch(text):
+            raise NotStorable(f"{shown(text)} is no name", field)
+    if type(encoded.schema) is not int or not 1 <= encoded.schema < 2**31:
+        raise NotStorable(f"{shown(encoded.schema)} is no version of an event type", "version")
+    if type(encoded.data) is not bytes:
+        raise NotStorable(f"{shown(encoded.data)} is no bytes", "data")
+    _bounded(encoded.data)
+    return encoded
 
 
 def _bounded(data: bytes) -> bytes:

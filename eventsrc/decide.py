@@ -22,7 +22,7 @@ from eventsrc.codec import Json
 from eventsrc.errors import EventsrcError
 from eventsrc.fold import Fold, Folded, load
 from eventsrc.positions import Token
-from eventsrc.program import Do, Outcome, Try, program
+from eventsrc.program import Do, Outcome, Try, name_of, program
 from eventsrc.store import (
     Append,
     Appended,
@@ -51,7 +51,14 @@ _LONGEST_WAIT: Final = 0.1
 
 
 class NotDecided(EventsrcError):
-    """Others kept changing the stream, or an append stayed unknown, until the deadline."""
+    """Others kept changing the stream, or an append stayed Unknown, until the deadline: see `why`."""
+
+    def __init__(self, stream: StreamId, attempts: int, why: NotAppended) -> None:
+        super().__init__(
+            f"gave up on {stream} after {attempts} attempts; the last met {why}: "
+            "give it more time (within=), or fewer writers to one stream"
+        )
+        self.why = why
 
 
 class AppendFailed(EventsrcError):
@@ -99,8 +106,16 @@ def decide(
                 return refused
             case Success(decided):
                 events = tuple(decided)
+            case answer:
+                raise TypeError(
+                    f"{name_of(decider)} answered {answer!r:.200}: a decider answers Success(events) "
+                    "or Failure(why)"
+                )
         if not events:
             return Success(Decided(folded.state, events, folded.version, folded.token))
+        state = folded.state  # folded before the append: what `evolve` refuses is not stored
+        for event in events:
+            state = fold.evolve(state, event)
         if deadline is None:
             deadline = (yield from Elapsed()) + within
         wanted = Append(stream, events, folded.version, metadata=metadata or {})
@@ -109,7 +124,7 @@ def decide(
             outcome = yield from _settle(wanted, outcome, deadline)
         match outcome:
             case Success(appended):
-                return Success(_decided(fold, folded, events, appended))
+                return Success(Decided(state, events, appended.version, appended.token))
             case Failure(Conflict() as conflict):
                 yield from _wait(attempt, deadline, wanted, conflict)
                 folded = yield from _caught_up(fold, folded, conflict)
@@ -118,19 +133,10 @@ def decide(
                 raise AppendFailed(why)
 
 
-def _decided(
-    fold: Fold[S, Any], folded: Folded[S], events: tuple[E, ...], appended: Appended
-) -> Decided[S, E]:
-    state = folded.state
-    for event in events:
-        state = fold.evolve(state, event)
-    return Decided(state, events, appended.version, appended.token)
-
-
 def _caught_up(fold: Fold[S, Any], folded: Folded[S], conflict: Conflict) -> Do[Read, Folded[S]]:
     """The state with what others appended: from the conflict, or read if that is not all of it."""
     if folded.version + len(conflict.events) < conflict.actual:
-        return (yield from load(conflict.stream, fold))
+        return (yield from load(conflict.stream, fold, folded))
     state = folded.state
     for recorded in conflict.events:
         state = fold.apply(state, recorded)
@@ -156,11 +162,8 @@ def _wait(
     attempt: int, deadline: float, wanted: Append, why: NotAppended
 ) -> Do[Elapsed | Chance | Sleep, None]:
     """Waits before the next attempt; raises NotDecided if that would be after the deadline."""
-    longest = min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT)
+    longest = min(_FIRST_WAIT * 2 ** min(attempt, 20), _LONGEST_WAIT)
     seconds = (yield from Chance()) * longest
     if (yield from Elapsed()) + seconds > deadline:
-        raise NotDecided(
-            f"gave up on {wanted.stream} after {attempt + 1} attempts; the last met {why}: "
-            "give it more time (within=), or fewer writers to one stream"
-        )
+        raise NotDecided(wanted.stream, attempt + 1, why)
     yield from Sleep(seconds)

@@ -27,7 +27,7 @@ C = TypeVar("C")
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """Takes an event's stored data at one version and answers it as the next version has it."""
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,126}")
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,126}")
 
 
 class EventTypeError(EventsrcError, TypeError):
@@ -67,6 +67,8 @@ class EventTypes:
     """A set of event types, each with a name and a class of its own."""
 
     def __init__(self) -> None:
+        self.revision = 0
+        """Grows with each declaration that replaces one, as when a module is loaded again."""
         self._by_name: dict[str, EventType] = {}
         self._by_class: dict[type, EventType] = {}
 
@@ -91,6 +93,7 @@ class EventTypes:
                 f"{kind.cls.__qualname__} cannot be {kind.name!r}: "
                 f"{other.cls.__module__}.{other.cls.__qualname__} has that name"
             )
+        self.revision += other is not None
         self._by_name[kind.name] = kind
         self._by_class[kind.cls] = kind
 
@@ -121,7 +124,7 @@ def event(
     Raises EventTypeError for a bad or taken name, a bad version, or a missing upcaster.
     """
     upcast = {} if upcast is None else dict(upcast)
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise EventTypeError(
             f"{name!r} cannot name an event: use letters, digits and ._:/- (at most 127), "
             "beginning with a letter or digit"
@@ -136,6 +139,11 @@ def event(
 
     def register(cls: type[C]) -> type[C]:
         made = cls if "__attrs_attrs__" in vars(cls) else attrs.frozen(cls)
+        if made.__setattr__ is object.__setattr__ or "frozen" not in made.__setattr__.__name__:
+            raise EventTypeError(
+                f"{cls.__qualname__} can be changed, and events cannot: make it @attrs.frozen, or "
+                "leave that to @event"
+            )
         types.add(EventType(name, version, made, upcast))
         return made
 

@@ -58,9 +58,9 @@ class Folded(Generic[S_co]):
 
 
 @program
-def load(stream: StreamId, fold: Fold[S, Any]) -> Do[Read, Folded[S]]:
-    """The state of a stream after its last event."""
-    state, version = fold.initial, 0
+def load(stream: StreamId, fold: Fold[S, Any], known: Folded[S] | None = None) -> Do[Read, Folded[S]]:
+    """The state of a stream after its last event; read on from where it is known, if it is."""
+    state, version = (fold.initial, 0) if known is None else (known.state, known.version)
     while True:
         page: Page[Any] = yield from Read(stream, version, PAGE)
         for recorded in page.events:

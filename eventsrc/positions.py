@@ -7,8 +7,8 @@ instead of a wrong answer or a wait for something that never comes.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
+import zlib
 from collections.abc import Mapping
 from functools import total_ordering
 from typing import Final
@@ -16,7 +16,7 @@ from typing import Final
 import attrs
 
 from eventsrc.errors import EventsrcError
-from eventsrc.stream_id import BadStreamId, StreamId
+from eventsrc.stream_id import StreamId
 
 
 class WrongStore(EventsrcError):
@@ -28,7 +28,7 @@ class BadToken(EventsrcError, ValueError):
 
 
 @total_ordering
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Cursor:
     """A place in a store's feed: after some event, or before the first (`START`).
 
@@ -39,12 +39,21 @@ class Cursor:
     store: str
     position: int
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Cursor):
+            return NotImplemented
+        same_store = self.store == other.store or not self.position
+        return self.position == other.position and same_store
+
     def __lt__(self, other: object) -> bool:
         if not isinstance(other, Cursor):
             return NotImplemented
-        if self.store and other.store:
+        if other.position:
             self.check(other.store)
         return self.position < other.position
+
+    def __hash__(self) -> int:
+        return hash(self.position)
 
     def __str__(self) -> str:
         return f"{self.store}.{self.position}"
@@ -53,7 +62,7 @@ class Cursor:
         """The position; raises WrongStore unless the cursor is this store's, or the start of any."""
         if self.store != store and self.position:
             raise WrongStore(
-                f"cursor {self} is of store {self.store!r}, not of {store!r}: start from Cursor.START, "
+                f"cursor {self} is of store {self.store!r}, not of {store!r}: start from START, "
                 "or open the store that it came from"
             )
         return self.position
@@ -61,14 +70,21 @@ class Cursor:
     @staticmethod
     def parse(text: str) -> Cursor:
         """The cursor that `str` made the text of. Raises BadToken for another text."""
-        store, dot, position = text.rpartition(".")
-        if not dot or not position.isascii() or not position.isdigit():
+        store, _, position = text.rpartition(".")
+        is_number = position.isascii() and position.isdigit() and len(position) < 20
+        cursor = Cursor(store, int(position)) if is_number else START
+        is_place = 0 <= cursor.position < 2**63 and (store or not cursor.position)
+        if str(cursor) != text or not is_place:
             raise BadToken(f"{text[:100]!r} is no cursor: keep what str(cursor) gives as it is")
-        return Cursor(store, int(position))
+        return cursor
 
 
 START: Final = Cursor("", 0)
 """The beginning of every store's feed."""
+
+
+def _without_zeros(versions: Mapping[StreamId, int]) -> Mapping[StreamId, int]:
+    return versions if all(versions.values()) else {s: v for s, v in versions.items() if v}
 
 
 @attrs.frozen(hash=False)
@@ -81,7 +97,7 @@ class Token:
     """
 
     store: str
-    versions: Mapping[StreamId, int]
+    versions: Mapping[StreamId, int] = attrs.field(converter=_without_zeros)
 
     def __getitem__(self, stream: str) -> int:
         """The version seen of a stream; 0 for one that the token does not name."""
@@ -112,19 +128,26 @@ class Token:
 
     def __str__(self) -> str:
         text = json.dumps([self.store, dict(sorted(self.versions.items()))], separators=(",", ":"))
-        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+        data = text.encode()
+        return base64.urlsafe_b64encode(_sum(data) + data).decode().rstrip("=")
 
     @staticmethod
     def parse(text: str) -> Token:
         """The token that `str` made the text of. Raises BadToken for another text."""
         try:
             padded = text.encode("ascii") + b"=" * (-len(text) % 4)
-            store, versions = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-            seen = {StreamId(stream): version for stream, version in versions.items()}
-            if not isinstance(store, str) or not all(
-                type(version) is int and version >= 0 for version in seen.values()
-            ):
-                raise ValueError("its parts have wrong types")
-        except (ValueError, AttributeError, TypeError, binascii.Error, BadStreamId) as error:
+            data = base64.b64decode(padded, altchars=b"-_", validate=True)
+            if data[:4] != _sum(data[4:]):
+                raise ValueError("a letter of it was changed")
+            store, versions = json.loads(data[4:])
+            seen = {StreamId(stream): int(version) for stream, version in versions.items()}
+            token = Token(store, seen)
+            if str(token) != text:
+                raise ValueError("it is written in another way than tokens are")
+            return token
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise BadToken(f"{text[:100]!r} is no token: pass it on as it was received") from error
-        return Token(store, seen)
+
+
+def _sum(data: bytes) -> bytes:
+    return zlib.crc32(data).to_bytes(4, "big")

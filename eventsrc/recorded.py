@@ -72,12 +72,16 @@ def make_record(
         data,
         metadata,
         recorded_at,
-        zlib.crc32(data, _seed(stream, type, schema, codec) ^ (version & 0xFFFFFFFF)),
+        zlib.crc32(data, _seed(stream, type, schema, codec) ^ _folded(version)),
         zlib.crc32(metadata, zlib.crc32(_REST.pack(version, recorded_at, nth, append_id))),
     )
 
 
 _REST: Final = struct.Struct("<QqI16s")
+
+
+def _folded(version: int) -> int:
+    return (version ^ version >> 32) & 0xFFFFFFFF
 
 
 @lru_cache(maxsize=65_536)
@@ -145,28 +149,31 @@ class Recorded(Generic[E_co]):
 
     @property
     def append_id(self) -> UUID:
-        """The id of the append that brought the event."""
-        return UUID(bytes=self._record.append_id)
+        """The id of the append that brought the event. Raises Corrupted."""
+        return UUID(bytes=self._sound_rest().append_id)
 
     @property
     def id(self) -> UUID:
-        """The event's own id: that of its append for the first event in it, made from it for others."""
-        record = self._record
+        """The event's own id: that of its append for the first event in it, made from it for others.
+
+        Raises Corrupted.
+        """
+        record = self._sound_rest()
         append_id = UUID(bytes=record.append_id)
         return append_id if record.nth == 0 else uuid5(append_id, str(record.nth))
 
     @property
     def metadata(self) -> Json:
         """What was said about the event when it was appended. Raises Corrupted."""
-        record = self._record
-        if not _is_sound(_rest_crc, record, record.rest_crc):
-            raise Corrupted(f"the metadata of {_place(record)} was changed since it was stored")
-        return self._codec.decode_metadata(record.metadata)
+        return self._codec.decode_metadata(self._sound_rest().metadata)
 
     @property
     def recorded_at(self) -> datetime:
-        """When the event was recorded, by the store's clock, UTC. The order never depends on it."""
-        return _EPOCH + timedelta(microseconds=self._record.recorded_at)
+        """When the event was recorded, by the store's clock, UTC. The order never depends on it.
+
+        Raises Corrupted.
+        """
+        return _EPOCH + timedelta(microseconds=self._sound_rest().recorded_at)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Recorded):
@@ -183,6 +190,14 @@ class Recorded(Generic[E_co]):
             data = f"{self.type} version {self._record.schema}, undecoded"
         return f"<{self._record.stream}@{self.version}: {data}>"
 
+    def _sound_rest(self) -> Record:
+        record = self._record
+        if not _is_sound(_rest_crc, record, record.rest_crc):
+            raise Corrupted(
+                f"the metadata of {_place(record)}, its time or its id was changed since it was stored"
+            )
+        return record
+
     def _checked(self) -> Record:
         record = self._record
         if not _is_sound(_data_crc, record, record.data_crc):
@@ -195,7 +210,7 @@ class Recorded(Generic[E_co]):
 
 def _data_crc(record: Record) -> int:
     seed = _seed(record.stream, record.type, record.schema, record.codec)
-    return zlib.crc32(record.data, seed ^ (record.version & 0xFFFFFFFF))
+    return zlib.crc32(record.data, seed ^ _folded(record.version))
 
 
 def _rest_crc(record: Record) -> int:
@@ -206,7 +221,7 @@ def _rest_crc(record: Record) -> int:
 def _is_sound(crc: Callable[[Record], int], record: Record, stored: int) -> bool:
     try:
         return crc(record) == stored
-    except (TypeError, struct.error):  # damage can change a value's type as well
+    except (TypeError, ValueError, struct.error):  # damage can change a value's type as well
         return False
 
 

@@ -50,11 +50,12 @@ ANY: Final = Expect.ANY
 NO_STREAM: Final = Expect.NO_STREAM
 EXISTS: Final = Expect.EXISTS
 
-Expected: TypeAlias = int | Expect
-"""The condition of an append: an exact version (0: no events), or ANY, NO_STREAM or EXISTS."""
+Expected: TypeAlias = int | Expect | Token
+"""The condition of an append: an exact version (0: no events), ANY, NO_STREAM, EXISTS, or a token: the
+version that it has seen of the stream."""
 
 
-def holds(expected: Expected, version: int) -> bool:
+def holds(expected: int | Expect, version: int) -> bool:
     """Whether a stream at this version fulfils the condition."""
     if expected is ANY:
         return True
@@ -107,7 +108,7 @@ class Conflict:
     """Nothing is stored: a stream was not at the expected version."""
 
     stream: StreamId
-    expected: Expected
+    expected: int | Expect
     actual: int
     events: tuple[Recorded[Any], ...] = ()
     """Those since the expected version, at most 100; none if that was not an exact version."""

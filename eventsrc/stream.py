@@ -28,7 +28,6 @@ from eventsrc.decide import WITHIN, AppendFailed, Decided, DecideOp, decide
 from eventsrc.declared import members_of
 from eventsrc.event import EventTypeError
 from eventsrc.fold import Fold, Folded, load, load_as_of, load_at
-from eventsrc.positions import Token
 from eventsrc.program import Do, Outcome, Program, name_of, program
 from eventsrc.recorded import Recorded
 from eventsrc.store import Append, Appended, Conflict, Expected, Head, Page, Read
@@ -81,17 +80,17 @@ class Stream(Generic[E]):
 
     def append_at(
         self,
-        expected: Expected | Token,
+        expected: Expected,
         *events: E,
         append_id: UUID | None = None,
         metadata: Json | None = None,
     ) -> Program[Append, Outcome[Appended, Conflict]]:
         """Appends events if the stream is at the expected version, or just where a token has seen it.
 
-        Answers Failure of a Conflict if it is not. Raises as `append`.
+        Answers Failure of a Conflict if it is not. Raises as `append`, and WrongStore for a token of
+        another store.
         """
-        version = expected[self.id] if isinstance(expected, Token) else expected
-        appending = Append(self.id, self._checked(events), version, append_id, metadata or {})
+        appending = Append(self.id, self._checked(events), expected, append_id, metadata or {})
         return appending.map(_or_conflict)
 
     def decide(
@@ -177,15 +176,10 @@ class _Checked(Generic[S, E, F]):
     def __call__(self, state: S) -> Outcome[tuple[E, ...], F]:
         decided = self.decider(state) if self.fails else Success(self.decider(state))
         match decided:
-            case Failure():
-                return decided
             case Success(events):
                 return Success(self.stream._checked(events))  # pyright: ignore[reportPrivateUsage]
             case _:
-                raise TypeError(
-                    f"{name_of(self.decider)} answered {decided!r:.200}: a decider answers "
-                    "Success(events) or Failure(why)"
-                )
+                return cast("Outcome[tuple[E, ...], F]", decided)
 
     def __repr__(self) -> str:
         return name_of(self.decider)
@@ -220,8 +214,8 @@ class Streams(Generic[K, E]):
 
     @property
     def prefix(self) -> str:
-        """The part of the ids before the first key, with which a feed can be filtered."""
-        return self.pattern[: self.pattern.index("{")]
+        """The segments of the ids before the first key, with which a feed can be filtered."""
+        return self.pattern[: self.pattern.rfind("/", 0, self.pattern.index("{")) + 1]
 
     def __getitem__(self, key: K) -> Stream[E]:
         """The stream of a key. Raises BadStreamId for a key that cannot be part of an id."""
@@ -235,13 +229,14 @@ class Streams(Generic[K, E]):
         if found is None:
             raise BadStreamId(f"{stream} is no stream of {self.pattern}")
         try:
-            values = [
-                parse(_unsegment(text))
-                for parse, text in zip(self._key.parsers, found.groups(), strict=True)
-            ]
-            return cast("K", self._key.make(*values))
-        except ValueError as error:
+            parts = zip(self._key.names, self._key.parsers, found.groups(), strict=True)
+            values = {name: parse(_unsegment(text)) for name, parse, text in parts}
+            key = cast("K", self._key.make(**values))
+        except (ValueError, KeyError) as error:
             raise BadStreamId(f"{stream} is no stream of {self.pattern}: {error}") from error
+        if self[key].id != stream:  # such as 04: the key is 4, and its stream another
+            raise BadStreamId(f"{stream} is no stream of {self.pattern}: {self[key].id} would be one")
+        return key
 
     def __contains__(self, stream: StreamId) -> bool:
         """Whether a stream is of this family."""
@@ -316,6 +311,8 @@ def _key(pattern: str, kind: Any) -> _Key:
         raise BadStreamId(
             f"{pattern!r} needs a place for the key, such as 'users/{{id}}', and each only once"
         )
+    if any(len(_PLACE.findall(segment)) > 1 for segment in pattern.split("/")):
+        raise BadStreamId(f"{pattern!r} has two places in one segment: put a / between them")
     if any("{" in text or "}" in text for text in _PLACE.split(pattern)[::2]):
         raise BadStreamId(f"{pattern!r} has a brace that is not part of a place such as {{id}}")
     if isinstance(kind, type) and attrs.has(kind):
@@ -334,14 +331,16 @@ def _key(pattern: str, kind: Any) -> _Key:
         )
     if len(names) > 1:
         raise BadStreamId(f"{pattern!r} has several places: its key must be an attrs class")
-    return _Key(names, lambda key: (key,), (_parser(kind),), lambda key: key)
+    return _Key(names, lambda key: (key,), (_parser(kind),), lambda **parts: parts[names[0]])
 
 
 def _parser(kind: Any) -> Callable[[str], Any]:
     while isinstance(kind, typing.NewType):
         kind = kind.__supertype__
-    if kind in (str, int, UUID) or (isinstance(kind, type) and issubclass(kind, enum.Enum)):
+    if kind in (str, int, UUID):
         return cast("Callable[[str], Any]", kind)
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return {str(member.value): member for member in kind}.__getitem__
     raise TypeError(f"{kind!r} cannot be part of a stream id: use str, int, UUID or an enum of them")
 
 

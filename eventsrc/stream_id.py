@@ -27,6 +27,8 @@ class StreamId(str):
     def __new__(cls, text: str) -> StreamId:
         if type(text) is cls:
             return text
+        if not isinstance(text, str):
+            raise TypeError(f"{text!r} is a {type(text).__qualname__}: a stream id is made of a str")
         if not text or text[0] == "/" or text[-1] == "/" or "//" in text:
             raise BadStreamId(
                 f"{text[:100]!r} is no stream id: write non-empty segments with / between them"

@@ -25,7 +25,7 @@ from eventsrc.store import (
     AppendAll,
     Appended,
     Conflict,
-    Expected,
+    Expect,
     FeedPage,
     FindAppend,
     Head,
@@ -78,12 +78,12 @@ class MemoryStore(Interpreter[StoreOp]):
     @on(Append)
     def append(self, op: Append) -> Outcome[Appended, NotAppended]:
         """Appends to one stream."""
-        return self._append(prepare(op, self.codec))
+        return self._append(prepare(op, self.codec, self.store_id))
 
     @on(AppendAll)
     def append_all(self, op: AppendAll) -> Outcome[Appended, NotAppended]:
         """Appends to several streams."""
-        return self._append(prepare(op, self.codec))
+        return self._append(prepare(op, self.codec, self.store_id))
 
     @on(Read)
     def read(self, op: Read) -> Page[object]:
@@ -167,7 +167,7 @@ class MemoryStore(Interpreter[StoreOp]):
     def _version(self, stream: StreamId) -> int:
         return len(self._streams.get(stream, ()))
 
-    def _conflict(self, stream: StreamId, expected: Expected, actual: int) -> Conflict:
+    def _conflict(self, stream: StreamId, expected: int | Expect, actual: int) -> Conflict:
         since: Sequence[Record] = ()
         if isinstance(expected, int):
             since = self._streams.get(stream, [])[expected : expected + CONFLICT_EVENTS]

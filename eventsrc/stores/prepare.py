@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import NoReturn
+from typing import Final, NoReturn
 from uuid import UUID
 
 import attrs
@@ -43,13 +43,25 @@ from eventsrc.stream_id import StreamId, checked_prefix
 # --- checking appends -----------------------------------------------------------------------------
 
 
+_NUMBERS: Final = 2**63
+"""Versions and positions are less than this."""
+
+
 @attrs.define
 class Part:
     """What an append brings to one stream, encoded."""
 
     stream: StreamId
-    expected: Expected
+    expected: int | Expect
     events: list[Encoded]
+
+
+@attrs.define
+class Demand:
+    """What an append demands of a stream that it does not append to."""
+
+    stream: StreamId
+    expected: int | Expect
 
 
 @attrs.define
@@ -58,14 +70,14 @@ class Prepared:
 
     append_id: UUID
     parts: tuple[Part, ...]
-    conditions: tuple[Condition, ...]
+    demands: tuple[Demand, ...]
     metadata: bytes
     is_keyed: bool
     """Whether the caller chose the append_id, so that it may have been stored before."""
 
-    def unmet(self, version_of: Callable[[StreamId], int]) -> tuple[StreamId, Expected, int] | None:
+    def unmet(self, version_of: Callable[[StreamId], int]) -> tuple[StreamId, int | Expect, int] | None:
         """The first condition that does not hold: stream, expected and actual version."""
-        demands: Iterable[Part | Condition] = (*self.parts, *self.conditions)
+        demands: Iterable[Part | Demand] = (*self.parts, *self.demands)
         for demand in demands:
             if demand.expected is not ANY:
                 version = version_of(demand.stream)
@@ -105,21 +117,20 @@ class Prepared:
         return Success(appended(stored, store))
 
 
-def prepare(op: Append | AppendAll, codec: Codec) -> Prepared:
+def prepare(op: Append | AppendAll, codec: Codec, store: str) -> Prepared:
     """An append, checked and encoded.
 
+    store: the store's id, which tokens are held against.
     Raises ValueError or TypeError for one that makes no sense, EventTypeError for an object that is no
-    event, BadStreamId, and NotStorable with the path to a value that cannot be stored.
+    event, WrongStore for a token of another store, BadStreamId, and NotStorable with the path to a
+    value that cannot be stored.
     """
     if isinstance(op, Append):
-        parts: tuple[Part, ...] = (_part(op, codec),)
-        conditions: tuple[Condition, ...] = ()
+        parts: tuple[Part, ...] = (_part(op, codec, store),)
+        demands: tuple[Demand, ...] = ()
     else:
-        parts = tuple(_part(part, codec) for part in op.appends)
-        conditions = tuple(op.conditions)
-        for condition in conditions:
-            _checked_stream(condition.stream)
-            _check_expected(condition.expected)
+        parts = tuple(_part(part, codec, store) for part in op.appends)
+        demands = tuple(_demand(condition, store) for condition in op.conditions)
         _check_distinct(parts)
     append_id = op.append_id
     if append_id is None:
@@ -127,29 +138,40 @@ def prepare(op: Append | AppendAll, codec: Codec) -> Prepared:
     elif not isinstance(append_id, UUID):
         _refuse_type("append_id", append_id, "a UUID: uuid5 makes one of a text")
     metadata = codec.encode_metadata(op.metadata)
-    return Prepared(append_id, parts, conditions, metadata, op.append_id is not None)
+    return Prepared(append_id, parts, demands, metadata, op.append_id is not None)
 
 
-def _part(asked: Append | StreamAppend, codec: Codec) -> Part:
+def _part(asked: Append | StreamAppend, codec: Codec, store: str) -> Part:
     _checked_stream(asked.stream)
-    _check_expected(asked.expected)
     if not asked.events:
         raise ValueError(f"there are no events to append to {asked.stream}: append at least one")
     if not isinstance(asked.events, tuple):
         _refuse_type("events", asked.events, "a tuple of events")
-    return Part(asked.stream, asked.expected, codec.encode_all(asked.events))
+    expected = _expected(asked.expected, asked.stream, store)
+    return Part(asked.stream, expected, codec.encode_all(asked.events))
+
+
+def _demand(asked: Condition, store: str) -> Demand:
+    _checked_stream(asked.stream)
+    return Demand(asked.stream, _expected(asked.expected, asked.stream, store))
+
+
+def _expected(expected: Expected, stream: StreamId, store: str) -> int | Expect:
+    if isinstance(expected, Expect):
+        return expected
+    if isinstance(expected, Token):
+        expected.check(store)
+        expected = expected[stream]
+    if type(expected) is not int:
+        _refuse_type("expected", expected, "a version, a token, or ANY, NO_STREAM or EXISTS")
+    if not 0 <= expected < _NUMBERS:
+        raise ValueError(f"no stream is at version {expected}: expect 0 or more, or ANY")
+    return expected
 
 
 def _checked_stream(stream: object) -> None:
     if type(stream) is not StreamId:
         _refuse_type("stream", stream, "a StreamId: write StreamId(...)")
-
-
-def _check_expected(expected: object) -> None:
-    if type(expected) is int and expected < 0:
-        raise ValueError(f"no stream is at version {expected}: expect 0 or more, or ANY")
-    if type(expected) is not int and not isinstance(expected, Expect):
-        _refuse_type("expected", expected, "a version, or ANY, NO_STREAM or EXISTS")
 
 
 def _check_distinct(parts: Sequence[Part]) -> None:
@@ -174,11 +196,13 @@ def check_read(op: Read | ReadFeed) -> None:
         raise ValueError(f"limit is {op.limit!r}: ask for 1 to {MAX_PAGE} events at a time")
     if isinstance(op, Read):
         _checked_stream(op.stream)
-        if type(op.after) is not int or op.after < 0:
+        if type(op.after) is not int or not 0 <= op.after < _NUMBERS:
             raise ValueError(f"after is {op.after!r}: versions are numbers from 0")
     else:
         if not isinstance(op.after, Cursor):
             _refuse_type("after", op.after, "a Cursor: START, or Cursor.parse(text)")
+        if not 0 <= op.after.position < _NUMBERS:
+            raise ValueError(f"{op.after} is no place in a feed")
         checked_prefix(op.prefix)
 
 
@@ -218,4 +242,4 @@ def is_own(append_id: UUID) -> bool:
 
 def microseconds(clock: Callable[[], float]) -> int:
     """A clock's time, in seconds since 1970, as a record has it."""
-    return int(clock() * 1_000_000)
+    return round(clock() * 1_000_000)

@@ -30,7 +30,7 @@ from eventsrc.store import (
     AppendAll,
     Appended,
     Conflict,
-    Expected,
+    Expect,
     FeedPage,
     FindAppend,
     Head,
@@ -277,7 +277,7 @@ class SqliteStore(Interpreter[StoreOp]):
         return await self._line.perform_async(self._job(op), self._file.timeout)
 
     def _job(self, op: Append | AppendAll) -> _Job:
-        return _Job(prepare(op, self.codec), time.monotonic() + self._file.timeout)
+        return _Job(prepare(op, self.codec, self.store_id), time.monotonic() + self._file.timeout)
 
     def _commit(self, group: Sequence[_Job]) -> list[_Answer | Raised]:
         """Stores a group in one transaction; if that fails, each of it in one of its own."""
@@ -436,7 +436,7 @@ class _Writing:
         stored = _records_of_append(self.connection, asked.append_id)
         return asked.again(stored, self.store) if stored else None
 
-    def _conflict(self, stream: StreamId, expected: Expected, actual: int) -> Conflict:
+    def _conflict(self, stream: StreamId, expected: int | Expect, actual: int) -> Conflict:
         rows: list[Any] = []
         if isinstance(expected, int):
             rows = _page(self.connection, _READ, stream, expected, CONFLICT_EVENTS)

@@ -81,7 +81,6 @@ def test_a_class_that_attrs_made_already_is_taken_as_it_is(types: EventTypes) ->
     assert Made(text="x").text == "x"
 
 
-@pytest.mark.xfail(reason="event() takes a class of attrs.define as it is, unfrozen")
 def test_a_class_that_attrs_made_changeable_cannot_be_an_event(types: EventTypes) -> None:
     with pytest.raises(EventTypeError):
 
@@ -220,7 +219,6 @@ def redefined(types: EventTypes) -> type[Any]:
     return Redefined
 
 
-@pytest.mark.xfail(reason="a Codec keeps the decoder of the class that it met first")
 def test_a_store_that_is_open_reads_events_as_the_newest_definition(types: EventTypes) -> None:
     old = redefined(types)
     store = store_with(types, old("text"))
@@ -427,7 +425,6 @@ def test_a_program_that_does_not_know_an_event_passes_it_on_to_the_byte(by: int)
     assert feed_as_seen_by(EVENTS, copy)[0].data == Counted(by)
 
 
-@pytest.mark.xfail(reason="what an Opaque holds is not checked before it is stored")
 @pytest.mark.parametrize(
     "opaque",
     [

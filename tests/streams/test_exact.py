@@ -105,7 +105,7 @@ def test_values_may_nest_a_hundred_deep(depth: int, in_dicts: bool) -> None:
 @given(st.data())
 def test_the_check_for_a_type_passes_its_values(data: st.DataObject) -> None:
     kind: Kind = data.draw(kinds)
-    check = check_for(kind.annotation)
+    check = check_for(kind.annotation).check
     assert check is not None
     check(data.draw(kind.values))
 
@@ -114,8 +114,8 @@ def test_the_check_for_a_type_passes_its_values(data: st.DataObject) -> None:
 def test_the_check_for_a_list_finds_what_the_check_for_its_items_refuses(kind: Kind, item: Any) -> None:
     assume("Literal" not in str(kind.annotation))  # see "a list as a literal" in test_codec.py
     check, check_all = (
-        check_for(kind.annotation),
-        check_for(GenericAlias(tuple, (kind.annotation, ...))),
+        check_for(kind.annotation).check,
+        check_for(GenericAlias(tuple, (kind.annotation, ...))).check,
     )
     assert check is not None
     assert check_all is not None
@@ -143,7 +143,7 @@ def test_the_check_for_a_list_finds_what_the_check_for_its_items_refuses(kind: K
     ],
 )
 def test_a_name_for_a_type_is_checked_as_the_type(annotation: Any) -> None:
-    check = check_for(annotation)
+    check = check_for(annotation).check
     assert check is not None
     check("x")
     with pytest.raises(NotStorable, match="is a int, not a str"):
@@ -155,7 +155,6 @@ def test_a_name_for_a_type_is_checked_as_the_type(annotation: Any) -> None:
     [
         list,
         dict[int, str],
-        dict[UserId, int],
         Sequence[int],
         int | float,
         UUID | str,
@@ -167,7 +166,7 @@ def test_a_name_for_a_type_is_checked_as_the_type(annotation: Any) -> None:
     ids=repr,
 )
 def test_there_is_no_check_for_a_type_that_only_comparing_can_tell_about(annotation: Any) -> None:
-    assert check_for(annotation) is None
+    assert not check_for(annotation).is_complete
 
 
 def test_a_class_with_a_field_that_is_not_given_is_compared() -> None:
@@ -176,7 +175,7 @@ def test_a_class_with_a_field_that_is_not_given_is_compared() -> None:
         x: int
         twice: int = attrs.field(init=False, default=0)
 
-    assert check_for(Derived) is None
+    assert not check_for(Derived).is_complete
 
 
 def test_an_object_of_a_subclass_is_refused_for_what_its_class_would_lose() -> None:
@@ -184,14 +183,14 @@ def test_an_object_of_a_subclass_is_refused_for_what_its_class_would_lose() -> N
     class Named(Circle):
         name: str = "round"
 
-    check = check_for(Circle)
+    check = check_for(Circle).check
     assert check is not None
     with pytest.raises(NotStorable, match="Named, not a Circle"):
         check(Named(1.0))
 
 
 def test_in_a_union_an_object_is_checked_by_its_own_class() -> None:
-    check = check_for(Circle | Square | None)
+    check = check_for(Circle | Square | None).check
     assert check is not None
     check(None)
     check(Square(1.0, "x"))
@@ -200,7 +199,7 @@ def test_in_a_union_an_object_is_checked_by_its_own_class() -> None:
 
 
 def test_a_class_that_contains_itself_is_checked_all_the_way_down() -> None:
-    check = check_for(Tree)
+    check = check_for(Tree).check
     assert check is not None
     with pytest.raises(NotStorable) as refused:
         check(Tree(1, None, (Tree(2), Tree(3, Tree("leaf")))))  # type: ignore[arg-type]
@@ -222,7 +221,6 @@ def test_a_long_value_is_shown_by_its_beginning() -> None:
     assert len(str(refused.value)) < 200
 
 
-@pytest.mark.xfail(reason="the reason of a refusal shows the value, which then must have a repr")
 @pytest.mark.parametrize("value", [Nameless(), 10**5000], ids=["no repr", "5000 digits"])
 def test_a_value_that_cannot_be_shown_can_be_refused(value: object) -> None:
     with pytest.raises(NotStorable):

@@ -45,7 +45,7 @@ def test_a_cursor_is_kept_as_a_text(store: str, position: int) -> None:
     assert Cursor.parse(str(START)) == START
 
 
-@given(st.text(), st.integers(0, 2**63 - 1))
+@given(st.text(min_size=1), st.integers(0, 2**63 - 1))
 def test_whatever_the_store_is_called(store: str, position: int) -> None:
     assert Cursor.parse(str(Cursor(store, position))) == Cursor(store, position)
 
@@ -67,9 +67,6 @@ def test_the_start_is_before_every_cursor(cursor: Cursor) -> None:
     assert not cursor <= START
 
 
-@pytest.mark.xfail(
-    reason="START and a store's own beginning are neither equal nor one before the other"
-)
 def test_the_beginning_of_a_store_is_as_early_as_the_start() -> None:
     beginning = MemoryStore(store_id="here").run(ReadFeed()).next
     assert START <= beginning <= START
@@ -87,7 +84,7 @@ def test_cursors_of_two_stores_have_no_order(one: str, at: int, other: str, wher
 
 def test_a_cursor_is_no_number() -> None:
     with pytest.raises(TypeError):
-        _ = Cursor("here", 4) < 5  # type: ignore[operator]
+        _ = Cursor("here", 4) < 5
 
 
 @given(stores, positions, stores)
@@ -105,7 +102,6 @@ def test_the_start_is_that_of_every_store(store: str) -> None:
     assert START.check(store) == 0
 
 
-@pytest.mark.xfail(reason="there is no Cursor.START")
 def test_the_error_about_a_cursor_names_things_that_exist() -> None:
     with pytest.raises(WrongStore, match="start from START"):
         Cursor("one", 4).check("other")
@@ -128,7 +124,6 @@ def test_any_text_is_a_cursor_or_refused(text: str) -> None:
     assert text.startswith(f"{cursor.store}.")
 
 
-@pytest.mark.xfail(reason="parse takes numbers as int() does")
 @pytest.mark.parametrize(
     "text", ["here." + "9" * 5000, "here.007", ".5"], ids=["5000 digits", "007", ".5"]
 )
@@ -171,7 +166,6 @@ def test_each_stream_is_at_its_later_version_in_a_merge(a: Token, b: Token) -> N
         assert (a | b)[stream] == max(a[stream], b[stream])
 
 
-@pytest.mark.xfail(reason="a token remembers the streams that it saw empty")
 def test_a_token_that_saw_a_stream_empty_is_one_that_did_not_see_it() -> None:
     one, other = token(users=0), token()
     assert one.covers(other)
@@ -252,7 +246,6 @@ def test_a_text_with_a_foreign_character_is_no_token(sent: Token, data: st.DataO
         Token.parse(text[:place] + foreign + text[place:])
 
 
-@pytest.mark.xfail(reason="a token has no checksum: another letter can be another version")
 def test_a_text_with_one_letter_changed_is_no_token() -> None:
     text = str(token(users=100))
     changed = [
@@ -299,7 +292,6 @@ def test_json_of_another_shape_is_no_token(value: Any) -> None:
         Token.parse(_as_token(value))
 
 
-@pytest.mark.xfail(reason="json.loads raises RecursionError")
 def test_json_that_nests_deeply_is_no_token() -> None:
     text = base64.urlsafe_b64encode(b"[" * 3000).decode()
     with pytest.raises(BadToken):

@@ -177,7 +177,6 @@ def test_what_nobody_could_have_stored_is_corrupted_too(record: Record) -> None:
         _ = of(record).metadata
 
 
-@pytest.mark.xfail(reason="only `metadata` checks what is beside the data")
 @pytest.mark.parametrize(
     ("record", "attribute"),
     [
@@ -361,7 +360,6 @@ class Two:
     x: int
 
 
-@pytest.mark.xfail(reason="cattrs refuses such a union outside of what decode() guards")
 def test_an_event_of_a_class_that_cannot_be_decoded_raises_one_of_our_errors() -> None:
     codec = own_codec()
 

@@ -270,7 +270,7 @@ def _same_bytes(event: Any) -> Encoded:
     for field, text in (("type", encoded.type), ("codec", encoded.codec)):
         if not isinstance(text, str) or not NAME.fullmatch(text):
             raise NotStorable(f"{shown(text)} is no name", field)
-    if type(encoded.schema) is not int or not 1 <= encoded.schema < 2**31:
+    if type(encoded.schema) is not int or not 1 <= encoded.schema < 2**63:
         raise NotStorable(f"{shown(encoded.schema)} is no version of an event type", "version")
     if type(encoded.data) is not bytes:
         raise NotStorable(f"{shown(encoded.data)} is no bytes", "data")

@@ -331,7 +331,8 @@ def _key(pattern: str, kind: Any) -> _Key:
         )
     if len(names) > 1:
         raise BadStreamId(f"{pattern!r} has several places: its key must be an attrs class")
-    return _Key(names, lambda key: (key,), (_parser(kind),), lambda **parts: parts[names[0]])
+    (name,) = names
+    return _Key(names, lambda key: (key,), (_parser(kind),), lambda **parts: parts[name])
 
 
 def _parser(kind: Any) -> Callable[[str], Any]:

@@ -14,7 +14,7 @@ from eventsrc.interpreter import AsyncInterpreter, Interpreter
 from eventsrc.operation import Operation
 from eventsrc.program import Effect
 
-WIDTH: Final = 100
+WIDTH: Final = 72
 """How many characters of an operation, and of an answer, a printed trace shows."""
 
 O = TypeVar("O")

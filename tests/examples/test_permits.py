@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import csv
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import attrs
 import pytest
 from click.testing import CliRunner, Result
 
-from eventsrc import Interpreter, Recorded, ReadFeed, SqliteStore, SqliteViews, StoreOp, synchronise
-from examples.permits.__main__ import main, opened, services_on
+from eventsrc import ReadFeed, Recorded, SqliteStore, SqliteViews
+from examples.permits.__main__ import main, opened
 from examples.permits.cases import CaseId, StepTaken, cases
 from examples.permits.log import read_log
 from examples.permits.replay import replay
-from examples.permits.views import VIEWS, Totals
+from examples.permits.views import VIEWS, LongestCases, PermitQueries, Total, Totals
 
 ROOT = Path(__file__).parents[2]
 RECEIPT = Path(os.environ.get("EVENTSRC_RECEIPT_CSV", ROOT / "../shared/data/receipt.csv"))
@@ -76,9 +76,14 @@ def facts_of_views(views: SqliteViews) -> Facts:
         ):
             facts.steps[case].append(tuple(step))
         assert {id for (id,) in db.conn.execute("SELECT id FROM permit")} == set(facts.steps)
-        facts.users.update(name for (name,) in db.conn.execute("SELECT name FROM person"))
-        facts.groups.update(name for (name,) in db.conn.execute("SELECT name FROM team"))
-        facts.memberships.update(db.conn.execute("SELECT person, team FROM member"))
+        facts.users.update(name for (name,) in db.conn.execute("SELECT name FROM users"))
+        facts.groups.update(name for (name,) in db.conn.execute("SELECT name FROM groups"))
+        facts.memberships.update(
+            db.conn.execute(
+                "SELECT users.name, groups.name FROM memberships "
+                "JOIN users ON users.id = user JOIN groups ON groups.id = [group]"
+            )
+        )
     return facts
 
 
@@ -109,7 +114,8 @@ def made_log(path: Path, rows: int, seed: int = 7) -> Path:
         writer = csv.writer(file)
         for number in range(rows):
             user, group = chance.choice(["", "ann", "bob", "Zoë", "TEST", "test"]), chance.choice("AB/")
-            at = datetime.fromtimestamp(chance.randrange(10**9)).astimezone().isoformat(" ")
+            zone = timezone(timedelta(hours=chance.randrange(3)))
+            at = datetime.fromtimestamp(chance.randrange(10**9), zone).isoformat(" ")
             case = chance.choice(["%2F", "a/b", "ü", *"cdefghijklmnop"])
             name = chance.choice(['say "yes", or no', "wait", "prüfen"])
             group = group if chance.random() < 0.9 else ""
@@ -125,3 +131,203 @@ def a_log(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     return tmp_path / "store.db"
+
+
+# --- the real log ---------------------------------------------------------------------------------
+
+
+@needs_receipt
+@pytest.mark.parametrize("where", ["memory", "file"])
+def test_the_views_of_the_receipt_log_equal_a_straight_computation(where: str, store: Path) -> None:
+    expected = facts_of_log(RECEIPT)
+    assert expected.totals() == Totals(cases=1434, steps=8577, users=48, groups=10, memberships=215)
+    assert max(map(len, expected.steps.values())) == 25
+    place = "memory" if where == "memory" else str(store)
+    with opened(place) as (events, views), RECEIPT.open("rb") as lines:
+        assert replay(events, views, read_log(lines)) == []
+        assert facts_of_views(views) == expected
+        assert PermitQueries(views).run(Total()) == expected.totals()
+        assert PermitQueries(views).run(LongestCases(1)) == (("case-9289", 25),)
+
+
+@needs_receipt
+def test_replaying_the_receipt_log_again_changes_nothing(store: Path) -> None:
+    first = run(RECEIPT, store)
+    recorded = feed_of(store)
+    again = run(RECEIPT, store)
+    assert (first.exit_code, again.exit_code) == (0, 0)
+    assert feed_of(store) == recorded
+    assert f"{len(recorded)} events are new" in first.stdout
+    assert "0 events are new" in again.stdout
+
+
+# --- what is recorded -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", ["1", "7", "500"])
+def test_the_views_equal_a_straight_computation_however_many_rows_are_taken_at_a_time(
+    log: Path, store: Path, batch: str
+) -> None:
+    assert run(log, store, "--batch", batch).exit_code == 0
+    assert facts_in(store) == facts_of_log(log)
+    recorded = feed_of(store)
+    run(log, store, "--batch", "50")
+    assert feed_of(store) == recorded
+
+
+def test_the_steps_of_a_case_are_in_the_order_of_the_log_with_their_times(
+    log: Path, store: Path
+) -> None:
+    run(log, store)
+    with SqliteStore(store) as events:
+        for case, expected in facts_of_log(log).steps.items():
+            history = [recorded.data for recorded in events.run(cases[CaseId(case)].history())]
+            steps = [event for event in history if isinstance(event, StepTaken)]
+            assert history[1:] == steps
+            assert [(s.task, s.name, s.user, s.group, s.at.isoformat(" ")) for s in steps] == expected
+
+
+def test_the_rows_that_a_log_has_gained_since_are_added(log: Path, store: Path, tmp_path: Path) -> None:
+    longer = made_log(tmp_path / "longer.csv", rows=700)
+    run(log, store)
+    recorded = feed_of(store)
+    run(longer, store)
+    assert feed_of(store)[: len(recorded)] == recorded
+    assert facts_in(store) == facts_of_log(longer)
+
+
+def test_two_replays_at_once_record_everything_once(log: Path, store: Path) -> None:
+    replays = [start(log, store) for _ in range(2)]
+    assert [replay.wait(30) for replay in replays] == [0, 0]
+    found, expected = facts_in(store), facts_of_log(log)
+    assert found.totals() == expected.totals()
+    assert found.memberships == expected.memberships
+    assert {case: sorted(steps) for case, steps in found.steps.items()} == {
+        case: sorted(steps) for case, steps in expected.steps.items()
+    }
+
+
+# --- rows that are bad ----------------------------------------------------------------------------
+
+GOOD = [
+    b"web,c1,all,t1,ask,A,ann,2020-01-01 10:00:00+01:00",
+    b"web,c1,all,t3,tell,B,,2020-01-02T11:00:00Z",
+]
+BAD = {
+    b"web,c1,all,t2,ask,A,ann": "7 columns",
+    b"web,c1,all,t2,ask,A,ann,2020-01-01 10:00:00+01:00,more": "9 columns",
+    b"web,c1,all,t2,ask,A,ann,yesterday": "yesterday",
+    b"web,c1,all,t2,ask,A,ann,2020-01-01 10:00:00": "no time zone",
+    b"web, ,all,t2,ask,A,ann,2020-01-01 10:00:00+01:00": "case:concept:name",
+    b"web,c1,all,,ask,A,ann,2020-01-01 10:00:00+01:00": "concept:instance",
+    b"web,c1,all,t2,ask,A,\xff\xfe,2020-01-01 10:00:00+01:00": "utf-8",
+    b"web,c1\x00,all,t2,ask,A,ann,2020-01-01 10:00:00+01:00": "NUL",
+    b"web," + b"c" * 600 + b",all,t2,ask,A,ann,2020-01-01 10:00:00+01:00": "512",
+    b'web,c1,all,t2,"ask,A,ann,2020-01-01 10:00:00+01:00': "CSV",
+    b"web,c1,all,t2,ask,A,ann,2020-01-01\r10:00:00+01:00": "CSV",
+    b"web,c1,all,t1,something else,A,ann,2020-01-01 10:00:00+01:00": "t1",
+}
+
+
+@pytest.mark.parametrize("row", BAD, ids=range(len(BAD)))
+def test_a_row_that_is_bad_is_reported_by_its_line_and_spoils_no_other(
+    row: bytes, tmp_path: Path, store: Path
+) -> None:
+    log = tmp_path / "log.csv"
+    log.write_bytes(b"\n".join([HEADER.encode(), GOOD[0], b"", row, GOOD[1], b""]))
+    for _ in range(2):
+        result = run(log, store)
+        assert result.exit_code == 1
+        assert f"{log}:4: " in result.stderr
+        assert BAD[row] in result.stderr
+        assert "1 row could not be recorded" in result.stdout
+        assert facts_in(store).totals() == Totals(cases=1, steps=2, users=1, groups=2, memberships=1)
+
+
+def test_a_row_that_is_repeated_is_recorded_once(tmp_path: Path, store: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_bytes(b"\r\n".join([b"\xef\xbb\xbf" + HEADER.encode(), *GOOD, *GOOD]))
+    assert run(log, store).exit_code == 0
+    assert facts_in(store).totals() == Totals(cases=1, steps=2, users=1, groups=2, memberships=1)
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b,c\n1,2,3\n", b"\xff\n", HEADER.encode()[:-9]])
+def test_a_file_that_is_no_log_is_refused_with_a_status_of_its_own(
+    content: bytes, tmp_path: Path, store: Path
+) -> None:
+    log = tmp_path / "log.csv"
+    log.write_bytes(content)
+    result = run(log, store)
+    assert result.exit_code == 2
+    assert "its first line" in result.stderr
+
+
+def test_a_file_that_is_no_store_is_refused_with_a_status_of_its_own(log: Path, store: Path) -> None:
+    store.write_text(
+        "this is no SQLite file, and long enough for SQLite to see that it is not one" * 20
+    )
+    result = run(log, store)
+    assert result.exit_code == 2
+    assert str(store) in result.stderr
+
+
+# --- kills ----------------------------------------------------------------------------------------
+
+
+def start(log: Path, store: Path) -> subprocess.Popen[bytes]:
+    command = [
+        sys.executable,
+        "-m",
+        "examples.permits",
+        str(log),
+        "--store",
+        str(store),
+        "--batch",
+        "5",
+    ]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def killed_at(log: Path, store: Path, events: int, after: float) -> None:
+    """Starts a replay, and kills it so many seconds after its store has so many events."""
+    with start(log, store) as replaying:
+        deadline = time.monotonic() + 30
+        while replaying.poll() is None and count(store) < events:
+            assert time.monotonic() < deadline, "the replay does not get on"
+        time.sleep(after)
+        replaying.send_signal(signal.SIGKILL)
+
+
+def count(store: Path) -> int:
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
+            return int(connection.execute("SELECT count(*) FROM eventsrc_event").fetchone()[0])
+    except sqlite3.OperationalError:  # the file or its table is not there yet, or is being made
+        return 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_replay_killed_at_any_moment_is_completed_by_the_next(
+    seed: int, log: Path, store: Path
+) -> None:
+    chance, expected = random.Random(seed), facts_of_log(log)
+    total = sum(map(len, expected.steps.values()))
+    killed_at(log, store, int(total * (seed + chance.random()) / 6), after=chance.uniform(0, 0.004))
+    with SqliteStore(store) as events:
+        for case, steps in expected.steps.items():
+            history = events.run(cases[CaseId(case)].history())
+            tasks = [e.data.task for e in history if isinstance(e.data, StepTaken)]
+            assert tasks == [task for task, *_ in steps[: len(tasks)]]
+    assert run(log, store).exit_code == 0
+    assert facts_in(store) == expected
+
+
+def test_a_replay_killed_again_and_again_is_completed_in_the_end(log: Path, store: Path) -> None:
+    chance = random.Random(11)
+    left: list[int] = []
+    for _ in range(6):
+        killed_at(log, store, count(store) + chance.randrange(100), after=chance.uniform(0, 0.004))
+        left.append(count(store))
+    assert left == sorted(left)
+    assert run(log, store).exit_code == 0
+    assert facts_in(store) == facts_of_log(log)

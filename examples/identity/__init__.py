@@ -1,0 +1,7 @@
+"""An identity service: users, groups and memberships, after Sidney Shek's talk "Event sourcing and CQRS
+from the trenches".
+
+Read it in this order: `events` (what happened), `streams` (where events live), `operations` (what can
+be asked for), `services` (programs over operations), `commands` (what a command means in events),
+`views` and `queries` (how questions are answered), `app` (where it all runs).
+"""

@@ -1,0 +1,78 @@
+"""The views that queries read: tables that are kept in step with the events."""
+
+from __future__ import annotations
+
+from sqlite_utils import Database
+
+from eventsrc import Recorded, View
+from examples.identity.events import GroupNameSet, MemberSet, UserEmailSet, UserNameSet
+
+users: View[Database] = View("users")
+"""Users, to be found by name and email, and by a search in both."""
+
+
+@users.schema
+def create_users(db: Database) -> None:
+    table = db.table("users")
+    table.create({"id": str, "name": str, "email": str}, pk="id")
+    table.create_index(["name"])
+    table.create_index(["email"])
+    table.enable_fts(["name", "email"], create_triggers=True)
+
+
+@users.on(UserNameSet)
+def set_user_name(db: Database, event: Recorded[UserNameSet]) -> None:
+    db.table("users").upsert({"id": event.data.user, "name": event.data.name}, pk="id")
+
+
+@users.on(UserEmailSet)
+def set_user_email(db: Database, event: Recorded[UserEmailSet]) -> None:
+    db.table("users").upsert({"id": event.data.user, "email": event.data.email}, pk="id")
+
+
+groups: View[Database] = View("groups")
+"""Groups, and who is in them."""
+
+
+@groups.schema
+def create_groups(db: Database) -> None:
+    db.table("groups").create({"id": str, "name": str}, pk="id")
+    db.table("memberships").create({"group": str, "user": str}, pk=("group", "user"))
+
+
+@groups.on(MemberSet)
+def set_member(db: Database, event: Recorded[MemberSet]) -> None:
+    row = {"group": event.data.group, "user": event.data.user}
+    if event.data.is_member:
+        db.table("memberships").upsert(row, pk=("group", "user"))
+    else:
+        db.table("memberships").delete_where("[group] = :group AND user = :user", row)
+
+
+@groups.on(GroupNameSet)
+def set_group_name(db: Database, event: Recorded[GroupNameSet]) -> None:
+    db.table("groups").upsert({"id": event.data.group, "name": event.data.name}, pk="id")
+
+
+users_new: View[Database] = View("users_new")
+"""Users with a column that nobody thought of at first, built later from the same events."""
+
+
+@users_new.schema
+def create_users_new(db: Database) -> None:
+    db.table("users_new").create({"id": str, "name": str, "email": str, "domain": str}, pk="id")
+
+
+@users_new.on(UserNameSet)
+def set_new_user_name(db: Database, event: Recorded[UserNameSet]) -> None:
+    db.table("users_new").upsert({"id": event.data.user, "name": event.data.name}, pk="id")
+
+
+@users_new.on(UserEmailSet)
+def set_new_user_email(db: Database, event: Recorded[UserEmailSet]) -> None:
+    email = event.data.email
+    row = {"id": event.data.user, "email": email, "domain": email.partition("@")[2]}
+    db.table("users_new").upsert(row, pk="id")
+
+
+VIEWS = (users, groups)

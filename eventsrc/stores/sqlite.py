@@ -313,7 +313,9 @@ class SqliteStore(Interpreter[StoreOp]):
             if op.backwards:
                 before = op.after or head + 1
                 rows = _page(connection, _READ_BACKWARDS, op.stream, before, op.limit)
-                _check_complete(op.stream, [row[2] for row in rows][::-1], before - len(rows), 0)
+                newest = max(min(before - 1, head), rows[0][2] if rows else 0)
+                first = newest - min(op.limit, newest) + 1
+                _check_complete(op.stream, [row[2] for row in rows][::-1], first, newest)
             else:
                 rows = _page(connection, _READ, op.stream, op.after, op.limit)
                 _check_complete(op.stream, [row[2] for row in rows], op.after + 1, head)

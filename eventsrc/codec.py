@@ -30,6 +30,8 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 
 Json = Mapping[str, Any]
 
+_loads: Final = json.JSONDecoder().decode
+
 
 class UnknownEvent(EventsrcError):
     """A stored event has a type, a newer version or a codec that this program does not know."""
@@ -242,10 +244,10 @@ class Codec:
             raise UnknownEvent(_unknown(type, schema, codec, self.types.named(type)))
         kind = self.types.named(type)
         assert kind is not None
-        structure, cls, loads = self._converter.get_structure_hook(kind.cls), kind.cls, json.loads
+        structure, cls = self._converter.get_structure_hook(kind.cls), kind.cls
         if schema == kind.version:
-            return lambda data: structure(loads(data), cls)
-        return lambda data: structure(kind.brought_forward(loads(data), schema), cls)
+            return lambda data: structure(_loads(data.decode()), cls)
+        return lambda data: structure(kind.brought_forward(_loads(data.decode()), schema), cls)
 
 
 def _compare(

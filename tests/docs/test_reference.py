@@ -10,7 +10,12 @@ import re
 import eventsrc
 from tests.docs.pages import ROOT
 
-INTERNAL = {"eventsrc.declared", "eventsrc.machine", "eventsrc.sqlite_file", "eventsrc.stores.group_commit"}
+INTERNAL = {
+    "eventsrc.declared",
+    "eventsrc.machine",
+    "eventsrc.sqlite_file",
+    "eventsrc.stores.group_commit",
+}
 
 
 def modules() -> set[str]:
@@ -20,7 +25,9 @@ def modules() -> set[str]:
 
 def test_every_module_is_on_a_page_or_internal() -> None:
     pages = (ROOT / "docs" / "reference").glob("*.md")
-    shown = {name for page in pages for name in re.findall(r"^::: (\S+)$", page.read_text(), re.M)}
+    shown = {
+        name for page in pages for name in re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE)
+    }
     undocumented = modules() - INTERNAL - shown
     assert {name for name in undocumented if not name.startswith("eventsrc.testing.")} == set()
     for name in shown:

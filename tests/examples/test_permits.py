@@ -24,7 +24,7 @@ from examples.permits.__main__ import main, opened
 from examples.permits.cases import CaseId, StepTaken, cases
 from examples.permits.log import read_log
 from examples.permits.replay import replay
-from examples.permits.views import VIEWS, LongestCases, PermitQueries, Total, Totals
+from examples.permits.views import VIEWS, MostSteps, PermitQueries, Total, Totals
 
 ROOT = Path(__file__).parents[2]
 RECEIPT = Path(os.environ.get("EVENTSRC_RECEIPT_CSV", ROOT / "../shared/data/receipt.csv"))
@@ -51,6 +51,11 @@ class Facts:
         steps = sum(map(len, self.steps.values()))
         people = len(self.users), len(self.groups), len(self.memberships)
         return Totals(len(self.steps), steps, *people)
+
+
+def events_of(facts: Facts) -> int:
+    """How many events record the facts: one for each."""
+    return sum(attrs.astuple(facts.totals()))
 
 
 def facts_of_log(path: Path) -> Facts:
@@ -147,7 +152,7 @@ def test_the_views_of_the_receipt_log_equal_a_straight_computation(where: str, s
         assert replay(events, views, read_log(lines)) == []
         assert facts_of_views(views) == expected
         assert PermitQueries(views).run(Total()) == expected.totals()
-        assert PermitQueries(views).run(LongestCases(1)) == (("case-9289", 25),)
+        assert PermitQueries(views).run(MostSteps("case", 1)) == (("case-9289", 25),)
 
 
 @needs_receipt
@@ -225,11 +230,11 @@ BAD = {
     b"web," + b"c" * 600 + b",all,t2,ask,A,ann,2020-01-01 10:00:00+01:00": "512",
     b'web,c1,all,t2,"ask,A,ann,2020-01-01 10:00:00+01:00': "CSV",
     b"web,c1,all,t2,ask,A,ann,2020-01-01\r10:00:00+01:00": "CSV",
-    b"web,c1,all,t1,something else,A,ann,2020-01-01 10:00:00+01:00": "t1",
+    b"web,c1,all,t1,something else,Z,zed,2020-01-01 10:00:00+01:00": "t1",
 }
 
 
-@pytest.mark.parametrize("row", BAD, ids=range(len(BAD)))
+@pytest.mark.parametrize("row", BAD, ids=BAD.values())
 def test_a_row_that_is_bad_is_reported_by_its_line_and_spoils_no_other(
     row: bytes, tmp_path: Path, store: Path
 ) -> None:
@@ -288,46 +293,84 @@ def start(log: Path, store: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def killed_at(log: Path, store: Path, events: int, after: float) -> None:
-    """Starts a replay, and kills it so many seconds after its store has so many events."""
+def killed(log: Path, store: Path, events: int, after: float) -> bool:
+    """Starts a replay and kills it so many seconds after its store has so many events.
+
+    Answers whether it was killed, and had not come to its end before.
+    """
     with start(log, store) as replaying:
         deadline = time.monotonic() + 30
         while replaying.poll() is None and count(store) < events:
             assert time.monotonic() < deadline, "the replay does not get on"
         time.sleep(after)
         replaying.send_signal(signal.SIGKILL)
+    return replaying.returncode == -signal.SIGKILL
 
 
 def count(store: Path) -> int:
+    """How many events a store has, which may be about to be made."""
     try:
         with contextlib.closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
             return int(connection.execute("SELECT count(*) FROM eventsrc_event").fetchone()[0])
-    except sqlite3.OperationalError:  # the file or its table is not there yet, or is being made
+    except sqlite3.OperationalError:
         return 0
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_replay_killed_at_any_moment_is_completed_by_the_next(
+def test_a_replay_killed_while_it_appends_leaves_beginnings_of_cases_and_is_completed_by_the_next(
     seed: int, log: Path, store: Path
 ) -> None:
     chance, expected = random.Random(seed), facts_of_log(log)
-    total = sum(map(len, expected.steps.values()))
-    killed_at(log, store, int(total * (seed + chance.random()) / 6), after=chance.uniform(0, 0.004))
-    with SqliteStore(store) as events:
+    events = int(events_of(expected) * (seed + chance.random()) / 6)
+    killed(log, store, events, after=chance.uniform(0, 0.004))
+    with SqliteStore(store) as left:
         for case, steps in expected.steps.items():
-            history = events.run(cases[CaseId(case)].history())
-            tasks = [e.data.task for e in history if isinstance(e.data, StepTaken)]
+            history = [event.data for event in left.run(cases[CaseId(case)].history())]
+            tasks = [event.task for event in history if isinstance(event, StepTaken)]
             assert tasks == [task for task, *_ in steps[: len(tasks)]]
     assert run(log, store).exit_code == 0
     assert facts_in(store) == expected
 
 
+@pytest.mark.parametrize(("share", "after"), [(0.0, 0.3), (0.0, 0.4), (1.0, 0.01), (1.0, 0.03)])
+def test_a_replay_killed_as_it_begins_or_brings_views_up_to_date_is_completed_by_the_next(
+    share: float, after: float, log: Path, store: Path
+) -> None:
+    expected = facts_of_log(log)
+    killed(log, store, int(events_of(expected) * share), after)
+    assert run(log, store).exit_code == 0
+    assert facts_in(store) == expected
+    assert len(feed_of(store)) == events_of(expected)
+
+
 def test_a_replay_killed_again_and_again_is_completed_in_the_end(log: Path, store: Path) -> None:
     chance = random.Random(11)
     left: list[int] = []
+    kills = 0
     for _ in range(6):
-        killed_at(log, store, count(store) + chance.randrange(100), after=chance.uniform(0, 0.004))
+        kills += killed(
+            log, store, count(store) + chance.randrange(100), after=chance.uniform(0, 0.004)
+        )
         left.append(count(store))
+    assert kills > 1
     assert left == sorted(left)
     assert run(log, store).exit_code == 0
-    assert facts_in(store) == facts_of_log(log)
+    expected = facts_of_log(log)
+    assert facts_in(store) == expected
+    assert len(feed_of(store)) == events_of(expected)
+
+
+# --- the terminal ---------------------------------------------------------------------------------
+
+
+def test_a_progress_bar_is_shown_on_a_terminal(log: Path) -> None:
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "examples.permits", str(log)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=theirs):
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError), open(ours, "rb", buffering=0) as terminal:  # noqa: PTH123
+            while read := terminal.read(4096):
+                shown += read
+    assert b"100%" in shown

@@ -46,8 +46,8 @@ DecideOp: TypeAlias = Read | Append | Elapsed | Chance | Sleep
 WITHIN: Final = 5.0
 """For how many seconds a decision is tried again, unless the caller says otherwise."""
 
-_FIRST_WAIT: Final = 0.002
-_LONGEST_WAIT: Final = 0.1
+_FIRST_WAIT: Final = 0.001
+_LONGEST_WAIT: Final = 0.02
 
 
 class NotDecided(EventsrcError):
@@ -161,9 +161,9 @@ def _settle(
 def _wait(
     attempt: int, deadline: float, wanted: Append, why: NotAppended
 ) -> Do[Elapsed | Chance | Sleep, None]:
-    """Waits before the next attempt; raises NotDecided if that would be after the deadline."""
-    longest = min(_FIRST_WAIT * 2 ** min(attempt, 20), _LONGEST_WAIT)
+    """Waits before the next attempt, but the first; raises NotDecided if it would be too late."""
+    longest = min(_FIRST_WAIT * (2 ** min(attempt, 20) - 1), _LONGEST_WAIT)
     seconds = (yield from Chance()) * longest
-    if (yield from Elapsed()) + seconds > deadline:
+    if (yield from Elapsed()) + seconds >= deadline:
         raise NotDecided(wanted.stream, attempt + 1, why)
     yield from Sleep(seconds)

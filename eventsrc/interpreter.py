@@ -167,8 +167,8 @@ class AsyncInterpreter(Handles[O_contra, O_contra]):
 class Interpreter(SyncHandles[O_contra, O_contra], AsyncInterpreter[O_contra]):
     """An interpreter of O that runs programs with and without an event loop.
 
-    A subclass may give an operation two methods, `@on(Save)` and `@on(Save).coroutine`: then `run`
-    takes the first and `run_async` the second.
+    A subclass may give an operation two methods, `@on(Save)` (or `@on(Save).batched`) and
+    `@on(Save).coroutine`: then `run` takes the first and `run_async` the second.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -373,14 +373,13 @@ def _scope_of_methods(interpreter: AsyncInterpreter[Any]) -> Scope:
     scope = Scope()
     for kind, ways in marked(type(interpreter)).items():
         methods = {how: getattr(interpreter, name) for how, name in ways.items()}
+        plain = Batches(methods["batched"]) if "batched" in methods else methods.get("plain")
         if "program" in methods:
             scope.special[kind] = Expands(methods["program"], None)
         elif "coroutine" in methods:
-            scope.special[kind] = Awaits(methods["coroutine"], plain=methods.get("plain"))
-        elif "batched" in methods:
-            scope.direct[kind] = Batches(methods["batched"])
-        else:
-            scope.direct[kind] = methods["plain"]
+            scope.special[kind] = Awaits(methods["coroutine"], plain=plain)
+        elif plain is not None:
+            scope.direct[kind] = plain
     return scope
 
 

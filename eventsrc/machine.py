@@ -306,11 +306,12 @@ def answer_all(requests: Sequence[Request]) -> list[Answer]:
     answers: list[Answer] = [(True, None)] * len(requests)
     batches: dict[Batches, list[int]] = {}
     for index, (handler, op) in enumerate(requests):
-        if type(handler) is Batches:
-            batches.setdefault(handler, []).append(index)
+        plain = handler.plain if type(handler) is Awaits and handler.plain else handler
+        if type(plain) is Batches:
+            batches.setdefault(plain, []).append(index)
         else:
             try:
-                answers[index] = True, handler(op)
+                answers[index] = True, plain(op)
             except BaseException as error:
                 answers[index] = False, error
     for handler, indexes in batches.items():

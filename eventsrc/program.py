@@ -262,8 +262,21 @@ def gather_all(branches: Iterable[Effect[O, R]]) -> Program[O, list[R]]:
     return Gather(tuple(branches), list)
 
 
+@program
+def in_turn(items: Iterable[A], function: Callable[[A], Effect[O, R]]) -> Do[O, list[R]]:
+    """The programs that the function makes of the items, one after the other.
+
+    For those that depend on what the others did, such as decisions about one stream: side by side, only
+    one of them would succeed in each round.
+    """
+    results: list[R] = []
+    for item in items:
+        results.append((yield from function(item)))  # noqa: PERF401  (a comprehension cannot yield)
+    return results
+
+
 def for_each(items: Iterable[A], function: Callable[[A], Effect[O, R]]) -> Program[O, list[R]]:
-    """The programs that the function makes of the items, independent of each other."""
+    """The programs that the function makes of the items, independent of each other: see `gather`."""
     return Gather(tuple(map(function, items)), list)
 
 

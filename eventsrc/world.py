@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
 from uuid import UUID, uuid4
@@ -60,9 +61,10 @@ class RealWorld(Interpreter[World]):
     def chance(self, op: Chance) -> float:
         return random.random()
 
-    @on(Sleep)
-    def sleep(self, op: Sleep) -> None:
-        time.sleep(op.seconds)
+    @on(Sleep).batched
+    def sleep(self, ops: Sequence[Sleep]) -> Sequence[None]:
+        time.sleep(max(op.seconds for op in ops))  # those who sleep side by side sleep at once
+        return [None] * len(ops)
 
     @on(Sleep).coroutine
     async def sleep_async(self, op: Sleep) -> None:

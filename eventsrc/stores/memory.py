@@ -10,6 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Self
 from uuid import UUID
 
 from returns.result import Failure, Success
@@ -74,6 +75,15 @@ class MemoryStore(Interpreter[StoreOp]):
         self._streams: dict[str, list[Record]] = {}
         self._appends: dict[UUID, list[Record]] = {}
         self._snapshots: dict[tuple[str, str, int], Snapshot] = {}
+
+    def close(self) -> None:
+        """Does nothing: there is nothing to close."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @on(Append)
     def append(self, op: Append) -> Outcome[Appended, NotAppended]:

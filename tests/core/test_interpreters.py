@@ -408,3 +408,10 @@ def test_the_real_world_has_time_ids_and_chance() -> None:
     assert world.run(Sleep(0)) is None
     assert asyncio.run(world.run_async(Sleep(0))) is None
     assert world.run(Elapsed()) <= world.run(Elapsed())
+
+
+def test_those_who_sleep_side_by_side_sleep_at_once() -> None:
+    began = world.run(Elapsed())
+    world.run(gather_all([Sleep(0.05)] * 20))
+    asyncio.run(world.run_async(gather_all([Sleep(0.05)] * 20)))
+    assert 0.1 <= world.run(Elapsed()) - began < 0.9

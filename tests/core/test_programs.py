@@ -29,6 +29,7 @@ from eventsrc import (
     for_each,
     gather,
     gather_all,
+    in_turn,
     intercept,
     ok,
     on,
@@ -477,3 +478,9 @@ def test_an_operation_of_a_sub_class_is_handled_as_its_base_class() -> None:
         pass
 
     assert Dict(a=1).run(Peek("a")) == 1
+
+
+def test_in_turn_each_sees_what_those_before_it_did() -> None:
+    cells = Dict(a=0)
+    assert cells.run(in_turn(["a", "a", "a"], increase)) == [1, 2, 3]
+    assert cells.run(gather_all([increase("a")] * 3)) == [4, 4, 4], "side by side, none does"

@@ -387,10 +387,12 @@ def test_nobody_waits_past_the_deadline(within: float, chance: float, tick: floa
 
 
 @given(st.floats(0, 1, exclude_max=True), st.integers(0, 12))
-def test_waits_are_random_and_grow_to_a_tenth_of_a_second(chance: float, conflicts: int) -> None:
+def test_the_first_retry_is_at_once_and_later_waits_are_random_and_grow(
+    chance: float, conflicts: int
+) -> None:
     simulated = SimulatedWorld(chance)
     over(MemoryStore(), rivals(*[1] * conflicts), simulated).run(counter.change(total, increment))
-    assert simulated.sleeps == [chance * min(0.002 * 2**n, 0.1) for n in range(conflicts)]
+    assert simulated.sleeps == [chance * min(0.001 * (2**n - 1), 0.02) for n in range(conflicts)]
 
 
 def test_a_decision_that_meets_nobody_does_not_wait(store: MemoryStore) -> None:

@@ -312,7 +312,11 @@ class StoreContract:
         for number in range(others):
             _append(store, stream, f"later {number}")
             _append(store, _fresh(), "elsewhere")
-        for retry in (asked, attrs.evolve(asked, expected=ANY), attrs.evolve(asked, expected=NO_STREAM)):
+        for retry in (
+            asked,
+            Append(asked.stream, asked.events, ANY, asked.append_id),
+            Append(asked.stream, asked.events, NO_STREAM, asked.append_id),
+        ):
             with _left_alone(store, stream):
                 assert store.run(retry) == answer
 
@@ -345,7 +349,15 @@ class StoreContract:
                 append_id=asked.append_id,
             ),
         ],
-        ids=["other event", "other order", "fewer", "more", "other type", "other stream", "more streams"],
+        ids=[
+            "other event",
+            "other order",
+            "fewer",
+            "more",
+            "other type",
+            "other stream",
+            "more streams",
+        ],
     )
     def test_an_append_id_that_was_used_for_other_events_is_rejected(
         self, store: Store, change: Callable[[Append], Append | AppendAll]
@@ -451,7 +463,8 @@ class StoreContract:
         _append(store, one, "nor this one")
         with _left_alone(store, one, two):
             assert store.run(asked) == answer
-            changed = attrs.evolve(asked, appends=(parts[0], StreamAppend(two, (Noted("c"),))))
+            other = (parts[0], StreamAppend(two, (Noted("c"),)))
+            changed = AppendAll(other, asked.conditions, asked.append_id)
             assert isinstance(_refused(store.run(changed)), Rejected)
         assert isinstance(answer, Success)
 
@@ -471,7 +484,7 @@ class StoreContract:
         page = store.run(Read(stream, after, limit))
         assert _shown(page.events) == _shown(_read(store, stream))[after : after + limit]
         assert [recorded.stream for recorded in page.events] == [stream] * len(page.events)
-        before = after if after else head + 1
+        before = after or head + 1
         back = store.run(Read(stream, after, limit, backwards=True))
         assert [e.version for e in back.events] == [*range(before - 1, 0, -1)][:limit]
         for asked in (page, back):
@@ -484,7 +497,8 @@ class StoreContract:
     @pytest.mark.parametrize("limit", [*range(1, 9), MAX_PAGE])
     def test_a_stream_is_read_page_by_page_at_any_limit(self, store: Store, limit: int) -> None:
         stream = _filled(store, 7)
-        forwards, backwards = [], []
+        forwards: list[Recorded[Any]] = []
+        backwards: list[Recorded[Any]] = []
         for way, seen in ((False, forwards), (True, backwards)):
             after = 0
             while True:
@@ -709,7 +723,9 @@ class StoreContract:
                 with pytest.raises(NotStorable, match="metadata"):
                     store.run(Append(stream, (Noted("good"),), metadata=said))  # type: ignore[arg-type]
 
-    @pytest.mark.parametrize("event", [None, "a text", object(), {"text": "x"}, Noted, ANY, b""], ids=repr)
+    @pytest.mark.parametrize(
+        "event", [None, "a text", object(), {"text": "x"}, Noted, ANY, b""], ids=repr
+    )
     def test_an_object_that_is_no_event_is_refused(self, store: Store, event: object) -> None:
         stream = _fresh()
         with _left_alone(store, stream), pytest.raises(EventTypeError, match=type(event).__name__):
@@ -721,7 +737,7 @@ class StoreContract:
             (Opaque("", 1, "json", b""), "''"),
             (Opaque("no name", 1, "json", b""), "'no name'"),
             (Opaque("a", 0, "json", b""), "0"),
-            (Opaque("a", 2**31, "json", b""), str(2**31)),
+            (Opaque("a", 2**63, "json", b""), str(2**63)),
             (Opaque("a", 1, "\ud800", b""), r"'\\ud800'"),
             (Opaque("a", 1, "json", "text"), "'text'"),  # type: ignore[arg-type]
         ],
@@ -837,7 +853,7 @@ class StoreContract:
         with pytest.raises(ValueError, match=str(position)):
             store.run(ReadFeed(Cursor(_store_id(store), position)))
 
-    @pytest.mark.parametrize("bad", ["users", "users/%", "/users/", "/", "a//"], ids=repr)
+    @pytest.mark.parametrize("bad", ["users", "users/%", "/users/", "a//"], ids=repr)
     def test_a_prefix_ends_with_a_slash(self, store: Store, bad: str) -> None:
         with pytest.raises(BadStreamId, match=bad.strip("/")):
             store.run(ReadFeed(prefix=bad))
@@ -1032,7 +1048,10 @@ class StoreContract:
                     if number % 4:
                         _append(store, stream, *"abc"[: 1 + number % 3])
                     else:
-                        parts = (StreamAppend(stream, (Noted("x"),)), StreamAppend(other, (Noted("y"),)))
+                        parts = (
+                            StreamAppend(stream, (Noted("x"),)),
+                            StreamAppend(other, (Noted("y"),)),
+                        )
                         _stored(store.run(AppendAll(parts)))
             finally:
                 writing.pop()
@@ -1050,9 +1069,9 @@ class StoreContract:
             *[lambda limit=limit: follow(limit) for limit in delivered],
         )
         heads = {stream: (1, store.run(Head(stream))) for stream in streams}
-        for events in delivered.values():
-            assert check_feed(events, heads) == []
-            assert events == _feed(store, begin), "the order has changed"
+        for followed in delivered.values():
+            assert check_feed(followed, heads) == []
+            assert followed == _feed(store, begin), "the order has changed"
 
     @pytest.mark.usefixtures("threads")
     def test_appends_from_many_tasks_are_all_stored(self, store: Store) -> None:
@@ -1072,17 +1091,16 @@ class StoreContract:
     def test_a_store_that_is_opened_again_has_what_was_stored(
         self, store: Store, reopen: Callable[[], Store]
     ) -> None:
-        stream, begin = _filled(store, 3), _end(store)
+        stream = _filled(store, 3)
         snapshot = Snapshot(stream, "total", 1, 3, b"6")
         store.run(SaveSnapshot(snapshot))
         keyed = Append(stream, (Noted("4"), *UNKNOWN), 3, uuid4(), {"by": "Homer"})
         answers = [_stored(store.run(keyed)), _append(store, _fresh(), "elsewhere")]
-        before = [page(store) for page in (_store_id, _end, lambda s: _feed(s, START))]
+        before = _store_id(store), _end(store), _feed(store, START)
         token = store.run(Read(stream)).token
 
         again = reopen()
-        assert [page(again) for page in (_store_id, _end, lambda s: _feed(s, START))] == before
-        assert [e.record for e in _feed(again, begin)] == [e.record for e in before[2][-5 - len(UNKNOWN) + 3 :]]  # type: ignore[index]
+        assert (_store_id(again), _end(again), _feed(again, START)) == before
         for answer in answers:
             assert again.run(FindAppend(answer.append_id)) == answer
         assert again.run(keyed) == Success(answers[0])
@@ -1129,8 +1147,11 @@ def _refused(outcome: Outcome[Appended, NotAppended]) -> NotAppended:
 
 def _is_met(expected: Expected, version: int) -> bool:
     """Whether a stream at this version fulfils a condition; written down here again on purpose."""
-    met = {ANY: True, NO_STREAM: version == 0, EXISTS: version >= 1}
-    return met[expected] if expected in met else expected == version  # type: ignore[index]
+    if expected is NO_STREAM:
+        return version == 0
+    if expected is EXISTS:
+        return version >= 1
+    return expected is ANY or expected == version
 
 
 def _store_id(store: Store) -> str:

@@ -1,5 +1,5 @@
 """An identity service: users, groups and memberships, after Sidney Shek's talk "Event sourcing and CQRS
-from the trenches".
+from the trenches". `python -m examples.identity` tells its story.
 
 Read it in this order: `events` (what happened), `streams` (where events live), `operations` (what can
 be asked for), `services` (programs over operations), `commands` (what a command means in events),

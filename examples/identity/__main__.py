@@ -1,14 +1,12 @@
 """The talk's story, told on a SQLite file: `python -m examples.identity [FILE]`."""
 
-from __future__ import annotations
-
 import sys
-import tempfile
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
+from tempfile import TemporaryDirectory
+from typing import TypeAlias, TypeVar
 
 from eventsrc import (
+    EventsrcError,
     Failure,
     Interpreter,
     Outcome,
@@ -16,123 +14,146 @@ from eventsrc import (
     SqliteStore,
     SqliteViews,
     Success,
+    Token,
+    for_each,
     force,
     synchronise,
     trace,
-    world,
 )
-from examples.identity.app import identity, synchronise_all
-from examples.identity.operations import (
-    AddGroup,
-    AddUser,
-    App,
-    AuditTrail,
-    GroupsOf,
-    Join,
-    ReadProfile,
-    RenameUser,
-    SearchUsers,
-    SetApiKey,
-    SetEmail,
-    User,
-    UserAsOf,
-    UserNamed,
-)
+from examples.identity import operations as ask
+from examples.identity.app import Everything, identity
+from examples.identity.events import UserId
 from examples.identity.services import register, register_member
+from examples.identity.streams import all_users
 from examples.identity.views import VIEWS, users, users_new
 
 R = TypeVar("R")
+Answer: TypeAlias = Outcome[ask.UserAdded | Token, object] | ask.User | ask.UserState | str | None
 
 
-def chapter(title: str) -> None:
-    print(f"\n{title}\n{'-' * len(title)}")
+def tell(app: Interpreter[Everything], views: SqliteViews) -> None:
+    chapter("Homer, Bart and Maggie are added", "What is stored is what happened:")
+    simpsons = done(app.run(ask.AddGroup("Simpsons"))).group
+    done(app.run(register_member("Homer", "homer@springfield.example", simpsons)))
+    done(app.run(register_member("Bart", "bart@elbarto.example", simpsons)))
+    maggie = done(app.run(register_member("Maggie", "maggie@springfield.example", simpsons))).user
+    for event in app.run(ReadFeed()).events:
+        say(f"{event.position:>2} {event.stream}", str(event.data))
+
+    chapter("Queries read views", "A view knows nothing until it is synchronised with the events.")
+    say("named Homer", app.run(ask.UserNamed("Homer")))
+    progress, *_ = app.run(for_each(VIEWS, synchronise))
+    say("synchronised", f"{progress.applied} events applied, {progress.lag} to go")
+    say("named Homer", app.run(ask.UserNamed("Homer")))
+    say("has bart@elbarto.example", *app.run(ask.UsersWithEmail("bart@elbarto.example")))
+    say('matches "spring ma"', *app.run(ask.SearchUsers("spring ma")))
+    say("Maggie is in", *app.run(ask.GroupsOf(maggie)))
+
+    chapter("A name is taken once", "The stream of all users decides. A failure is a value.")
+    say("another Bart", app.run(register("Bart", "bart@school.example")))
+    say("a bad email", app.run(register("Nelson", "ha-ha")))
+
+    chapter("Maggie becomes Lisa Jr", "A view can be forced to the token of a write.")
+    before = app.run(ask.ReadUser(maggie))
+    token = done(app.run(ask.RenameUser(maggie, "Lisa Jr")))
+    say("the token", str(dict(token.versions)))
+    say("named Lisa Jr", app.run(ask.UserNamed("Lisa Jr")))
+    done(app.run(force(users, token)))
+    say("forced to the token", app.run(ask.UserNamed("Lisa Jr")))
+    say("another Maggie", app.run(ask.AddUser("Maggie")))
+
+    chapter("A second view, built later", "Its column is new; the old events fill it.")
+    say("users_new", f"{app.run(synchronise(users_new)).applied} events applied")
+    with views.reading() as db:
+        for row in db.table("users_new").rows:
+            say(row["name"], row["email_domain"] or "-")
+
+    chapter("Whoever has seen old news is told the new", "A write can depend on a token.")
+    seen = app.run(ask.ReadUser(maggie)).token
+    done(app.run(ask.SetEmail(maggie, "lisa@springfield.example")))
+    say("with a stale token", app.run(ask.ReplaceEmail(maggie, "jr@springfield.example", seen)))
+    seen = app.run(ask.ReadUser(maggie)).token
+    done(app.run(ask.ReplaceEmail(maggie, "jr@springfield.example", seen)))
+    done(app.run(ask.SetApiKey(maggie, "s3cr3t")))
+    say("with a new one", app.run(ask.ReadUser(maggie)))
+
+    chapter("Nothing is forgotten", "All that happened to Maggie, and what she was before.")
+    audit(app, maggie)
+    say("as seen with a token", app.run(ask.ReadUser(maggie, before.token)))
+    born = app.run(ask.AuditTrail(maggie))[0].at
+    say(f"as of {born:%H:%M:%S.%f}", app.run(ask.ReadUser(maggie, born)))
+
+    chapter("What a run did", "The program, the commands in it, and what these are made of.")
+    for line in str(trace(app, register("Lisa", "lisa@springfield.example"))).splitlines():
+        print("  " + (line if len(line) <= 96 else line[:95] + "…"))
 
 
-def succeeded(outcome: Outcome[R, object]) -> R:
+def tell_again(app: Interpreter[Everything]) -> None:
+    chapter("The story has been told here already", "The file has kept it:")
+    app.run(for_each(VIEWS, synchronise))
+    heroine = app.run(ask.UserNamed("Lisa Jr"))
+    say("named Lisa Jr", heroine)
+    if heroine is not None:
+        audit(app, heroine.id)
+
+
+def audit(app: Interpreter[Everything], user: UserId) -> None:
+    for entry in app.run(ask.AuditTrail(user)):
+        say(f"{entry.at:%H:%M:%S.%f}", entry.what)
+
+
+def done(outcome: Outcome[R, object]) -> R:
     match outcome:
-        case Success(value):
-            return value
+        case Success(answer):
+            return answer
         case Failure(why):
             raise SystemExit(f"the story went wrong: {why}")
 
 
-def show(found: Iterable[User | None]) -> None:
-    for user in found:
-        print("  nobody" if user is None else f"  {user.name:<10} {user.email}")
+def chapter(title: str, idea: str) -> None:
+    print(f"\n{title.upper()}\n{idea}")
 
 
-def tell(store: SqliteStore, views: SqliteViews) -> None:
-    app: Interpreter[App] = identity(store, views)
-
-    chapter("Three users, written as events")
-    group = succeeded(app.run(AddGroup("Simpsons"))).group
-    succeeded(app.run(register_member("Homer", "homer@springfield.example", group)))
-    succeeded(app.run(register_member("Bart", "bart@elbarto.example", group)))
-    maggie = succeeded(app.run(register_member("Maggie", "maggie@springfield.example", group))).user
-    feed = store.run(ReadFeed()).events
-    for recorded in feed[:4]:
-        print(f"  {recorded.position:>2}  {recorded.stream!s:<48.48} {recorded.type}")
-    print(f"  ... {len(feed)} events in all")
-
-    chapter("A view knows nothing until it is synchronised")
-    show([app.run(UserNamed("Homer"))])
-    print(f"  {synchronise_all(store, views)} events applied; now there is")
-    show([app.run(UserNamed("Homer"))])
-    print("  and a search for 'spring ho' finds")
-    show(app.run(SearchUsers("spring ho")))
-
-    chapter("A name is taken once")
-    print(f"  {app.run(AddUser('Bart'))}")
-    print(f"  {app.run(register('Nelson', 'ha-ha'))}")
-
-    chapter("Maggie becomes Lisa Jr, and her old name is free")
-    before = app.run(AuditTrail(maggie))[-1].at
-    token = succeeded(app.run(RenameUser(maggie, "Lisa Jr")))
-    succeeded(app.run(SetApiKey(maggie, "s3cr3t")))
-    print(f"  the view has not heard of it: {app.run(UserNamed('Lisa Jr'))}")
-    succeeded((store | views | world).run(force(users, token)))
-    print("  forced to be as new as the token of the rename, it has:")
-    show([app.run(UserNamed("Lisa Jr"))])
-    another = succeeded(app.run(AddUser("Maggie"))).user
-    print(f"  and the name is free for another Maggie, {another}")
-
-    chapter("A second view, with a column that nobody thought of, from the same events")
-    done = (store | views).run(synchronise(users_new))
-    print(f"  users_new applied {done.applied} events, lag {done.lag}")
-    with views.reading() as db:
-        for row in db.table("users_new").rows_where("domain IS NOT NULL", order_by="name"):
-            print(f"  {row['name']:<10} {row['domain']}")
-
-    chapter("What was seen may be stale")
-    _, seen = app.run(ReadProfile(maggie))
-    succeeded(app.run(SetEmail(maggie, "lisa@springfield.example")))
-    print("  somebody else sets the email, and then we do, with the token of what we saw:")
-    print(f"  {app.run(SetEmail(maggie, 'jr@springfield.example', seen))}")
-
-    chapter("Nothing is forgotten")
-    for entry in app.run(AuditTrail(maggie)):
-        print(f"  {entry.at:%H:%M:%S.%f}  {entry.what}")
-    then = app.run(UserAsOf(maggie, before))
-    print(f"  as she was at {before:%H:%M:%S.%f}: {then.name}, {then.profile.email}")
-
-    chapter("What a run does can be seen")
-    print(trace(app, Join(maggie, group).then(GroupsOf(maggie))))
+def say(what: str, *answers: Answer) -> None:
+    for answer in answers:
+        print(f"  {what:<26}  {in_words(answer)}")
 
 
-def main(arguments: list[str]) -> None:
-    with tempfile.TemporaryDirectory(prefix="identity-") as folder:
-        path = Path(arguments[0]) if arguments else Path(folder) / "identity.db"
-        print(f"Events and views are in one SQLite file, {path}")
-        with SqliteStore(path) as store, SqliteViews(path, VIEWS) as views:
-            if store.run(ReadFeed(limit=1)).events:
-                print("The story has been told there already. Its users are:")
-                synchronise_all(store, views)
-                with views.reading() as db:
-                    for row in db.table("users").rows_where(order_by="name"):
-                        print(f"  {row['name']:<10} {row['email']}")
-            else:
-                tell(store, views)
+def in_words(answer: Answer) -> str:
+    match answer:
+        case None:
+            return "nobody"
+        case str():
+            return answer
+        case ask.User(name=name, email=email) | ask.UserState(name=name, email=email):
+            return f"{name}, {email or 'no email'}"
+        case Success(ask.UserAdded(user=user)):
+            return f"added, as user {user}"
+        case Success():
+            return "done"
+        case Failure(ask.Changed(since=(first, *_))):
+            return f"refused, after {first}"
+        case Failure(why):
+            return f"refused: {why}"
+
+
+def main(path: Path) -> None:
+    print(f"Events and views are kept in {path}")
+    with SqliteStore(path) as store, SqliteViews(path, VIEWS) as views:
+        app = identity(store, views)
+        if app.run(all_users.head()) == 0:
+            tell(app, views)
+        else:
+            tell_again(app)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        if sys.argv[1:]:
+            main(Path(sys.argv[1]))
+        else:
+            with TemporaryDirectory(prefix="identity-") as folder:
+                main(Path(folder) / "identity.db")
+            print(f"\n{folder} is removed again.")
+    except EventsrcError as error:
+        sys.exit(str(error))

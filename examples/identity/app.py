@@ -1,21 +1,17 @@
-"""Where it runs. The service is the same on any store, with or without an event loop."""
+"""Where it runs: the same service on any store, with or without an event loop."""
 
-from __future__ import annotations
+from typing import TypeAlias
 
-from eventsrc import Interpreter, SqliteViews, StoreOp, gather_all, synchronise, world
+from eventsrc import Interpreter, SqliteViews, StoreOp, ViewOp, World, world
 from examples.identity.commands import IdentityCommands
 from examples.identity.operations import App
-from examples.identity.queries import QueriesOfStreams, QueriesOfViews
-from examples.identity.views import VIEWS
+from examples.identity.queries import StreamQueries, ViewQueries
+
+Everything: TypeAlias = App | StoreOp | ViewOp | World
+"""The service's operations, and those that it is made of: for looking into it, and for its views."""
 
 
-def identity(store: Interpreter[StoreOp], views: SqliteViews) -> Interpreter[App]:
+def identity(store: Interpreter[StoreOp], views: SqliteViews) -> Interpreter[Everything]:
     """The service on a store and a database of views."""
-    commands = IdentityCommands().into(store | world)
-    return commands | QueriesOfStreams().into(store) | QueriesOfViews(views)
-
-
-def synchronise_all(store: Interpreter[StoreOp], views: SqliteViews) -> int:
-    """Brings the views up to date; answers how many events that took."""
-    done = (store | views).run(gather_all([synchronise(view) for view in VIEWS]))
-    return max(progress.applied for progress in done)
+    below = store | views | world
+    return (IdentityCommands() | StreamQueries()).into(below) | ViewQueries(views) | below

@@ -1,11 +1,9 @@
 """What commands mean: programs that load, decide and append events."""
 
-from __future__ import annotations
-
-from typing import TypeAlias
+from collections.abc import Mapping
+from typing import TypeAlias, TypeVar
 
 from eventsrc import (
-    Conflict,
     Failure,
     Outcome,
     StoreOp,
@@ -18,7 +16,6 @@ from eventsrc import (
     on,
     program,
 )
-from eventsrc.world import NewId
 from examples.identity.events import (
     GroupId,
     GroupNameSet,
@@ -32,14 +29,15 @@ from examples.identity.operations import (
     AddGroup,
     AddUser,
     Changed,
-    Commands,
     GroupAdded,
+    IdentityCommand,
     Join,
     Leave,
     NameTaken,
     NoSuchGroup,
     NoSuchUser,
     RenameUser,
+    ReplaceEmail,
     SetApiKey,
     SetEmail,
     UserAdded,
@@ -54,84 +52,90 @@ from examples.identity.streams import (
     user_names,
 )
 
-Lower: TypeAlias = StoreOp | World
+Below: TypeAlias = StoreOp | World
+"""What the commands are made of; of the world, decisions need its clock and chance, to try again."""
+
+K = TypeVar("K", UserId, GroupId)
 
 
-def owner(names: dict[UserId, str], name: str) -> UserId | None:
-    """Who has a name."""
-    return next((user for user, taken in names.items() if taken == name), None)
-
-
-class IdentityCommands(Translation[Commands, Lower]):
+class IdentityCommands(Translation[IdentityCommand, Below]):
     @on(AddUser).program
-    def add_user(self, op: AddUser) -> Try[Lower, NameTaken, UserAdded]:
-        user = UserId((yield from NewId()).hex)
-
+    def add_user(self, op: AddUser) -> Try[Below, NameTaken, UserAdded]:
         def claim(names: dict[UserId, str]) -> Outcome[list[UserNameSet], NameTaken]:
-            holder = owner(names, op.name)
-            if holder is not None:
-                return Failure(NameTaken(op.name, holder))
-            return Success([UserNameSet(user, op.name)])
+            if (by := holder(names, op.name)) is not None:
+                return Failure(NameTaken(op.name, by))
+            return Success([UserNameSet(UserId(next_id(names)), op.name)])
 
         decided = yield from ok(all_users.decide(user_names, claim))
-        return Success(UserAdded(user, decided.token))
+        return Success(UserAdded(decided.events[0].user, decided.token))
 
     @on(RenameUser).program
-    def rename_user(self, op: RenameUser) -> Try[Lower, NameTaken | NoSuchUser, Token]:
+    def rename_user(self, op: RenameUser) -> Try[Below, NameTaken | NoSuchUser, Token]:
         def rename(names: dict[UserId, str]) -> Outcome[list[UserNameSet], NameTaken | NoSuchUser]:
-            holder = owner(names, op.name)
+            by = holder(names, op.name)
             if op.user not in names:
                 return Failure(NoSuchUser(op.user))
-            if holder == op.user:
-                return Success([])
-            if holder is not None:
-                return Failure(NameTaken(op.name, holder))
-            return Success([UserNameSet(op.user, op.name)])
+            if by is None:
+                return Success([UserNameSet(op.user, op.name)])
+            return Success([]) if by == op.user else Failure(NameTaken(op.name, by))
 
         decided = yield from ok(all_users.decide(user_names, rename))
         return Success(decided.token)
 
     @on(SetEmail).program
-    def set_email(self, op: SetEmail) -> Try[Lower, NoSuchUser | Changed, Token]:
+    def set_email(self, op: SetEmail) -> Try[Below, NoSuchUser, Token]:
         yield from ok(existing_user(op.user))
-        stream, event = profiles[op.user], UserEmailSet(op.user, op.email)
-        if op.seen is None:
-            return Success((yield from stream.append(event)).token)
-        match (yield from stream.append_at(op.seen, event)):
+        appended = yield from profiles[op.user].append(UserEmailSet(op.user, op.email))
+        return Success(appended.token)
+
+    @on(ReplaceEmail).program
+    def replace_email(self, op: ReplaceEmail) -> Try[Below, NoSuchUser | Changed, Token]:
+        yield from ok(existing_user(op.user))
+        event = UserEmailSet(op.user, op.email)
+        match (yield from profiles[op.user].append_at(op.seen, event)):
             case Success(appended):
                 return Success(appended.token)
-            case Failure(Conflict(events=events)):
-                return Failure(Changed(tuple(repr(recorded.data) for recorded in events)))
+            case Failure(conflict):
+                return Failure(Changed(tuple(recorded.data for recorded in conflict.events)))
 
     @on(SetApiKey).program
-    def set_api_key(self, op: SetApiKey) -> Try[Lower, NoSuchUser, Token]:
+    def set_api_key(self, op: SetApiKey) -> Try[Below, NoSuchUser, Token]:
         yield from ok(existing_user(op.user))
-        return Success((yield from profiles[op.user].append(UserApiKeySet(op.user, op.key))).token)
+        appended = yield from profiles[op.user].append(UserApiKeySet(op.user, op.key))
+        return Success(appended.token)
 
     @on(AddGroup).program
-    def add_group(self, op: AddGroup) -> Try[Lower, NameTaken, GroupAdded]:
-        group = GroupId((yield from NewId()).hex)
-
+    def add_group(self, op: AddGroup) -> Try[Below, NameTaken, GroupAdded]:
         def claim(names: dict[GroupId, str]) -> Outcome[list[GroupNameSet], NameTaken]:
-            for holder, name in names.items():
-                if name == op.name:
-                    return Failure(NameTaken(op.name, holder))
-            return Success([GroupNameSet(group, op.name)])
+            if (by := holder(names, op.name)) is not None:
+                return Failure(NameTaken(op.name, by))
+            return Success([GroupNameSet(GroupId(next_id(names)), op.name)])
 
         decided = yield from ok(all_groups.decide(group_names, claim))
-        return Success(GroupAdded(group, decided.token))
+        return Success(GroupAdded(decided.events[0].group, decided.token))
 
     @on(Join).program
-    def join(self, op: Join) -> Try[Lower, NoSuchUser | NoSuchGroup, Token]:
+    def join(self, op: Join) -> Try[Below, NoSuchUser | NoSuchGroup, Token]:
         return (yield from set_member(op.user, op.group, is_member=True))
 
     @on(Leave).program
-    def leave(self, op: Leave) -> Try[Lower, NoSuchUser | NoSuchGroup, Token]:
+    def leave(self, op: Leave) -> Try[Below, NoSuchUser | NoSuchGroup, Token]:
         return (yield from set_member(op.user, op.group, is_member=False))
 
 
+def holder(names: Mapping[K, str], name: str) -> K | None:
+    """Who has a name."""
+    return next((key for key, taken in names.items() if taken == name), None)
+
+
+def next_id(names: Mapping[K, str]) -> str:
+    """An id that nobody has: who was named once keeps a name. It is claimed together with the name."""
+    return str(len(names) + 1)
+
+
 @program
-def existing_user(user: UserId) -> Try[Lower, NoSuchUser, None]:
+def existing_user(user: UserId) -> Try[Below, NoSuchUser, None]:
+    """Succeeds if there is such a user; users are never removed, so it stays true."""
     names = (yield from all_users.get(user_names)).state
     return Success(None) if user in names else Failure(NoSuchUser(user))
 
@@ -139,15 +143,13 @@ def existing_user(user: UserId) -> Try[Lower, NoSuchUser, None]:
 @program
 def set_member(
     user: UserId, group: GroupId, *, is_member: bool
-) -> Try[Lower, NoSuchUser | NoSuchGroup, Token]:
-    """Makes a user a member or not; one who is already is left alone."""
+) -> Try[Below, NoSuchUser | NoSuchGroup, Token]:
+    """Makes a user a member or not; where nothing would change, nothing is written."""
     yield from ok(existing_user(user))
-    names = (yield from all_groups.get(group_names)).state
-    if group not in names:
+    if group not in (yield from all_groups.get(group_names)).state:
         return Failure(NoSuchGroup(group))
 
     def change(users: frozenset[UserId]) -> list[MemberSet]:
         return [] if (user in users) == is_member else [MemberSet(group, user, is_member)]
 
-    changed = yield from members[group].change(member_users, change)
-    return Success(changed.token)
+    return Success((yield from members[group].change(member_users, change)).token)

@@ -1,6 +1,7 @@
-"""What happened. Each event sets one thing, and setting it twice is setting it once."""
+"""What happened. Each event sets one thing, so that setting it twice is setting it once.
 
-from __future__ import annotations
+The names in quotes are what is stored: classes and modules may be renamed later, they may not.
+"""
 
 from typing import NewType
 

@@ -1,7 +1,5 @@
 """What can be asked for. A command answers a token of what it wrote, or why it wrote nothing."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import TypeAlias
 
@@ -9,9 +7,9 @@ import attrs
 
 from eventsrc import Command, Outcome, Query, Token
 from examples.identity.events import GroupId, UserId
-from examples.identity.streams import Profile
+from examples.identity.streams import ProfileEvent
 
-# --- failures, and other answers
+# --- failures
 
 
 @attrs.frozen
@@ -19,6 +17,11 @@ class NameTaken:
     name: str
     by: str
     """The id of the user or group that has it."""
+
+
+@attrs.frozen
+class BadEmail:
+    email: str
 
 
 @attrs.frozen
@@ -33,9 +36,12 @@ class NoSuchGroup:
 
 @attrs.frozen
 class Changed:
-    """What the caller had seen is no longer so; this is what happened since."""
+    """What the caller had seen is no longer so: this has happened since."""
 
-    since: tuple[str, ...]
+    since: tuple[ProfileEvent, ...]
+
+
+# --- answers
 
 
 @attrs.frozen
@@ -52,7 +58,7 @@ class GroupAdded:
 
 @attrs.frozen
 class User:
-    """A user as a view shows one."""
+    """A user as the view shows one."""
 
     id: UserId
     name: str
@@ -60,11 +66,14 @@ class User:
 
 
 @attrs.frozen
-class UserThen:
-    """A user as one was."""
+class UserState:
+    """A user as the events tell, now or then; before the first of them there is no name."""
 
     name: str | None
-    profile: Profile
+    email: str | None
+    api_key: str | None
+    token: Token
+    """The versions that this is the state at."""
 
 
 @attrs.frozen
@@ -79,8 +88,6 @@ class Entry:
 
 
 class AddUser(Command[Outcome[UserAdded, NameTaken]]):
-    """Adds a user under a name that nobody has."""
-
     name: str
 
 
@@ -91,12 +98,17 @@ class RenameUser(Command[Outcome[Token, NameTaken | NoSuchUser]]):
     name: str
 
 
-class SetEmail(Command[Outcome[Token, NoSuchUser | Changed]]):
-    """Sets a user's email; if `seen` is given, only if the profile is as it was seen."""
+class SetEmail(Command[Outcome[Token, NoSuchUser]]):
+    user: UserId
+    email: str
+
+
+class ReplaceEmail(Command[Outcome[Token, NoSuchUser | Changed]]):
+    """Sets a user's email, if the profile still is what was seen with the token."""
 
     user: UserId
     email: str
-    seen: Token | None = None
+    seen: Token
 
 
 class SetApiKey(Command[Outcome[Token, NoSuchUser]]):
@@ -118,7 +130,7 @@ class Leave(Command[Outcome[Token, NoSuchUser | NoSuchGroup]]):
     group: GroupId
 
 
-# --- queries
+# --- queries of views: fast, and as new as the view is
 
 
 class UserNamed(Query[User | None]):
@@ -141,26 +153,25 @@ class GroupsOf(Query[list[str]]):
     user: UserId
 
 
+# --- queries of streams: exact, now and at any time before
+
+
+class ReadUser(Query[UserState]):
+    """A user now, or as seen with the token of an earlier answer, or at a time."""
+
+    user: UserId
+    at: Token | datetime | None = None
+
+
 class AuditTrail(Query[list[Entry]]):
     """All that happened to a user, in order."""
 
     user: UserId
 
 
-class UserAsOf(Query[UserThen]):
-    """A user at a time."""
-
-    user: UserId
-    time: datetime
-
-
-class ReadProfile(Query[tuple[Profile, Token]]):
-    """A user's profile now, and a token of having seen it."""
-
-    user: UserId
-
-
-Commands: TypeAlias = AddUser | RenameUser | SetEmail | SetApiKey | AddGroup | Join | Leave
-ViewQueries: TypeAlias = UserNamed | UsersWithEmail | SearchUsers | GroupsOf
-StreamQueries: TypeAlias = AuditTrail | UserAsOf | ReadProfile
-App: TypeAlias = Commands | ViewQueries | StreamQueries
+IdentityCommand: TypeAlias = (
+    AddUser | RenameUser | SetEmail | ReplaceEmail | SetApiKey | AddGroup | Join | Leave
+)
+ViewQuery: TypeAlias = UserNamed | UsersWithEmail | SearchUsers | GroupsOf
+StreamQuery: TypeAlias = ReadUser | AuditTrail
+App: TypeAlias = IdentityCommand | ViewQuery | StreamQuery

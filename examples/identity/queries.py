@@ -1,11 +1,9 @@
 """How questions are answered: from views, and from the streams where the past is asked for."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import Any
-
-from sqlite_utils import Database
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final, TypeAlias
 
 from eventsrc import (
     Do,
@@ -15,26 +13,26 @@ from eventsrc import (
     StoreOp,
     Token,
     Translation,
+    for_each,
     gather,
     on,
 )
-from examples.identity.events import MemberSet, UserApiKeySet, UserEmailSet, UserId, UserNameSet
+from examples.identity.events import GroupId, MemberSet, UserApiKeySet, UserEmailSet, UserNameSet
 from examples.identity.operations import (
     AuditTrail,
     Entry,
     GroupsOf,
-    ReadProfile,
+    ReadUser,
     SearchUsers,
-    StreamQueries,
+    StreamQuery,
     User,
-    UserAsOf,
     UserNamed,
+    UserState,
     UsersWithEmail,
-    UserThen,
-    ViewQueries,
+    ViewQuery,
 )
 from examples.identity.streams import (
-    Profile,
+    ProfileEvent,
     all_groups,
     all_users,
     group_names,
@@ -44,78 +42,92 @@ from examples.identity.streams import (
     user_names,
 )
 
+UserEvent: TypeAlias = UserNameSet | ProfileEvent | MemberSet
 
-class QueriesOfViews(Interpreter[ViewQueries]):
-    """Answers as new as the views were last made."""
+# by the index on name
+_NAMED: Final = "SELECT id, name, email FROM users WHERE name = ?"
+
+# by the index on email; a user whose name the view has yet to hear of is not shown
+_WITH_EMAIL: Final = """
+    SELECT id, name, email FROM users WHERE email = ? AND name IS NOT NULL ORDER BY name
+"""
+
+# by the full-text index
+_SEARCH: Final = """
+    SELECT users.id, users.name, users.email FROM users_fts JOIN users ON users.rowid = users_fts.rowid
+    WHERE users_fts MATCH ? AND users.name IS NOT NULL ORDER BY rank
+"""
+
+# by the primary keys
+_GROUPS: Final = """
+    SELECT name FROM memberships JOIN groups ON groups.id = [group] WHERE user = ? ORDER BY name
+"""
+
+
+class ViewQueries(Interpreter[ViewQuery]):
+    """Answers from the views: quick, and as new as the views were last made."""
 
     def __init__(self, views: SqliteViews) -> None:
         self.views = views
 
     @on(UserNamed)
     def user_named(self, op: UserNamed) -> User | None:
-        with self.views.reading() as db:
-            found = users_where(db, "name = ?", [op.name])
-        return found[0] if found else None
+        return next(iter(self._users(_NAMED, op.name)), None)
 
     @on(UsersWithEmail)
     def users_with_email(self, op: UsersWithEmail) -> list[User]:
-        with self.views.reading() as db:
-            return users_where(db, "email = ?", [op.email])
+        return self._users(_WITH_EMAIL, op.email)
 
     @on(SearchUsers)
     def search_users(self, op: SearchUsers) -> list[User]:
-        words = " ".join(f'"{word}"*' for word in op.text.replace('"', " ").split())
-        with self.views.reading() as db:
-            return [user(row) for row in db.table("users").search(words)] if words else []
+        words = " ".join(f'"{word}"*' for word in re.findall(r"\w+", op.text))
+        return self._users(_SEARCH, words) if words else []
 
     @on(GroupsOf)
     def groups_of(self, op: GroupsOf) -> list[str]:
-        sql = """
-            SELECT name FROM memberships JOIN groups ON groups.id = [group]
-            WHERE user = ? ORDER BY name
-        """
         with self.views.reading() as db:
-            return [row["name"] for row in db.query(sql, [op.user])]
+            return [name for (name,) in db.conn.execute(_GROUPS, [op.user])]
+
+    def _users(self, sql: str, parameter: str) -> list[User]:
+        with self.views.reading() as db:
+            return [User(*row) for row in db.conn.execute(sql, [parameter])]
 
 
-def users_where(db: Database, where: str, parameters: Sequence[str]) -> list[User]:
-    return [user(row) for row in db.table("users").rows_where(where, parameters, order_by="name")]
-
-
-def user(row: dict[str, Any]) -> User:
-    return User(UserId(row["id"]), row["name"], row["email"])
-
-
-class QueriesOfStreams(Translation[StreamQueries, StoreOp]):
+class StreamQueries(Translation[StreamQuery, StoreOp]):
     """Answers from the events themselves: exact at this moment, and at any moment before."""
 
-    @on(ReadProfile).program
-    def read_profile(self, op: ReadProfile) -> Do[StoreOp, tuple[Profile, Token]]:
-        folded = yield from profiles[op.user].get(profile)
-        return folded.state, folded.token
-
-    @on(UserAsOf).program
-    def user_as_of(self, op: UserAsOf) -> Do[StoreOp, UserThen]:
-        names, then = yield from gather(
-            all_users.as_of(user_names, op.time), profiles[op.user].as_of(profile, op.time)
-        )
-        return UserThen(names.state.get(op.user), then.state)
+    @on(ReadUser).program
+    def read_user(self, op: ReadUser) -> Do[StoreOp, UserState]:
+        own = profiles[op.user]
+        match op.at:
+            case None:
+                both = gather(all_users.get(user_names), own.get(profile))
+            case Token() as seen:
+                both = gather(
+                    all_users.at(user_names, seen[all_users.id]), own.at(profile, seen[own.id])
+                )
+            case datetime() as time:
+                both = gather(all_users.as_of(user_names, time), own.as_of(profile, time))
+        names, settings = yield from both
+        token = names.token | settings.token
+        if isinstance(op.at, Token):
+            op.at.check(token.store)  # versions of another store would mean nothing here
+        name = names.state.get(op.user)
+        return UserState(name, settings.state.email, settings.state.api_key, token)
 
     @on(AuditTrail).program
     def audit_trail(self, op: AuditTrail) -> Do[StoreOp, list[Entry]]:
-        found: list[Recorded[Any]] = []
-        names, settings = yield from gather(all_users.history(), profiles[op.user].history())
-        found += [recorded for recorded in names if recorded.data.user == op.user]
-        found += settings
         groups = (yield from all_groups.get(group_names)).state
-        for group in groups:
-            history = yield from members[group].history()
-            found += [recorded for recorded in history if recorded.data.user == op.user]
-        found.sort(key=lambda recorded: recorded.position)
-        return [Entry(recorded.recorded_at, told(recorded.data, dict(groups))) for recorded in found]
+        names, settings = yield from gather(all_users.history(), profiles[op.user].history())
+        joined = yield from for_each(groups, lambda group: members[group].history())
+        found: list[Recorded[UserEvent]] = [e for e in names if e.data.user == op.user]
+        found += settings
+        found += [e for history in joined for e in history if e.data.user == op.user]
+        found.sort(key=lambda e: e.position)
+        return [Entry(e.recorded_at, told(e.data, groups)) for e in found]
 
 
-def told(event: UserNameSet | UserEmailSet | UserApiKeySet | MemberSet, groups: dict[Any, str]) -> str:
+def told(event: UserEvent, groups: Mapping[GroupId, str]) -> str:
     """An event in words. An API key is nobody's business."""
     match event:
         case UserNameSet(name=name):
@@ -124,7 +136,5 @@ def told(event: UserNameSet | UserEmailSet | UserApiKeySet | MemberSet, groups: 
             return f"has the email {email}"
         case UserApiKeySet():
             return "has a new API key"
-        case MemberSet(group=group, is_member=True):
-            return f"joined {groups[group]}"
-        case MemberSet(group=group):
-            return f"left {groups[group]}"
+        case MemberSet(group=group, is_member=is_member):
+            return f"{'joined' if is_member else 'left'} {groups[group]}"

@@ -1,7 +1,5 @@
 """What the service offers: programs over its operations, which know nothing of where they run."""
 
-from __future__ import annotations
-
 import attrs
 
 from eventsrc import Failure, Outcome, Success, Try, ok, program
@@ -9,7 +7,7 @@ from examples.identity.events import GroupId
 from examples.identity.operations import (
     AddUser,
     App,
-    Changed,
+    BadEmail,
     Join,
     NameTaken,
     NoSuchGroup,
@@ -19,19 +17,14 @@ from examples.identity.operations import (
 )
 
 
-@attrs.frozen
-class BadEmail:
-    email: str
-
-
 def checked_email(email: str) -> Outcome[str, BadEmail]:
-    name, at, domain = email.partition("@")
-    return Success(email.lower()) if name and at and "." in domain else Failure(BadEmail(email))
+    name, _, domain = email.partition("@")
+    return Success(email.lower()) if name and "." in domain else Failure(BadEmail(email))
 
 
 @program
-def register(name: str, email: str) -> Try[App, BadEmail | NameTaken | NoSuchUser | Changed, UserAdded]:
-    """Adds a user with an email; nothing is added if the email is none."""
+def register(name: str, email: str) -> Try[App, BadEmail | NameTaken | NoSuchUser, UserAdded]:
+    """Adds a user with an email. Where `ok` is given a Failure, the program ends with it."""
     address = yield from ok(checked_email(email))
     added = yield from ok(AddUser(name))
     token = yield from ok(SetEmail(added.user, address))
@@ -41,8 +34,8 @@ def register(name: str, email: str) -> Try[App, BadEmail | NameTaken | NoSuchUse
 @program
 def register_member(
     name: str, email: str, group: GroupId
-) -> Try[App, BadEmail | NameTaken | NoSuchUser | Changed | NoSuchGroup, UserAdded]:
-    """Adds a user with an email to a group. The token answered covers all three."""
+) -> Try[App, BadEmail | NameTaken | NoSuchUser | NoSuchGroup, UserAdded]:
+    """Adds a user with an email to a group. The token covers all three writes."""
     added = yield from ok(register(name, email))
-    joined = yield from ok(Join(added.user, group))
-    return Success(attrs.evolve(added, token=added.token | joined))
+    token = yield from ok(Join(added.user, group))
+    return Success(attrs.evolve(added, token=added.token | token))

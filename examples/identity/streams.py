@@ -1,10 +1,8 @@
-"""Where events live, and the states that decisions need.
+"""Where events live, and the states that they make.
 
-What must be decided together is in one stream: names are unique among all users, so one stream has
-the names of all. What concerns one user or group alone has a stream of its own.
+What must be decided together is in one stream: names are unique among all users, so one stream says
+who exists and who has which name. What concerns one user or group alone has a stream of its own.
 """
-
-from __future__ import annotations
 
 from typing import TypeAlias
 
@@ -24,7 +22,7 @@ from examples.identity.events import (
 ProfileEvent: TypeAlias = UserEmailSet | UserApiKeySet
 
 all_users = Stream("users", events=UserNameSet)
-profiles = Streams("users/{user}/profile", key=UserId, events=UserEmailSet | UserApiKeySet)
+profiles = Streams("users/{user}/profile", key=UserId, events=ProfileEvent)
 all_groups = Stream("groups", events=GroupNameSet)
 members = Streams("groups/{group}/members", key=GroupId, events=MemberSet)
 
@@ -38,11 +36,11 @@ class Profile:
 
 
 def with_user_name(names: dict[UserId, str], event: UserNameSet) -> dict[UserId, str]:
-    return {**names, event.user: event.name}
+    return names | {event.user: event.name}
 
 
 def with_group_name(names: dict[GroupId, str], event: GroupNameSet) -> dict[GroupId, str]:
-    return {**names, event.group: event.name}
+    return names | {event.group: event.name}
 
 
 def with_member(users: frozenset[UserId], event: MemberSet) -> frozenset[UserId]:
@@ -59,5 +57,5 @@ def with_setting(profile: Profile, event: ProfileEvent) -> Profile:
 
 user_names = Fold(dict[UserId, str](), with_user_name)
 group_names = Fold(dict[GroupId, str](), with_group_name)
-profile = Fold(Profile(), with_setting)
 member_users = Fold(frozenset[UserId](), with_member)
+profile = Fold(Profile(), with_setting)

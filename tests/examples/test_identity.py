@@ -1,4 +1,4 @@
-"""The identity example does what its operations say, on every store, and its story can be read."""
+"""The identity example does what its operations say, on every store, with and without an event loop."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, assert_type
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,22 +20,35 @@ from eventsrc import (
     Failure,
     Interpreter,
     MemoryStore,
+    Program,
     ReadFeed,
     SqliteStore,
     SqliteViews,
     StoreOp,
     Success,
+    Token,
+    for_each,
     force,
     synchronise,
-    world,
 )
-from examples.identity.app import identity, synchronise_all
-from examples.identity.events import GroupId, UserEmailSet, UserId, UserNameSet
+from eventsrc.positions import WrongStore
+from eventsrc.program import Effect
+from eventsrc.stream_id import StreamId
+from examples.identity.app import Everything, identity
+from examples.identity.events import (
+    GroupId,
+    GroupNameSet,
+    MemberSet,
+    UserApiKeySet,
+    UserEmailSet,
+    UserId,
+    UserNameSet,
+)
 from examples.identity.operations import (
     AddGroup,
     AddUser,
-    App,
     AuditTrail,
+    BadEmail,
     Changed,
     GroupsOf,
     Join,
@@ -41,18 +56,40 @@ from examples.identity.operations import (
     NameTaken,
     NoSuchGroup,
     NoSuchUser,
-    ReadProfile,
+    ReadUser,
     RenameUser,
+    ReplaceEmail,
     SearchUsers,
     SetApiKey,
     SetEmail,
-    UserAsOf,
+    User,
+    UserAdded,
     UserNamed,
+    UserState,
     UsersWithEmail,
 )
-from examples.identity.services import BadEmail, register, register_member
+from examples.identity.services import register, register_member
 from examples.identity.views import VIEWS, users, users_new
 from tests.docs.pages import ROOT
+
+R = TypeVar("R")
+
+
+@attrs.frozen
+class Service:
+    """The service somewhere, run with or without an event loop."""
+
+    app: Interpreter[Everything]
+    is_async: bool
+
+    def run(self, effect: Effect[Everything, R]) -> R:
+        return asyncio.run(self.app.run_async(effect)) if self.is_async else self.app.run(effect)
+
+    def synchronise(self) -> None:
+        self.run(for_each(VIEWS, synchronise))
+
+    def events(self) -> int:
+        return len(self.run(ReadFeed()).events)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -64,112 +101,176 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Interprete
             yield made
 
 
-@pytest.fixture
-def views() -> Iterator[SqliteViews]:
-    with SqliteViews.temporary(VIEWS) as made:
-        yield made
+@pytest.fixture(params=["run", "run_async"])
+def service(request: pytest.FixtureRequest, store: Interpreter[StoreOp]) -> Iterator[Service]:
+    with SqliteViews.temporary(VIEWS) as views:
+        yield Service(identity(store, views), request.param == "run_async")
 
 
-@pytest.fixture
-def app(store: Interpreter[StoreOp], views: SqliteViews) -> Interpreter[App]:
-    return identity(store, views)
+# --- commands -------------------------------------------------------------------------------------
 
 
-def test_a_registered_user_is_found_by_name_email_and_words(
-    app: Interpreter[App], store: Interpreter[StoreOp], views: SqliteViews
-) -> None:
-    user = app.run(register("Homer Simpson", "Homer@Springfield.example")).unwrap().user
-    synchronise_all(store, views)
-    found = app.run(UserNamed("Homer Simpson"))
-    assert found is not None
-    assert (found.id, found.email) == (user, "homer@springfield.example")
-    assert app.run(UsersWithEmail("homer@springfield.example")) == [found]
-    assert app.run(SearchUsers("simp spring")) == [found]
-    assert app.run(SearchUsers('"nobody" OR')) == app.run(SearchUsers("")) == []
+def test_a_bad_email_adds_nobody(service: Service) -> None:
+    for email in ("nowhere", "@springfield.example", "homer@", "homer@localhost"):
+        assert service.run(register("Homer", email)) == Failure(BadEmail(email))
+    assert service.events() == 0
 
 
-def test_a_bad_email_adds_nobody(app: Interpreter[App], store: Interpreter[StoreOp]) -> None:
-    assert app.run(register("Homer", "nowhere")) == Failure(BadEmail("nowhere"))
-    assert store.run(ReadFeed()).events == ()
+def test_names_are_unique_and_a_rename_frees_the_old_one(service: Service) -> None:
+    maggie = service.run(AddUser("Maggie")).unwrap().user
+    assert service.run(AddUser("Maggie")) == Failure(NameTaken("Maggie", maggie))
+    service.run(RenameUser(maggie, "Lisa Jr")).unwrap()
+    other = service.run(AddUser("Maggie")).unwrap().user
+    assert other != maggie
+    assert service.run(RenameUser(other, "Lisa Jr")) == Failure(NameTaken("Lisa Jr", maggie))
 
 
-def test_names_are_unique_and_a_rename_frees_the_old_one(app: Interpreter[App]) -> None:
-    maggie = app.run(AddUser("Maggie")).unwrap().user
-    assert app.run(AddUser("Maggie")) == Failure(NameTaken("Maggie", maggie))
-    app.run(RenameUser(maggie, "Lisa Jr")).unwrap()
-    other = app.run(AddUser("Maggie")).unwrap().user
-    assert app.run(RenameUser(other, "Lisa Jr")) == Failure(NameTaken("Lisa Jr", maggie))
-    assert isinstance(app.run(RenameUser(other, "Maggie")), Success), "her own name already"
+def test_a_user_who_is_renamed_to_the_same_name_stays_as_is(service: Service) -> None:
+    added = service.run(AddUser("Maggie")).unwrap()
+    assert service.run(RenameUser(added.user, "Maggie")) == Success(added.token)
+    assert service.events() == 1
 
 
-def test_of_many_who_want_a_name_at_once_one_gets_it(app: Interpreter[App]) -> None:
-    outcomes: list[object] = []
-    threads = [
-        threading.Thread(target=lambda: outcomes.append(app.run(AddUser("Homer")))) for _ in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Failure"] * 7 + ["Success"]
+@pytest.mark.parametrize("rounds", range(3))
+def test_of_eight_threads_that_want_a_name_at_once_one_gets_it(service: Service, rounds: int) -> None:
+    ready = threading.Barrier(8)
+
+    def add(_: int) -> Success[UserAdded] | Failure[NameTaken]:
+        ready.wait(30)
+        return service.run(AddUser("Homer"))
+
+    with ThreadPoolExecutor(8) as threads:
+        outcomes = list(threads.map(add, range(8)))
+    (winner,) = [outcome.unwrap().user for outcome in outcomes if isinstance(outcome, Success)]
+    refused = [outcome.failure() for outcome in outcomes if isinstance(outcome, Failure)]
+    assert refused == [NameTaken("Homer", winner)] * 7
+    assert service.events() == 1
 
 
-def test_what_does_not_exist_is_said(app: Interpreter[App]) -> None:
+def test_of_eight_tasks_that_want_a_name_at_once_one_gets_it(service: Service) -> None:
+    async def at_once() -> list[Success[UserAdded] | Failure[NameTaken]]:
+        return await asyncio.gather(*(service.app.run_async(AddUser("Homer")) for _ in range(8)))
+
+    outcomes = asyncio.run(at_once())
+    assert [type(outcome) for outcome in outcomes].count(Success) == 1
+    assert service.events() == 1
+
+
+def test_users_who_are_added_at_once_under_different_names_get_different_ids(service: Service) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        outcomes = threads.map(lambda number: service.run(AddUser(f"user {number}")), range(16))
+    assert len({outcome.unwrap().user for outcome in outcomes}) == 16
+
+
+def test_what_does_not_exist_is_said_and_nothing_is_written(service: Service) -> None:
     nobody, nowhere = UserId("nobody"), GroupId("nowhere")
-    homer = app.run(AddUser("Homer")).unwrap().user
+    homer = service.run(AddUser("Homer")).unwrap()
     missing = Failure(NoSuchUser(nobody))
-    assert app.run(RenameUser(nobody, "x")) == missing
-    assert app.run(SetEmail(nobody, "x@y.example")) == missing
-    assert app.run(SetApiKey(nobody, "x")) == missing
-    assert app.run(Join(nobody, nowhere)) == missing
-    assert app.run(Leave(homer, nowhere)) == Failure(NoSuchGroup(nowhere))
+    assert service.run(RenameUser(nobody, "x")) == missing
+    assert service.run(RenameUser(nobody, "Homer")) == missing
+    assert service.run(SetEmail(nobody, "x@y.example")) == missing
+    assert service.run(ReplaceEmail(nobody, "x@y.example", homer.token)) == missing
+    assert service.run(SetApiKey(nobody, "x")) == missing
+    assert service.run(Join(nobody, nowhere)) == missing
+    assert service.run(Leave(homer.user, nowhere)) == Failure(NoSuchGroup(nowhere))
+    assert service.events() == 1
 
 
-def test_members_join_and_leave(
-    app: Interpreter[App], store: Interpreter[StoreOp], views: SqliteViews
-) -> None:
-    group = app.run(AddGroup("Simpsons")).unwrap().group
-    assert app.run(AddGroup("Simpsons")) == Failure(NameTaken("Simpsons", group))
-    homer = app.run(register_member("Homer", "homer@springfield.example", group)).unwrap().user
-    before = store.run(ReadFeed()).next
-    app.run(Join(homer, group)).unwrap()
-    assert store.run(ReadFeed(before)).events == (), "who is a member need not join"
-    synchronise_all(store, views)
-    assert app.run(GroupsOf(homer)) == ["Simpsons"]
-    app.run(Leave(homer, group)).unwrap()
-    synchronise_all(store, views)
-    assert app.run(GroupsOf(homer)) == []
+def test_members_join_and_leave_and_doing_so_twice_changes_nothing(service: Service) -> None:
+    group = service.run(AddGroup("Simpsons")).unwrap().group
+    assert service.run(AddGroup("Simpsons")) == Failure(NameTaken("Simpsons", group))
+    homer = service.run(register_member("Homer", "homer@springfield.example", group)).unwrap().user
+    service.synchronise()
+    assert service.run(GroupsOf(homer)) == ["Simpsons"]
+    before = service.events()
+    service.run(Join(homer, group)).unwrap()
+    assert service.events() == before
+    for _ in range(2):
+        service.run(Leave(homer, group)).unwrap()
+    assert service.events() == before + 1
+    service.synchronise()
+    assert service.run(GroupsOf(homer)) == []
 
 
-def test_a_stale_token_is_refused_with_what_happened_since(app: Interpreter[App]) -> None:
-    homer = app.run(register("Homer", "homer@springfield.example")).unwrap().user
-    _, seen = app.run(ReadProfile(homer))
-    assert isinstance(app.run(SetEmail(homer, "fresh@springfield.example", seen)), Success)
-    refused = app.run(SetEmail(homer, "stale@springfield.example", seen))
-    event = UserEmailSet(homer, "fresh@springfield.example")
-    assert refused == Failure(Changed((repr(event),)))
+def test_who_leaves_a_group_stays_in_the_others(service: Service) -> None:
+    homer = service.run(AddUser("Homer")).unwrap().user
+    simpsons, bowlers = [service.run(AddGroup(name)).unwrap().group for name in ("Simpsons", "Bowlers")]
+    for group in (simpsons, bowlers):
+        service.run(Join(homer, group)).unwrap()
+    service.synchronise()
+    assert service.run(GroupsOf(homer)) == ["Bowlers", "Simpsons"]
+    service.run(Leave(homer, bowlers)).unwrap()
+    service.synchronise()
+    assert service.run(GroupsOf(homer)) == ["Simpsons"]
 
 
-def test_a_view_can_be_forced_to_what_was_written(
-    app: Interpreter[App], store: Interpreter[StoreOp], views: SqliteViews
-) -> None:
-    added = app.run(register("Homer", "homer@springfield.example")).unwrap()
-    assert app.run(UserNamed("Homer")) is None
-    assert isinstance((store | views | world).run(force(users, added.token)), Success)
-    found = app.run(UserNamed("Homer"))
-    assert found is not None
-    assert found.email == "homer@springfield.example"
+# --- tokens ---------------------------------------------------------------------------------------
 
 
-def test_nothing_is_forgotten(app: Interpreter[App]) -> None:
-    group = app.run(AddGroup("Simpsons")).unwrap().group
-    maggie = app.run(register_member("Maggie", "m@springfield.example", group)).unwrap().user
-    app.run(AddUser("Homer"))
-    before = app.run(AuditTrail(maggie))[-1].at
-    app.run(RenameUser(maggie, "Lisa Jr"))
-    app.run(SetApiKey(maggie, "s3cr3t"))
-    app.run(Leave(maggie, group))
-    assert [entry.what for entry in app.run(AuditTrail(maggie))] == [
+def test_a_stale_token_is_refused_with_what_happened_since(service: Service) -> None:
+    homer = service.run(register("Homer", "homer@springfield.example")).unwrap().user
+    seen = service.run(ReadUser(homer)).token
+    service.run(ReplaceEmail(homer, "fresh@springfield.example", seen)).unwrap()
+    service.run(SetApiKey(homer, "s3cr3t")).unwrap()
+    before = service.events()
+    assert service.run(ReplaceEmail(homer, "stale@springfield.example", seen)) == Failure(
+        Changed((UserEmailSet(homer, "fresh@springfield.example"), UserApiKeySet(homer, "s3cr3t")))
+    )
+    assert service.events() == before
+
+
+def test_a_view_can_be_forced_to_the_token_of_a_service_call(service: Service) -> None:
+    added = service.run(register("Homer", "homer@springfield.example")).unwrap()
+    assert service.run(UserNamed("Homer")) is None
+    service.run(force(users, added.token)).unwrap()
+    assert service.run(UserNamed("Homer")) == User(added.user, "Homer", "homer@springfield.example")
+
+
+def test_a_user_whose_email_is_known_to_the_view_before_the_name_is_not_shown(service: Service) -> None:
+    user = service.run(AddUser("Homer")).unwrap().user
+    token = service.run(SetEmail(user, "homer@springfield.example")).unwrap()
+    service.run(force(users, token)).unwrap()
+    assert service.run(UsersWithEmail("homer@springfield.example")) == []
+    assert service.run(SearchUsers("springfield")) == []
+    service.synchronise()
+    shown = [User(user, "Homer", "homer@springfield.example")]
+    assert service.run(UsersWithEmail("homer@springfield.example")) == shown
+    assert service.run(SearchUsers("springfield")) == shown
+
+
+# --- queries --------------------------------------------------------------------------------------
+
+
+def test_a_registered_user_is_found_by_name_email_and_words(service: Service) -> None:
+    user = service.run(register("Homer Simpson", "Homer@Springfield.example")).unwrap().user
+    service.synchronise()
+    found = User(user, "Homer Simpson", "homer@springfield.example")
+    assert service.run(UserNamed("Homer Simpson")) == found
+    assert service.run(UserNamed("Homer")) is None
+    assert service.run(UsersWithEmail("homer@springfield.example")) == [found]
+    assert service.run(SearchUsers("simp spring")) == [found]
+    assert service.run(SearchUsers("simp shelby")) == []
+    assert service.run(SearchUsers("")) == []
+
+
+def test_the_search_finds_what_users_are_called_now(service: Service) -> None:
+    user = service.run(register("Maggie", "m@springfield.example")).unwrap().user
+    service.synchronise()
+    service.run(RenameUser(user, "Lisa Jr")).unwrap()
+    service.synchronise()
+    assert service.run(SearchUsers("maggie")) == []
+    assert service.run(SearchUsers("lisa")) == [User(user, "Lisa Jr", "m@springfield.example")]
+
+
+def test_the_audit_trail_has_all_that_happened_to_a_user_and_to_no_other(service: Service) -> None:
+    group = service.run(AddGroup("Simpsons")).unwrap().group
+    service.run(register_member("Homer", "homer@springfield.example", group)).unwrap()
+    maggie = service.run(register_member("Maggie", "m@springfield.example", group)).unwrap().user
+    service.run(RenameUser(maggie, "Lisa Jr")).unwrap()
+    service.run(SetApiKey(maggie, "s3cr3t")).unwrap()
+    service.run(Leave(maggie, group)).unwrap()
+    trail = service.run(AuditTrail(maggie))
+    assert [entry.what for entry in trail] == [
         "is called Maggie",
         "has the email m@springfield.example",
         "joined Simpsons",
@@ -177,71 +278,217 @@ def test_nothing_is_forgotten(app: Interpreter[App]) -> None:
         "has a new API key",
         "left Simpsons",
     ]
-    then = app.run(UserAsOf(maggie, before))
-    assert (then.name, then.profile.email, then.profile.api_key) == (
-        "Maggie",
-        "m@springfield.example",
-        None,
-    )
+    assert sorted(trail, key=lambda entry: entry.at) == trail
+    assert service.run(AuditTrail(UserId("nobody"))) == []
 
 
-def test_with_an_event_loop_it_is_the_same_service(app: Interpreter[App]) -> None:
-    async def at_once() -> list[Any]:
-        names = ["Homer", "Bart", "Homer"]
-        return await asyncio.gather(*(app.run_async(AddUser(name)) for name in names))
-
-    assert sorted(type(outcome).__name__ for outcome in asyncio.run(at_once())) == [
-        "Failure",
-        "Success",
-        "Success",
+def test_a_user_is_shown_as_of_a_time() -> None:
+    times = iter(range(100))
+    with SqliteViews.temporary(VIEWS) as views:
+        app = identity(MemoryStore(clock=lambda: float(next(times))), views)
+        maggie = app.run(register("Maggie", "m@springfield.example")).unwrap().user
+        app.run(RenameUser(maggie, "Lisa Jr")).unwrap()
+        app.run(SetApiKey(maggie, "s3cr3t")).unwrap()
+        moments = [entry.at for entry in app.run(AuditTrail(maggie))]
+        states = [app.run(ReadUser(maggie, at=moment)) for moment in moments]
+    assert [(state.name, state.email, state.api_key) for state in states] == [
+        ("Maggie", None, None),
+        ("Maggie", "m@springfield.example", None),
+        ("Lisa Jr", "m@springfield.example", None),
+        ("Lisa Jr", "m@springfield.example", "s3cr3t"),
     ]
 
 
-names = st.sampled_from(["Homer", "Bart", "Lisa"])
+def test_a_user_is_shown_as_seen_with_a_token(service: Service) -> None:
+    added = service.run(register("Maggie", "m@springfield.example")).unwrap()
+    before = service.run(ReadUser(added.user))
+    service.run(RenameUser(added.user, "Lisa Jr")).unwrap()
+    service.run(SetApiKey(added.user, "s3cr3t")).unwrap()
+    assert service.run(ReadUser(added.user, at=before.token)) == before
+    assert service.run(ReadUser(added.user, at=added.token)) == before
+    assert before == UserState("Maggie", "m@springfield.example", None, added.token)
+    assert service.run(ReadUser(added.user)).name == "Lisa Jr"
 
 
-@settings(deadline=None, max_examples=30)
-@given(st.lists(st.tuples(st.sampled_from(["add", "rename", "email"]), st.integers(0, 3), names)))
-def test_the_views_are_what_folding_the_feed_gives(asked: list[tuple[str, int, str]]) -> None:
-    store, known = MemoryStore(), [UserId("nobody")]
-    with SqliteViews.temporary((*VIEWS, users_new)) as views:
-        app = identity(store, views)
-        for kind, number, name in asked:
-            user = known[number % len(known)]
-            if kind == "add":
-                outcome = app.run(AddUser(name))
-                known += [outcome.unwrap().user] if isinstance(outcome, Success) else []
-            elif kind == "rename":
-                app.run(RenameUser(user, name))
-            else:
-                app.run(SetEmail(user, f"{name}@springfield.example"))
-        synchronise_all(store, views)
-        (store | views).run(synchronise(users_new))
-        expected: dict[str, dict[str, str | None]] = {}
-        for recorded in store.run(ReadFeed(limit=10_000)).events:
-            match recorded.data:
-                case UserNameSet(user=user, name=name):
-                    expected.setdefault(user, {"name": None, "email": None})["name"] = name
-                case UserEmailSet(user=user, email=email):
-                    expected.setdefault(user, {"name": None, "email": None})["email"] = email
-                case _:
-                    pass
-        with views.reading() as db:
-            found = {row["id"]: row for row in db.table("users").rows}
-            new = {row["id"]: row for row in db.table("users_new").rows}
-    assert {key: {"name": row["name"], "email": row["email"]} for key, row in found.items()} == expected
-    assert new.keys() == expected.keys()
+def test_a_token_of_another_store_is_an_error(service: Service) -> None:
+    homer = service.run(register("Homer", "homer@springfield.example")).unwrap().user
+    foreign = Token("elsewhere", service.run(ReadUser(homer)).token.versions)
+    with pytest.raises(WrongStore):
+        service.run(ReadUser(homer, at=foreign))
+    with pytest.raises(WrongStore):
+        service.run(ReplaceEmail(homer, "x@springfield.example", foreign))
 
 
-def test_the_story_is_told_and_then_known(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "examples.identity", str(tmp_path / "story.db")]
-    first, second = (
-        subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        for _ in "12"
+# --- types ----------------------------------------------------------------------------------------
+
+
+def test_the_types_say_how_a_service_can_fail(service: Service) -> None:
+    assert_type(service.run(AddUser("Homer")), Success[UserAdded] | Failure[NameTaken])
+    assert_type(
+        service.run(register("Homer", "homer@springfield.example")),
+        Success[UserAdded] | Failure[BadEmail | NameTaken | NoSuchUser],
     )
-    assert "Failure: NameTaken(name='Bart'" in first
-    assert "Failure: Changed(since=" in first
-    assert "is called Lisa Jr" in first
-    assert "as she was at" in first
-    assert "The story has been told there already" in second
-    assert "Lisa Jr    lisa@springfield.example" in second
+
+
+# --- properties -----------------------------------------------------------------------------------
+
+NAMES = ["Homer", "Bart", "Lisa", "Lisa Jr"]
+names = st.sampled_from(NAMES)
+emails = st.sampled_from(["h@home.example", "b@school.example", "l@school.example"])
+user_ids = st.sampled_from("1234").map(UserId)
+group_ids = st.sampled_from("12").map(GroupId)
+tokens = st.builds(
+    lambda user, version: Token("here", {StreamId(f"users/{user}/profile"): version}),
+    user_ids,
+    st.integers(0, 4),
+)
+steps: st.SearchStrategy[Any] = st.one_of(
+    st.builds(AddUser, names),
+    st.builds(register, names, emails),
+    st.builds(RenameUser, user_ids, names),
+    st.builds(SetEmail, user_ids, emails),
+    st.builds(ReplaceEmail, user_ids, emails, tokens),
+    st.builds(SetApiKey, user_ids, st.just("s3cr3t")),
+    st.builds(AddGroup, st.sampled_from(["Simpsons", "School"])),
+    st.builds(Join, user_ids, group_ids),
+    st.builds(Leave, user_ids, group_ids),
+    st.sampled_from([synchronise(view) for view in (*VIEWS, users_new)]),
+)
+
+
+@attrs.define
+class Tables:
+    """What the views should hold."""
+
+    users: dict[str, tuple[str | None, str | None]] = attrs.field(factory=dict)
+    groups: dict[str, str] = attrs.field(factory=dict)
+    memberships: set[tuple[str, str]] = attrs.field(factory=set)
+
+    def apply(self, event: object) -> None:
+        match event:
+            case UserNameSet(user=user, name=name):
+                self.users[user] = (name, self.users.get(user, (None, None))[1])
+            case UserEmailSet(user=user, email=email):
+                self.users[user] = (self.users.get(user, (None, None))[0], email)
+            case GroupNameSet(group=group, name=name):
+                self.groups[group] = name
+            case MemberSet(group=group, user=user, is_member=True):
+                self.memberships.add((user, group))
+            case MemberSet(group=group, user=user):
+                self.memberships.discard((user, group))
+            case _:
+                pass
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(steps, max_size=30))
+def test_synchronised_views_hold_what_a_plain_fold_of_the_feed_makes(
+    taken: list[Program[Everything, object]],
+) -> None:
+    with SqliteViews.temporary((*VIEWS, users_new)) as views:
+        app = identity(MemoryStore(store_id="here"), views)
+        for step in taken:
+            app.run(step)
+        app.run(for_each((*VIEWS, users_new), synchronise))
+        expected = Tables()
+        for recorded in app.run(ReadFeed(limit=10_000)).events:
+            expected.apply(recorded.data)
+        with views.reading() as db:
+            found = Tables(
+                {row["id"]: (row["name"], row["email"]) for row in db.table("users").rows},
+                {row["id"]: row["name"] for row in db.table("groups").rows},
+                {(row["user"], row["group"]) for row in db.table("memberships").rows},
+            )
+            domains = {row["id"]: row["email_domain"] for row in db.table("users_new").rows}
+        searched = {name: {user.id for user in app.run(SearchUsers(name))} for name in NAMES}
+    assert found == expected
+    called = [name for name, _ in expected.users.values()]
+    assert len(set(called)) == len(called), "names are unique"
+    for user, (_, email) in expected.users.items():
+        assert domains[user] == (email.partition("@")[2] if email else None)
+    for words, hits in searched.items():
+        assert hits == {
+            user for user, (name, _) in expected.users.items() if (name or "").startswith(words)
+        }
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(steps, max_size=20))
+def test_what_a_user_was_can_be_read_again_with_the_token(
+    taken: list[Program[Everything, object]],
+) -> None:
+    user = UserId("1")
+    with SqliteViews.temporary((*VIEWS, users_new)) as views:
+        app = identity(MemoryStore(store_id="here"), views)
+        states = [app.run(ReadUser(user))]
+        for step in taken:
+            app.run(step)
+            states.append(app.run(ReadUser(user)))
+        assert [app.run(ReadUser(user, at=state.token)) for state in states] == states
+
+
+@settings(deadline=None, max_examples=100)
+@given(text=st.text() | st.text('"*^:-() ANDORNEARé\0'))
+def test_any_text_can_be_searched_for(searchable: Interpreter[Everything], text: str) -> None:
+    assert all(user.name for user in searchable.run(SearchUsers(text)))
+
+
+@pytest.fixture(scope="module")
+def searchable() -> Iterator[Interpreter[Everything]]:
+    with SqliteViews.temporary(VIEWS) as views:
+        app = identity(MemoryStore(), views)
+        app.run(register("Homer Simpson", "homer@springfield.example")).unwrap()
+        app.run(for_each(VIEWS, synchronise))
+        yield app
+
+
+# --- the story ------------------------------------------------------------------------------------
+
+
+def story(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-X", "utf8", "-W", "error", "-m", "examples.identity", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", timeout=60, check=False
+    )
+
+
+def test_the_story_is_told_in_a_folder_that_is_removed() -> None:
+    told = story()
+    assert (told.returncode, told.stderr) == (0, "")
+    lines = told.stdout.splitlines()
+    assert len(lines) < 80
+    assert max(map(len, lines)) <= 110
+    for line in (
+        "named Homer nobody",
+        "named Homer Homer, homer@springfield.example",
+        'matches "spring ma" Maggie, maggie@springfield.example',
+        "another Bart refused: NameTaken(name='Bart', by='2')",
+        "forced to the token Lisa Jr, maggie@springfield.example",
+        "another Maggie added, as user 4",
+        "Lisa Jr springfield.example",
+        "as seen with a token Maggie, maggie@springfield.example",
+    ):
+        assert line in {" ".join(shown.split()) for shown in lines}
+    assert "refused, after UserEmailSet(user='3'" in told.stdout
+    assert "├─ AddUser(name='Lisa')" in told.stdout
+    assert not Path(lines[-1].removesuffix(" is removed again.")).exists()
+
+
+def test_a_story_that_was_told_is_remembered(tmp_path: Path) -> None:
+    path = str(tmp_path / "story.db")
+    first, second, third = story(path), story(path), story(path)
+    assert [first.returncode, second.returncode, third.returncode] == [0, 0, 0]
+    assert path in first.stdout
+    assert "THE STORY HAS BEEN TOLD HERE ALREADY" in second.stdout
+    assert "Lisa Jr, jr@springfield.example" in second.stdout
+    assert "is called Maggie" in second.stdout
+    assert third.stdout == second.stdout
+
+
+def test_a_file_that_is_no_store_is_refused_with_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("this is no SQLite file, and long enough for SQLite to see that" * 20)
+    refused = story(str(path))
+    assert refused.returncode == 1
+    assert str(path) in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -71,8 +71,14 @@ def load(stream: StreamId, fold: Fold[S, Any], known: Folded[S] | None = None) -
 
 
 @program
-def load_at(stream: StreamId, fold: Fold[S, Any], at: int) -> Do[Read, Folded[S]]:
-    """The state of a stream when it was at a version. Raises NoSuchVersion if it has not got there."""
+def load_at(stream: StreamId, fold: Fold[S, Any], at: int | Token) -> Do[Read, Folded[S]]:
+    """The state of a stream when it was at a version, or where a token has seen it.
+
+    Raises NoSuchVersion if it has not got there, and WrongStore for a token of another store.
+    """
+    if isinstance(at, Token):
+        at.check((yield from Read(stream, 0, 1)).token.store)
+        at = at[stream]
     if at < 0:
         raise ValueError(f"{at} is no version: versions are numbers from 0")
     state, version = fold.initial, 0

@@ -28,6 +28,7 @@ from eventsrc.decide import WITHIN, AppendFailed, Decided, DecideOp, decide
 from eventsrc.declared import members_of
 from eventsrc.event import EventTypeError
 from eventsrc.fold import Fold, Folded, load, load_as_of, load_at
+from eventsrc.positions import Token
 from eventsrc.program import Do, Outcome, Program, name_of, program
 from eventsrc.recorded import Recorded
 from eventsrc.store import Append, Appended, Conflict, Expected, Head, Page, Read
@@ -125,8 +126,12 @@ class Stream(Generic[E]):
         """The state after the last event."""
         return load(self.id, fold)
 
-    def at(self, fold: Fold[S, E], version: int) -> Program[Read, Folded[S]]:
-        """The state at a version. Raises NoSuchVersion if the stream has not reached it."""
+    def at(self, fold: Fold[S, E], version: int | Token) -> Program[Read, Folded[S]]:
+        """The state at a version, or where a token has seen the stream.
+
+        Raises NoSuchVersion if the stream has not reached it, and WrongStore for a token of another
+        store.
+        """
         return load_at(self.id, fold, version)
 
     def as_of(self, fold: Fold[S, E], time: datetime.datetime) -> Program[Read, Folded[S]]:

@@ -108,12 +108,17 @@ def deliver(view: View[Any], events: Iterable[Recorded[Any]]) -> Do[SyncOp, Appl
 def force(view: View[Any], token: Token, within: float = 5.0) -> Try[SyncOp | Elapsed, Late, Token]:
     """Makes a view at least as new as a token, by reading just the token's streams.
 
+    These are then ahead of others that were recorded before them: a handler must not count on the order
+    of events of different streams.
+
     within: for how many seconds to go on; then the answer is Failure of Late.
     Answers what the view has applied of those streams. Raises WrongStore for a token of another store,
     and BadToken for one that is ahead of its store (which was restored, or did not make the token).
     """
     deadline = (yield from Elapsed()) + within
     streams = tuple(stream for stream in token.versions if stream.startswith(view.prefix))
+    for stream in streams:
+        yield from _check_token(token, stream)
     while True:
         applied = yield from GetApplied(view, streams)
         behind = {stream: token[stream] for stream in streams if applied[stream] < token[stream]}
@@ -122,7 +127,8 @@ def force(view: View[Any], token: Token, within: float = 5.0) -> Try[SyncOp | El
         if (yield from Elapsed()) > deadline:
             return Failure(Late(view, Token(token.store, behind)))
         for stream in behind:
-            yield from _advance(view, stream, applied[stream], token)
+            page: Page[Any] = yield from Read(stream, applied[stream], PAGE)
+            yield from _apply(view, page.events, None)
 
 
 @program
@@ -136,16 +142,15 @@ def follow(view: View[Any], every: float = 0.05) -> Do[SyncOp | Sleep, None]:
         yield from Sleep(every)
 
 
-def _advance(view: View[Any], stream: StreamId, after: int, token: Token) -> Do[SyncOp, None]:
-    """Applies the next page of a stream that a token says is there."""
-    page: Page[Any] = yield from Read(stream, after, PAGE)
+def _check_token(token: Token, stream: StreamId) -> Do[SyncOp, None]:
+    """Raises WrongStore or BadToken for a token that the store cannot have made."""
+    page: Page[Any] = yield from Read(stream, token[stream], 1)
     token.check(page.token.store)
     if page.head < token[stream]:
         raise BadToken(
             f"the token has seen version {token[stream]} of {stream}, which is at {page.head}: the "
             "store was restored from a backup, or the token was not made by it"
         )
-    yield from _apply(view, page.events, None)
 
 
 def _apply(

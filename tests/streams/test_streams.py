@@ -416,3 +416,11 @@ def test_a_bad_id_is_refused_when_the_stream_is_declared() -> None:
 def test_a_stream_needs_event_types(described: Any) -> None:
     with pytest.raises(EventTypeError, match=r"names no event types: write a class, or A \| B"):
         Stream("counter", events=described)
+
+
+def test_the_state_can_be_asked_for_where_a_token_has_seen_the_stream(store: MemoryStore) -> None:
+    seen = store.run(counter.append(Counted(), Counted())).token
+    store.run(counter.append(Counted()))
+    assert store.run(counter.at(total, seen)).version == 2
+    with pytest.raises(WrongStore):
+        store.run(counter.at(total, Token("elsewhere", {counter.id: 1})))

@@ -298,6 +298,14 @@ def test_a_token_of_another_store_is_refused(views: SqliteViews) -> None:
         (filled(1, 5) | views | world).run(force(notes_view(), token))
 
 
+def test_a_token_of_another_store_is_refused_by_a_view_that_is_new_enough(views: SqliteViews) -> None:
+    store, view = filled(1, 5), notes_view()
+    (store | views).run(synchronise(view))
+    app = store | views | world
+    with pytest.raises(WrongStore, match="the token is of store"):
+        app.run(force(view, Token("elsewhere", {books[0].id: 5})))
+
+
 def test_a_token_that_is_ahead_of_the_store_is_refused_at_once(views: SqliteViews) -> None:
     store = filled(1, 5)
     app = store | views | world

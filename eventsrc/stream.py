@@ -336,8 +336,7 @@ def _key(pattern: str, kind: Any) -> _Key:
         )
     if len(names) > 1:
         raise BadStreamId(f"{pattern!r} has several places: its key must be an attrs class")
-    (name,) = names
-    return _Key(names, lambda key: (key,), (_parser(kind),), lambda **parts: parts[name])
+    return _Key(names, lambda key: (key,), (_parser(kind),), lambda **parts: next(iter(parts.values())))
 
 
 def _parser(kind: Any) -> Callable[[str], Any]:

@@ -306,7 +306,7 @@ def answer_all(requests: Sequence[Request]) -> list[Answer]:
     answers: list[Answer] = [(True, None)] * len(requests)
     batches: dict[Batches, list[int]] = {}
     for index, (handler, op) in enumerate(requests):
-        plain = handler.plain if type(handler) is Awaits and handler.plain else handler
+        plain: Any = handler.plain if type(handler) is Awaits and handler.plain else handler
         if type(plain) is Batches:
             batches.setdefault(plain, []).append(index)
         else:

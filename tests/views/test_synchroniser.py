@@ -390,7 +390,9 @@ def test_two_handlers_for_one_event_are_refused() -> None:
 def test_views_of_a_newer_library_are_refused(tmp_path: Path) -> None:
     with SqliteViews(tmp_path / "views.db", [notes_view()]) as views, views.reading() as db:
         path = db.conn.execute("PRAGMA database_list").fetchall()[0][2]
-    Database(path).execute("UPDATE eventsrc_schema SET applied = 9")
+    database = Database(path)
+    database.execute("UPDATE eventsrc_schema SET applied = 9")
+    database.close()
     with pytest.raises(NotAStore, match="version 9 of the views"):
         SqliteViews(path)
 

@@ -90,8 +90,9 @@ class SqliteFile:
         try:
             applied = self._checked(schema)
             if not read_only:
-                self._writer = self._connect(timeout=0.0)
+                self._writer = self._connect(self.timeout)
                 self._enter_wal()
+                self._writer.execute("PRAGMA busy_timeout = 0")  # from here on, _Turn says who waits
             if applied < len(schema.scripts):
                 self._migrate(schema)
         except BaseException as error:

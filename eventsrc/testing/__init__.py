@@ -15,13 +15,12 @@ from eventsrc.testing.history import (  # noqa: E402
     check_reads,
     check_stream,
 )
-from eventsrc.testing.machine import store_machine  # noqa: E402
+from eventsrc.testing.machine import StoreMachine  # noqa: E402
 from eventsrc.testing.strategies import (  # noqa: E402
     appends,
     appends_to_several,
     events,
     json_values,
-    metadata,
     stream_ids,
     unstorable_values,
 )
@@ -30,6 +29,7 @@ __all__ = [
     "Attempt",
     "Look",
     "StoreContract",
+    "StoreMachine",
     "appends",
     "appends_to_several",
     "check_feed",
@@ -37,8 +37,6 @@ __all__ = [
     "check_stream",
     "events",
     "json_values",
-    "metadata",
-    "store_machine",
     "stream_ids",
     "unstorable_values",
 ]

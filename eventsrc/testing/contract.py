@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 from uuid import UUID, uuid4
 
 import attrs
@@ -77,6 +77,7 @@ from eventsrc.testing.samples import (
 )
 from eventsrc.testing.strategies import batches, events, json_values, metadata, unstorable_values
 
+O = TypeVar("O", bound=StoreOp)
 Store: TypeAlias = Interpreter[StoreOp]
 
 DEADLINE: Final = 60.0
@@ -312,11 +313,7 @@ class StoreContract:
         for number in range(others):
             _append(store, stream, f"later {number}")
             _append(store, _fresh(), "elsewhere")
-        for retry in (
-            asked,
-            Append(asked.stream, asked.events, ANY, asked.append_id),
-            Append(asked.stream, asked.events, NO_STREAM, asked.append_id),
-        ):
+        for retry in (asked, _but(asked, expected=ANY), _but(asked, expected=NO_STREAM)):
             with _left_alone(store, stream):
                 assert store.run(retry) == answer
 
@@ -338,12 +335,12 @@ class StoreContract:
     @pytest.mark.parametrize(
         "change",
         [
-            lambda asked: attrs.evolve(asked, events=(Noted("a"), Noted("c"))),
-            lambda asked: attrs.evolve(asked, events=(Noted("b"), Noted("a"))),
-            lambda asked: attrs.evolve(asked, events=(Noted("a"),)),
-            lambda asked: attrs.evolve(asked, events=(Noted("a"), Noted("b"), Noted("c"))),
-            lambda asked: attrs.evolve(asked, events=(Noted("a"), Held("b"))),
-            lambda asked: attrs.evolve(asked, stream=StreamId(f"{asked.stream}/b")),
+            lambda asked: _but(asked, events=(Noted("a"), Noted("c"))),
+            lambda asked: _but(asked, events=(Noted("b"), Noted("a"))),
+            lambda asked: _but(asked, events=(Noted("a"),)),
+            lambda asked: _but(asked, events=(Noted("a"), Noted("b"), Noted("c"))),
+            lambda asked: _but(asked, events=(Noted("a"), Held("b"))),
+            lambda asked: _but(asked, stream=StreamId(f"{asked.stream}/b")),
             lambda asked: AppendAll(
                 (StreamAppend(asked.stream, asked.events), StreamAppend(_fresh(), asked.events)),
                 append_id=asked.append_id,
@@ -463,8 +460,7 @@ class StoreContract:
         _append(store, one, "nor this one")
         with _left_alone(store, one, two):
             assert store.run(asked) == answer
-            other = (parts[0], StreamAppend(two, (Noted("c"),)))
-            changed = AppendAll(other, asked.conditions, asked.append_id)
+            changed = _but(asked, appends=(parts[0], StreamAppend(two, (Noted("c"),))))
             assert isinstance(_refused(store.run(changed)), Rejected)
         assert isinstance(answer, Success)
 
@@ -497,8 +493,8 @@ class StoreContract:
     @pytest.mark.parametrize("limit", [*range(1, 9), MAX_PAGE])
     def test_a_stream_is_read_page_by_page_at_any_limit(self, store: Store, limit: int) -> None:
         stream = _filled(store, 7)
-        forwards: list[Recorded[Any]] = []
-        backwards: list[Recorded[Any]] = []
+        forwards: list[str] = []
+        backwards: list[str] = []
         for way, seen in ((False, forwards), (True, backwards)):
             after = 0
             while True:
@@ -724,7 +720,9 @@ class StoreContract:
                     store.run(Append(stream, (Noted("good"),), metadata=said))  # type: ignore[arg-type]
 
     @pytest.mark.parametrize(
-        "event", [None, "a text", object(), {"text": "x"}, Noted, ANY, b""], ids=repr
+        "event",
+        [None, "a text", object(), {"text": "x"}, Noted, ANY, b""],
+        ids=lambda e: type(e).__name__,
     )
     def test_an_object_that_is_no_event_is_refused(self, store: Store, event: object) -> None:
         stream = _fresh()
@@ -853,9 +851,9 @@ class StoreContract:
         with pytest.raises(ValueError, match=str(position)):
             store.run(ReadFeed(Cursor(_store_id(store), position)))
 
-    @pytest.mark.parametrize("bad", ["users", "users/%", "/users/", "a//"], ids=repr)
+    @pytest.mark.parametrize("bad", ["users", "users/%", "/users/", "/", "a//"], ids=repr)
     def test_a_prefix_ends_with_a_slash(self, store: Store, bad: str) -> None:
-        with pytest.raises(BadStreamId, match=bad.strip("/")):
+        with pytest.raises(BadStreamId, match=bad.strip("/") or "/"):
             store.run(ReadFeed(prefix=bad))
 
     @pytest.mark.parametrize("bad", ["a", 5, b"0123456789abcdef"], ids=repr)
@@ -1069,9 +1067,10 @@ class StoreContract:
             *[lambda limit=limit: follow(limit) for limit in delivered],
         )
         heads = {stream: (1, store.run(Head(stream))) for stream in streams}
-        for followed in delivered.values():
-            assert check_feed(followed, heads) == []
-            assert followed == _feed(store, begin), "the order has changed"
+        final = _feed(store, begin)
+        for came in delivered.values():
+            assert check_feed(came, heads) == []
+            assert came == final, "the order has changed"
 
     @pytest.mark.usefixtures("threads")
     def test_appends_from_many_tasks_are_all_stored(self, store: Store) -> None:
@@ -1092,22 +1091,22 @@ class StoreContract:
         self, store: Store, reopen: Callable[[], Store]
     ) -> None:
         stream = _filled(store, 3)
+        asked = Append(stream, (Noted("4"), *UNKNOWN), 3, uuid4(), {"by": "Homer"})
+        answers = [_stored(store.run(asked)), _append(store, _fresh(), "elsewhere")]
         snapshot = Snapshot(stream, "total", 1, 3, b"6")
         store.run(SaveSnapshot(snapshot))
-        keyed = Append(stream, (Noted("4"), *UNKNOWN), 3, uuid4(), {"by": "Homer"})
-        answers = [_stored(store.run(keyed)), _append(store, _fresh(), "elsewhere")]
-        before = _store_id(store), _end(store), _feed(store, START)
-        token = store.run(Read(stream)).token
+        store_id, end, feed, page = _store_id(store), _end(store), _feed(store), store.run(Read(stream))
 
         again = reopen()
-        assert (_store_id(again), _end(again), _feed(again, START)) == before
+        assert (_store_id(again), _end(again), _feed(again)) == (store_id, end, feed)
+        assert again.run(Read(stream)) == page
+        assert again.run(LoadSnapshot(stream, "total", 1)) == snapshot
         for answer in answers:
             assert again.run(FindAppend(answer.append_id)) == answer
-        assert again.run(keyed) == Success(answers[0])
-        assert again.run(LoadSnapshot(stream, "total", 1)) == snapshot
+        assert again.run(asked) == Success(answers[0])
         assert isinstance(_refused(again.run(Append(stream, (Noted("late"),), 3))), Conflict)
-        assert _stored(again.run(Append(stream, (Noted("next"),), token))).version == token[stream] + 1
-        assert [e.data for e in _feed(again, answers[-1].cursor)] == [Noted("next")]
+        assert _stored(again.run(Append(stream, (Noted("new"),), page.token))).version == page.head + 1
+        assert [e.data for e in _feed(again, answers[-1].cursor)] == [Noted("new")]
 
 
 # --- what the tests share -------------------------------------------------------------------------
@@ -1145,13 +1144,15 @@ def _refused(outcome: Outcome[Appended, NotAppended]) -> NotAppended:
     return outcome.failure()
 
 
+def _but(op: O, **changes: Any) -> O:
+    """The operation with something changed."""
+    return attrs.evolve(op, **changes)  # type: ignore[misc]
+
+
 def _is_met(expected: Expected, version: int) -> bool:
     """Whether a stream at this version fulfils a condition; written down here again on purpose."""
-    if expected is NO_STREAM:
-        return version == 0
-    if expected is EXISTS:
-        return version >= 1
-    return expected is ANY or expected == version
+    met: dict[Expected, bool] = {ANY: True, NO_STREAM: version == 0, EXISTS: version >= 1}
+    return met.get(expected, expected == version)
 
 
 def _store_id(store: Store) -> str:
@@ -1189,7 +1190,7 @@ def _pages(
         after = page.next
 
 
-def _feed(store: Store, after: Cursor, *, prefix: str = "") -> list[Recorded[Any]]:
+def _feed(store: Store, after: Cursor = START, *, prefix: str = "") -> list[Recorded[Any]]:
     return [recorded for page in _pages(store, after, 500, prefix) for recorded in page.events]
 
 

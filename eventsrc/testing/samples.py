@@ -64,7 +64,7 @@ UNKNOWN: Final = (
     Opaque("eventsrc.testing.unheard-of", 1, "json", b'{ "spaced": 1.0, "spaced" :[2e0] }\n'),
     Opaque("eventsrc.testing.noted", 99, "json", '{"text":"of a later version: ä"}'.encode()),
     Opaque("eventsrc.testing.noted", 1, "another-codec", b"\x00\xff\xfe no text at all"),
-    Opaque("eventsrc.testing.unheard-of", 2**31 - 1, "json", b""),
+    Opaque("eventsrc.testing.unheard-of", 2**63 - 1, "json", b""),
 )
 """Events of a type, a version and a codec that nobody knows."""
 

@@ -1,47 +1,34 @@
-"""The SQLite store keeps the contract."""
+"""The SQLite store keeps the contract. What is particular to it is in test_sqlite_file.py."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
-from eventsrc import Interpreter, SqliteStore, StoreOp
-from eventsrc.testing import StoreContract, store_machine
+from eventsrc import SqliteStore
+from eventsrc.testing import StoreContract, StoreMachine
 
 
 class TestSqliteStore(StoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[SqliteStore]:
-        with SqliteStore(tmp_path / "store.db", timeout=30) as store:
+        with SqliteStore(tmp_path / "store.db") as store:
             yield store
 
     @pytest.fixture
     def reopen(self, store: SqliteStore, tmp_path: Path) -> Iterator[Callable[[], SqliteStore]]:
-        opened: list[SqliteStore] = []
+        with ExitStack() as opened:
 
-        def again() -> SqliteStore:
-            store.close()
-            opened.append(SqliteStore(tmp_path / "store.db"))
-            return opened[-1]
+            def reopen() -> SqliteStore:
+                store.close()
+                return opened.enter_context(SqliteStore(tmp_path / "store.db"))
 
-        yield again
-        for other in opened:
-            other.close()
+            yield reopen
 
 
-@contextmanager
-def empty_store() -> Iterator[Interpreter[StoreOp]]:
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        SqliteStore(Path(folder) / "store.db", durability="process") as store,
-    ):
-        yield store
-
-
-TestMachine = store_machine(empty_store).TestCase
-TestMachine.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestSqliteStoreAgainstMemory = StoreMachine.for_store(
+    lambda folder: SqliteStore(folder / "store.db"), durable=True
+).TestCase

@@ -17,6 +17,7 @@ from uuid import UUID
 
 import attrs
 
+from eventsrc import fast
 from eventsrc.errors import EventsrcError
 from eventsrc.event import EVENTS, NAME, EventType, EventTypes, Opaque
 from eventsrc.exact import MAX_DEPTH, NotStorable, check_for, check_json, shown
@@ -30,7 +31,7 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 
 Json = Mapping[str, Any]
 
-_loads: Final = json.JSONDecoder().decode
+_parse: Final = json.JSONDecoder().raw_decode
 
 
 class UnknownEvent(EventsrcError):
@@ -41,12 +42,20 @@ class Undecodable(EventsrcError):
     """A stored event's data does not fit its type; what is wrong with it is the cause."""
 
 
+class Kind(NamedTuple):
+    """What the data of a stored event is."""
+
+    type: str
+    """The name of the event's type."""
+    schema: int
+    """The version of the type."""
+    codec: str
+
+
 class Encoded(NamedTuple):
     """An event as bytes, ready to be stored."""
 
-    type: str
-    schema: int
-    codec: str
+    kind: Kind
     data: bytes
 
 
@@ -91,20 +100,33 @@ def _microseconds(delta: datetime.timedelta) -> int:
 
 
 class Codec:
-    """Encodes and decodes the events of some types. One may be used from several threads."""
+    """Encodes and decodes the events of some types. One may be used from several threads.
+
+    types: which; those that `@event` registers if not given.
+    converter: the cattrs converter to use; see json_converter.
+    fast: whether msgspec may read and write JSON where it is installed (the extra `fast`). With a
+        converter of one's own it does not.
+    """
 
     name: Final = "json"
 
-    def __init__(self, types: EventTypes = EVENTS, converter: JsonConverter | None = None) -> None:
+    def __init__(
+        self,
+        types: EventTypes = EVENTS,
+        converter: JsonConverter | None = None,
+        *,
+        fast: bool = True,
+    ) -> None:
         self.types = types
         self._converter = _default_converter() if converter is None else converter
         self._is_default = converter is None
+        self._is_fast = fast and converter is None
         self._revision = types.revision
         self._dumps = json.JSONEncoder(
             ensure_ascii=False, allow_nan=False, separators=(",", ":")
         ).encode
         self._encoders: dict[type, Callable[[Any], Encoded]] = {Opaque: _same_bytes}
-        self._decoders: dict[tuple[str, int, str], Callable[[bytes], Any]] = {}
+        self._decoders: dict[Kind, Callable[[bytes], Any]] = {}
 
     def encode(self, event: object) -> Encoded:
         """An event as bytes.
@@ -130,27 +152,35 @@ class Codec:
                 raise bad.within(f"events[{index}]") from None
         return encoded
 
-    def knows(self, type: str, schema: int, codec: str) -> bool:
+    def knows(self, kind: Kind) -> bool:
         """Whether such a stored event can be decoded."""
-        kind = self.types.named(type)
-        return kind is not None and 1 <= schema <= kind.version and codec == self.name
+        known = self.types.named(kind.type)
+        return known is not None and 1 <= kind.schema <= known.version and kind.codec == self.name
+
+    def decoder(self, kind: Kind) -> Callable[[bytes], Any]:
+        """What makes events of data of a kind, and raises anything for data that does not fit.
+
+        Raises UnknownEvent.
+        """
+        decoder = self._decoders.get(kind)
+        if decoder is None or self._revision != self.types.revision:
+            self._refresh()
+            decoder = self._decoders[kind] = self._decoder(kind)
+        return decoder
 
     def decode(self, encoded: Encoded) -> Any:
         """The event that was stored, brought forward to the current version of its type.
 
         Raises UnknownEvent, and Undecodable if the data does not fit the type.
         """
-        decoder = self._decoders.get(encoded[:3])
+        kind, data = encoded
         try:
-            if decoder is None or self._revision != self.types.revision:
-                self._refresh()
-                decoder = self._decoders[encoded[:3]] = self._decoder(*encoded[:3])
-            return decoder(encoded.data)
+            return self.decoder(kind)(data)
         except UnknownEvent:
             raise
         except Exception as error:
             raise Undecodable(
-                f"stored data of {encoded.type!r} version {encoded.schema} does not fit: {error}"
+                f"stored data of {kind.type!r} version {kind.schema} does not fit: {error}"
             ) from error
 
     def encode_metadata(self, metadata: Json) -> bytes:
@@ -162,12 +192,15 @@ class Codec:
             check_json(plain)
         except NotStorable as bad:
             raise bad.within("metadata") from None
-        return _bounded(self._dumps(plain).encode())
+        return _bounded(self._write(plain))
 
     def decode_metadata(self, data: bytes) -> Json:
         """What encode_metadata made bytes of."""
         decoded: Json = json.loads(data) if data else {}
         return decoded
+
+    def _write(self, unstructured: Any) -> bytes:
+        return self._dumps(unstructured).encode()
 
     def _refresh(self) -> None:
         """Forgets what was made of event types that have been declared anew since, as in a notebook."""
@@ -179,7 +212,8 @@ class Codec:
     def _encoder(self, kind: EventType) -> Callable[[Any], Encoded]:
         try:
             check, is_complete = check_for(kind.cls)
-            decode = self._decoder(kind.name, kind.version, self.name)
+            stored_as = Kind(kind.name, kind.version, self.name)
+            decode = self._decoder(stored_as)
             unstructure = self._converter.get_unstructure_hook(kind.cls)
         except Exception as error:
             raise NotStorable(
@@ -188,10 +222,10 @@ class Codec:
             ) from error
         if not self._is_default:  # with hooks of the user's own, nothing is known of what they store
             check, is_complete = _anything, False
-        dumps, name, version, codec = self._dumps, kind.name, kind.version, self.name
+        write = fast.writer(kind.cls, self._write) if self._is_fast else self._write
 
         def as_json(event: Any) -> bytes:
-            return _bounded(dumps(unstructure(event)).encode())
+            return _bounded(write(unstructure(event)))
 
         def encode(event: Any) -> Encoded:
             try:
@@ -206,7 +240,7 @@ class Codec:
             except Exception as error:
                 path = self._culprit(event, kind.cls)
                 raise NotStorable(f"{shown(event)} has no JSON form: {error}", path) from error
-            return Encoded(name, version, codec, data)
+            return Encoded(stored_as, data)
 
         return encode
 
@@ -239,15 +273,18 @@ class Codec:
             return False
         return bool(back == value) and again == data
 
-    def _decoder(self, type: str, schema: int, codec: str) -> Callable[[bytes], Any]:
-        if not self.knows(type, schema, codec):
-            raise UnknownEvent(_unknown(type, schema, codec, self.types.named(type)))
-        kind = self.types.named(type)
-        assert kind is not None
-        structure, cls = self._converter.get_structure_hook(kind.cls), kind.cls
-        if schema == kind.version:
-            return lambda data: structure(_loads(data.decode()), cls)
-        return lambda data: structure(kind.brought_forward(_loads(data.decode()), schema), cls)
+    def _decoder(self, kind: Kind) -> Callable[[bytes], Any]:
+        known = self.types.named(kind.type)
+        if known is None or not self.knows(kind):
+            raise UnknownEvent(_unknown(kind, known))
+        structure, cls, schema = self._converter.get_structure_hook(known.cls), known.cls, kind.schema
+        if schema != known.version:
+            return lambda data: structure(known.brought_forward(_loads(data), schema), cls)
+
+        def plainly(data: bytes) -> Any:
+            return structure(_loads(data), cls)
+
+        return fast.reader(cls, plainly) if self._is_fast else plainly
 
 
 def _compare(
@@ -267,17 +304,26 @@ def _anything(_: Any) -> None:
     """The check that all values pass."""
 
 
+def _loads(data: bytes) -> Any:
+    """What json.loads answers, in two thirds of the time."""
+    text = data.decode()
+    try:
+        value, end = _parse(text)
+    except ValueError:  # what it is too strict for, such as a space before it, and what is no JSON
+        return json.loads(text)
+    return value if end == len(text) else json.loads(text)
+
+
 def _same_bytes(event: Any) -> Encoded:
-    encoded = Encoded(event.type, event.version, event.codec, event.data)
-    for field, text in (("type", encoded.type), ("codec", encoded.codec)):
+    kind = Kind(event.type, event.version, event.codec)
+    for field, text in (("type", kind.type), ("codec", kind.codec)):
         if not isinstance(text, str) or not NAME.fullmatch(text):
             raise NotStorable(f"{shown(text)} is no name", field)
-    if type(encoded.schema) is not int or not 1 <= encoded.schema < 2**63:
-        raise NotStorable(f"{shown(encoded.schema)} is no version of an event type", "version")
-    if type(encoded.data) is not bytes:
-        raise NotStorable(f"{shown(encoded.data)} is no bytes", "data")
-    _bounded(encoded.data)
-    return encoded
+    if type(kind.schema) is not int or not 1 <= kind.schema < 2**63:
+        raise NotStorable(f"{shown(kind.schema)} is no version of an event type", "version")
+    if type(event.data) is not bytes:
+        raise NotStorable(f"{shown(event.data)} is no bytes", "data")
+    return Encoded(kind, _bounded(event.data))
 
 
 def _bounded(data: bytes) -> bytes:
@@ -288,12 +334,13 @@ def _bounded(data: bytes) -> bytes:
     return data
 
 
-def _unknown(type: str, schema: int, codec: str, kind: EventType | None) -> str:
-    if kind is None:
+def _unknown(kind: Kind, known: EventType | None) -> str:
+    type, schema, codec = kind
+    if known is None:
         return f"no event type is named {type!r}: import the module that declares it"
     if codec != Codec.name:
         return f"{type!r} was stored by the codec {codec!r}: give the store that codec"
     return (
-        f"{type!r} was stored in version {schema}, and the newest known here is {kind.version}: "
+        f"{type!r} was stored in version {schema}, and the newest known here is {known.version}: "
         "update this program"
     )

@@ -137,9 +137,7 @@ def _caught_up(fold: Fold[S, Any], folded: Folded[S], conflict: Conflict) -> Do[
     """The state with what others appended: from the conflict, or read if that is not all of it."""
     if folded.version + len(conflict.events) < conflict.actual:
         return (yield from load(conflict.stream, fold, folded))
-    state = folded.state
-    for recorded in conflict.events:
-        state = fold.apply(state, recorded)
+    state = fold.apply(folded.state, conflict.events)
     return Folded(state, conflict.actual, Token(folded.token.store, {conflict.stream: conflict.actual}))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, Literal, TypeVar
 
 import attrs
@@ -11,7 +11,7 @@ import attrs
 from eventsrc.errors import EventsrcError
 from eventsrc.positions import Token
 from eventsrc.program import Do, name_of, program
-from eventsrc.recorded import Recorded
+from eventsrc.recorded import Recorded, decoded
 from eventsrc.store import Page, Read
 from eventsrc.stream_id import StreamId
 
@@ -40,11 +40,14 @@ class Fold(Generic[S, E_contra]):
     evolve: Callable[[S, E_contra], S] = attrs.field(repr=name_of)
     unknown: Literal["fail", "skip"] = attrs.field(default="fail", repr=False)
 
-    def apply(self, state: S, recorded: Recorded[Any]) -> S:
-        """The state after one more event."""
-        if self.unknown == "skip" and not recorded.is_known:
-            return state
-        return self.evolve(state, recorded.data)
+    def apply(self, state: S, events: Sequence[Recorded[Any]]) -> S:
+        """The state after some more events."""
+        evolve = self.evolve
+        if self.unknown == "skip":
+            events = [recorded for recorded in events if recorded.is_known]
+        for event in decoded(events):
+            state = evolve(state, event)
+        return state
 
 
 @attrs.frozen
@@ -62,9 +65,8 @@ def load(stream: StreamId, fold: Fold[S, Any], known: Folded[S] | None = None) -
     """The state of a stream after its last event; read on from where it is known, if it is."""
     state, version = (fold.initial, 0) if known is None else (known.state, known.version)
     while True:
-        page: Page[Any] = yield from Read(stream, version, PAGE)
-        for recorded in page.events:
-            state = fold.apply(state, recorded)
+        page: Page[Any] = yield from Read(stream, version, PAGE, whole=False)
+        state = fold.apply(state, page.events)
         version += len(page.events)
         if len(page.events) < PAGE:
             return Folded(state, version, Token(page.token.store, {stream: version}))
@@ -83,9 +85,9 @@ def load_at(stream: StreamId, fold: Fold[S, Any], at: int | Token) -> Do[Read, F
         raise ValueError(f"{at} is no version: versions are numbers from 0")
     state, version = fold.initial, 0
     while True:
-        page: Page[Any] = yield from Read(stream, version, min(PAGE, max(at - version, 1)))
-        for recorded in page.events[: at - version]:
-            state = fold.apply(state, recorded)
+        wanted = min(PAGE, max(at - version, 1))
+        page: Page[Any] = yield from Read(stream, version, wanted, whole=False)
+        state = fold.apply(state, page.events[: at - version])
         version = min(version + len(page.events), at)
         if version == at:
             return Folded(state, version, Token(page.token.store, {stream: version}))
@@ -104,10 +106,8 @@ def load_as_of(stream: StreamId, fold: Fold[S, Any], time: datetime.datetime) ->
     state, version = fold.initial, 0
     while True:
         page: Page[Any] = yield from Read(stream, version, PAGE)
-        for recorded in page.events:
-            if recorded.recorded_at > time:
-                return Folded(state, version, Token(page.token.store, {stream: version}))
-            state = fold.apply(state, recorded)
-            version = recorded.version
-        if len(page.events) < PAGE:
+        until = next((n for n, event in enumerate(page.events) if event.recorded_at > time), PAGE)
+        state = fold.apply(state, page.events[:until])
+        version += min(until, len(page.events))
+        if len(page.events) < PAGE or until < PAGE:
             return Folded(state, version, Token(page.token.store, {stream: version}))

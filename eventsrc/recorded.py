@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Final, Generic, NamedTuple, TypeVar, cast, overload
 from uuid import UUID, uuid5
+from zlib import crc32
 
-from eventsrc.codec import Codec, Encoded, Json
+from eventsrc.codec import Codec, Encoded, Json, Kind
 from eventsrc.errors import EventsrcError
 from eventsrc.event import Opaque
 from eventsrc.stream_id import StreamId
 
+E = TypeVar("E")
 E_co = TypeVar("E_co", covariant=True)
 
 
@@ -22,30 +24,44 @@ class Corrupted(EventsrcError):
     """A stored event is not what was stored: its checksum does not fit."""
 
 
+class NotRead(EventsrcError):
+    """More is asked of an event than was read: it came by Read(..., whole=False)."""
+
+
 class Record(NamedTuple):
     """An event as every store keeps it."""
 
     position: int
-    """Its place in the feed, from 1."""
+    """Its place in the feed, from 1; 0 for a record of which only the stream, version, kind and data
+    were read."""
     stream: str
     version: int
     """Its place in its stream, from 1."""
-    append_id: bytes
-    """The id of the append that brought it, 16 bytes."""
-    nth: int
-    """Its place in that append, from 0."""
-    type: str
-    schema: int
-    """The version of its type."""
-    codec: str
-    data: bytes
-    metadata: bytes
+    kind: Kind
+    """What its data is."""
     recorded_at: int
     """Microseconds since 1970, UTC."""
+    data: bytes
     data_crc: int
-    """CRC-32 of the data, seeded with the stream, the version and the type."""
-    rest_crc: int
-    """CRC-32 of the other fields."""
+    """CRC-32 of the data, seeded with the stream, the version and the kind."""
+    rest: bytes
+    """What few readers want: the id of the append that brought it (16 bytes), its place in that append
+    (4), a CRC-32 of all but the data (4), and the metadata."""
+
+    @property
+    def append_id(self) -> bytes:
+        """The id of the append that brought it, 16 bytes."""
+        return self.rest[:16]
+
+    @property
+    def nth(self) -> int:
+        """Its place in that append, from 0."""
+        return int.from_bytes(self.rest[16:20], "little")
+
+    @property
+    def metadata(self) -> bytes:
+        """What was said about it."""
+        return self.rest[_REST.size :]
 
 
 def make_record(
@@ -59,25 +75,16 @@ def make_record(
     recorded_at: int,
 ) -> Record:
     """The record of an encoded event, with its checksums."""
-    type, schema, codec, data = encoded
-    return Record(
-        position,
-        stream,
-        version,
-        append_id,
-        nth,
-        type,
-        schema,
-        codec,
-        data,
-        metadata,
-        recorded_at,
-        zlib.crc32(data, _seed(stream, type, schema, codec) ^ _folded(version)),
-        zlib.crc32(metadata, zlib.crc32(_REST.pack(version, recorded_at, nth, append_id))),
-    )
+    kind, data = encoded
+    seed = _seed(stream, kind)
+    data_crc = crc32(data, seed ^ _folded(version))
+    rest_crc = crc32(metadata, crc32(_BESIDE.pack(version, recorded_at, nth, append_id), seed))
+    rest = _REST.pack(append_id, nth, rest_crc) + metadata
+    return Record(position, stream, version, kind, recorded_at, data, data_crc, rest)
 
 
-_REST: Final = struct.Struct("<QqI16s")
+_REST: Final = struct.Struct("<16sII")
+_BESIDE: Final = struct.Struct("<QqI16s")
 
 
 def _folded(version: int) -> int:
@@ -85,8 +92,8 @@ def _folded(version: int) -> int:
 
 
 @lru_cache(maxsize=65_536)
-def _seed(stream: str, type: str, schema: int, codec: str) -> int:
-    return zlib.crc32(f"{stream}\0{type}\0{schema}\0{codec}".encode())
+def _seed(stream: str, kind: Kind) -> int:
+    return crc32(f"{stream}\0{kind.type}\0{kind.schema}\0{kind.codec}".encode())
 
 
 class Recorded(Generic[E_co]):
@@ -122,30 +129,40 @@ class Recorded(Generic[E_co]):
     @property
     def position(self) -> int:
         """The event's place in the feed, from 1: later is greater. To go on from it, use a Cursor."""
-        return self._record.position
+        return self._whole().position
 
     @property
     def type(self) -> str:
         """The name that the event's type is stored under."""
-        return self._record.type
+        return self._record.kind.type
 
     @property
     def data(self) -> E_co:
         """The event itself. Raises UnknownEvent, Undecodable or Corrupted if it cannot be had."""
         if self._data is _UNDECODED:
-            self._data = self._decode()
+            record = self._checked()
+            self._data = self._codec.decode(Encoded(record.kind, record.data))
         return cast("E_co", self._data)
 
     @property
     def is_known(self) -> bool:
-        """Whether the event's type, version and codec are known, so that `data` can be expected."""
-        record = self._record
-        return self._codec.knows(record.type, record.schema, record.codec)
+        """Whether the event's type, version and codec are known, so that `data` can be expected.
+
+        Raises Corrupted for one that is not known because what it says of itself was changed.
+        """
+        is_known = self._codec.knows(self._record.kind)
+        if not is_known:
+            self._checked()
+        return is_known
+
+    def check(self) -> None:
+        """Raises Corrupted if the event's data, or what it says of itself, is not what was stored."""
+        self._checked()
 
     def opaque(self) -> Opaque:
         """The event undecoded, to pass on. Raises Corrupted."""
         record = self._checked()
-        return Opaque(record.type, record.schema, record.codec, record.data)
+        return Opaque(*record.kind, record.data)
 
     @property
     def append_id(self) -> UUID:
@@ -184,15 +201,22 @@ class Recorded(Generic[E_co]):
         return hash(self._record)
 
     def __repr__(self) -> str:
+        record = self._record
         try:
             data = repr(self.data)
         except EventsrcError:
-            data = f"{self.type} version {self._record.schema}, undecoded"
-        return f"<{self._record.stream}@{self.version}: {data}>"
+            data = f"{self.type} version {record.kind.schema}, undecoded"
+        return f"<{record.stream}@{record.version}: {data}>"
+
+    def _whole(self) -> Record:
+        record = self._record
+        if not record.position:
+            raise NotRead(f"only the data of {self!r} was read: read it with whole=True")
+        return record
 
     def _sound_rest(self) -> Record:
-        record = self._record
-        if not _is_sound(_rest_crc, record, record.rest_crc):
+        record = self._whole()
+        if not _is_sound(_rest_crcs, record):
             raise Corrupted(
                 f"the metadata of {_place(record)}, its time or its id was changed since it was stored"
             )
@@ -200,33 +224,109 @@ class Recorded(Generic[E_co]):
 
     def _checked(self) -> Record:
         record = self._record
-        if not _is_sound(_data_crc, record, record.data_crc):
+        if not _is_sound(_data_crcs, record):
             raise Corrupted(f"the data of {_place(record)} was changed since it was stored")
         return record
 
-    def _decode(self) -> Any:
-        return self._codec.decode(Encoded._make(self._checked()[5:9]))
+
+class Events(Sequence[Recorded[E_co]]):
+    """Recorded events, as a store found them.
+
+    records: tuples with the fields of a Record; each becomes a Recorded when it is first looked at.
+    codec: decodes them.
+    """
+
+    __slots__ = ("_codec", "_items", "_records")
+
+    def __init__(self, records: Sequence[tuple[Any, ...]], codec: Codec) -> None:
+        self._records = records
+        self._codec = codec
+        self._items: tuple[Recorded[E_co], ...] | None = None
+
+    def decoded(self) -> list[E_co]:
+        """All the events themselves. Raises UnknownEvent, Undecodable or Corrupted, as for each."""
+        with contextlib.suppress(Exception):  # whichever event is at fault says better what is wrong
+            return self._decoded_together()
+        return [recorded.data for recorded in self]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, index: int) -> Recorded[E_co]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Events[E_co]: ...
+    def __getitem__(self, index: int | slice) -> Recorded[E_co] | Events[E_co]:
+        if isinstance(index, slice):
+            return Events(self._records[index], self._codec)
+        return self._made()[index]
+
+    def __iter__(self) -> Iterator[Recorded[E_co]]:
+        return iter(self._made())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Events | tuple):
+            return NotImplemented
+        return self._made() == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self._made())
+
+    def __repr__(self) -> str:
+        return repr(self._made())
+
+    def _decoded_together(self) -> list[E_co]:
+        stream = kind = None
+        seed = 0
+        decode: Callable[[bytes], Any] = bytes
+        found: list[Any] = []
+        for _, its_stream, version, its_kind, _, data, data_crc, _ in self._records:
+            if its_kind is not kind or its_stream is not stream:
+                stream, kind = its_stream, its_kind
+                seed, decode = _seed(stream, kind), self._codec.decoder(kind)
+            if crc32(data, seed ^ _folded(version)) != data_crc:
+                raise Corrupted(stream)
+            found.append(decode(data))
+        return found
+
+    def _made(self) -> tuple[Recorded[E_co], ...]:
+        if self._items is None:
+            codec = self._codec
+            self._items = tuple(
+                [Recorded(record, codec) for record in map(Record._make, self._records)]
+            )
+        return self._items
 
 
-def _data_crc(record: Record) -> int:
-    seed = _seed(record.stream, record.type, record.schema, record.codec)
-    return zlib.crc32(record.data, seed ^ _folded(record.version))
+def decoded(events: Sequence[Recorded[E]]) -> Sequence[E]:
+    """The events themselves, decoded together where that is faster."""
+    if isinstance(events, Events):
+        return events.decoded()
+    return [recorded.data for recorded in events]
 
 
-def _rest_crc(record: Record) -> int:
-    rest = _REST.pack(record.version, record.recorded_at, record.nth, record.append_id)
-    return zlib.crc32(record.metadata, zlib.crc32(rest))
+def _data_crcs(record: Record) -> bool:
+    seed = _seed(record.stream, record.kind)
+    return crc32(record.data, seed ^ _folded(record.version)) == record.data_crc
 
 
-def _is_sound(crc: Callable[[Record], int], record: Record, stored: int) -> bool:
+def _rest_crcs(record: Record) -> bool:
+    append_id, nth, crc = _REST.unpack_from(record.rest)
+    beside = _BESIDE.pack(record.version, record.recorded_at, nth, append_id)
+    found: bool = crc32(record.metadata, crc32(beside, _seed(record.stream, record.kind))) == crc
+    return found
+
+
+def _is_sound(is_right: Callable[[Record], bool], record: Record) -> bool:
     try:
-        return crc(record) == stored
+        return is_right(record)
     except (TypeError, ValueError, struct.error):  # damage can change a value's type as well
         return False
 
 
 def _place(record: Record) -> str:
-    return f"event {record.version} of {record.stream} (position {record.position})"
+    position = f" (position {record.position})" if record.position else ""
+    return f"event {record.version} of {record.stream}{position}"
 
 
 _UNDECODED: Final = object()

@@ -34,6 +34,7 @@ _SYNCHRONOUS: Final[dict[str, str]] = {"os": "FULL", "process": "NORMAL"}
 _RESET_BUG_FIXED: Final = (3, 51, 3)
 _LONGEST_POLL: Final = 0.005
 _PATIENCE: Final = 0.1
+_GLANCE: Final = 0.01
 
 _log = logging.getLogger("eventsrc")
 _log.addHandler(logging.NullHandler())
@@ -114,6 +115,28 @@ class SqliteFile:
         """A connection to read with; fetch what is read before giving it back."""
         return Reading(self)
 
+    def write(self, sql: str, parameters: Sequence[Any], deadline: float) -> int:
+        """Executes one INSERT as a transaction of its own, and answers the row's number.
+
+        Raises as `writing`, and sqlite3.IntegrityError, unchanged, for a row that an index refuses.
+        """
+        self._check_writable()
+        self._take_lock(deadline)
+        try:
+            if self._turn.is_free(time.monotonic()):
+                with contextlib.suppress(_Busy):
+                    return self._try(sql, parameters).lastrowid or 0
+            self._begin(deadline)
+            number = self._writer.execute(sql, parameters).lastrowid or 0
+            self._writer.execute("COMMIT")
+            return number
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as error:
+            raise self._commit_error(error) from error
+        finally:
+            self._release()
+
     def busy(self) -> StoreBusy:
         """The error for a wait that met its deadline."""
         return StoreBusy(
@@ -189,16 +212,12 @@ class SqliteFile:
 
     def begin(self, deadline: float | None) -> sqlite3.Connection:
         """Begins a transaction, as Writing does."""
-        self._check_usable()
-        if self.read_only:
-            raise StoreReadOnly(f"{self.path} was opened with read_only=True")
-        now = time.monotonic()
+        self._check_writable()
         if deadline is None:
-            deadline = now + self.timeout
-        if not self._lock.acquire(timeout=max(deadline - now, 0.0)):
-            raise self.busy()
+            deadline = time.monotonic() + self.timeout
+        self._take_lock(deadline)
         try:
-            self._lock_for_writing(deadline)
+            self._begin(deadline)
         except BaseException as error:
             self._lock.release()
             self.reraise(error)
@@ -211,15 +230,9 @@ class SqliteFile:
             if commit:
                 self._writer.execute("COMMIT")
         except sqlite3.Error as error:
-            if _code(error) in _NOT_COMMITTED:
-                raise translation(self.path, error) from error
-            raise CommitFailed(f"{self.path} could not be committed: {error}") from error
+            raise self._commit_error(error) from error
         finally:
-            try:
-                if self._writer.in_transaction:  # SQLite may have rolled back by itself
-                    self._writer.execute("ROLLBACK")
-            finally:
-                self._lock.release()
+            self._release()
 
     def reraise(self, error: BaseException) -> None:
         """Raises this library's error for what SQLite reports of the file and of its surroundings.
@@ -247,22 +260,57 @@ class SqliteFile:
             connection.execute("ROLLBACK")
         self._readers.append(connection)
 
-    def _lock_for_writing(self, deadline: float) -> None:
-        patient_until = time.monotonic() + _PATIENCE
+    def _check_writable(self) -> None:
+        self._check_usable()
+        if self.read_only:
+            raise StoreReadOnly(f"{self.path} was opened with read_only=True")
+
+    def _take_lock(self, deadline: float) -> None:
+        """Waits for the other threads of this process."""
+        if not self._lock.acquire(blocking=False) and not self._lock.acquire(
+            timeout=max(deadline - time.monotonic(), 0.0)
+        ):
+            raise self.busy()
+
+    def _release(self) -> None:
+        """Lets the other threads write."""
+        try:
+            if self._writer.in_transaction:  # SQLite may have rolled back by itself
+                self._writer.execute("ROLLBACK")
+        finally:
+            self._lock.release()
+
+    def _begin(self, deadline: float) -> None:
+        """Begins a transaction with SQLite's lock for writing, which it waits for."""
+        began = time.monotonic()
+        if self._turn.is_free(began):
+            with contextlib.suppress(_Busy):
+                self._try("BEGIN IMMEDIATE")
+                return
         try:
             for pause in _pauses(deadline):
-                if self._turn.take(insisting=time.monotonic() > patient_until):
-                    try:
-                        self._writer.execute("BEGIN IMMEDIATE")
+                if self._turn.take(insisting=time.monotonic() > began + _PATIENCE):
+                    with contextlib.suppress(_Busy):
+                        self._try("BEGIN IMMEDIATE")
                         return
-                    except sqlite3.OperationalError as error:
-                        if not _is_busy(error):
-                            raise
                     self._turn.let_insist()
                 time.sleep(pause)
             raise self.busy()
         finally:
             self._turn.give()
+
+    def _try(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        try:
+            return self._writer.execute(sql, parameters)
+        except sqlite3.OperationalError as error:
+            if _is_busy(error):
+                raise _Busy from error
+            raise
+
+    def _commit_error(self, error: sqlite3.Error) -> StoreError:
+        if _code(error) in _NOT_COMMITTED:
+            return translation(self.path, error)
+        return CommitFailed(f"{self.path} could not be committed: {error}")
 
 
 class Writing:
@@ -307,6 +355,10 @@ class Reading:
             self._file.reraise(error)
 
 
+class _Busy(Exception):
+    """Somebody else is writing."""
+
+
 class CommitFailed(StoreError):
     """A commit failed in a way that leaves open whether its transaction will be found stored."""
 
@@ -325,6 +377,17 @@ class _Turn:
         self._file: int | None = None
         self._is_open = False
         self._is_mine = False
+        self._free_until = 0.0
+
+    def is_free(self, now: float) -> bool:
+        """Whether nobody insists, or did a moment ago, so that one attempt may be made."""
+        if now < self._free_until:
+            return True
+        is_free = self.take(insisting=False)
+        if is_free:
+            self.give()
+            self._free_until = now + _GLANCE
+        return is_free
 
     def take(self, *, insisting: bool) -> bool:
         """Whether to try for the lock now; who insists keeps others from it until `give`."""

@@ -10,6 +10,7 @@ What stores do alike, such as checking what they are given, is in stores/prepare
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -110,7 +111,7 @@ class Conflict:
     stream: StreamId
     expected: int | Expect
     actual: int
-    events: tuple[Recorded[Any], ...] = ()
+    events: Sequence[Recorded[Any]] = ()
     """Those since the expected version, at most 100; none if that was not an exact version."""
 
 
@@ -137,7 +138,7 @@ NotAppended: TypeAlias = Conflict | Rejected | Unknown
 class Page(Generic[E_co]):
     """Some events of a stream, in the order that was asked for."""
 
-    events: tuple[Recorded[E_co], ...]
+    events: Sequence[Recorded[E_co]]
     head: int
     """The stream's version when the page was read."""
     token: Token
@@ -155,7 +156,7 @@ class Blocked:
 class FeedPage(Generic[E_co]):
     """Some events of the feed, in its order."""
 
-    events: tuple[Recorded[E_co], ...]
+    events: Sequence[Recorded[E_co]]
     next: Cursor
     """Where to go on: after the last event that was looked at, whether it is in the page or not."""
     end: Cursor
@@ -209,6 +210,8 @@ class Read(Query[Page[Any]]):
 
     after: the version to go on from in that direction, exclusive; 0 for the oldest or newest event.
     limit: at most so many events, 1 to 10 000. A shorter page is the last one at that moment.
+    whole: whether more is wanted than the events themselves: their positions, times, ids and metadata,
+        which a store may otherwise leave out, to be faster.
     A stream that does not exist is an empty page at version 0, not an error.
     """
 
@@ -216,6 +219,7 @@ class Read(Query[Page[Any]]):
     after: int = 0
     limit: int = 500
     backwards: bool = False
+    whole: bool = True
 
 
 class Head(Query[int]):

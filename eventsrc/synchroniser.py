@@ -7,7 +7,7 @@ of them safe to repeat, to mix and to run at the same time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
@@ -154,7 +154,7 @@ def _check_token(token: Token, stream: StreamId) -> Do[SyncOp, None]:
 
 
 def _apply(
-    view: View[Any], events: tuple[Recorded[Any], ...], cursor: Cursor | None
+    view: View[Any], events: Sequence[Recorded[Any]], cursor: Cursor | None
 ) -> Do[SyncOp, Applied]:
     """Applies events; where some are missing in between, fills the gaps from the store first."""
     done = yield from Apply(view, events, cursor)

@@ -19,7 +19,7 @@ together. When the handlers change, give the view a new version, which is built 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias
 
 import attrs
@@ -105,11 +105,12 @@ class View(Generic[DB]):
 
     def apply(self, database: DB, event: Recorded[Any]) -> None:
         """Has the event's handler, if there is one, bring the view forward."""
-        handler = self._handlers.get(event.record.type)
+        handler = self._handlers.get(event.type)
         opaque = self._handlers.get(_OPAQUE)
         if opaque is not None and not event.is_known:
             handler = opaque
         elif handler is None or (self.unknown == "skip" and not event.is_known):
+            event.check()
             return
         try:
             handler(database, event)
@@ -165,7 +166,7 @@ class Apply(Command[Applied]):
     """
 
     view: View[Any]
-    events: tuple[Recorded[Any], ...]
+    events: Sequence[Recorded[Any]]
     cursor: Cursor | None = None
 
 

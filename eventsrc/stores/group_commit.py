@@ -125,9 +125,7 @@ class GroupCommit(Generic[J, A]):
         timeout: how many seconds it may wait to be begun; then `too_late` is raised.
         """
         if self._leads_at_once():
-            first: _Waiter[J, A] = _Waiter(job)
-            self._lead(first)
-            return first.result()
+            return self._lead_from_nothing(job)
         waiter: _Thread[J, A] = _Thread(job)
         try:
             if not self._joins(waiter) and not waiter.wait(timeout):
@@ -193,6 +191,32 @@ class GroupCommit(Generic[J, A]):
         if self._leaves(waiter) and not waiter.future.done():
             waiter.future.set_exception(self._too_late())
 
+    def _lead_from_nothing(self, job: J) -> A:
+        """Performs a job that nobody waited before."""
+        if self._line:
+            first: _Waiter[J, A] = _Waiter(job)
+            self._lead(first)
+            return first.result()
+        try:
+            (answer,) = self._perform((job,))
+        finally:
+            self._pass_on()
+        if isinstance(answer, Raised):
+            raise answer.error
+        return answer
+
+    def _pass_on(self) -> None:
+        """Gives the lead to the next in line, if there is one, or up."""
+        following: _Waiter[J, A] | None = None
+        with self._lock:
+            if self._line:
+                following = self._line.popleft()
+                following.leads = True
+            else:
+                self._is_led = False
+        if following is not None:
+            following.tell()
+
     def _lead(self, leader: _Waiter[J, A]) -> None:
         """Performs the leader's job with those at the head of the line, and passes the lead on."""
         group = [leader]
@@ -207,19 +231,11 @@ class GroupCommit(Generic[J, A]):
         except BaseException as error:
             others = [self._interrupted(waiter.job) for waiter in group[1:]]
             answers = [Raised(error), *others]
-        following: _Waiter[J, A] | None = None
-        with self._lock:
-            if self._line:
-                following = self._line.popleft()
-                following.leads = True
-            else:
-                self._is_led = False
         for waiter, answer in zip(group, answers, strict=True):
             waiter.answer = answer
             waiter.is_done, waiter.leads = True, False
             waiter.tell()
-        if following is not None:
-            following.tell()
+        self._pass_on()
 
     def _lead_elsewhere(self, leader: _Waiter[J, A]) -> None:
         if self._executor is None:

@@ -19,7 +19,7 @@ from eventsrc.codec import Codec
 from eventsrc.interpreter import Interpreter, on
 from eventsrc.positions import Cursor, Token
 from eventsrc.program import Outcome
-from eventsrc.recorded import Record, Recorded
+from eventsrc.recorded import Events, Record
 from eventsrc.store import (
     CONFLICT_EVENTS,
     Append,
@@ -107,7 +107,7 @@ class MemoryStore(Interpreter[StoreOp]):
                 found = records[max(end - op.limit, 0) : end][::-1]
             else:
                 found = records[op.after : op.after + op.limit]
-        return Page(self._recorded(found), head, Token(self.store_id, {op.stream: head}))
+        return Page(self._events(found), head, Token(self.store_id, {op.stream: head}))
 
     @on(Head)
     def head(self, op: Head) -> int:
@@ -128,11 +128,11 @@ class MemoryStore(Interpreter[StoreOp]):
                 record = self._feed[position]
                 position = record.position
                 if record.stream.startswith(op.prefix) and (
-                    op.types is None or record.type in op.types
+                    op.types is None or record.kind.type in op.types
                 ):
                     found.append(record)
         return FeedPage(
-            self._recorded(found), Cursor(self.store_id, position), Cursor(self.store_id, end)
+            self._events(found), Cursor(self.store_id, position), Cursor(self.store_id, end)
         )
 
     @on(LoadSnapshot)
@@ -156,7 +156,7 @@ class MemoryStore(Interpreter[StoreOp]):
         """What became of an append."""
         with self._lock:
             stored = self._appends.get(op.append_id)
-            return None if stored is None else appended(stored, self.store_id)
+            return None if stored is None else appended(op.append_id, stored, self.store_id)
 
     def _append(self, asked: Prepared) -> Outcome[Appended, NotAppended]:
         with self._lock:
@@ -172,7 +172,7 @@ class MemoryStore(Interpreter[StoreOp]):
                 self._streams.setdefault(record.stream, []).append(record)
             self._feed += records
             self._appends[asked.append_id] = records
-            return Success(appended(records, self.store_id))
+            return Success(appended(asked.append_id, records, self.store_id))
 
     def _version(self, stream: StreamId) -> int:
         return len(self._streams.get(stream, ()))
@@ -181,7 +181,7 @@ class MemoryStore(Interpreter[StoreOp]):
         since: Sequence[Record] = ()
         if isinstance(expected, int):
             since = self._streams.get(stream, [])[expected : expected + CONFLICT_EVENTS]
-        return Conflict(stream, expected, actual, self._recorded(since))
+        return Conflict(stream, expected, actual, self._events(since))
 
-    def _recorded(self, records: Sequence[Record]) -> tuple[Recorded[object], ...]:
-        return tuple(Recorded(record, self.codec) for record in records)
+    def _events(self, records: Sequence[Record]) -> Events[object]:
+        return Events(records, self.codec)

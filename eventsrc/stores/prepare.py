@@ -107,14 +107,14 @@ class Prepared:
     def again(self, stored: Sequence[Record], store: str) -> Outcome[Appended, NotAppended]:
         """The answer to this append where events with its append_id are stored already."""
         brought = [(part.stream, *encoded) for part in self.parts for encoded in part.events]
-        if brought != [(record.stream, *record[5:9]) for record in stored]:
+        if brought != [(record.stream, record.kind, record.data) for record in stored]:
             return Failure(
                 Rejected(
                     f"append_id {self.append_id} has been used for other events: "
                     "use a new id for new events"
                 )
             )
-        return Success(appended(stored, store))
+        return Success(appended(self.append_id, stored, store))
 
 
 def prepare(op: Append | AppendAll, codec: Codec, store: str) -> Prepared:
@@ -214,12 +214,10 @@ def check_stream(op: Head | LoadSnapshot) -> None:
 # --- answering ------------------------------------------------------------------------------------
 
 
-def appended(records: Sequence[Record], store: str) -> Appended:
+def appended(append_id: UUID, records: Sequence[Record], store: str) -> Appended:
     """The answer to an append that stored these records."""
-    last = records[-1]
-    versions = dict([record[1:3] for record in records])  # the last of each stream remains
-    token = Token(store, {StreamId(stream): version for stream, version in versions.items()})
-    return Appended(UUID(bytes=last.append_id), token, Cursor(store, last.position))
+    versions = {StreamId(record[1]): record[2] for record in records}  # the last of each stream remains
+    return Appended(append_id, Token(store, versions), Cursor(store, records[-1].position))
 
 
 def new_append_id() -> UUID:

@@ -10,7 +10,8 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Final, Self, TypeAlias
 from uuid import UUID
@@ -18,11 +19,11 @@ from uuid import UUID
 import attrs
 from returns.result import Failure, Success
 
-from eventsrc.codec import Codec
+from eventsrc.codec import Codec, Kind
 from eventsrc.interpreter import Interpreter, on
 from eventsrc.positions import Cursor, Token
 from eventsrc.program import Outcome
-from eventsrc.recorded import Corrupted, Record, Recorded
+from eventsrc.recorded import Corrupted, Events, Record
 from eventsrc.sqlite_file import CommitFailed, Durability, Schema, SqliteFile
 from eventsrc.store import (
     CONFLICT_EVENTS,
@@ -43,6 +44,7 @@ from eventsrc.store import (
     Snapshot,
     StoreOp,
     Unknown,
+    holds,
 )
 from eventsrc.stores.group_commit import GroupCommit, Raised
 from eventsrc.stores.prepare import (
@@ -62,34 +64,41 @@ STAMP: Final = 0x65737263
 GROUP: Final = 512
 """The most appends that share a commit."""
 
+HEADS: Final = 100_000
+"""How many streams' heads are remembered."""
+
 _SCRIPTS: Final = (
-    # Streams have small numbers, which makes the index of events half as large as names would.
-    # An event is found by its position in the feed, by stream and version, and the first event of an
-    # append by the append's id, if the caller chose that (is_own).
+    # Streams and kinds have small numbers: rows are short, and the index of events is half as large as
+    # with names. An event is found by its position in the feed, and by stream and version; the first
+    # event of an append by the append's id, if the caller chose that (is_own).
     """
     CREATE TABLE eventsrc_store (id TEXT NOT NULL);
     CREATE TABLE eventsrc_stream (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE
     );
+    CREATE TABLE eventsrc_kind (
+        id INTEGER PRIMARY KEY,
+        type TEXT NOT NULL,
+        schema INTEGER NOT NULL,
+        codec TEXT NOT NULL,
+        UNIQUE (type, schema, codec)
+    );
     CREATE TABLE eventsrc_event (
         position INTEGER PRIMARY KEY,
         stream INTEGER NOT NULL REFERENCES eventsrc_stream,
         version INTEGER NOT NULL,
-        append_id BLOB NOT NULL,
-        nth INTEGER NOT NULL,
-        type TEXT NOT NULL,
-        schema INTEGER NOT NULL,
-        codec TEXT NOT NULL,
-        data BLOB NOT NULL,
-        metadata BLOB NOT NULL,
+        kind INTEGER NOT NULL REFERENCES eventsrc_kind,
         recorded_at INTEGER NOT NULL,
+        data BLOB NOT NULL,
         data_crc INTEGER NOT NULL,
-        rest_crc INTEGER NOT NULL
+        rest BLOB NOT NULL
     );
     CREATE UNIQUE INDEX eventsrc_event_by_stream ON eventsrc_event (stream, version);
-    CREATE UNIQUE INDEX eventsrc_event_by_append ON eventsrc_event (append_id)
-        WHERE nth = 0 AND substr(hex(append_id), 13, 1) <> '8';
+    CREATE TABLE eventsrc_append (
+        id BLOB PRIMARY KEY,
+        position INTEGER NOT NULL REFERENCES eventsrc_event
+    ) WITHOUT ROWID;
     CREATE TABLE eventsrc_snapshot (
         stream TEXT NOT NULL,
         fold TEXT NOT NULL,
@@ -101,9 +110,12 @@ _SCRIPTS: Final = (
     CREATE VIEW eventsrc_events AS
         SELECT position, name AS stream, version, type, schema,
             CAST(data AS TEXT) AS data,
-            CAST(metadata AS TEXT) AS metadata,
+            CAST(substr(rest, 25) AS TEXT) AS metadata,
+            hex(substr(rest, 1, 16)) AS append_id,
             strftime('%Y-%m-%dT%H:%M:%fZ', recorded_at / 1e6, 'unixepoch') AS recorded_at
-        FROM eventsrc_event JOIN eventsrc_stream ON eventsrc_stream.id = stream;
+        FROM eventsrc_event
+        JOIN eventsrc_stream ON eventsrc_stream.id = stream
+        JOIN eventsrc_kind ON eventsrc_kind.id = kind;
     """,
 )
 
@@ -111,71 +123,60 @@ _SCRIPTS: Final = (
 SCHEMA: Final = Schema("store", _SCRIPTS, STAMP)
 
 
-def _selecting(sql: str, stream: str) -> str:
-    """A statement that selects records; `stream` is what gives their stream's name."""
-    columns = (
-        "position, {stream}, version, append_id, nth, type, schema, codec, data, metadata, "
-        "recorded_at, data_crc, rest_crc"
-    )
-    return sql.replace("{record}", columns.replace("{stream}", stream))
-
-
 # by eventsrc_stream's unique name, then eventsrc_event_by_stream
 _HEAD: Final = """
     SELECT id, (SELECT max(version) FROM eventsrc_event WHERE stream = eventsrc_stream.id)
     FROM eventsrc_stream WHERE name = ?
 """
-_READ: Final = _selecting(
-    """
-    SELECT {record} FROM eventsrc_event
-    WHERE stream = (SELECT id FROM eventsrc_stream WHERE name = ?) AND version > ?
+
+# by eventsrc_event_by_stream
+_READ_DATA: Final = """
+    SELECT version, kind, data, data_crc FROM eventsrc_event
+    WHERE stream = ? AND version > ?
     ORDER BY version LIMIT ?
-    """,
-    stream="?",
-)
-_READ_BACKWARDS: Final = _selecting(
-    """
-    SELECT {record} FROM eventsrc_event
-    WHERE stream = (SELECT id FROM eventsrc_stream WHERE name = ?) AND version < ?
+"""
+_READ: Final = """
+    SELECT position, version, kind, recorded_at, data, data_crc, rest FROM eventsrc_event
+    WHERE stream = ? AND version > ?
+    ORDER BY version LIMIT ?
+"""
+_READ_BACKWARDS: Final = """
+    SELECT position, version, kind, recorded_at, data, data_crc, rest FROM eventsrc_event
+    WHERE stream = ? AND version < ?
     ORDER BY version DESC LIMIT ?
-    """,
-    stream="?",
-)
+"""
 
 # by the primary key; CROSS JOIN keeps SQLite from beginning with the streams
 _END: Final = "SELECT coalesce(max(position), 0) FROM eventsrc_event"
-_FEED: Final = _selecting(
-    """
-    SELECT {record} FROM eventsrc_event CROSS JOIN eventsrc_stream ON eventsrc_stream.id = stream
+_FEED: Final = """
+    SELECT position, name, version, kind, recorded_at, data, data_crc, rest
+    FROM eventsrc_event CROSS JOIN eventsrc_stream ON eventsrc_stream.id = stream
     WHERE position > :after AND position <= :end
         AND (:prefix = '' OR (name >= :prefix AND name < :beyond))
-        AND (:types IS NULL OR type IN (SELECT value FROM json_each(:types)))
+        AND (:types IS NULL OR kind IN (
+            SELECT id FROM eventsrc_kind WHERE type IN (SELECT value FROM json_each(:types))
+        ))
     ORDER BY position LIMIT :limit
-    """,
-    stream="name",
-)
-
-# by eventsrc_event_by_append
-_FIND_KEYED: Final = """
-    SELECT position FROM eventsrc_event
-    WHERE append_id = ? AND nth = 0 AND substr(hex(append_id), 13, 1) <> '8'
 """
+_KINDS: Final = "SELECT id, type, schema, codec FROM eventsrc_kind"
+
+# by the primary key of eventsrc_append
+_FIND_KEYED: Final = "SELECT position FROM eventsrc_append WHERE id = ?"
 # by the primary key, from the newest event back
 _FIND_OWN: Final = """
-    SELECT position FROM eventsrc_event
-    WHERE append_id = ? AND nth = 0 ORDER BY position DESC LIMIT 1
+    SELECT position FROM eventsrc_event WHERE substr(rest, 1, 20) = ? ORDER BY position DESC LIMIT 1
 """
 # by the primary key: the events of an append stand together
-_OF_APPEND: Final = _selecting(
-    """
-    SELECT {record} FROM eventsrc_event CROSS JOIN eventsrc_stream ON eventsrc_stream.id = stream
+_OF_APPEND: Final = """
+    SELECT position, name, version, kind, recorded_at, data, data_crc, rest
+    FROM eventsrc_event CROSS JOIN eventsrc_stream ON eventsrc_stream.id = stream
     WHERE position >= ? ORDER BY position
-    """,
-    stream="name",
-)
+"""
 
 _ADD_STREAM: Final = "INSERT INTO eventsrc_stream (name) VALUES (?)"
-_ADD_EVENT: Final = "INSERT INTO eventsrc_event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ADD_KIND: Final = "INSERT INTO eventsrc_kind (type, schema, codec) VALUES (?, ?, ?)"
+_ADD_APPEND: Final = "INSERT INTO eventsrc_append VALUES (?, ?)"
+_ADD_EVENT: Final = "INSERT INTO eventsrc_event VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 _LOAD_SNAPSHOT: Final = """
     SELECT version, data FROM eventsrc_snapshot WHERE stream = ? AND fold = ? AND fold_version = ?
@@ -226,6 +227,8 @@ class SqliteStore(Interpreter[StoreOp]):
     ) -> None:
         self.codec = Codec() if codec is None else codec
         self._clock = clock
+        self._kinds = _Kinds()
+        self._heads = _Heads()
         self._file = SqliteFile(
             path, SCHEMA, durability=durability, timeout=timeout, read_only=read_only
         )
@@ -291,16 +294,49 @@ class SqliteStore(Interpreter[StoreOp]):
         return [self._commit([job])[0] for job in group]
 
     def _transact(self, group: Sequence[_Job]) -> list[_Answer]:
+        if len(group) == 1:
+            answer = self._append_alone(group[0])
+            if answer is not None:
+                return [answer]
         with self._file.writing(group[0].deadline) as connection:
-            writing = _Writing(connection, self.store_id, self.codec, microseconds(self._clock))
-            return [writing.append(job.asked) for job in group]
+            writing = _Writing(connection, self.store_id, self.codec, self._kinds, self._now())
+            answers = [writing.append(job.asked) for job in group]
+        self._kinds.add(writing.new_kinds)
+        self._heads.see(writing.numbers, writing.versions)
+        return answers
+
+    def _append_alone(self, job: _Job) -> _Answer | None:
+        """Appends one event to a stream whose head is known, in one statement; None if that won't do.
+
+        A head that others have moved is no danger: the index of streams and versions refuses the event.
+        """
+        asked = job.asked
+        part = asked.parts[0]
+        if asked.is_keyed or asked.demands or len(asked.parts) > 1 or len(part.events) > 1:
+            return None
+        number, version = self._heads.of(part.stream)
+        kind = self._kinds.numbers.get(part.events[0].kind)
+        if not version or kind is None or not holds(part.expected, version):
+            return None
+        (record,) = asked.records(0, lambda _: version, self._now())
+        row = None, number, version + 1, kind, *record[4:]
+        try:
+            position = self._file.write(_ADD_EVENT, row, job.deadline)
+        except sqlite3.IntegrityError:
+            return None
+        self._heads.move(part.stream, number, version + 1)
+        token = Token(self.store_id, {part.stream: version + 1})
+        return Success(Appended(asked.append_id, token, Cursor(self.store_id, position)))
+
+    def _now(self) -> int:
+        return microseconds(self._clock)
 
     @on(FindAppend)
     def find_append(self, op: FindAppend) -> Appended | None:
         """What became of an append."""
         with self._file.reading() as connection:
-            stored = _records_of_append(connection, op.append_id)
-        return appended(stored, self.store_id) if stored else None
+            stored = _records_of_append(connection, self._kinds, op.append_id)
+        return appended(op.append_id, stored, self.store_id) if stored else None
 
     # --- reading
 
@@ -308,20 +344,24 @@ class SqliteStore(Interpreter[StoreOp]):
     def read(self, op: Read) -> Page[Any]:
         """A page of a stream."""
         check_read(op)
+        sql = _READ if op.whole else _READ_DATA
         with self._file.reading() as connection:
-            _, head = _stream(connection, op.stream)
-            if op.backwards:
-                before = op.after or head + 1
-                rows = _page(connection, _READ_BACKWARDS, op.stream, before, op.limit)
-                newest = max(min(before - 1, head), rows[0][2] if rows else 0)
-                first = newest - min(op.limit, newest) + 1
-                _check_complete(op.stream, [row[2] for row in rows][::-1], first, newest)
-            else:
-                rows = _page(connection, _READ, op.stream, op.after, op.limit)
-                _check_complete(op.stream, [row[2] for row in rows], op.after + 1, head)
-        if rows:
-            head = max(head, rows[-1][2])  # others may have appended since it was read
-        return Page(_recorded(rows, self.codec), head, Token(self.store_id, {op.stream: head}))
+            number, head = _stream(connection, op.stream)
+            place = (op.after or head + 1) if op.backwards else op.after
+            rows = connection.execute(
+                _READ_BACKWARDS if op.backwards else sql, (number, place, op.limit)
+            ).fetchall()
+            records = self._kinds.records(connection, rows, op.stream)
+        versions = [record[2] for record in records]
+        if op.backwards:
+            newest = max([min(place - 1, head), *versions[:1]])
+            first = newest - min(op.limit, newest) + 1
+            _check_complete(op.stream, versions[::-1], first, newest)
+        else:
+            _check_complete(op.stream, versions, op.after + 1, head)
+        head = max([head, *versions[:1], *versions[-1:]])  # others may have appended since it was read
+        token = Token(self.store_id, {op.stream: head})
+        return Page(Events(records, self.codec), head, token)
 
     @on(Head)
     def head(self, op: Head) -> int:
@@ -346,12 +386,12 @@ class SqliteStore(Interpreter[StoreOp]):
                 "types": None if op.types is None else json.dumps(sorted(op.types)),
             }
             rows = connection.execute(_FEED, wanted).fetchall()
+            events = self._kinds.records(connection, rows)
         if not op.prefix and op.types is None:
             _check_complete("the feed", [row[0] for row in rows], after + 1, end)
         last = rows[-1][0] if len(rows) == op.limit else max(after, end)
-        return FeedPage(
-            _recorded(rows, self.codec), Cursor(self.store_id, last), Cursor(self.store_id, end)
-        )
+        place, end_place = Cursor(self.store_id, last), Cursor(self.store_id, end)
+        return FeedPage(Events(events, self.codec), place, end_place)
 
     # --- snapshots
 
@@ -391,14 +431,71 @@ class SqliteStore(Interpreter[StoreOp]):
         return str(row[0])
 
 
+class _Kinds:
+    """The kinds that a file has numbers for, as far as they have been seen committed."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[Any, Kind] = {}
+        self.numbers: dict[Kind, int] = {}
+
+    def add(self, numbers: Mapping[Kind, int]) -> None:
+        """Keeps what has been committed."""
+        for kind, number in numbers.items():
+            self.kinds[number] = kind
+            self.numbers[kind] = number
+
+    def copy(self) -> _Kinds:
+        """For a transaction, which may see what is not committed yet."""
+        copy = _Kinds()
+        copy.add(self.numbers)
+        return copy
+
+    def records(
+        self, connection: sqlite3.Connection, rows: Sequence[Any], stream: str | None = None
+    ) -> list[tuple[Any, ...]]:
+        """The records of rows as _FEED has them or, of a stream, as _READ or _READ_DATA."""
+        try:
+            return _records(rows, self.kinds, stream)
+        except KeyError:
+            self.add(_stored_kinds(connection))
+            return _records(rows, defaultdict(lambda: _LOST, self.kinds), stream)
+
+
+class _Heads:
+    """The heads that streams were last seen to have; they may have moved since, and only up."""
+
+    def __init__(self) -> None:
+        self._heads: dict[str, tuple[int, int]] = {}
+
+    def of(self, stream: str) -> tuple[int, int]:
+        """The number and the version of a stream; zeros if they are not known."""
+        return self._heads.get(stream, (0, 0))
+
+    def see(self, numbers: Mapping[str, int], versions: Mapping[str, int]) -> None:
+        """Keeps the heads of streams after a commit."""
+        for stream, version in versions.items():
+            if version:
+                self.move(stream, numbers[stream], version)
+
+    def move(self, stream: str, number: int, version: int) -> None:
+        """Keeps the head of a stream after a commit."""
+        if len(self._heads) > HEADS:
+            self._heads.clear()
+        self._heads[stream] = number, version
+
+
 class _Writing:
     """A transaction in which appends are stored one after the other."""
 
-    def __init__(self, connection: sqlite3.Connection, store: str, codec: Codec, now: int) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, store: str, codec: Codec, kinds: _Kinds, now: int
+    ) -> None:
         self.connection = connection
         self.store = store
         self.codec = codec
+        self.kinds = kinds
         self.now = now
+        self.new_kinds: dict[Kind, int] = {}
         self.numbers: dict[str, int] = {}
         self.versions: dict[str, int] = {}
         ((self.end,),) = connection.execute(_END).fetchall()
@@ -411,11 +508,19 @@ class _Writing:
         if unmet is not None:
             return Failure(self._conflict(*unmet))
         records = asked.records(self.end, self.version, self.now)
-        rows = [(record[0], self.number(record[1]), *record[2:]) for record in records]
-        self.connection.executemany(_ADD_EVENT, rows)
+        rows = [
+            (position, self.number(stream), version, self.kind(kind), *rest)
+            for position, stream, version, kind, *rest in records
+        ]
+        if len(rows) == 1:
+            self.connection.execute(_ADD_EVENT, rows[0])
+        else:
+            self.connection.executemany(_ADD_EVENT, rows)
+        if asked.is_keyed and not is_own(asked.append_id):
+            self.connection.execute(_ADD_APPEND, (asked.append_id.bytes, self.end + 1))
         self.end += len(records)
         self.versions.update([record[1:3] for record in records])
-        return Success(appended(records, self.store))
+        return Success(appended(asked.append_id, records, self.store))
 
     def version(self, stream: str) -> int:
         """The version of a stream, with what this transaction has appended."""
@@ -429,20 +534,61 @@ class _Writing:
         """The number of a stream whose version has been asked for; a new one if it is new."""
         number = self.numbers.get(stream)
         if number is None:
-            number = self.numbers[stream] = (
-                self.connection.execute(_ADD_STREAM, (stream,)).lastrowid or 0
-            )
+            number = self.connection.execute(_ADD_STREAM, (stream,)).lastrowid or 0
+            self.numbers[stream] = number
+        return number
+
+    def kind(self, kind: Kind) -> int:
+        """The number of a kind; a new one if it is new."""
+        number = self.kinds.numbers.get(kind) or self.new_kinds.get(kind)
+        if number is None:
+            self.new_kinds |= _stored_kinds(self.connection)
+            number = self.new_kinds.get(kind)
+        if number is None:
+            number = self.connection.execute(_ADD_KIND, kind).lastrowid or 0
+            self.new_kinds[kind] = number
         return number
 
     def _again(self, asked: Prepared) -> _Answer | None:
-        stored = _records_of_append(self.connection, asked.append_id)
+        stored = _records_of_append(self.connection, self.kinds.copy(), asked.append_id)
         return asked.again(stored, self.store) if stored else None
 
     def _conflict(self, stream: StreamId, expected: int | Expect, actual: int) -> Conflict:
         rows: list[Any] = []
         if isinstance(expected, int):
-            rows = _page(self.connection, _READ, stream, expected, CONFLICT_EVENTS)
-        return Conflict(stream, expected, actual, _recorded(rows, self.codec))
+            wanted = self.numbers.get(stream), expected, CONFLICT_EVENTS
+            rows = self.connection.execute(_READ, wanted).fetchall()
+        events = self.kinds.copy().records(self.connection, rows, stream)
+        return Conflict(stream, expected, actual, Events(events, self.codec))
+
+
+_LOST: Final = Kind("", 0, "")
+"""The kind of an event whose own cannot be found; its checksum does not fit, so it is Corrupted."""
+
+
+def _stored_kinds(connection: sqlite3.Connection) -> dict[Kind, int]:
+    return {Kind(*kind): number for number, *kind in connection.execute(_KINDS).fetchall()}
+
+
+def _records(
+    rows: Sequence[Any], kinds: Mapping[Any, Kind], stream: str | None
+) -> list[tuple[Any, ...]]:
+    match len(rows[0]) if rows else 0:
+        case 4:
+            return [
+                (0, stream, version, kinds[kind], 0, data, data_crc, b"")
+                for version, kind, data, data_crc in rows
+            ]
+        case 7:
+            return [
+                (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)
+                for position, version, kind, recorded_at, data, data_crc, rest in rows
+            ]
+        case _:
+            return [
+                (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)
+                for position, stream, version, kind, recorded_at, data, data_crc, rest in rows
+            ]
 
 
 def _stream(connection: sqlite3.Connection, stream: str) -> tuple[int | None, int]:
@@ -456,30 +602,24 @@ def _stream(connection: sqlite3.Connection, stream: str) -> tuple[int | None, in
     return number, version
 
 
-def _page(connection: sqlite3.Connection, sql: str, stream: str, place: int, limit: int) -> list[Any]:
-    return connection.execute(sql, (stream, stream, place, limit)).fetchall()
-
-
 def _check_complete(what: str, numbers: list[int], first: int, end: int) -> None:
     """Raises Corrupted if a page that begins at `first` has holes, or is empty before the end."""
     if numbers != list(range(first, first + len(numbers))) or (not numbers and first <= end):
         raise Corrupted(f"events of {what} from {first} on are missing: the file is damaged")
 
 
-def _records_of_append(connection: sqlite3.Connection, append_id: UUID) -> list[Record]:
+def _records_of_append(connection: sqlite3.Connection, kinds: _Kinds, append_id: UUID) -> list[Record]:
     key = append_id.bytes
-    find = _FIND_OWN if is_own(append_id) else _FIND_KEYED
-    first = connection.execute(find, (key,)).fetchone()
+    if is_own(append_id):
+        first = connection.execute(_FIND_OWN, (key + bytes(4),)).fetchone()
+    else:
+        first = connection.execute(_FIND_KEYED, (key,)).fetchone()
     if first is None:
         return []
-    rows = connection.execute(_OF_APPEND, first)
-    found = [Record._make(row) for row in takewhile(lambda row: row[3] == key, rows)]
-    rows.close()
-    return found
-
-
-def _recorded(rows: Sequence[Any], codec: Codec) -> tuple[Recorded[Any], ...]:
-    return tuple([Recorded(Record._make(row), codec) for row in rows])
+    cursor = connection.execute(_OF_APPEND, first)
+    rows = list(takewhile(lambda row: row[-1][:16] == key, cursor))
+    cursor.close()
+    return [Record._make(record) for record in kinds.records(connection, rows)]
 
 
 def _interrupted(job: _Job) -> _Answer:

@@ -57,7 +57,8 @@ class RenamedBefore:
 
 def renamed_before(nick: str) -> Opaque:
     """What a program of BEFORE stores: an event of Renamed's first version."""
-    return Opaque(*Codec(BEFORE).encode(RenamedBefore(nick)))
+    kind, data = Codec(BEFORE).encode(RenamedBefore(nick))
+    return Opaque(*kind, data)
 
 
 UNKNOWN: Final = (

@@ -10,7 +10,7 @@ from pathlib import Path
 import eventsrc
 from tests.docs.pages import ROOT
 
-OPTIONAL = {"pytest", "hypothesis", "click", "apsw", "markdown_it"}
+OPTIONAL = {"pytest", "hypothesis", "click", "apsw", "markdown_it", "msgspec"}
 DEAR = {"sqlite_utils", "asyncio", "cattrs", "concurrent.futures"}
 
 

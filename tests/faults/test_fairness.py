@@ -22,7 +22,7 @@ if busy_timeout:  # SQLite's own waiting in place of ours
     def lock(self, deadline):
         self._writer.execute("PRAGMA busy_timeout = 30000")
         self._writer.execute("BEGIN IMMEDIATE")
-    file.SqliteFile._lock_for_writing = lock
+    file.SqliteFile._begin = lock
 with SqliteStore(path, CODEC, timeout=10) as store:
     print("ready", flush=True); sys.stdin.readline()
     done, worst, end = 0, 0.0, time.monotonic() + seconds

@@ -204,7 +204,11 @@ class TakesOtherEventsForARetry(MemoryStore):
 
     def _append(self, asked: Prepared) -> Answer:
         stored = self._appends.get(asked.append_id)
-        return super()._append(asked) if stored is None else Success(appended(stored, self.store_id))
+        return (
+            super()._append(asked)
+            if stored is None
+            else Success(appended(asked.append_id, stored, self.store_id))
+        )
 
 
 class ChecksConditionsOfRetries(MemoryStore):
@@ -297,7 +301,7 @@ class SwallowsConflicts(MemoryStore):
         answer = super()._append(asked)
         if isinstance(answer, Failure) and isinstance(answer.failure(), Conflict):
             records = asked.records(len(self._feed), self._version, 0)
-            return Success(appended(records, self.store_id))
+            return Success(appended(asked.append_id, records, self.store_id))
         return answer
 
 
@@ -327,7 +331,7 @@ class TellsTheNewestEvents(MemoryStore):
         since: Sequence[Record] = ()
         if isinstance(expected, int):
             since = self._streams.get(stream, [])[expected:][-100:]
-        return Conflict(stream, expected, actual, self._recorded(since))
+        return Conflict(stream, expected, actual, self._events(since))
 
 
 class IgnoresFoldVersions(MemoryStore):
@@ -383,7 +387,12 @@ class ForgetsMetadata(MemoryStore):
         for place, record in enumerate(self._feed):
             if record.nth and record.metadata:
                 self._feed[place] = make_record(
-                    *record[:5], Encoded._make(record[5:9]), b"", record.recorded_at
+                    *record[:3],
+                    record.append_id,
+                    record.nth,
+                    Encoded(record.kind, record.data),
+                    b"",
+                    record.recorded_at,
                 )
         for records in self._streams.values():
             records[:] = [self._feed[record.position - 1] for record in records]

@@ -7,9 +7,24 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from returns.result import Failure, Success
 
-from eventsrc import SqliteStore
+from eventsrc import (
+    ANY,
+    EXISTS,
+    NO_STREAM,
+    Append,
+    Appended,
+    Conflict,
+    MemoryStore,
+    SqliteStore,
+    StreamId,
+)
+from eventsrc.store import Expect
 from eventsrc.testing import StoreContract, StoreMachine
+from eventsrc.testing.samples import Noted
 
 
 class TestSqliteStore(StoreContract):
@@ -32,3 +47,37 @@ class TestSqliteStore(StoreContract):
 TestSqliteStoreAgainstMemory = StoreMachine.for_store(
     lambda folder: SqliteStore(folder / "store.db"), durable=True
 ).TestCase
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 1),
+            st.sampled_from(["a", "b", "c"]),
+            st.integers(0, 6) | st.sampled_from([ANY, NO_STREAM, EXISTS]),
+            st.integers(1, 3),
+        ),
+        max_size=40,
+    )
+)
+def test_two_stores_that_share_a_file_answer_as_one_does_in_memory(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, str, int | Expect, int]]
+) -> None:
+    path = tmp_path_factory.mktemp("shared") / "store.db"
+    memory = MemoryStore(store_id="x")
+    with SqliteStore(path, durability="process") as one, SqliteStore(path, durability="process") as two:
+        for which, stream, expected, count in steps:
+            append = Append(StreamId(stream), (Noted("x"),) * count, expected)
+            assert _shape((one, two)[which].run(append)) == _shape(memory.run(append))
+
+
+def _shape(answer: object) -> object:
+    """What two stores answer alike."""
+    match answer:
+        case Success(Appended() as appended):
+            return dict(appended.token.versions), appended.cursor.position
+        case Failure(Conflict() as conflict):
+            events = [(event.version, event.position, event.data) for event in conflict.events]
+            return conflict.stream, conflict.expected, conflict.actual, events
+        case _:
+            return answer

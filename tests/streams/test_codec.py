@@ -22,6 +22,7 @@ from typing_extensions import TypeAliasType
 
 from eventsrc import Codec, NotStorable, Opaque, StreamId, event, json_converter
 from eventsrc.codec import MAX_BYTES, Encoded, Undecodable
+from eventsrc.codec import Kind as StoredKind
 from eventsrc.event import NAME, EventTypeError
 from eventsrc.exact import MAX_DEPTH
 from tests.streams.counting import Counted
@@ -578,13 +579,13 @@ def test_bytes_that_nobody_encoded_are_undecodable_or_an_event(data: bytes) -> N
     codec = own_codec()
     holder = event_class(tuple[int, ...], codec)
     with contextlib.suppress(Undecodable):
-        assert type(codec.decode(Encoded("test.holder", 1, "json", data))) is holder
+        assert type(codec.decode(Encoded(StoredKind("test.holder", 1, "json"), data))) is holder
 
 
 @given(st.binary())
 def test_undecodable_data_does_not_hinder_its_neighbours(data: bytes) -> None:
     codec = Codec()
-    broken = Encoded("test.counted", 1, "json", data + b"{")
+    broken = Encoded(StoredKind("test.counted", 1, "json"), data + b"{")
     with pytest.raises(Undecodable, match="stored data of 'test.counted' version 1 does not fit"):
         codec.decode(broken)
     assert codec.decode(codec.encode(Counted(2))) == Counted(2)
@@ -596,14 +597,16 @@ def test_a_field_that_later_versions_add_with_a_default_is_filled_in() -> None:
         value: int
         added: str = "default"
 
-    decoded = Codec(types).decode(Encoded("test.holder", 1, "json", b'{"value":1}'))
+    decoded = Codec(types).decode(Encoded(StoredKind("test.holder", 1, "json"), b'{"value":1}'))
     assert decoded == Wider(1, "default")
 
 
 def test_a_field_that_is_gone_is_ignored() -> None:
     codec = own_codec()
     holder = event_class(int, codec)
-    assert codec.decode(Encoded("test.holder", 1, "json", b'{"value":1,"gone":2}')) == holder(1)
+    assert codec.decode(
+        Encoded(StoredKind("test.holder", 1, "json"), b'{"value":1,"gone":2}')
+    ) == holder(1)
 
 
 @given(
@@ -615,7 +618,8 @@ def test_a_field_that_is_gone_is_ignored() -> None:
 def test_opaque_events_are_encoded_as_the_bytes_that_they_are(
     names: str, version: int, codec: str, data: bytes
 ) -> None:
-    assert Codec().encode(Opaque(names, version, codec, data)) == (names, version, codec, data)
+    kind = StoredKind(names, version, codec)
+    assert Codec().encode(Opaque(names, version, codec, data)) == Encoded(kind, data)
 
 
 # --- metadata -------------------------------------------------------------------------------------

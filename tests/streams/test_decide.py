@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count, repeat
 from typing import Any, TypeAlias
@@ -337,7 +338,11 @@ def test_no_update_is_lost_by_eight_threads_that_change_one_stream(store: Memory
             conflicts.append(answer)
         return answer
 
-    watched = store.around(lambda op: op.map(noted), only=Append)
+    def late(op: Append) -> Program[Append, Answer]:
+        time.sleep(0)  # lets another thread in between a decision's read and its append
+        return op.map(noted)
+
+    watched = store.around(late, only=Append)
     app: Interpreter[DecideOp] = watched | world.but(on(Sleep).run(lambda _: None))
 
     def count() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventsrc import Codec, Recorded, StreamId
-from eventsrc.codec import Encoded
+from eventsrc.codec import Encoded, Kind
 from eventsrc.guard import Gap, Sorted, sort_out
 from eventsrc.recorded import make_record
 
@@ -14,7 +14,9 @@ CODEC = Codec()
 
 
 def recorded(stream: str, version: int) -> Recorded[object]:
-    record = make_record(version, stream, version, bytes(16), 0, Encoded("x", 1, "json", b"{}"), b"", 0)
+    record = make_record(
+        version, stream, version, bytes(16), 0, Encoded(Kind("x", 1, "json"), b"{}"), b"", 0
+    )
     return Recorded(record, CODEC)
 
 

@@ -1,0 +1,109 @@
+"""The extra `fast`: what is stored and what is read is the same with msgspec and without it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventsrc import Codec, EventTypes, event
+from eventsrc.codec import Encoded, Undecodable
+from eventsrc.codec import Kind as StoredKind
+from eventsrc.exact import NotStorable
+from eventsrc.fast import reader
+from tests.streams.values import Kind, Money, event_class, json_values, kinds, own_codec
+
+pytest.importorskip("msgspec")
+
+TYPES = EventTypes()
+FAST, PLAIN = Codec(TYPES), Codec(TYPES, fast=False)
+
+
+@event("test.plain", types=TYPES)
+class Plain:
+    """An event of the types that msgspec reads."""
+
+    name: str
+    count: int = 0
+    tags: tuple[str, ...] = ()
+    paid: Money | None = None
+    notes: dict[str, float] = attrs.field(factory=dict[str, float])
+
+
+def of_plain(data: bytes) -> Encoded:
+    return Encoded(StoredKind("test.plain", 1, "json"), data)
+
+
+def outcome(codec: Codec, encoded: Encoded) -> str:
+    """What decoding answers, with the types of all parts, or raises."""
+    try:
+        return repr(codec.decode(encoded))
+    except Undecodable as error:
+        return str(error)
+
+
+@given(st.data())
+def test_every_value_is_stored_and_read_alike(data: st.DataObject) -> None:
+    kind: Kind = data.draw(kinds)
+    codec = own_codec()
+    try:
+        holder = event_class(kind.annotation, codec)(data.draw(kind.values))
+        encoded = Codec(codec.types, fast=False).encode(holder)
+    except NotStorable:
+        return
+    assert codec.encode(holder) == encoded
+    assert repr(codec.decode(encoded)) == repr(Codec(codec.types, fast=False).decode(encoded))
+
+
+@given(
+    st.dictionaries(st.sampled_from(["name", "count", "tags", "paid", "notes", "more"]), json_values)
+    | json_values
+)
+def test_data_that_was_stored_otherwise_is_read_alike_or_refused_alike(value: Any) -> None:
+    encoded = of_plain(json.dumps(value).encode())
+    assert outcome(FAST, encoded) == outcome(PLAIN, encoded)
+
+
+@given(st.binary())
+def test_bytes_that_are_no_json_are_refused_alike(data: bytes) -> None:
+    assert outcome(FAST, of_plain(data)) == outcome(PLAIN, of_plain(data))
+
+
+@pytest.mark.parametrize("data", [b' {"name":"a"}', b'{"name":"a"} ', b'{"name":"a","name":"b"}'])
+def test_json_that_a_codec_would_not_write_is_read_alike(data: bytes) -> None:
+    assert outcome(FAST, of_plain(data)) == outcome(PLAIN, of_plain(data))
+
+
+def test_msgspec_reads_a_class_of_plain_fields() -> None:
+    def plainly(data: bytes) -> Plain:
+        raise AssertionError(data)
+
+    assert reader(Plain, plainly)(b'{"name":"a","count":1}') == Plain("a", 1)
+
+
+def class_with(**options: Any) -> type:
+    """A class with one field."""
+    return attrs.make_class("Holder", {"x": attrs.field(**options)}, frozen=True)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        class_with(type=int, converter=int),
+        class_with(type=int, init=False, default=1),
+        class_with(type=int, alias="y"),
+        class_with(type=Any),
+        class_with(type=int | str),
+        class_with(type=bytes),
+    ],
+    ids=["converts", "is filled in", "has another name", "is anything", "is a union", "is bytes"],
+)
+def test_what_msgspec_might_see_otherwise_is_left_to_cattrs(made: type) -> None:
+    def plainly(data: bytes) -> Any:
+        return data
+
+    assert reader(made, plainly) is plainly

@@ -43,10 +43,10 @@ class Record(NamedTuple):
     """Microseconds since 1970, UTC."""
     data: bytes
     data_crc: int
-    """CRC-32 of the data, seeded with the stream, the version and the kind."""
+    """CRC-32 of the data, seeded with the stream and the kind, XOR the version."""
     rest: bytes
     """What few readers want: the id of the append that brought it (16 bytes), its place in that append
-    (4), a CRC-32 of all but the data (4), and the metadata."""
+    (4), a CRC-32 of that, the stream, the kind, the time and the metadata (4), and the metadata."""
 
     @property
     def append_id(self) -> bytes:
@@ -77,14 +77,14 @@ def make_record(
     """The record of an encoded event, with its checksums."""
     kind, data = encoded
     seed = _seed(stream, kind)
-    data_crc = crc32(data, seed ^ _folded(version))
-    rest_crc = crc32(metadata, crc32(_BESIDE.pack(version, recorded_at, nth, append_id), seed))
+    data_crc = crc32(data, seed) ^ _folded(version)
+    rest_crc = crc32(metadata, crc32(_BESIDE.pack(recorded_at, nth, append_id), seed))
     rest = _REST.pack(append_id, nth, rest_crc) + metadata
     return Record(position, stream, version, kind, recorded_at, data, data_crc, rest)
 
 
 _REST: Final = struct.Struct("<16sII")
-_BESIDE: Final = struct.Struct("<QqI16s")
+_BESIDE: Final = struct.Struct("<qI16s")
 
 
 def _folded(version: int) -> int:
@@ -284,7 +284,7 @@ class Events(Sequence[Recorded[E_co]]):
             if its_kind is not kind or its_stream is not stream:
                 stream, kind = its_stream, its_kind
                 seed, decode = _seed(stream, kind), self._codec.decoder(kind)
-            if crc32(data, seed ^ _folded(version)) != data_crc:
+            if crc32(data, seed) ^ _folded(version) != data_crc:
                 raise Corrupted(stream)
             found.append(decode(data))
         return found
@@ -307,12 +307,12 @@ def decoded(events: Sequence[Recorded[E]]) -> Sequence[E]:
 
 def _data_crcs(record: Record) -> bool:
     seed = _seed(record.stream, record.kind)
-    return crc32(record.data, seed ^ _folded(record.version)) == record.data_crc
+    return crc32(record.data, seed) ^ _folded(record.version) == record.data_crc
 
 
 def _rest_crcs(record: Record) -> bool:
     append_id, nth, crc = _REST.unpack_from(record.rest)
-    beside = _BESIDE.pack(record.version, record.recorded_at, nth, append_id)
+    beside = _BESIDE.pack(record.recorded_at, nth, append_id)
     found: bool = crc32(record.metadata, crc32(beside, _seed(record.stream, record.kind))) == crc
     return found
 

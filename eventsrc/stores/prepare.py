@@ -8,7 +8,6 @@ make and keep the records; answer `appended`. stores/memory.py does this in a pa
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NoReturn
 from uuid import UUID
@@ -117,10 +116,11 @@ class Prepared:
         return Success(appended(self.append_id, stored, store))
 
 
-def prepare(op: Append | AppendAll, codec: Codec, store: str) -> Prepared:
+def prepare(op: Append | AppendAll, codec: Codec, store: str, end: int = 0) -> Prepared:
     """An append, checked and encoded.
 
     store: the store's id, which tokens are held against.
+    end: the last position in the feed that is known: see new_append_id.
     Raises ValueError or TypeError for one that makes no sense, EventTypeError for an object that is no
     event, WrongStore for a token of another store, BadStreamId, and NotStorable with the path to a
     value that cannot be stored.
@@ -134,7 +134,7 @@ def prepare(op: Append | AppendAll, codec: Codec, store: str) -> Prepared:
         _check_distinct(parts)
     append_id = op.append_id
     if append_id is None:
-        append_id = new_append_id()
+        append_id = new_append_id(end)
     elif not isinstance(append_id, UUID):
         _refuse_type("append_id", append_id, "a UUID: uuid5 makes one of a text")
     metadata = codec.encode_metadata(op.metadata)
@@ -220,11 +220,13 @@ def appended(append_id: UUID, records: Sequence[Record], store: str) -> Appended
     return Appended(append_id, Token(store, versions), Cursor(store, records[-1].position))
 
 
-def new_append_id() -> UUID:
-    """An id for an append whose caller did not choose one: see `is_own`. Later ones are greater."""
-    milliseconds = time.time_ns() // 1_000_000
+def new_append_id(end: int = 0) -> UUID:
+    """An id for an append whose caller did not choose one: see `is_own`.
+
+    end: a position in the feed that it will be stored after.
+    """
     rest = int.from_bytes(os.urandom(10), "big")
-    number = (milliseconds & (2**48 - 1)) << 80 | rest
+    number = (end & (2**48 - 1)) << 80 | rest
     return UUID(int=number & ~(0xF << 76) & ~(0x3 << 62) | 0x8 << 76 | 0x2 << 62)
 
 
@@ -232,10 +234,15 @@ def is_own(append_id: UUID) -> bool:
     """Whether an id was made by a store (UUID version 8, RFC 9562).
 
     Hardly anybody asks for such an append again, only after its answer was Unknown. So a store may do
-    without an index of them, which spares each append a page, and search all events when one is asked
-    for.
+    without an index of them, which spares each append a page, and search for one that is asked for
+    from the position on that is in the id: `own_end`.
     """
     return append_id.bytes[6] >> 4 == 8
+
+
+def own_end(append_id: UUID) -> int:
+    """The position after which an append is stored, if it is, whose id a store made."""
+    return append_id.int >> 80
 
 
 def microseconds(clock: Callable[[], float]) -> int:

@@ -54,6 +54,7 @@ from eventsrc.stores.prepare import (
     check_stream,
     is_own,
     microseconds,
+    own_end,
     prepare,
 )
 from eventsrc.stream_id import StreamId
@@ -70,7 +71,7 @@ HEADS: Final = 100_000
 _SCRIPTS: Final = (
     # Streams and kinds have small numbers: rows are short, and the index of events is half as large as
     # with names. An event is found by its position in the feed, and by stream and version; the first
-    # event of an append by the append's id, if the caller chose that (is_own).
+    # event of an append by the append's id, if the caller chose that.
     """
     CREATE TABLE eventsrc_store (id TEXT NOT NULL);
     CREATE TABLE eventsrc_stream (
@@ -162,9 +163,10 @@ _KINDS: Final = "SELECT id, type, schema, codec FROM eventsrc_kind"
 
 # by the primary key of eventsrc_append
 _FIND_KEYED: Final = "SELECT position FROM eventsrc_append WHERE id = ?"
-# by the primary key, from the newest event back
+# by the primary key, from where the id says
 _FIND_OWN: Final = """
-    SELECT position FROM eventsrc_event WHERE substr(rest, 1, 20) = ? ORDER BY position DESC LIMIT 1
+    SELECT position FROM eventsrc_event WHERE position > ? AND substr(rest, 1, 20) = ?
+    ORDER BY position LIMIT 1
 """
 # by the primary key: the events of an append stand together
 _OF_APPEND: Final = """
@@ -237,6 +239,7 @@ class SqliteStore(Interpreter[StoreOp]):
         )
         try:
             self.store_id: Final = self._find_id()
+            self._end = self._find_end()
         except BaseException:
             self._file.close()
             raise
@@ -280,7 +283,8 @@ class SqliteStore(Interpreter[StoreOp]):
         return await self._line.perform_async(self._job(op), self._file.timeout)
 
     def _job(self, op: Append | AppendAll) -> _Job:
-        return _Job(prepare(op, self.codec, self.store_id), time.monotonic() + self._file.timeout)
+        asked = prepare(op, self.codec, self.store_id, self._end)
+        return _Job(asked, time.monotonic() + self._file.timeout)
 
     def _commit(self, group: Sequence[_Job]) -> list[_Answer | Raised]:
         """Stores a group in one transaction; if that fails, each of it in one of its own."""
@@ -301,6 +305,7 @@ class SqliteStore(Interpreter[StoreOp]):
         with self._file.writing(group[0].deadline) as connection:
             writing = _Writing(connection, self.store_id, self.codec, self._kinds, self._now())
             answers = [writing.append(job.asked) for job in group]
+        self._end = max(self._end, writing.end)
         self._kinds.add(writing.new_kinds)
         self._heads.see(writing.numbers, writing.versions)
         return answers
@@ -324,6 +329,7 @@ class SqliteStore(Interpreter[StoreOp]):
             position = self._file.write(_ADD_EVENT, row, job.deadline)
         except sqlite3.IntegrityError:
             return None
+        self._end = position
         self._heads.move(part.stream, number, version + 1)
         token = Token(self.store_id, {part.stream: version + 1})
         return Success(Appended(asked.append_id, token, Cursor(self.store_id, position)))
@@ -417,6 +423,10 @@ class SqliteStore(Interpreter[StoreOp]):
         }
         with self._file.writing() as connection:
             connection.execute(_SAVE_SNAPSHOT, row)
+
+    def _find_end(self) -> int:
+        with self._file.reading() as connection:
+            return int(connection.execute(_END).fetchone()[0])
 
     def _find_id(self) -> str:
         """The store's id, which its first opening makes up."""
@@ -516,7 +526,7 @@ class _Writing:
             self.connection.execute(_ADD_EVENT, rows[0])
         else:
             self.connection.executemany(_ADD_EVENT, rows)
-        if asked.is_keyed and not is_own(asked.append_id):
+        if asked.is_keyed:
             self.connection.execute(_ADD_APPEND, (asked.append_id.bytes, self.end + 1))
         self.end += len(records)
         self.versions.update([record[1:3] for record in records])
@@ -610,10 +620,10 @@ def _check_complete(what: str, numbers: list[int], first: int, end: int) -> None
 
 def _records_of_append(connection: sqlite3.Connection, kinds: _Kinds, append_id: UUID) -> list[Record]:
     key = append_id.bytes
-    if is_own(append_id):
-        first = connection.execute(_FIND_OWN, (key + bytes(4),)).fetchone()
-    else:
-        first = connection.execute(_FIND_KEYED, (key,)).fetchone()
+    first = connection.execute(_FIND_KEYED, (key,)).fetchone()
+    if first is None and is_own(append_id):
+        place = own_end(append_id), key + bytes(4)
+        first = connection.execute(_FIND_OWN, place).fetchone()
     if first is None:
         return []
     cursor = connection.execute(_OF_APPEND, first)

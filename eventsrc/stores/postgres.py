@@ -1,0 +1,294 @@
+"""The Postgres store: streams in a schema of a database, for any number of processes.
+
+PostgresStore works in threads, AsyncPostgresStore in an event loop; what they ask of Postgres is in
+postgres_conversations.py, once for both. What is stored can be read with SQL through the view `events`
+of the schema, which shows data as JSON.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Self, TypeAlias
+
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from returns.result import Failure
+
+from eventsrc.codec import Codec
+from eventsrc.interpreter import AsyncInterpreter, Interpreter, on
+from eventsrc.postgres_link import AsyncLink, Conversation, Link, hold, hold_async
+from eventsrc.program import Outcome
+from eventsrc.store import (
+    Append,
+    AppendAll,
+    Appended,
+    FeedPage,
+    FindAppend,
+    Head,
+    LoadSnapshot,
+    NotAppended,
+    Page,
+    Read,
+    ReadFeed,
+    SaveSnapshot,
+    Snapshot,
+    StoreBusy,
+    StoreOp,
+    Unknown,
+)
+from eventsrc.stores.async_group_commit import AsyncGroupCommit
+from eventsrc.stores.group_commit import GroupCommit, Raised
+from eventsrc.stores.postgres_conversations import Conversations
+from eventsrc.stores.prepare import Prepared, check_read, check_stream, prepare
+
+GROUP: Final = 512
+"""The most appends that share a commit."""
+
+_Answer: TypeAlias = Outcome[Appended, NotAppended]
+
+
+class PostgresStore(Interpreter[StoreOp]):
+    """A store in a Postgres database. It may be used from threads, and its schema by many processes.
+
+    address: a connection string, or a psycopg_pool.ConnectionPool, whose connections are then borrowed.
+    schema: where the tables are; they are made if they are not there.
+    codec: what it encodes with; one for all registered events if not given.
+    timeout: how many seconds an operation may wait, for others or for Postgres.
+    clock: gives `recorded_at`, in seconds since 1970.
+
+    Raises NotAStore for a schema of a newer version of this library, and Unreachable.
+    Appends that wait together, in threads, share one statement. In an event loop, use
+    AsyncPostgresStore: the operations of this store would hold it up.
+    """
+
+    durability = "os"
+
+    def __init__(
+        self,
+        address: str | ConnectionPool[Any],
+        *,
+        schema: str = "eventsrc",
+        codec: Codec | None = None,
+        timeout: float = 5.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.codec = Codec() if codec is None else codec
+        self._timeout = timeout
+        self._talks = Conversations(schema, self.codec, clock)
+        self._link = Link(address, timeout)
+        self._line: GroupCommit[Prepared, _Answer] = GroupCommit(
+            self._commit, interrupted=_interrupted, too_late=self._too_late, most=GROUP
+        )
+        try:
+            self._open()
+        except BaseException:
+            self._link.close()
+            raise
+
+    @property
+    def store_id(self) -> str:
+        """The id of the store, which cursors and tokens name."""
+        return self._talks.store_id
+
+    def close(self) -> None:
+        """Finishes the appends that are under way and closes the connections."""
+        self._line.close()
+        self._link.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- appending
+
+    @on(Append)
+    def append(self, op: Append) -> _Answer:
+        """Appends to one stream."""
+        return self._line.perform(self._prepared(op), self._timeout)
+
+    @on(AppendAll)
+    def append_all(self, op: AppendAll) -> _Answer:
+        """Appends to several streams."""
+        return self._line.perform(self._prepared(op), self._timeout)
+
+    @on(FindAppend)
+    def find_append(self, op: FindAppend) -> Appended | None:
+        """What became of an append."""
+        return self._read(self._talks.finding(op.append_id))
+
+    # --- reading
+
+    @on(Read)
+    def read(self, op: Read) -> Page[Any]:
+        """A page of a stream."""
+        check_read(op)
+        return self._read(self._talks.reading(op))
+
+    @on(Head)
+    def head(self, op: Head) -> int:
+        """The version of a stream."""
+        check_stream(op)
+        return self._read(self._talks.finding_head(op.stream))
+
+    @on(ReadFeed)
+    def read_feed(self, op: ReadFeed) -> FeedPage[Any]:
+        """A page of the feed."""
+        check_read(op)
+        return self._read(self._talks.reading_feed(op))
+
+    # --- snapshots
+
+    @on(LoadSnapshot)
+    def load_snapshot(self, op: LoadSnapshot) -> Snapshot | None:
+        """The newest snapshot of a stream."""
+        check_stream(op)
+        return self._read(self._talks.loading_snapshot(op.stream, op.fold, op.fold_version))
+
+    @on(SaveSnapshot)
+    def save_snapshot(self, op: SaveSnapshot) -> None:
+        """Keeps a snapshot unless there is a newer one."""
+        self._read(self._talks.saving_snapshot(op.snapshot))
+
+    def _open(self) -> None:
+        if not self._read(self._talks.opening()):
+            with self._link.transaction() as execute:
+                hold(self._talks.migrating(), execute)
+            self._read(self._talks.opening())
+
+    def _prepared(self, op: Append | AppendAll) -> Prepared:
+        return prepare(op, self.codec, self.store_id, self._talks.end)
+
+    def _commit(self, group: Sequence[Prepared]) -> Sequence[_Answer | Raised]:
+        return hold(self._talks.appending(group), self._link.execute)
+
+    def _read(self, conversation: Conversation[Any]) -> Any:
+        return hold(conversation, self._link.read)
+
+    def _too_late(self) -> StoreBusy:
+        return _busy(self._timeout)
+
+
+class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
+    """A store in a Postgres database, for the tasks of one event loop.
+
+    address: a connection string, or a psycopg_pool.AsyncConnectionPool. Otherwise as PostgresStore.
+
+    Open it with `async with AsyncPostgresStore(...) as store`. Appends that wait together share one
+    statement.
+    """
+
+    durability = "os"
+
+    def __init__(
+        self,
+        address: str | AsyncConnectionPool[Any],
+        *,
+        schema: str = "eventsrc",
+        codec: Codec | None = None,
+        timeout: float = 5.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.codec = Codec() if codec is None else codec
+        self._timeout = timeout
+        self._talks = Conversations(schema, self.codec, clock)
+        self._link = AsyncLink(address, timeout)
+        self._line: AsyncGroupCommit[Prepared, _Answer] = AsyncGroupCommit(
+            self._commit, too_late=self._too_late, most=GROUP
+        )
+
+    @property
+    def store_id(self) -> str:
+        """The id of the store, which cursors and tokens name."""
+        return self._talks.store_id
+
+    async def open(self) -> Self:
+        """Connects, and makes the tables if they are not there."""
+        await self._link.open()
+        if not await self._read(self._talks.opening()):
+            async with self._link.transaction() as execute:
+                await hold_async(self._talks.migrating(), execute)
+            await self._read(self._talks.opening())
+        return self
+
+    async def close(self) -> None:
+        """Finishes the appends that are under way and closes the connections."""
+        await self._line.close()
+        await self._link.close()
+
+    async def __aenter__(self) -> Self:
+        try:
+            return await self.open()
+        except BaseException:
+            await self._link.close()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @on(Append).coroutine
+    async def append(self, op: Append) -> _Answer:
+        """Appends to one stream."""
+        return await self._line.perform(self._prepared(op), self._timeout)
+
+    @on(AppendAll).coroutine
+    async def append_all(self, op: AppendAll) -> _Answer:
+        """Appends to several streams."""
+        return await self._line.perform(self._prepared(op), self._timeout)
+
+    @on(FindAppend).coroutine
+    async def find_append(self, op: FindAppend) -> Appended | None:
+        """What became of an append."""
+        return await self._read(self._talks.finding(op.append_id))
+
+    @on(Read).coroutine
+    async def read(self, op: Read) -> Page[Any]:
+        """A page of a stream."""
+        check_read(op)
+        return await self._read(self._talks.reading(op))
+
+    @on(Head).coroutine
+    async def head(self, op: Head) -> int:
+        """The version of a stream."""
+        check_stream(op)
+        return await self._read(self._talks.finding_head(op.stream))
+
+    @on(ReadFeed).coroutine
+    async def read_feed(self, op: ReadFeed) -> FeedPage[Any]:
+        """A page of the feed."""
+        check_read(op)
+        return await self._read(self._talks.reading_feed(op))
+
+    @on(LoadSnapshot).coroutine
+    async def load_snapshot(self, op: LoadSnapshot) -> Snapshot | None:
+        """The newest snapshot of a stream."""
+        check_stream(op)
+        return await self._read(self._talks.loading_snapshot(op.stream, op.fold, op.fold_version))
+
+    @on(SaveSnapshot).coroutine
+    async def save_snapshot(self, op: SaveSnapshot) -> None:
+        """Keeps a snapshot unless there is a newer one."""
+        await self._read(self._talks.saving_snapshot(op.snapshot))
+
+    def _prepared(self, op: Append | AppendAll) -> Prepared:
+        return prepare(op, self.codec, self.store_id, self._talks.end)
+
+    async def _commit(self, group: Sequence[Prepared]) -> Sequence[_Answer | Raised]:
+        return await hold_async(self._talks.appending(group), self._link.execute)
+
+    async def _read(self, conversation: Conversation[Any]) -> Any:
+        return await hold_async(conversation, self._link.read)
+
+    def _too_late(self) -> StoreBusy:
+        return _busy(self._timeout)
+
+
+def _interrupted(asked: Prepared) -> _Answer:
+    return Failure(Unknown(asked.append_id, "the thread that was storing it was interrupted"))
+
+
+def _busy(timeout: float) -> StoreBusy:
+    return StoreBusy(
+        f"others kept the store busy for {timeout} seconds: try again, or give it a longer timeout"
+    )

@@ -1,0 +1,405 @@
+"""What a Postgres store asks, and what the answers mean: see postgres_link.py for conversations."""
+
+from __future__ import annotations
+
+import secrets
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+from returns.result import Failure, Success
+
+from eventsrc.codec import Codec, Kind
+from eventsrc.positions import Cursor, Token
+from eventsrc.postgres_link import Ask, Conversation, Lost, Refused, Rows
+from eventsrc.program import Outcome
+from eventsrc.recorded import Corrupted, Events, Record
+from eventsrc.store import (
+    CONFLICT_EVENTS,
+    Appended,
+    Conflict,
+    Expect,
+    FeedPage,
+    NotAppended,
+    NotAStore,
+    Page,
+    Read,
+    ReadFeed,
+    Snapshot,
+    Unknown,
+    holds,
+)
+from eventsrc.stores import postgres_sql as sql
+from eventsrc.stores.group_commit import Raised
+from eventsrc.stores.known import LOST, Heads, Kinds
+from eventsrc.stores.prepare import Prepared, appended, is_own, microseconds, own_end
+from eventsrc.stream_id import StreamId
+
+Answer: TypeAlias = Outcome[Appended, NotAppended]
+
+LARGEST: Final = 16 * 1024 * 1024
+"""How many bytes of data appends may have together to travel in one statement."""
+
+_EXPECT: Final = {Expect.ANY: -1, Expect.EXISTS: -2, Expect.NO_STREAM: 0}
+
+
+class Conversations:
+    """Those of one store, and what it has learnt of its tables."""
+
+    def __init__(self, schema: str, codec: Codec, clock: Callable[[], float]) -> None:
+        self.schema: Final = schema
+        self.codec: Final = codec
+        self.store_id = ""
+        self.end = 0
+        """The last position that is known."""
+        self._clock = clock
+        self._kinds = Kinds()
+        self._heads = Heads()
+        self._sql: dict[str, str] = {}
+
+    # --- opening
+
+    def opening(self) -> Conversation[bool]:
+        """Finds the store and what is in it; answers whether its tables are there and up to date."""
+        applied = yield from self._applied()
+        if applied < len(sql.SCRIPTS):
+            return False
+        ((self.store_id, self.end),) = yield self._ask(sql.STORE)
+        yield from self._learn_kinds()
+        return True
+
+    def migrating(self) -> Conversation[None]:
+        """Makes the tables, or brings them up to date, in one transaction."""
+        yield self._ask(sql.LOCK)
+        ((exists,),) = yield self._ask(sql.IS_SCHEMA, (sql.quoted(self.schema),))
+        if not exists:
+            yield self._ask(sql.MAKE_SCHEMA)
+        applied = yield from self._applied()
+        for script in sql.SCRIPTS[applied:]:
+            yield self._ask(script)
+        if not applied:
+            yield self._ask(sql.ADD_STORE, (secrets.token_hex(8),))
+        if applied < len(sql.SCRIPTS):
+            yield self._ask(sql.SET_APPLIED, (len(sql.SCRIPTS),))
+
+    def _applied(self) -> Conversation[int]:
+        """How many scripts the schema has seen. Raises NotAStore for more than are known here."""
+        ((exists,),) = yield self._ask(sql.IS_THERE, (f"{sql.quoted(self.schema)}.applied",))
+        if not exists:
+            return 0
+        rows = yield self._ask(sql.APPLIED)
+        applied = max((row[0] for row in rows), default=0)
+        if applied > len(sql.SCRIPTS):
+            raise NotAStore(
+                f"schema {self.schema!r} has version {applied} of the store, and the newest known here "
+                f"is {len(sql.SCRIPTS)}: update eventsrc"
+            )
+        return int(applied)
+
+    # --- appending
+
+    def appending(self, group: Sequence[Prepared]) -> Conversation[list[Answer | Raised]]:
+        """Stores appends that came together, each for itself, and answers them in their order."""
+        yield from self._number_kinds(group)
+        now = microseconds(self._clock)
+        answers: dict[int, Answer | Raised] = {}
+        yield from self._append_known(group, now, answers)
+        for indexes in _portions(group, answers):
+            yield from self._append(group, indexes, now, answers)
+        return [answers[index] for index in range(len(group))]
+
+    def _append_known(
+        self, group: Sequence[Prepared], now: int, answers: dict[int, Answer | Raised]
+    ) -> Conversation[None]:
+        """Stores those appends whose streams have heads that are known, and answers them.
+
+        If others have moved a head, the index of streams and versions refuses all; they are then left.
+        """
+        heads: dict[str, tuple[int, int]] = {}
+        records: list[Record] = []
+        done: list[tuple[int, StreamId, int, int]] = []
+        for index, asked in enumerate(group):
+            part = asked.parts[0]
+            number, version = heads.get(part.stream) or self._heads.of(part.stream)
+            is_simple = len(asked.parts) == 1 and not asked.demands and not asked.is_keyed
+            if is_simple and version and holds(part.expected, version):
+                records += asked.records(len(records), lambda _, at=version: at, now)  # type: ignore[misc]
+                version = records[-1].version
+                heads[part.stream] = number, version
+                done.append((index, part.stream, version, len(records)))
+        if not records:
+            return
+        numbers = [heads[record.stream][0] for record in records]
+        try:
+            place = yield from self._insert(records, numbers, now)
+        except Refused:
+            for stream in heads:
+                self._heads.forget(stream)
+        except Lost as lost:
+            for index, stream, _, _ in done:
+                self._heads.forget(stream)
+                answers[index] = Failure(Unknown(group[index].append_id, str(lost)))
+        except Exception as error:
+            answers |= {index: Raised(error) for index, *_ in done}
+        else:
+            self.end = max(self.end, place + len(records))
+            for index, stream, version, count in done:
+                token = Token(self.store_id, {stream: version})
+                cursor = Cursor(self.store_id, place + count)
+                answers[index] = Success(Appended(group[index].append_id, token, cursor))
+            for stream, head in heads.items():
+                self._heads.move(stream, *head)
+
+    def _insert(self, records: Sequence[Record], numbers: Sequence[int], now: int) -> Conversation[int]:
+        """Stores events of streams with these numbers; answers the position before the first."""
+        kinds = [self._kinds.numbers[record.kind] for record in records]
+        if len(records) == 1:
+            (_, _, version, _, _, data, crc, rest) = records[0]
+            row = numbers[0], version, kinds[0], now, data, crc, rest
+            ((position,),) = yield self._ask(sql.APPEND_ONE, row)
+            return int(position) - 1
+        columns = (
+            now,
+            _array(numbers),
+            _array(record.version for record in records),
+            _array(kinds),
+            [record.data for record in records],
+            _array(record.data_crc for record in records),
+            [record.rest for record in records],
+        )
+        ((place,),) = yield self._ask(sql.APPEND_KNOWN, columns)
+        return int(place)
+
+    def _append(
+        self,
+        group: Sequence[Prepared],
+        indexes: Sequence[int],
+        now: int,
+        answers: dict[int, Answer | Raised],
+    ) -> Conversation[None]:
+        """Stores any appends, whose conditions Postgres decides, and answers them."""
+        asked = [group[index] for index in indexes]
+        try:
+            rows = yield self._ask(sql.APPEND, self._arrays(asked, now))
+        except Lost as lost:
+            answers |= {i: Failure(Unknown(group[i].append_id, str(lost))) for i in indexes}
+            return
+        except Exception as error:
+            if len(indexes) == 1:
+                answers[indexes[0]] = Raised(error)
+                return
+            for index in indexes:
+                yield from self._append(group, [index], now, answers)
+            return
+        told: dict[int, Rows] = defaultdict(list)
+        for row in rows:
+            told[row[0]].append(row[1:])
+        for nth, index in enumerate(indexes):
+            answers[index] = yield from self._answer(asked[nth], told[nth])
+
+    def _arrays(self, group: Sequence[Prepared], now: int) -> tuple[Any, ...]:
+        """The parameters of the function `append`."""
+        records = [record for asked in group for record in asked.records(0, lambda _: 0, now)]
+        demands = [[*asked.parts, *asked.demands] for asked in group]
+        flat = [demand for part in demands for demand in part]
+        return (
+            now,
+            [asked.append_id.bytes if asked.is_keyed else None for asked in group],
+            _array(own_end(a.append_id) if is_own(a.append_id) else None for a in group),
+            _array(len(part) for part in demands),
+            [str(demand.stream) for demand in flat],
+            _array(_EXPECT.get(demand.expected, demand.expected) for demand in flat),  # type: ignore[call-overload]
+            _array(len(getattr(demand, "events", ())) for demand in flat),
+            _array(self._kinds.numbers[record.kind] for record in records),
+            [record.data for record in records],
+            _array(record.data_crc ^ record.version for record in records),
+            [record.rest for record in records],
+        )
+
+    def _answer(self, asked: Prepared, rows: Rows) -> Conversation[Answer]:
+        """What the rows of the function `append` say about one append."""
+        demands = [*asked.parts, *asked.demands]
+        outcome, nth, _, version, position = rows[0]
+        if outcome == "again":
+            stored = yield from self._records_of(asked.append_id.bytes, position)
+            return asked.again(stored, self.store_id)
+        if outcome == "conflict":
+            return Failure(
+                (yield from self._conflict(demands[nth].stream, demands[nth].expected, version))
+            )
+        versions: dict[StreamId, int] = {}
+        for _, nth, number, version, position in rows:  # noqa: B007 - the last is used
+            versions[demands[nth].stream] = version
+            self._heads.move(demands[nth].stream, number, version)
+        self.end = max(self.end, position)
+        token = Token(self.store_id, versions)
+        return Success(Appended(asked.append_id, token, Cursor(self.store_id, position)))
+
+    def _conflict(
+        self, stream: StreamId, expected: int | Expect, actual: int
+    ) -> Conversation[Conflict]:
+        events: Sequence[Any] = ()
+        if isinstance(expected, int) and expected < actual:
+            wanted = min(CONFLICT_EVENTS, actual - expected)
+            page = yield from self.reading(Read(stream, expected, wanted))
+            events = page.events
+        return Conflict(stream, expected, actual, events)
+
+    def finding(self, append_id: UUID) -> Conversation[Appended | None]:
+        """What became of an append."""
+        key = append_id.bytes
+        rows = yield self._ask(sql.FIND_KEYED, (key,))
+        if not rows and is_own(append_id):
+            rows = yield self._ask(sql.FIND_OWN, (own_end(append_id), key + bytes(4)))
+        if not rows:
+            return None
+        stored = yield from self._records_of(key, rows[0][0])
+        return appended(append_id, stored, self.store_id)
+
+    def _records_of(self, append_id: bytes, position: int) -> Conversation[list[Record]]:
+        """The records of an append that begins at a position."""
+        found: list[Record] = []
+        while True:
+            rows = yield self._ask(sql.OF_APPEND, (position + len(found), 1000))
+            page = yield from self._records(rows, None)
+            part = [Record._make(record) for record in page]
+            part = list(takewhile(lambda record: record.append_id == append_id, part))
+            found += part
+            if len(part) < 1000:
+                return found
+
+    # --- reading
+
+    def reading(self, op: Read) -> Conversation[Page[Any]]:
+        """A page of a stream."""
+        if op.backwards:
+            statement, place = sql.READ_BACKWARDS, op.after or 2**63 - 1
+        else:
+            statement, place = (sql.READ if op.whole else sql.READ_DATA), op.after
+        rows = yield self._ask(statement, (op.stream, place, op.limit))
+        head = rows[0][0] if rows else 0
+        records = yield from self._records(rows, op.stream)
+        versions = [record[2] for record in records]
+        if op.backwards:
+            newest = min(place - 1, head)
+            first = newest - min(op.limit, newest) + 1
+            _check_complete(op.stream, versions[::-1], first, newest)
+        else:
+            _check_complete(op.stream, versions, op.after + 1, head)
+        return Page(Events(records, self.codec), head, Token(self.store_id, {op.stream: head}))
+
+    def finding_head(self, stream: StreamId) -> Conversation[int]:
+        """The version of a stream."""
+        rows = yield self._ask(sql.HEADS, ([stream],))
+        return rows[0][2] if rows else 0
+
+    def reading_feed(self, op: ReadFeed) -> Conversation[FeedPage[Any]]:
+        """A page of the feed."""
+        after = op.after.check(self.store_id)
+        wanted: dict[str, Any] = {"after": after, "limit": op.limit}
+        filters = ""
+        if op.prefix:
+            filters += sql.OF_PREFIX
+            wanted |= {"prefix": op.prefix, "beyond": op.prefix[:-1] + chr(ord("/") + 1)}
+        if op.types is not None:
+            filters += sql.OF_TYPES
+            yield from self._learn_kinds()
+            kinds = self._kinds.numbers.items()
+            wanted["kinds"] = [number for kind, number in kinds if kind.type in op.types]
+        rows = yield self._ask(sql.FEED.replace("{filters}", filters), wanted)
+        end = rows[0][0]
+        records = yield from self._records(rows, None)
+        if not filters:
+            _check_complete("the feed", [record[0] for record in records], after + 1, end)
+        last = records[-1][0] if len(records) == op.limit else max(after, end)
+        place, end_place = Cursor(self.store_id, last), Cursor(self.store_id, end)
+        return FeedPage(Events(records, self.codec), place, end_place)
+
+    def _records(self, rows: Rows, stream: str | None) -> Conversation[list[tuple[Any, ...]]]:
+        """The records of rows as FEED or OF_APPEND have them or, of a stream, as READ or READ_DATA."""
+        try:
+            return _records(rows, self._kinds.kinds, stream)
+        except KeyError:
+            yield from self._learn_kinds()
+            return _records(rows, defaultdict(lambda: LOST, self._kinds.kinds), stream)
+
+    # --- snapshots
+
+    def loading_snapshot(
+        self, stream: StreamId, fold: str, fold_version: int
+    ) -> Conversation[Snapshot | None]:
+        """The newest snapshot of a stream."""
+        rows = yield self._ask(sql.LOAD_SNAPSHOT, (stream, fold, fold_version))
+        return Snapshot(stream, fold, fold_version, *rows[0]) if rows else None
+
+    def saving_snapshot(self, kept: Snapshot) -> Conversation[None]:
+        """Keeps a snapshot unless there is a newer one."""
+        row = kept.stream, kept.fold, kept.fold_version, kept.version, kept.data
+        yield self._ask(sql.SAVE_SNAPSHOT, row)
+
+    # --- kinds
+
+    def _number_kinds(self, group: Sequence[Prepared]) -> Conversation[None]:
+        """Sees to it that the kinds of all events have numbers."""
+        numbers = self._kinds.numbers
+        new = {e.kind for a in group for part in a.parts for e in part.events if e.kind not in numbers}
+        if new:
+            types, schemas, codecs = zip(*new, strict=True)
+            yield self._ask(sql.ADD_KINDS, (list(types), _array(schemas), list(codecs)))
+            yield from self._learn_kinds()
+
+    def _learn_kinds(self) -> Conversation[None]:
+        rows = yield self._ask(sql.KINDS)
+        self._kinds.add({Kind(*kind): number for number, *kind in rows})
+
+    def _ask(self, statement: str, parameters: Any = None) -> Ask:
+        known = self._sql.get(statement)
+        if known is None:
+            known = self._sql[statement] = sql.in_schema(statement, self.schema)
+        return Ask(known, parameters)
+
+
+def _portions(group: Sequence[Prepared], answered: Iterable[int]) -> list[list[int]]:
+    """The indexes of the appends that are not answered yet, in portions that may travel together."""
+    portions: list[list[int]] = []
+    room = 0
+    for index, asked in enumerate(group):
+        if index not in answered:  # type: ignore[operator]
+            size = sum(len(event.data) for part in asked.parts for event in part.events)
+            if size > room or not portions:
+                portions.append([])
+                room = LARGEST
+            portions[-1].append(index)
+            room -= size
+    return portions
+
+
+def _array(numbers: Iterable[int | None]) -> str:
+    """An array of numbers as Postgres writes it, which is the quickest way to send one."""
+    return "{" + ",".join(["NULL" if number is None else str(number) for number in numbers]) + "}"
+
+
+def _records(rows: Rows, kinds: Any, stream: str | None) -> list[tuple[Any, ...]]:
+    match len(rows[0]) if rows else 0:
+        case 5:
+            return [
+                (0, stream, version, kinds[kind], 0, data, data_crc, b"")
+                for _, version, kind, data, data_crc in rows
+                if version is not None
+            ]
+        case 8 if stream is not None:
+            return [
+                (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)
+                for _, position, version, kind, recorded_at, data, data_crc, rest in rows
+                if version is not None
+            ]
+        case _:
+            return [(*row[-8:-5], kinds[row[-5]], *row[-4:]) for row in rows if row[-6] is not None]
+
+
+def _check_complete(what: str, numbers: list[int], first: int, end: int) -> None:
+    """Raises Corrupted if a page that begins at `first` has holes, or is empty before the end."""
+    if numbers != list(range(first, first + len(numbers))) or (not numbers and first <= end):
+        raise Corrupted(f"events of {what} from {first} on are missing: the tables were changed")

@@ -1,0 +1,317 @@
+"""The SQL of the Postgres store: its tables, the function that appends, and its statements.
+
+Every name is qualified with the store's schema, which stands as `{s}` here and is put in, quoted, when
+a store is opened; `{lock}` is the number of its advisory lock.
+
+**The order of the feed.** Whoever appends takes the store's advisory lock first and keeps it until the
+commit, and positions are one more than the greatest that is visible then. So positions have no holes
+and are visible in their order: a reader that has seen position n has seen all before it. The lock is
+asked for in a statement of its own, inside a function, so that the next statement there sees what was
+committed while it waited; where a statement takes the lock and inserts at once, it may see too little,
+and then the unique position refuses what it inserts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+SCRIPTS: Final = (
+    # An event is found by its position in the feed, and by stream and version; the first event of an
+    # append by the append's id, if the caller chose that.
+    """
+    CREATE TABLE {s}.applied (scripts integer NOT NULL, at timestamptz NOT NULL DEFAULT now());
+    CREATE TABLE {s}.store (id text NOT NULL);
+    CREATE TABLE {s}.stream (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        name text COLLATE "C" NOT NULL UNIQUE
+    );
+    CREATE TABLE {s}.kind (
+        id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        type text COLLATE "C" NOT NULL,
+        schema bigint NOT NULL,
+        codec text COLLATE "C" NOT NULL,
+        UNIQUE (type, schema, codec)
+    );
+    CREATE TABLE {s}.event (
+        position bigint PRIMARY KEY,
+        stream bigint NOT NULL,
+        version bigint NOT NULL,
+        kind integer NOT NULL,
+        recorded_at bigint NOT NULL,
+        data bytea NOT NULL,
+        data_crc bigint NOT NULL,
+        rest bytea NOT NULL,
+        UNIQUE (stream, version)
+    );
+    CREATE TABLE {s}.append (
+        id bytea PRIMARY KEY,
+        position bigint NOT NULL
+    );
+    CREATE TABLE {s}.snapshot (
+        stream text COLLATE "C" NOT NULL,
+        fold text COLLATE "C" NOT NULL,
+        fold_version bigint NOT NULL,
+        version bigint NOT NULL,
+        data bytea NOT NULL,
+        PRIMARY KEY (stream, fold, fold_version)
+    );
+
+    CREATE FUNCTION {s}.readable(data bytea) RETURNS json LANGUAGE plpgsql IMMUTABLE AS $$
+    BEGIN
+        RETURN convert_from(data, 'UTF8')::json;
+    EXCEPTION WHEN others THEN
+        RETURN NULL;  -- not of the codec "json"
+    END $$;
+    CREATE VIEW {s}.events AS
+        SELECT position, name AS stream, version, type, schema,
+            {s}.readable(data) AS data,
+            {s}.readable(substring(rest FROM 25)) AS metadata,
+            encode(substring(rest FOR 16), 'hex')::uuid AS append_id,
+            to_timestamp(recorded_at / 1e6) AS recorded_at
+        FROM {s}.event
+        JOIN {s}.stream ON stream.id = event.stream
+        JOIN {s}.kind ON kind.id = event.kind;
+
+    -- Stores appends one after the other, each if its conditions hold and it is not stored already.
+    -- a_: one for each append, p_: for each of its streams, e_: for each of their events.
+    -- a_id: the id if the caller chose it; a_end: where to look for one that a store made.
+    -- p_expected: a version, -1 for any, -2 for an existing stream; p_events: 0 for a mere condition.
+    -- e_crc: without the version. Answers a row for each stream of what was stored, with its version
+    -- and the position of its last event; or one row that says why an append was not.
+    CREATE FUNCTION {s}.append(
+        recorded bigint,
+        a_id bytea[], a_end bigint[], a_parts integer[],
+        p_name text[], p_expected bigint[], p_events integer[],
+        e_kind integer[], e_data bytea[], e_crc bigint[], e_rest bytea[]
+    ) RETURNS TABLE (
+        nth_append integer, outcome text, nth_part integer, stream bigint, version bigint, place bigint
+    ) LANGUAGE plpgsql AS $$
+    DECLARE
+        last bigint;
+        began bigint;
+        found bigint;
+        first integer := 1;
+        e integer := 0;
+        streams bigint[];
+        versions bigint[];
+    BEGIN
+        PERFORM pg_advisory_xact_lock({lock});
+        SELECT coalesce(max(event.position), 0) INTO last FROM {s}.event;
+        FOR a IN 1 .. cardinality(a_parts) LOOP
+            nth_append := a - 1;
+            outcome := 'appended';
+            nth_part := 0;
+            found := NULL;
+            IF a_id[a] IS NOT NULL THEN
+                SELECT append.position INTO found FROM {s}.append WHERE append.id = a_id[a];
+                IF found IS NULL AND a_end[a] IS NOT NULL THEN
+                    SELECT event.position INTO found FROM {s}.event
+                    WHERE event.position > a_end[a]
+                        AND substring(event.rest FOR 20) = a_id[a] || '\\x00000000'::bytea
+                    ORDER BY event.position LIMIT 1;
+                END IF;
+            END IF;
+            IF found IS NOT NULL THEN
+                outcome := 'again';
+                place := found;
+                RETURN NEXT;
+            ELSE
+                FOR p IN first .. first + a_parts[a] - 1 LOOP
+                    stream := NULL;
+                    version := NULL;
+                    SELECT known.id, (
+                        SELECT event.version FROM {s}.event WHERE event.stream = known.id
+                        ORDER BY event.version DESC LIMIT 1
+                    ) INTO stream, version FROM {s}.stream AS known WHERE known.name = p_name[p];
+                    version := coalesce(version, 0);
+                    streams[p] := stream;
+                    versions[p] := version;
+                    IF outcome = 'appended' AND NOT (
+                        p_expected[p] = version
+                        OR p_expected[p] = -1
+                        OR (p_expected[p] = -2 AND version > 0)
+                    ) THEN
+                        outcome := 'conflict';
+                        nth_part := p - first;
+                        RETURN NEXT;
+                    END IF;
+                END LOOP;
+            END IF;
+            began := last + 1;
+            FOR p IN first .. first + a_parts[a] - 1 LOOP
+                IF outcome = 'appended' AND p_events[p] > 0 THEN
+                    nth_part := p - first;
+                    stream := streams[p];
+                    IF stream IS NULL THEN
+                        INSERT INTO {s}.stream (name) VALUES (p_name[p]) RETURNING id INTO stream;
+                    END IF;
+                    INSERT INTO {s}.event
+                    SELECT last + n, stream, versions[p] + n, kind, recorded, data,
+                        crc # ((versions[p] + n) # ((versions[p] + n) >> 32) & 4294967295), rest
+                    FROM unnest(
+                        e_kind[e + 1 : e + p_events[p]], e_data[e + 1 : e + p_events[p]],
+                        e_crc[e + 1 : e + p_events[p]], e_rest[e + 1 : e + p_events[p]]
+                    ) WITH ORDINALITY AS came (kind, data, crc, rest, n);
+                    last := last + p_events[p];
+                    version := versions[p] + p_events[p];
+                    place := last;
+                    RETURN NEXT;
+                END IF;
+                e := e + p_events[p];
+            END LOOP;
+            IF outcome = 'appended' AND a_id[a] IS NOT NULL THEN
+                INSERT INTO {s}.append VALUES (a_id[a], began);
+            END IF;
+            first := first + a_parts[a];
+        END LOOP;
+    END $$;
+
+    -- Stores events at the end of the feed whose streams and versions the caller knows; the index of
+    -- streams and versions refuses all of them if it is wrong. Answers the position before the first.
+    CREATE FUNCTION {s}.append_known(
+        recorded bigint, e_stream bigint[], e_version bigint[],
+        e_kind integer[], e_data bytea[], e_crc bigint[], e_rest bytea[]
+    ) RETURNS bigint LANGUAGE plpgsql AS $$
+    DECLARE
+        place bigint;
+    BEGIN
+        PERFORM pg_advisory_xact_lock({lock});
+        SELECT coalesce(max(event.position), 0) INTO place FROM {s}.event;
+        INSERT INTO {s}.event
+        SELECT place + n, stream, version, kind, recorded, data, crc, rest
+        FROM unnest(e_stream, e_version, e_kind, e_data, e_crc, e_rest)
+            WITH ORDINALITY AS came (stream, version, kind, data, crc, rest, n);
+        RETURN place;
+    END $$;
+    """,
+)
+
+# --- opening
+
+LOCK: Final = "SELECT pg_advisory_xact_lock({lock})"
+IS_SCHEMA: Final = "SELECT to_regnamespace(%s) IS NOT NULL"
+MAKE_SCHEMA: Final = "CREATE SCHEMA {s}"
+IS_THERE: Final = "SELECT to_regclass(%s) IS NOT NULL"
+APPLIED: Final = "SELECT scripts FROM {s}.applied"
+SET_APPLIED: Final = "INSERT INTO {s}.applied VALUES (%s)"
+
+# --- appending
+
+APPEND: Final = """
+    SELECT * FROM {s}.append(
+        %s, %b::bytea[], %s::bigint[], %s::integer[], %b::text[], %s::bigint[], %s::integer[],
+        %s::integer[], %b::bytea[], %s::bigint[], %b::bytea[]
+    )
+"""
+APPEND_KNOWN: Final = """
+    SELECT {s}.append_known(
+        %s, %s::bigint[], %s::bigint[], %s::integer[], %b::bytea[], %s::bigint[], %b::bytea[]
+    )
+"""
+APPEND_ONE: Final = """
+    INSERT INTO {s}.event
+    SELECT (SELECT coalesce(max(position), 0) FROM {s}.event) + 1, %s, %s, %s, %s, %b, %s, %b
+    FROM pg_advisory_xact_lock({lock})
+    RETURNING position
+"""
+
+# --- reading
+
+# by stream's unique name, then event's unique (stream, version)
+HEADS: Final = """
+    SELECT name, id, coalesce((
+        SELECT version FROM {s}.event WHERE stream = stream.id ORDER BY version DESC LIMIT 1
+    ), 0)
+    FROM {s}.stream WHERE name = ANY(%s)
+"""
+_PAGE: Final = """
+    SELECT head, {columns}
+    FROM (
+        SELECT id, coalesce((
+            SELECT version FROM {s}.event WHERE stream = known.id ORDER BY version DESC LIMIT 1
+        ), 0) AS head
+        FROM {s}.stream AS known WHERE name = %s
+    ) AS known
+    LEFT JOIN LATERAL (
+        SELECT {columns} FROM {s}.event
+        WHERE stream = known.id AND version {beyond} %s
+        ORDER BY version {order} LIMIT %s
+    ) AS page ON true
+"""
+
+
+def _page(columns: str, beyond: str, order: str) -> str:
+    page = _PAGE.replace("{columns}", columns)
+    return page.replace("{beyond}", beyond).replace("{order}", order)
+
+
+_WHOLE: Final = "position, version, kind, recorded_at, data, data_crc, rest"
+READ: Final = _page(_WHOLE, ">", "ASC")
+READ_BACKWARDS: Final = _page(_WHOLE, "<", "DESC")
+READ_DATA: Final = _page("version, kind, data, data_crc", ">", "ASC")
+
+# by the primary key
+FEED: Final = """
+    SELECT last, position, name, version, kind, recorded_at, data, data_crc, rest
+    FROM (SELECT coalesce(max(position), 0) AS last FROM {s}.event) AS feed
+    LEFT JOIN LATERAL (
+        SELECT position, name, version, kind, recorded_at, data, data_crc, rest
+        FROM {s}.event JOIN {s}.stream ON stream.id = event.stream
+        WHERE position > %(after)s AND position <= last {filters}
+        ORDER BY position LIMIT %(limit)s
+    ) AS page ON true
+"""
+OF_PREFIX: Final = "AND name >= %(prefix)s AND name < %(beyond)s"
+OF_TYPES: Final = "AND kind = ANY(%(kinds)s)"
+
+# by append's primary key
+FIND_KEYED: Final = "SELECT position FROM {s}.append WHERE id = %b"
+# by the primary key, from where the id says
+FIND_OWN: Final = """
+    SELECT position FROM {s}.event WHERE position > %s AND substring(rest FOR 20) = %b
+    ORDER BY position LIMIT 1
+"""
+# by the primary key: the events of an append stand together
+OF_APPEND: Final = """
+    SELECT position, name, version, kind, recorded_at, data, data_crc, rest
+    FROM {s}.event JOIN {s}.stream ON stream.id = event.stream
+    WHERE position >= %s ORDER BY position LIMIT %s
+"""
+
+# --- the rest
+
+KINDS: Final = "SELECT id, type, schema, codec FROM {s}.kind"
+ADD_KINDS: Final = """
+    INSERT INTO {s}.kind (type, schema, codec)
+    SELECT * FROM unnest(%b::text[], %s::bigint[], %b::text[]) ON CONFLICT DO NOTHING
+"""
+STORE: Final = "SELECT id, (SELECT coalesce(max(position), 0) FROM {s}.event) FROM {s}.store"
+ADD_STORE: Final = "INSERT INTO {s}.store VALUES (%s)"
+LOAD_SNAPSHOT: Final = """
+    SELECT version, data FROM {s}.snapshot WHERE stream = %s AND fold = %s AND fold_version = %s
+"""
+SAVE_SNAPSHOT: Final = """
+    INSERT INTO {s}.snapshot VALUES (%s, %s, %s, %s, %b)
+    ON CONFLICT (stream, fold, fold_version) DO UPDATE
+    SET version = excluded.version, data = excluded.data
+    WHERE excluded.version > snapshot.version
+"""
+
+
+def in_schema(sql: str, schema: str) -> str:
+    """A statement for the store of a schema."""
+    return sql.replace("{s}", quoted(schema)).replace("{lock}", str(lock_number(schema)))
+
+
+def quoted(name: str) -> str:
+    """A name as SQL has it. Raises ValueError for one that Postgres would not take as it is."""
+    if not name or "\0" in name or len(name.encode()) > 63:
+        raise ValueError(f"{name!r} cannot name a schema: use 1 to 63 bytes")
+    return '"' + name.replace('"', '""') + '"'
+
+
+def lock_number(schema: str) -> int:
+    """The number of a store's advisory lock, which all stores of a database have to themselves."""
+    digest = hashlib.sha256(f"eventsrc store {schema}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)

@@ -16,7 +16,7 @@ Where it comes from is the first of
 
 A server of ours listens on a socket in a directory of its own, and on no port. It needs psycopg 3 (the
 extra `postgres`), and Linux, macOS or the like. Since Postgres refuses to run as root, root starts it
-as an account that exists, such as nobody; from a copy of the binaries, if that account can't reach them;
+as an account that exists, such as nobody; from a copy of the binaries, if it can't reach them;
 or, if it can't reach the temporary directory either, in a user namespace (`unshare`). No account is
 made, and no directory changed that was there before. A *keeper* (see `_keeper.py`) removes everything,
 also when the test process is killed.

@@ -39,7 +39,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, Final, NamedTuple, Self
 from uuid import uuid4
 
 import attrs
@@ -187,7 +187,13 @@ class _Way:
     """A way to run a program of Postgres as somebody who is not root."""
 
     prefix: tuple[str, ...] = ()
-    options: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
+    user: int | None = None
+    group: int | None = None
+
+    @property
+    def extra_groups(self) -> tuple[int, ...] | None:
+        """None for those of this process."""
+        return None if self.user is None else ()
 
     def runs(self, bin: Path) -> bool:
         return self._succeeds(bin / "postgres", "-V") and self._succeeds(bin / "initdb", "-V")
@@ -205,7 +211,9 @@ class _Way:
                 stderr=subprocess.DEVNULL,
                 timeout=DEADLINE,
                 check=False,
-                **self.options,
+                user=self.user,
+                group=self.group,
+                extra_groups=self.extra_groups,
             )
         except (OSError, subprocess.SubprocessError):
             return False
@@ -235,7 +243,7 @@ def _as_whom(bin: Path, directory: Path) -> tuple[_Way, Path]:
         )
     uid, gid = user.pw_uid, user.pw_gid
     if me == 0:
-        way = _Way(options={"user": uid, "group": gid, "extra_groups": ()})
+        way = _Way(user=uid, group=gid)
         os.chown(directory, uid, gid)
         if way.reaches(directory):
             if way.runs(bin):
@@ -659,7 +667,9 @@ class _Files:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                **self.way.options,
+                user=self.way.user,
+                group=self.way.group,
+                extra_groups=self.way.extra_groups,
             )
 
     def log_end(self, lines: int = 30) -> str:

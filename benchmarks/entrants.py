@@ -14,6 +14,10 @@ def entrants() -> list[System]:
     if find_spec("msgspec"):
         found.append(_raw("raw msgspec", raw.by_msgspec()))
         found.append(_ours("eventsrc fast", Codec(), "raw msgspec"))
+    if find_spec("eventsourcing"):
+        from benchmarks.systems import eventsourcing_9
+
+        found += eventsourcing_9.systems()
     return found
 
 

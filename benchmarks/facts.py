@@ -39,7 +39,7 @@ class Layout:
         return self.streams * self.each
 
     def turns(self) -> list[tuple[range, int]]:
-        """The order of the feed: the versions that each stream gets before it is the next one's turn."""
+        """The order of the feed: the versions that a stream gets before it is the next one's turn."""
         steps = range(0, self.each, self.at_once)
         return [
             (range(first + 1, min(first + self.at_once, self.each) + 1), stream)

@@ -16,7 +16,8 @@ def description(folder: Path) -> Iterator[str]:
     """The machine and the versions, and the file system of a folder."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
     yield f"{python}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    yield f"SQLite {sqlite3.sqlite_version}, write-ahead log, synchronous=FULL, on {file_system(folder)}"
+    files = f"write-ahead log, synchronous=FULL, on {file_system(folder)}"
+    yield f"SQLite {sqlite3.sqlite_version}, {files}"
     yield ", ".join(f"{name} {found}" for name in _PACKAGES if (found := _version(name)))
 
 

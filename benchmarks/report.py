@@ -1,4 +1,4 @@
-"""The whole report: what was chosen is measured, part by part, and each part's table printed."""
+"""The whole report: what was chosen is measured, part by part, and each part's table shown."""
 
 from __future__ import annotations
 
@@ -10,9 +10,21 @@ from typing import Any
 from benchmarks.entrants import entrants
 from benchmarks.machine import description
 from benchmarks.places import Places
-from benchmarks.rounds import Result, measure
-from benchmarks.table import table
-from benchmarks.work import sqlite
+from benchmarks.rounds import Result, measured
+from benchmarks.work import Part, concurrent, core, growth, memory, replay, sqlite
+
+
+def parts() -> list[Part]:
+    """All parts of the report, in order."""
+    systems = entrants()
+    return [
+        sqlite.part(systems),
+        concurrent.part(systems),
+        memory.part(systems),
+        replay.part(systems),
+        growth.part(systems),
+        core.part(),
+    ]
 
 
 def is_chosen(key: str, patterns: Sequence[str]) -> bool:
@@ -36,20 +48,22 @@ def report(
     folder: where the databases are made. rounds, scale: how often, and how much.
     say: is told what is being done. keep: is given all rounds of each work, to be saved as JSON.
     """
-    systems = entrants()
     with Places(folder) as places:
         yield from (f"- {line}" for line in description(places.path))
-        yield ""
-        works = [work for work in sqlite.works(systems) if is_chosen(work.key, only)]
-        results = []
-        for result in measure(works, places, rounds, scale, say):
-            keep(_plain(result))
-            results.append(result)
-        say("")
-        yield from table(results)
+        for part in parts():
+            works = [work for work in part.works if is_chosen(work.key, only)]
+            results = []
+            for work in works:
+                result = measured(work, places, rounds, scale, say)
+                keep(plain(result))
+                results.append(result)
+            say("")
+            if results:
+                yield from ("", f"## {part.title}", "", *part.table(results))
 
 
-def _plain(result: Result) -> dict[str, Any]:
+def plain(result: Result) -> dict[str, Any]:
+    """All rounds of a work, as JSON has them."""
     return {
         "work": result.work.key,
         "unit": result.work.unit,
@@ -60,6 +74,7 @@ def _plain(result: Result) -> dict[str, Any]:
                     "seconds": sample.seconds,
                     "p50_us": sample.latency(50),
                     "p99_us": sample.latency(99),
+                    "memory_mib": sample.memory,
                 }
                 for sample in samples
             ]

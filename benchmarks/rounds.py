@@ -9,29 +9,36 @@ from __future__ import annotations
 import gc
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import attrs
 
 from benchmarks.places import Places
-from benchmarks.systems import System
 
 
 @attrs.frozen
 class Sample:
-    """What a system did in a round.
+    """What came of one round.
 
-    done: how much, in the work's unit. seconds: how long it took.
+    done: how much was done, in the work's unit. seconds: how long it took.
     latencies: the seconds that each call took, for work that is done call by call.
+    memory: by how many MiB the process grew at most, if that was looked at.
     """
 
     done: float
     seconds: float
     latencies: Sequence[float] = attrs.field(default=(), repr=False)
+    memory: float | None = None
 
     @property
     def speed(self) -> float:
         """Units a second."""
         return self.done / self.seconds
+
+    @property
+    def cost(self) -> float:
+        """Nanoseconds a unit."""
+        return self.seconds / self.done * 1e9
 
     def latency(self, percent: int) -> float | None:
         """The microseconds within which so many of a hundred calls were answered."""
@@ -40,12 +47,12 @@ class Sample:
         return statistics.quantiles(self.latencies, n=100, method="inclusive")[percent - 1] * 1e6
 
 
-@attrs.frozen
-class Budget:
-    """What eventsrc must reach: so many times the speed of raw, of the best peer."""
+class Entrant(Protocol):
+    """Whoever does a work: a system, or one of two ways to do the same."""
 
-    of_raw: float | None = None
-    of_peer: float | None = None
+    @property
+    def name(self) -> str:
+        """By which its samples are found."""
 
 
 @attrs.frozen
@@ -54,76 +61,64 @@ class Work:
 
     key: by which it is chosen, such as "sqlite/append-1". name: what the table calls it.
     unit: what is counted.
-    measure: has a system do it, at a scale (1 for the full size), and answers how long that took.
-    systems: those that can do it.
-    budget: for each of eventsrc's set-ups, by name.
+    measure: has an entrant do it, at a scale (1 for the full size), and answers how long that took.
     """
 
     key: str
     name: str
     unit: str
-    measure: Callable[[System, Places, float], Sample]
-    systems: tuple[System, ...]
-    budget: Mapping[str, Budget] = attrs.field(factory=dict)
+    measure: Callable[[Any, Places, float], Sample]
+    entrants: Sequence[Entrant]
 
 
 @attrs.frozen
 class Result:
-    """What all rounds of a work gave: for each system, by name, a sample of each round."""
+    """What all rounds of a work gave: for each entrant, by name, a sample of each round."""
 
     work: Work
     samples: Mapping[str, Sequence[Sample]]
 
-    def of(self, kind: str) -> list[System]:
-        """The measured systems of a kind."""
-        return [
-            system
-            for system in self.work.systems
-            if system.kind == kind and self.samples.get(system.name)
-        ]
+    def median(self, name: str, of: Callable[[Sample], float | None]) -> float | None:
+        """The median of something that the rounds' samples have; None where they have it not."""
+        found = [value for sample in self.samples[name] if (value := of(sample)) is not None]
+        return statistics.median(found) if found else None
 
-    def speed(self, system: System) -> float:
-        """The median speed."""
-        return statistics.median(sample.speed for sample in self.samples[system.name])
+    def speed(self, name: str) -> float:
+        """The median speed, in units a second."""
+        return statistics.median(sample.speed for sample in self.samples[name])
 
-    def ratio(self, system: System, other: System) -> float:
+    def cost(self, name: str) -> float:
+        """The median cost, in nanoseconds a unit."""
+        return statistics.median(sample.cost for sample in self.samples[name])
+
+    def ratio(self, name: str, other: str) -> float:
         """The median of the rounds' ratios of two speeds."""
-        pairs = zip(self.samples[system.name], self.samples[other.name], strict=True)
-        return statistics.median(one.speed / another.speed for one, another in pairs)
+        return statistics.median(one.speed / another.speed for one, another in self._pairs(name, other))
 
-    def best_peer(self) -> System | None:
-        """The fastest peer."""
-        return max(self.of("peer"), key=self.speed, default=None)
+    def difference(self, name: str, other: str) -> float:
+        """The median of the rounds' differences of two costs, in nanoseconds a unit."""
+        return statistics.median(one.cost - another.cost for one, another in self._pairs(name, other))
 
-    def rival(self, system: System) -> System | None:
-        """The raw system that a set-up of eventsrc is held against."""
-        raw = self.of("raw")
-        return next((other for other in raw if other.name == system.rival), raw[0] if raw else None)
-
-    def latency(self, system: System, percent: int) -> float | None:
-        """The median of the rounds' percentiles, in microseconds."""
-        found = [sample.latency(percent) for sample in self.samples[system.name]]
-        known = [value for value in found if value is not None]
-        return statistics.median(known) if known else None
+    def _pairs(self, name: str, other: str) -> Iterator[tuple[Sample, Sample]]:
+        return zip(self.samples[name], self.samples[other], strict=True)
 
 
-def measure(
-    works: Sequence[Work], places: Places, rounds: int, scale: float, say: Callable[[str], None]
-) -> Iterator[Result]:
-    """Measures one work after the other, each in several rounds.
+def measured(
+    work: Work, places: Places, rounds: int, scale: float, say: Callable[[str], None]
+) -> Result:
+    """Measures a work in several rounds.
 
     say: is told what is being done.
     """
-    for work in works:
-        samples: dict[str, list[Sample]] = {system.name: [] for system in work.systems}
-        for number in range(rounds):
-            for system in _rotated(work.systems, number):
-                say(f"{work.key}, round {number + 1} of {rounds}: {system.name}")
-                gc.collect()
-                samples[system.name].append(work.measure(system, places, scale))
-        yield Result(work, samples)
+    samples: dict[str, list[Sample]] = {entrant.name: [] for entrant in work.entrants}
+    for number in range(rounds):
+        for entrant in _rotated(work.entrants, number):
+            say(f"{work.key}, round {number + 1} of {rounds}: {entrant.name}")
+            gc.collect()
+            samples[entrant.name].append(work.measure(entrant, places, scale))
+    return Result(work, samples)
 
 
-def _rotated(systems: Sequence[System], by: int) -> Sequence[System]:
-    first = by % len(systems)
-    return [*systems[first:], *systems[:first]]
+def _rotated(entrants: Sequence[Entrant], by: int) -> Sequence[Entrant]:
+    first = by % len(entrants)
+    return [*entrants[first:], *entrants[:first]]

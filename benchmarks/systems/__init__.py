@@ -23,6 +23,10 @@ class Log(abc.ABC):
     def append(self, stream: int, version: int, events: Sequence[Any]) -> None:
         """Appends events, if the stream is at the version."""
 
+    async def append_async(self, stream: int, version: int, events: Sequence[Any]) -> None:
+        """As `append`, in a task; for systems that have such."""
+        raise NotImplementedError
+
     @abc.abstractmethod
     def read(self, stream: int) -> int:
         """Folds the decoded events of a stream; answers how many there are."""

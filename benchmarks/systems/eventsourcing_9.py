@@ -67,8 +67,8 @@ def _declared(stream: int, version: int) -> Any:
         "name": f"Homer {version % 1000}",
     }
     if version == 1:
-        return Thing.Named(originator_topic=get_topic(Thing), **facts)  # type: ignore[attr-defined]
-    return Thing.Renamed(**facts)  # type: ignore[attr-defined]
+        return Thing.Named(originator_topic=get_topic(Thing), **facts)
+    return Thing.Renamed(**facts)
 
 
 # --- msgspec structs ------------------------------------------------------------------------------

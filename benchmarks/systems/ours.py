@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlite_utils import Database
@@ -19,7 +19,6 @@ from eventsrc import (
     Codec,
     Command,
     Fold,
-    Interpreter,
     MemoryStore,
     Outcome,
     ReadFeed,
@@ -101,7 +100,7 @@ def _renamed(db: Database, event: Recorded[Renamed]) -> None:
 class OurLog(Log):
     """A store of eventsrc."""
 
-    def __init__(self, store: Interpreter[StoreOp] | Any) -> None:
+    def __init__(self, store: SqliteStore | MemoryStore) -> None:
         self.store = store
         self.service = ThingCommands().into(store | world)
 
@@ -110,6 +109,9 @@ class OurLog(Log):
 
     def append(self, stream: int, version: int, events: Sequence[Renamed]) -> None:
         self.store.run(things[key(stream)].append_at(version, *events)).unwrap()
+
+    async def append_async(self, stream: int, version: int, events: Sequence[Renamed]) -> None:
+        (await self.store.run_async(things[key(stream)].append_at(version, *events))).unwrap()
 
     def read(self, stream: int) -> int:
         state: State = self.store.run(things[key(stream)].get(latest)).state
@@ -130,7 +132,7 @@ class OurLog(Log):
 
     def synchronise(self, folder: Path) -> int:
         with SqliteViews(folder / "views.db", [names]) as views:
-            return (self.store | views).run(synchronise(names)).applied  # type: ignore[no-any-return]
+            return (self.store | views).run(synchronise(names)).applied
 
     def fill(self, layout: Layout) -> None:
         turns = iter(layout.turns())
@@ -141,15 +143,10 @@ class OurLog(Log):
                 )
                 for versions, stream in batch
             )
-            _fill(self.store, appends)
+            self.store.run(AppendAll(appends)).unwrap()
 
     def close(self) -> None:
         self.store.close()
-
-
-def _fill(store: Any, appends: tuple[StreamAppend, ...]) -> None:
-    """Appends to several streams at once; the streams of a batch are never the same twice."""
-    store.run(AppendAll(appends)).unwrap()
 
 
 def open_sqlite(folder: Path, codec: Codec) -> Log:

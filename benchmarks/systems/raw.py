@@ -10,6 +10,8 @@ import datetime
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,15 +21,6 @@ import attrs
 
 from benchmarks.facts import Layout, Renamed, key, moment, renamed
 from benchmarks.systems import Log
-
-try:
-    import orjson
-except ImportError:
-    orjson = None  # type: ignore[assignment]
-try:
-    import msgspec
-except ImportError:
-    msgspec = None  # type: ignore[assignment]
 
 _SCHEMA = """
     CREATE TABLE event (
@@ -63,15 +56,16 @@ class RawCodec:
 
 def by_hand() -> RawCodec:
     """Hooks written for the class, with orjson if it is installed."""
-    if orjson is None:
-        dumps: Callable[[Any], bytes] = lambda value: json.dumps(value).encode()  # noqa: E731
-        loads: Callable[[bytes], Any] = json.loads
-    else:
+    if find_spec("orjson"):
+        orjson = import_module("orjson")
         dumps, loads = orjson.dumps, orjson.loads
+    else:
+        dumps, loads = _dumps, json.loads
     parse = datetime.datetime.fromisoformat
 
     def encode(event: Renamed) -> bytes:
-        return dumps({"id": str(event.id), "name": event.name, "at": event.at.isoformat()})
+        data: bytes = dumps({"id": str(event.id), "name": event.name, "at": event.at.isoformat()})
+        return data
 
     def decode(data: bytes) -> Renamed:
         plain = loads(data)
@@ -80,8 +74,13 @@ def by_hand() -> RawCodec:
     return RawCodec(encode, decode)
 
 
+def _dumps(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
 def by_msgspec() -> RawCodec:
     """msgspec, which fills the attrs class itself."""
+    msgspec = import_module("msgspec")
     return RawCodec(msgspec.json.Encoder().encode, msgspec.json.Decoder(Renamed).decode)
 
 
@@ -173,7 +172,7 @@ class RawLog(Log):
 
 def connect(path: Path) -> sqlite3.Connection:
     """A connection in the profile of all benchmarks: a write-ahead log, flushed with each commit."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=60)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     return connection

@@ -33,7 +33,7 @@ Rows: TypeAlias = list[tuple[Any, ...]]
 class Ask(NamedTuple):
     """A statement and its parameters."""
 
-    sql: str
+    sql: bytes
     parameters: Any = None
 
 
@@ -139,7 +139,9 @@ class Link:
         deadline = time.monotonic() + self.timeout
         while True:
             try:
-                connection = self._pool.getconn(timeout=max(deadline - time.monotonic(), 0.0))
+                connection: psycopg.Connection[Any] = self._pool.getconn(
+                    timeout=max(deadline - time.monotonic(), 0.0)
+                )
             except (PoolTimeout, TooManyRequests, PoolClosed) as error:
                 raise _pool_error(error, self.timeout) from error
             if not _is_stale(connection):
@@ -202,7 +204,9 @@ class AsyncLink:
         deadline = time.monotonic() + self.timeout
         while True:
             try:
-                connection = await self._pool.getconn(timeout=max(deadline - time.monotonic(), 0.0))
+                connection: psycopg.AsyncConnection[Any] = await self._pool.getconn(
+                    timeout=max(deadline - time.monotonic(), 0.0)
+                )
             except (PoolTimeout, TooManyRequests, PoolClosed) as error:
                 raise _pool_error(error, self.timeout) from error
             if not _is_stale(connection):

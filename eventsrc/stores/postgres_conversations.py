@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from itertools import takewhile
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -34,7 +34,7 @@ from eventsrc.store import (
 from eventsrc.stores import postgres_sql as sql
 from eventsrc.stores.group_commit import Raised
 from eventsrc.stores.known import LOST, Heads, Kinds
-from eventsrc.stores.prepare import Prepared, appended, is_own, microseconds, own_end
+from eventsrc.stores.prepare import Part, Prepared, appended, is_own, microseconds, own_end
 from eventsrc.stream_id import StreamId
 
 Answer: TypeAlias = Outcome[Appended, NotAppended]
@@ -57,7 +57,7 @@ class Conversations:
         self._clock = clock
         self._kinds = Kinds()
         self._heads = Heads()
-        self._sql: dict[str, str] = {}
+        self._sql: dict[str, bytes] = {}
 
     # --- opening
 
@@ -202,16 +202,15 @@ class Conversations:
     def _arrays(self, group: Sequence[Prepared], now: int) -> tuple[Any, ...]:
         """The parameters of the function `append`."""
         records = [record for asked in group for record in asked.records(0, lambda _: 0, now)]
-        demands = [[*asked.parts, *asked.demands] for asked in group]
-        flat = [demand for part in demands for demand in part]
+        parts = [part for asked in group for part in asked.streams]
         return (
             now,
             [asked.append_id.bytes if asked.is_keyed else None for asked in group],
             _array(own_end(a.append_id) if is_own(a.append_id) else None for a in group),
-            _array(len(part) for part in demands),
-            [str(demand.stream) for demand in flat],
-            _array(_EXPECT.get(demand.expected, demand.expected) for demand in flat),  # type: ignore[call-overload]
-            _array(len(getattr(demand, "events", ())) for demand in flat),
+            _array(len(asked.streams) for asked in group),
+            [str(part.stream) for part in parts],
+            _array(e if isinstance(e := part.expected, int) else _EXPECT[e] for part in parts),
+            _array(len(part.events) if isinstance(part, Part) else 0 for part in parts),
             _array(self._kinds.numbers[record.kind] for record in records),
             [record.data for record in records],
             _array(record.data_crc ^ record.version for record in records),
@@ -220,19 +219,18 @@ class Conversations:
 
     def _answer(self, asked: Prepared, rows: Rows) -> Conversation[Answer]:
         """What the rows of the function `append` say about one append."""
-        demands = [*asked.parts, *asked.demands]
         outcome, nth, _, version, position = rows[0]
         if outcome == "again":
             stored = yield from self._records_of(asked.append_id.bytes, position)
             return asked.again(stored, self.store_id)
         if outcome == "conflict":
-            return Failure(
-                (yield from self._conflict(demands[nth].stream, demands[nth].expected, version))
-            )
+            unmet = asked.streams[nth]
+            return Failure((yield from self._conflict(unmet.stream, unmet.expected, version)))
         versions: dict[StreamId, int] = {}
         for _, nth, number, version, position in rows:  # noqa: B007 - the last is used
-            versions[demands[nth].stream] = version
-            self._heads.move(demands[nth].stream, number, version)
+            stream = asked.parts[nth].stream
+            versions[stream] = version
+            self._heads.move(stream, number, version)
         self.end = max(self.end, position)
         token = Token(self.store_id, versions)
         return Success(Appended(asked.append_id, token, Cursor(self.store_id, position)))
@@ -307,7 +305,7 @@ class Conversations:
             filters += sql.OF_TYPES
             yield from self._learn_kinds()
             kinds = self._kinds.numbers.items()
-            wanted["kinds"] = [number for kind, number in kinds if kind.type in op.types]
+            wanted["kinds"] = _array(number for kind, number in kinds if kind.type in op.types)
         rows = yield self._ask(sql.FEED.replace("{filters}", filters), wanted)
         end = rows[0][0]
         records = yield from self._records(rows, None)
@@ -357,16 +355,16 @@ class Conversations:
     def _ask(self, statement: str, parameters: Any = None) -> Ask:
         known = self._sql.get(statement)
         if known is None:
-            known = self._sql[statement] = sql.in_schema(statement, self.schema)
+            known = self._sql[statement] = sql.in_schema(statement, self.schema).encode()
         return Ask(known, parameters)
 
 
-def _portions(group: Sequence[Prepared], answered: Iterable[int]) -> list[list[int]]:
+def _portions(group: Sequence[Prepared], answered: Container[int]) -> list[list[int]]:
     """The indexes of the appends that are not answered yet, in portions that may travel together."""
     portions: list[list[int]] = []
     room = 0
     for index, asked in enumerate(group):
-        if index not in answered:  # type: ignore[operator]
+        if index not in answered:
             size = sum(len(event.data) for part in asked.parts for event in part.events)
             if size > room or not portions:
                 portions.append([])

@@ -262,8 +262,8 @@ FEED: Final = """
         ORDER BY position LIMIT %(limit)s
     ) AS page ON true
 """
-OF_PREFIX: Final = "AND name >= %(prefix)s AND name < %(beyond)s"
-OF_TYPES: Final = "AND kind = ANY(%(kinds)s)"
+OF_PREFIX: Final = " AND name >= %(prefix)s AND name < %(beyond)s"
+OF_TYPES: Final = " AND kind = ANY(%(kinds)s::integer[])"
 
 # by append's primary key
 FIND_KEYED: Final = "SELECT position FROM {s}.append WHERE id = %b"

@@ -8,7 +8,7 @@ make and keep the records; answer `appended`. stores/memory.py does this in a pa
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 from uuid import UUID
 
@@ -74,10 +74,14 @@ class Prepared:
     is_keyed: bool
     """Whether the caller chose the append_id, so that it may have been stored before."""
 
+    @property
+    def streams(self) -> tuple[Part | Demand, ...]:
+        """All that it demands something of: what it appends to, and then what it does not."""
+        return *self.parts, *self.demands
+
     def unmet(self, version_of: Callable[[StreamId], int]) -> tuple[StreamId, int | Expect, int] | None:
         """The first condition that does not hold: stream, expected and actual version."""
-        demands: Iterable[Part | Demand] = (*self.parts, *self.demands)
-        for demand in demands:
+        for demand in self.streams:
             if demand.expected is not ANY:
                 version = version_of(demand.stream)
                 if not holds(demand.expected, version):

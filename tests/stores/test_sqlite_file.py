@@ -37,7 +37,6 @@ from eventsrc.store import (
     StoreClosed,
     StoreError,
     StoreFull,
-    StoreReadOnly,
 )
 from eventsrc.stores.sqlite import STAMP
 
@@ -172,24 +171,6 @@ def test_two_processes_may_make_the_store_at_the_same_time(path: Path) -> None:
     names = {process.communicate(timeout=60)[0].strip() for process in made}
     assert [process.returncode for process in made] == [0] * 4
     assert len(names) == 1
-
-
-# --- reading only
-
-
-def test_a_store_opened_to_read_reads_and_refuses_to_write(store: SqliteStore, path: Path) -> None:
-    append(store, "there")
-    with SqliteStore(path, CODEC, read_only=True) as reader:
-        assert texts(reader) == ["there"]
-        with pytest.raises(StoreReadOnly, match="read_only=True"):
-            reader.run(Append(HERE, (Noted("no"),)))
-    assert texts(store) == ["there"]
-
-
-def test_reading_only_does_not_make_a_file(path: Path) -> None:
-    with pytest.raises(StoreError, match="cannot be opened"):
-        SqliteStore(path, read_only=True)
-    assert not path.exists()
 
 
 # --- waiting for others

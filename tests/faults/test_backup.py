@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 import attrs
 import pytest
@@ -55,7 +55,7 @@ class Backup:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[TextIO]:
+def writing(path: Path) -> Iterator[IO[str]]:
     """Another process appends; gives the lines in which it acknowledges its batches."""
     command = [sys.executable, "-m", "tests.faults.writer", str(path), "0"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as writer:

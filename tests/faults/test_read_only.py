@@ -19,7 +19,7 @@ from uuid import uuid4
 import pytest
 
 import eventsrc.sqlite_file
-from eventsrc import Append, AppendAll, FindAppend, Head, Read, SqliteStore, StreamId, Success
+from eventsrc import Append, AppendAll, FindAppend, Head, Read, SqliteStore, StoreOp, StreamId, Success
 from eventsrc.errors import EventsrcError
 from eventsrc.store import (
     LoadSnapshot,
@@ -39,7 +39,7 @@ TICKS = (Tick(0, 0, 2), Tick(0, 1, 2))
 PATIENCE = 0.5
 """The timeout of the stores: whoever is refused at once waits for much less."""
 
-WRITES = [
+WRITES: list[StoreOp] = [
     Append(HERE, TICKS),
     Append(HERE, TICKS, 2),
     AppendAll((StreamAppend(HERE, TICKS), StreamAppend(StreamId("other"), TICKS))),
@@ -178,7 +178,7 @@ def read_only_disk(tmp_path: Path, path: Path) -> Iterator[Callable[[], Path]]:
 @pytest.mark.xfail(
     strict=True,
     raises=EventsrcError,
-    reason="SQLite needs to write beside a file with a write-ahead log, unless told that it is immutable",
+    reason="SQLite must write beside a file that has a write-ahead log, unless told it is immutable",
 )
 def test_a_store_on_a_disk_that_cannot_be_written_can_be_read(
     read_only_disk: Callable[[], Path],

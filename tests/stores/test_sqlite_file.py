@@ -6,8 +6,6 @@ import asyncio
 import multiprocessing
 import os
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -32,7 +30,6 @@ from eventsrc import (
 )
 from eventsrc.sqlite_file import Schema, SqliteFile
 from eventsrc.store import (
-    NotAStore,
     StoreBusy,
     StoreClosed,
     StoreError,
@@ -119,34 +116,6 @@ def test_events_can_be_read_with_sql(store: SqliteStore, path: Path) -> None:
     assert row == (1, "users/4", 1, "test.sqlite.noted", 1, "plain")
 
 
-def test_a_file_of_another_application_is_refused_untouched(path: Path) -> None:
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA application_id = 77")
-    connection.close()
-    before = path.read_bytes()
-    with pytest.raises(NotAStore, match="belongs to another application.*file of its own"):
-        SqliteStore(path)
-    assert path.read_bytes() == before
-
-
-def test_a_file_of_a_newer_library_is_refused_untouched(path: Path) -> None:
-    SqliteStore(path).close()
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA user_version = 2")
-    connection.close()
-    before = path.read_bytes()
-    with pytest.raises(NotAStore, match="version 2 of the store.*update eventsrc"):
-        SqliteStore(path)
-    assert path.read_bytes() == before
-
-
-def test_what_is_no_database_is_refused_untouched(path: Path) -> None:
-    path.write_text("dear diary, " * 100)
-    with pytest.raises(NotAStore, match="is no SQLite file"):
-        SqliteStore(path)
-    assert path.read_text() == "dear diary, " * 100
-
-
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="nowhere/store.db cannot be opened: does its folder exist"):
         SqliteStore(tmp_path / "nowhere" / "store.db")
@@ -162,15 +131,6 @@ def test_names_with_characters_that_mean_something_to_sqlite_are_just_names(tmp_
     with SqliteStore(odd, CODEC) as store:
         append(store, "here")
     assert odd.exists()
-
-
-def test_two_processes_may_make_the_store_at_the_same_time(path: Path) -> None:
-    code = f"from eventsrc import SqliteStore; print(SqliteStore({str(path)!r}).store_id)"
-    command = [sys.executable, "-c", code]
-    made = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    names = {process.communicate(timeout=60)[0].strip() for process in made}
-    assert [process.returncode for process in made] == [0] * 4
-    assert len(names) == 1
 
 
 # --- waiting for others

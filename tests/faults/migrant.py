@@ -86,7 +86,7 @@ def _die_at(step: int) -> None:
         connection.set_trace_callback(tick)
         return connection
 
-    SqliteFile._connect = connected  # type: ignore[method-assign]
+    SqliteFile._connect = connected  # type: ignore[method-assign, assignment]
 
 
 def open_on_command(migration: str) -> None:

@@ -22,7 +22,7 @@ import eventsrc.stores.sqlite as sqlite_store
 from eventsrc import Append, Opaque, Read, SqliteStore, StreamId, Success
 from eventsrc.errors import EventsrcError
 from eventsrc.sqlite_file import Schema, SqliteFile
-from eventsrc.store import FindAppend, LoadSnapshot, NotAStore, Snapshot
+from eventsrc.store import FindAppend, LoadSnapshot, NotAStore, Snapshot, StoreBusy
 from eventsrc.stores.sqlite import STAMP
 from tests.docs.pages import ROOT
 from tests.faults import scaled
@@ -210,10 +210,37 @@ def opened_at_once(folder: Path, rounds: int, original: Path | None, migration: 
     return told
 
 
+NOT_IN_ONE_LOOK = "application_id and user_version are not read in one transaction"
+
+
+@pytest.mark.xfail(strict=False, reason=NOT_IN_ONE_LOOK)
 def test_several_processes_may_make_a_store_at_the_same_time(tmp_path: Path) -> None:
     told = opened_at_once(tmp_path, scaled(30), None, "ours")
     assert [len(names) for names in told] == [1] * len(told), told
     assert not any("wrong" in name for names in told for name in names)
+
+
+@pytest.mark.xfail(strict=True, raises=NotAStore, reason=NOT_IN_ONE_LOOK)
+def test_a_store_that_another_makes_in_the_middle_of_a_look_is_no_other_application(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store.db"
+    connect = SqliteFile._connect
+
+    def make_it(sql: str) -> None:
+        if sql == "PRAGMA user_version":
+            monkeypatch.setattr(SqliteFile, "_connect", connect)
+            with contextlib.suppress(StoreBusy):
+                SqliteStore(path, CODEC, timeout=0.1).close()
+
+    def connected(file: SqliteFile, timeout: float) -> sqlite3.Connection:
+        connection = connect(file, timeout)
+        connection.set_trace_callback(make_it)
+        return connection
+
+    monkeypatch.setattr(SqliteFile, "_connect", connected)
+    with SqliteStore(path, CODEC) as store:
+        assert isinstance(store.run(Append(StreamId("new"), (Tick(0, 0, 1),))), Success)
 
 
 def test_control_making_it_without_a_second_look_is_caught(tmp_path: Path) -> None:
@@ -261,7 +288,7 @@ def no_database(path: Path) -> None:
     path.write_text("dear diary, " * 100)
 
 
-NOT_OURS = {
+NOT_OURS: dict[Callable[[Path], None], str] = {
     newer: "version 2 of the store.*update eventsrc",
     newer_by_its_table: "version 2 of the store.*update eventsrc",
     newer_without_log: "version 2 of the store.*update eventsrc",

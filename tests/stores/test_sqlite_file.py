@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-import os
 import sqlite3
 import threading
 import time
@@ -303,25 +301,6 @@ def test_a_closed_store_says_so(path: Path) -> None:
         store.run(Read(HERE))
     with pytest.raises(StoreClosed, match="was closed"):
         store.run(Append(HERE, (Noted("x"),)))
-
-
-def _use(store: SqliteStore, results: multiprocessing.Queue[str]) -> None:
-    try:
-        store.run(Head(HERE))
-    except StoreClosed as error:
-        results.put(str(error))
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_forked_process_must_open_the_store_itself(store: SqliteStore) -> None:
-    forking = multiprocessing.get_context("fork")
-    results = forking.Queue()
-    child = forking.Process(target=_use, args=(store, results))
-    child.start()
-    assert "opened before a fork" in results.get(timeout=20)
-    child.join(20)
-    append(store, "unharmed")
 
 
 def test_reading_needs_no_more_connections_than_read_at_once(store: SqliteStore) -> None:

@@ -188,7 +188,7 @@ def test_appends_of_several_processes_are_linearizable(
     tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
     path = tmp_path / "store.db"
-    notes = by_processes(path, scaled(1_000), "exact")
+    notes = by_processes(path, scaled(800), "exact")
     with SqliteStore(path, CODEC) as store:
         assert wrong_with(notes, store) == []
     figure(f"{notes.operations} operations")
@@ -255,7 +255,7 @@ def test_appends_of_several_processes_at_any_version_are_all_stored(
     tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
     path = tmp_path / "store.db"
-    notes = by_processes(path, scaled(1_000), "any")
+    notes = by_processes(path, scaled(600), "any")
     with SqliteStore(path, CODEC) as store:
         assert wrong_with(notes, store) == []
     figure(f"{notes.operations} operations")
@@ -286,7 +286,7 @@ def test_a_reader_sees_the_beginning_of_what_other_processes_append(
     tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
     path = tmp_path / "store.db"
-    with SqliteStore(path, CODEC) as store, processes(path, scaled(600), "any") as running:
+    with SqliteStore(path, CODEC) as store, processes(path, scaled(240), "any") as running:
         outputs: list[bytes] = []
         collecting = threading.Thread(
             target=lambda: outputs.extend(one.communicate(timeout=DEADLINE)[0] for one in running)

@@ -34,7 +34,7 @@ from eventsrc.store import (
 from eventsrc.stores import postgres_sql as sql
 from eventsrc.stores.group_commit import Raised
 from eventsrc.stores.known import LOST, Heads, Kinds
-from eventsrc.stores.prepare import Part, Prepared, appended, is_own, microseconds, own_end
+from eventsrc.stores.prepare import Part, Prepared, appended, check_end, is_own, microseconds, own_end
 from eventsrc.stream_id import StreamId
 
 Answer: TypeAlias = Outcome[Appended, NotAppended]
@@ -309,6 +309,7 @@ class Conversations:
         rows = yield self._ask(sql.FEED.replace("{filters}", filters), wanted)
         end = rows[0][0]
         records = yield from self._records(rows, None)
+        check_end(op, end)
         if not filters:
             _check_complete("the feed", [record[0] for record in records], after + 1, end)
         last = records[-1][0] if len(records) == op.limit else max(after, end)

@@ -16,7 +16,7 @@ import attrs
 from returns.result import Failure, Success
 
 from eventsrc.codec import Codec, Encoded
-from eventsrc.positions import Cursor, Token
+from eventsrc.positions import BadToken, Cursor, Token
 from eventsrc.program import Outcome
 from eventsrc.recorded import Record, make_record
 from eventsrc.store import (
@@ -208,6 +208,15 @@ def check_read(op: Read | ReadFeed) -> None:
         if not 0 <= op.after.position < _NUMBERS:
             raise ValueError(f"{op.after} is no place in a feed")
         checked_prefix(op.prefix)
+
+
+def check_end(op: ReadFeed, end: int) -> None:
+    """Raises BadToken for a cursor beyond the end of the feed: another feed has been read than this."""
+    if op.after.position > end:
+        raise BadToken(
+            f"cursor {op.after} is beyond the end of the feed, {end}: the store was restored from a "
+            "backup, and what was read of it since must be read again"
+        )
 
 
 def check_stream(op: Head | LoadSnapshot) -> None:

@@ -51,6 +51,7 @@ from eventsrc.stores.known import LOST, Heads, Kinds
 from eventsrc.stores.prepare import (
     Prepared,
     appended,
+    check_end,
     check_read,
     check_stream,
     is_own,
@@ -281,6 +282,7 @@ class SqliteStore(Interpreter[StoreOp]):
         return await self._line.perform_async(self._job(op), self._file.timeout)
 
     def _job(self, op: Append | AppendAll) -> _Job:
+        self._file.check_usable()
         asked = prepare(op, self.codec, self.store_id, self._end)
         return _Job(asked, time.monotonic() + self._file.timeout)
 
@@ -393,6 +395,7 @@ class SqliteStore(Interpreter[StoreOp]):
             }
             rows = connection.execute(_FEED, wanted).fetchall()
             events = _records_of_rows(connection, self._kinds, rows)
+        check_end(op, end)
         if not op.prefix and op.types is None:
             _check_complete("the feed", [row[0] for row in rows], after + 1, end)
         last = rows[-1][0] if len(rows) == op.limit else max(after, end)

@@ -17,6 +17,7 @@ import attrs
 
 import eventsrc.stores.sqlite as sqlite_store
 from eventsrc import ANY, Append, Conflict, Head, Interpreter, SqliteStore, StoreOp, StreamId, Success
+from eventsrc.stores.known import Kinds
 from eventsrc.testing.history import Attempt, Look
 from tests.faults.events import CODEC, Tick
 
@@ -108,7 +109,7 @@ def be_careless() -> None:
             streams = {part.stream for job in group for part in job.asked.parts}
             known = {stream: sqlite_store._stream(connection, stream) for stream in streams}
         with store._file.writing(group[0].deadline) as connection:
-            writing = sqlite_store._Writing(connection, store.store_id, store.codec, 0)
+            writing = sqlite_store._Writing(connection, store.store_id, store.codec, Kinds(), 0)
             for stream, (number, version) in known.items():
                 if number is not None:
                     writing.numbers[stream], writing.versions[stream] = number, version
@@ -122,7 +123,7 @@ def be_ignoring() -> None:
     sqlite_store._ADD_EVENT = (  # type: ignore[misc]
         "INSERT OR IGNORE INTO eventsrc_event VALUES "
         "((SELECT coalesce(max(position), 0) + 1 FROM eventsrc_event) + 0 * ?,"
-        " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ?, ?, ?, ?, ?, ?, ?)"
     )
 
 

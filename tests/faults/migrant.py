@@ -20,7 +20,7 @@ from tests.faults.events import CODEC
 
 SECOND = """
     CREATE TABLE eventsrc_tag (position INTEGER NOT NULL, tag TEXT NOT NULL);
-    INSERT INTO eventsrc_tag SELECT position, type FROM eventsrc_event;
+    INSERT INTO eventsrc_tag SELECT position, type FROM eventsrc_events;
     CREATE INDEX eventsrc_tag_by_name ON eventsrc_tag (tag, position);
 """
 FIRST_SCHEMA = sqlite_store.SCHEMA

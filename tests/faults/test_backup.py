@@ -166,11 +166,6 @@ def test_the_file_and_its_log_can_be_copied_while_nobody_writes(tmp_path: Path) 
             assert shown(whole_feed(copy)) == shown(whole_feed(store))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a cursor beyond the end of the feed is taken for one at its end, so what is appended "
-    "after a restore is skipped until the feed has grown past it",
-)
 def test_a_reader_that_is_ahead_of_a_restored_store_skips_nothing_silently(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     with SqliteStore(path, CODEC) as store:

@@ -35,7 +35,7 @@ from eventsrc import (
     Success,
 )
 from eventsrc.sqlite_file import SqliteFile
-from eventsrc.store import LoadSnapshot, SaveSnapshot, Snapshot, StoreBusy
+from eventsrc.store import LoadSnapshot, SaveSnapshot, Snapshot
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 from tests.faults.feed import assert_sound, whole_feed
@@ -119,7 +119,7 @@ def test_a_forked_process_is_refused_every_use_of_the_store(store: SqliteStore, 
 def test_control_a_store_that_does_not_look_where_it_is_is_caught(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SqliteFile, "_check_usable", lambda _: None)
+    monkeypatch.setattr(SqliteFile, "check_usable", lambda _: None)
     assert in_a_fork(lambda: USES["append"](store)) != "StoreClosed"
 
 
@@ -186,19 +186,12 @@ def test_a_process_forked_during_an_append_is_refused_too(store: SqliteStore, us
 @needs_fork
 @pytest.mark.usefixtures("in_the_middle")
 @pytest.mark.parametrize("use", ["append", "append in a task"])
-@pytest.mark.xfail(
-    strict=True,
-    reason="it joins the line behind a thread that this process does not have, and waits there",
-)
 def test_a_process_forked_during_an_append_is_refused_its_own(store: SqliteStore, use: str) -> None:
     assert in_a_fork(lambda: USES[use](store)) == "StoreClosed"
 
 
 @needs_fork
 @pytest.mark.usefixtures("in_the_middle")
-@pytest.mark.xfail(
-    strict=True, reason="close waits for a lock of a thread that this process does not have"
-)
 def test_a_process_forked_during_an_append_can_close_the_store(store: SqliteStore) -> None:
     assert in_a_fork(store.close) == "done"
 
@@ -211,11 +204,6 @@ def test_a_process_forked_after_appends_of_tasks_can_close_the_store(store: Sqli
 
 
 @needs_fork
-@pytest.mark.xfail(
-    strict=True,
-    raises=StoreBusy,
-    reason="a forked process keeps the turn of a process that is gone",
-)
 def test_a_forked_process_that_lives_on_does_not_keep_others_from_writing(
     store: SqliteStore, path: Path
 ) -> None:

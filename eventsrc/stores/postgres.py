@@ -207,7 +207,6 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
 
     async def open(self) -> Self:
         """Connects, and makes the tables if they are not there."""
-        await self._link.open()
         if not await self._read(self._talks.opening()):
             async with self._link.transaction() as execute:
                 await hold_async(self._talks.migrating(), execute)

@@ -102,13 +102,44 @@ class Conversations:
 
     def appending(self, group: Sequence[Prepared]) -> Conversation[list[Answer | Raised]]:
         """Stores appends that came together, each for itself, and answers them in their order."""
-        yield from self._number_kinds(group)
         now = microseconds(self._clock)
+        if len(group) == 1:
+            answer = yield from self._append_alone(group[0], now)
+            if answer is not None:
+                return [answer]
+        yield from self._number_kinds(group)
         answers: dict[int, Answer | Raised] = {}
         yield from self._append_known(group, now, answers)
         for indexes in _portions(group, answers):
             yield from self._append(group, indexes, now, answers)
         return [answers[index] for index in range(len(group))]
+
+    def _append_alone(self, asked: Prepared, now: int) -> Conversation[Answer | None]:
+        """Appends one event to a stream whose head is known, in one statement; None if that won't do.
+
+        If others have moved the head, the index of streams and versions refuses the event.
+        """
+        part = asked.parts[0]
+        if asked.is_keyed or asked.demands or len(asked.parts) > 1 or len(part.events) > 1:
+            return None
+        number, version = self._heads.of(part.stream)
+        kind = self._kinds.numbers.get(part.events[0].kind)
+        if not version or kind is None or not holds(part.expected, version):
+            return None
+        (record,) = asked.records(0, lambda _: version, now)
+        row = number, version + 1, kind, *record[4:]
+        try:
+            ((position,),) = yield self._ask(sql.APPEND_ONE, row)
+        except Refused:
+            self._heads.forget(part.stream)
+            return None
+        except Lost as lost:
+            self._heads.forget(part.stream)
+            return Failure(Unknown(asked.append_id, str(lost)))
+        self.end = max(self.end, position)
+        self._heads.move(part.stream, number, version + 1)
+        token = Token(self.store_id, {part.stream: version + 1})
+        return Success(Appended(asked.append_id, token, Cursor(self.store_id, position)))
 
     def _append_known(
         self, group: Sequence[Prepared], now: int, answers: dict[int, Answer | Raised]
@@ -154,17 +185,11 @@ class Conversations:
 
     def _insert(self, records: Sequence[Record], numbers: Sequence[int], now: int) -> Conversation[int]:
         """Stores events of streams with these numbers; answers the position before the first."""
-        kinds = [self._kinds.numbers[record.kind] for record in records]
-        if len(records) == 1:
-            (_, _, version, _, _, data, crc, rest) = records[0]
-            row = numbers[0], version, kinds[0], now, data, crc, rest
-            ((position,),) = yield self._ask(sql.APPEND_ONE, row)
-            return int(position) - 1
         columns = (
             now,
             _array(numbers),
             _array(record.version for record in records),
-            _array(kinds),
+            _array(self._kinds.numbers[record.kind] for record in records),
             [record.data for record in records],
             _array(record.data_crc for record in records),
             [record.rest for record in records],
@@ -394,8 +419,17 @@ def _records(rows: Rows, kinds: Any, stream: str | None) -> list[tuple[Any, ...]
                 for _, position, version, kind, recorded_at, data, data_crc, rest in rows
                 if version is not None
             ]
+        case 8:
+            return [
+                (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)
+                for position, stream, version, kind, recorded_at, data, data_crc, rest in rows
+            ]
         case _:
-            return [(*row[-8:-5], kinds[row[-5]], *row[-4:]) for row in rows if row[-6] is not None]
+            return [
+                (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)
+                for _, position, stream, version, kind, recorded_at, data, data_crc, rest in rows
+                if version is not None
+            ]
 
 
 def _check_complete(what: str, numbers: list[int], first: int, end: int) -> None:

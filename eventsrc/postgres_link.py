@@ -7,13 +7,17 @@ that yields statements and is sent their rows. `Link` holds conversations in the
 
 from __future__ import annotations
 
+import asyncio
 import select
+import threading
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import psycopg
+from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from eventsrc.store import (
@@ -33,7 +37,7 @@ Rows: TypeAlias = list[tuple[Any, ...]]
 class Ask(NamedTuple):
     """A statement and its parameters."""
 
-    sql: str
+    sql: bytes
     parameters: Any = None
 
 
@@ -86,28 +90,36 @@ async def hold_async(conversation: Conversation[T], execute: Callable[[Ask], Awa
         conversation.close()
 
 
+_Wired: TypeAlias = tuple[psycopg.Connection[Any], psycopg.Cursor[Any]]
+_AsyncWired: TypeAlias = tuple[psycopg.AsyncConnection[Any], psycopg.AsyncCursor[Any]]
+
+
 class Link:
     """Executes statements on the connections of a pool.
 
-    address: a connection string, for which a pool is made, or a pool, whose connections are borrowed.
+    address: a connection string, for connections of its own, or a pool to borrow connections of.
     timeout: how many seconds a statement may take, and how many the wait for a connection.
+    most: how many connections of its own it may have.
     """
 
-    def __init__(self, address: str | ConnectionPool[Any], timeout: float) -> None:
+    def __init__(self, address: str | ConnectionPool[Any], timeout: float, most: int = 8) -> None:
         self.timeout: Final = timeout
-        self._owns = isinstance(address, str)
-        if isinstance(address, str):
-            settings = {"autocommit": True, "options": _options(timeout)}
-            self._pool: ConnectionPool[Any] = ConnectionPool(
-                address, min_size=1, max_size=8, open=True, timeout=timeout, kwargs=settings
-            )
-        else:
-            self._pool = address
+        self._lent: ConnectionPool[Any] | None = None if isinstance(address, str) else address
+        self._address = address if isinstance(address, str) else ""
+        self._idle: deque[_Wired] = deque()
+        self._free = threading.Semaphore(most)
+        self._is_closed = False
 
     def execute(self, ask: Ask) -> Rows:
         """Executes a statement, in a transaction of its own, on any connection."""
-        with self._connection() as connection:
-            return execute_on(connection, ask)
+        if self._lent is not None:
+            with borrowed(self._lent, self.timeout) as connection:
+                return execute_on(connection.cursor(binary=True), ask)
+        wired = self._take()
+        try:
+            return execute_on(wired[1], ask)
+        finally:
+            self._give(wired)
 
     def read(self, ask: Ask) -> Rows:
         """As `execute`, and once more if the connection broke: for what may be done twice."""
@@ -119,58 +131,84 @@ class Link:
     @contextmanager
     def transaction(self) -> Iterator[Callable[[Ask], Rows]]:
         """A transaction, and what executes statements in it."""
-        with self._connection() as connection, connection.transaction():
-            yield lambda ask: execute_on(connection, ask)
+        if self._lent is not None:
+            with borrowed(self._lent, self.timeout) as connection, connection.transaction():
+                yield lambda ask: execute_on(connection.cursor(binary=True), ask)
+            return
+        wired = self._take()
+        try:
+            with wired[0].transaction():
+                yield lambda ask: execute_on(wired[1], ask)
+        finally:
+            self._give(wired)
 
     def close(self) -> None:
-        """Closes the pool, if it was made here."""
-        if self._owns:
-            self._pool.close(timeout=self.timeout)
+        """Closes its own connections; those that are in use, when they are given back."""
+        self._is_closed = True
+        while self._idle:
+            self._idle.pop()[0].close()
 
-    @contextmanager
-    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
-        connection = self._sound_connection()
+    def _take(self) -> _Wired:
+        """One of its own connections, to be given back."""
+        if not self._free.acquire(timeout=self.timeout):
+            raise StoreBusy(f"there was no free connection to Postgres for {self.timeout} seconds")
         try:
-            yield connection
-        finally:
-            self._pool.putconn(connection)
+            return self._sound()
+        except BaseException:
+            self._free.release()
+            raise
 
-    def _sound_connection(self) -> psycopg.Connection[Any]:
+    def _give(self, wired: _Wired) -> None:
+        connection = wired[0]
+        if self._is_closed or not _is_idle(connection):
+            connection.close()
+        else:
+            self._idle.append(wired)
+        self._free.release()
+
+    def _sound(self) -> _Wired:
+        """A connection that is not known to be broken, and its cursor."""
+        if self._is_closed:
+            raise StoreClosed("the store was closed: open it again")
         deadline = time.monotonic() + self.timeout
+        while self._idle:
+            connection, cursor = self._idle.pop()
+            if not is_stale(connection):
+                return connection, cursor
+            connection.close()
+        pause = 0.01
         while True:
             try:
-                connection = self._pool.getconn(timeout=max(deadline - time.monotonic(), 0.0))
-            except (PoolTimeout, TooManyRequests, PoolClosed) as error:
-                raise _pool_error(error, self.timeout) from error
-            if not _is_stale(connection):
-                return connection
-            connection.close()
-            self._pool.putconn(connection)
+                made = psycopg.connect(self._address, **settings(self.timeout))
+                return made, made.cursor(binary=True)
+            except psycopg.OperationalError as error:
+                if not _may_come_back(error) or time.monotonic() + pause > deadline:
+                    raise Unreachable(f"Postgres cannot be connected to: {error}") from error
+            time.sleep(pause)
+            pause = min(2 * pause, 0.2)
 
 
 class AsyncLink:
     """Executes statements on the connections of an asynchronous pool, as Link does."""
 
-    def __init__(self, address: str | AsyncConnectionPool[Any], timeout: float) -> None:
+    def __init__(self, address: str | AsyncConnectionPool[Any], timeout: float, most: int = 8) -> None:
         self.timeout: Final = timeout
-        self._owns = isinstance(address, str)
-        if isinstance(address, str):
-            settings = {"autocommit": True, "options": _options(timeout)}
-            self._pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
-                address, min_size=1, max_size=8, open=False, timeout=timeout, kwargs=settings
-            )
-        else:
-            self._pool = address
-
-    async def open(self) -> None:
-        """Opens the pool, if it was made here."""
-        if self._owns:
-            await self._pool.open()
+        self._lent: AsyncConnectionPool[Any] | None = None if isinstance(address, str) else address
+        self._address = address if isinstance(address, str) else ""
+        self._idle: deque[_AsyncWired] = deque()
+        self._free = asyncio.Semaphore(most)
+        self._is_closed = False
 
     async def execute(self, ask: Ask) -> Rows:
         """Executes a statement, in a transaction of its own, on any connection."""
-        async with self._connection() as connection:
-            return await execute_on_async(connection, ask)
+        if self._lent is not None:
+            async with borrowed_async(self._lent, self.timeout) as connection:
+                return await execute_on_async(connection.cursor(binary=True), ask)
+        wired = await self._take()
+        try:
+            return await execute_on_async(wired[1], ask)
+        finally:
+            await self._give(wired)
 
     async def read(self, ask: Ask) -> Rows:
         """As `execute`, and once more if the connection broke: for what may be done twice."""
@@ -182,65 +220,139 @@ class AsyncLink:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Callable[[Ask], Awaitable[Rows]]]:
         """A transaction, and what executes statements in it."""
-        async with self._connection() as connection, connection.transaction():
-            yield lambda ask: execute_on_async(connection, ask)
+        if self._lent is not None:
+            async with borrowed_async(self._lent, self.timeout) as lent, lent.transaction():
+                yield lambda ask: execute_on_async(lent.cursor(binary=True), ask)
+            return
+        wired = await self._take()
+        try:
+            async with wired[0].transaction():
+                yield lambda ask: execute_on_async(wired[1], ask)
+        finally:
+            await self._give(wired)
 
     async def close(self) -> None:
-        """Closes the pool, if it was made here."""
-        if self._owns:
-            await self._pool.close(timeout=self.timeout)
+        """Closes its own connections; those that are in use, when they are given back."""
+        self._is_closed = True
+        while self._idle:
+            await self._idle.pop()[0].close()
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        connection = await self._sound_connection()
+    async def _take(self) -> _AsyncWired:
+        """One of its own connections, to be given back."""
         try:
-            yield connection
-        finally:
-            await self._pool.putconn(connection)
+            await asyncio.wait_for(self._free.acquire(), self.timeout)
+        except TimeoutError:
+            raise StoreBusy(
+                f"there was no free connection to Postgres for {self.timeout} seconds"
+            ) from None
+        try:
+            return await self._sound()
+        except BaseException:
+            self._free.release()
+            raise
 
-    async def _sound_connection(self) -> psycopg.AsyncConnection[Any]:
+    async def _give(self, wired: _AsyncWired) -> None:
+        connection = wired[0]
+        if self._is_closed or not _is_idle(connection):
+            await connection.close()
+        else:
+            self._idle.append(wired)
+        self._free.release()
+
+    async def _sound(self) -> _AsyncWired:
+        """A connection that is not known to be broken, and its cursor."""
+        if self._is_closed:
+            raise StoreClosed("the store was closed: open it again")
         deadline = time.monotonic() + self.timeout
+        while self._idle:
+            connection, cursor = self._idle.pop()
+            if not is_stale(connection):
+                return connection, cursor
+            await connection.close()
+        pause = 0.01
         while True:
             try:
-                connection = await self._pool.getconn(timeout=max(deadline - time.monotonic(), 0.0))
-            except (PoolTimeout, TooManyRequests, PoolClosed) as error:
-                raise _pool_error(error, self.timeout) from error
-            if not _is_stale(connection):
-                return connection
-            await connection.close()
-            await self._pool.putconn(connection)
+                made = await psycopg.AsyncConnection.connect(self._address, **settings(self.timeout))
+                return made, made.cursor(binary=True)
+            except psycopg.OperationalError as error:
+                if not _may_come_back(error) or time.monotonic() + pause > deadline:
+                    raise Unreachable(f"Postgres cannot be connected to: {error}") from error
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 0.2)
 
 
-def execute_on(connection: psycopg.Connection[Any], ask: Ask) -> Rows:
-    """Executes a statement on a connection. Raises this library's errors."""
+@contextmanager
+def borrowed(pool: ConnectionPool[Any], timeout: float) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of a user's pool, in autocommit for the time being."""
     try:
-        cursor = connection.cursor(binary=ask.parameters is not None)
+        with pool.connection(timeout) as connection:
+            was = connection.autocommit
+            connection.autocommit = True
+            try:
+                yield connection
+            finally:
+                if not connection.closed:
+                    connection.autocommit = was
+    except (PoolTimeout, TooManyRequests, PoolClosed) as error:
+        raise _pool_error(error, timeout) from error
+
+
+@asynccontextmanager
+async def borrowed_async(
+    pool: AsyncConnectionPool[Any], timeout: float
+) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    """As borrowed, of an asynchronous pool."""
+    try:
+        async with pool.connection(timeout) as connection:
+            was = connection.autocommit
+            await connection.set_autocommit(True)
+            try:
+                yield connection
+            finally:
+                if not connection.closed:
+                    await connection.set_autocommit(was)
+    except (PoolTimeout, TooManyRequests, PoolClosed) as error:
+        raise _pool_error(error, timeout) from error
+
+
+def execute_on(cursor: psycopg.Cursor[Any], ask: Ask) -> Rows:
+    """Executes a statement. Raises this library's errors."""
+    try:
+        if ask.parameters is None:  # several statements cannot be sent with parameters, nor binary
+            cursor = cursor.connection.cursor()
         cursor.execute(ask.sql, ask.parameters)
-        return cursor.fetchall() if cursor.description else []
+        return cursor.fetchall() if _has_rows(cursor) else []
     except psycopg.Error as error:
         raise translation(error) from error
 
 
-async def execute_on_async(connection: psycopg.AsyncConnection[Any], ask: Ask) -> Rows:
+async def execute_on_async(cursor: psycopg.AsyncCursor[Any], ask: Ask) -> Rows:
     """As execute_on, waiting for the answer."""
     try:
-        cursor = connection.cursor(binary=ask.parameters is not None)
+        if ask.parameters is None:
+            cursor = cursor.connection.cursor()
         await cursor.execute(ask.sql, ask.parameters)
-        return await cursor.fetchall() if cursor.description else []
+        return await cursor.fetchall() if _has_rows(cursor) else []
     except psycopg.Error as error:
         raise translation(error) from error
 
 
-def _options(timeout: float) -> str:
-    """Settings of a session: nothing there waits longer than a statement may take."""
+def _has_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:
+    result = cursor.pgresult
+    return result is not None and result.status == ExecStatus.TUPLES_OK
+
+
+def settings(timeout: float) -> dict[str, Any]:
+    """How a connection is made: nothing there waits longer than a statement may take."""
     milliseconds = max(int(timeout * 1000), 1)
-    return (
+    options = (
         f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} "
         f"-c idle_in_transaction_session_timeout={milliseconds}"
     )
+    return {"autocommit": True, "options": options, "connect_timeout": max(int(timeout), 2)}
 
 
-def _is_stale(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+def is_stale(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
     """Whether the server has said something to an idle connection: goodbye, that is."""
     if connection.closed:
         return True
@@ -248,6 +360,16 @@ def _is_stale(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
         return bool(select.select([connection.fileno()], [], [], 0)[0])
     except (OSError, ValueError):
         return True
+
+
+def _is_idle(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Whether a connection is in no transaction and in the middle of nothing."""
+    return connection.pgconn.transaction_status == TransactionStatus.IDLE
+
+
+def _may_come_back(error: psycopg.OperationalError) -> bool:
+    """Whether a server that refused a connection may take one in a moment."""
+    return error.sqlstate is None or error.sqlstate.startswith(("08", "53", "57"))
 
 
 # --- errors ---------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import sqlite3
 import sys
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -146,8 +147,10 @@ class SqliteFile:
 
     def close(self) -> None:
         """Closes all connections; closing twice is closing once."""
+        if os.getpid() != self._pid:  # the locks may be held by threads that a fork did not copy
+            return
         with self._lock:
-            if self._is_closed or os.getpid() != self._pid:
+            if self._is_closed:
                 return
             self._is_closed = True
             self._turn.close()
@@ -157,6 +160,7 @@ class SqliteFile:
     def _checked(self, schema: Schema) -> int:
         """How many of the schema's scripts the file has seen; nothing is written to find out."""
         with self.reading() as connection:
+            connection.execute("BEGIN")  # all that is looked at is of one moment
             return _applied(connection, self.path, schema)
 
     def _migrate(self, schema: Schema) -> None:
@@ -174,7 +178,8 @@ class SqliteFile:
                 connection.execute(f"PRAGMA application_id = {schema.stamp:d}")
                 connection.execute(f"PRAGMA user_version = {len(schema.scripts):d}")
 
-    def _check_usable(self) -> None:
+    def check_usable(self) -> None:
+        """Raises StoreClosed for a file that was closed, or that another process opened."""
         if self._is_closed:
             raise StoreClosed(f"{self.path} was closed: open it again")
         if os.getpid() != self._pid:
@@ -246,7 +251,7 @@ class SqliteFile:
 
     def take_reader(self) -> sqlite3.Connection:
         """A connection to read with, to be given back."""
-        self._check_usable()
+        self.check_usable()
         try:
             return self._readers.pop()
         except IndexError:
@@ -261,7 +266,7 @@ class SqliteFile:
         self._readers.append(connection)
 
     def _check_writable(self) -> None:
-        self._check_usable()
+        self.check_usable()
         if self.read_only:
             raise StoreReadOnly(f"{self.path} was opened with read_only=True")
 
@@ -378,6 +383,7 @@ class _Turn:
         self._is_open = False
         self._is_mine = False
         self._free_until = 0.0
+        _turns.add(self)
 
     def is_free(self, now: float) -> bool:
         """Whether nobody insists, or did a moment ago, so that one attempt may be made."""
@@ -418,11 +424,28 @@ class _Turn:
             os.close(self._file)
             self._file = None
 
+    def forget(self) -> None:
+        """In a forked process: the turn is the parent's, and must end with it."""
+        self.close()
+        self._is_open = self._is_mine = False
+
     def _open(self) -> None:
         self._is_open = True
         if sys.platform != "win32":
             with contextlib.suppress(OSError):
                 self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
+_turns: Final = weakref.WeakSet[_Turn]()
+
+
+def _forget_turns() -> None:
+    for turn in list(_turns):
+        turn.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_turns)
 
 
 def _pauses(deadline: float) -> Iterator[float]:
@@ -494,7 +517,10 @@ def translation(path: Path, error: sqlite3.Error) -> StoreError:
     if code == sqlite3.SQLITE_NOTADB:
         return NotAStore(f"{path} is no SQLite file: {error}")
     if code == sqlite3.SQLITE_CANTOPEN:
-        return StoreError(f"{path} cannot be opened: does its folder exist, and may it be read?")
+        return StoreError(
+            f"{path} cannot be opened: does its folder exist, and may it be read and written? Even to "
+            "read, SQLite writes beside the file: from a read-only disk, copy it"
+        )
     return StoreError(f"{path}: {error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})")
 
 

@@ -42,6 +42,7 @@ from eventsrc.store import (
 from eventsrc.stores.prepare import (
     Prepared,
     appended,
+    check_end,
     check_read,
     check_stream,
     microseconds,
@@ -123,6 +124,7 @@ class MemoryStore(Interpreter[StoreOp]):
         position = op.after.check(self.store_id)
         with self._lock:
             end = len(self._feed)
+            check_end(op, end)
             found: list[Record] = []
             while position < end and len(found) < op.limit:
                 record = self._feed[position]

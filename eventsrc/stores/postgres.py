@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from returns.result import Failure
@@ -43,6 +43,8 @@ from eventsrc.stores.prepare import Prepared, check_read, check_stream, prepare
 
 GROUP: Final = 512
 """The most appends that share a commit."""
+
+T = TypeVar("T")
 
 _Answer: TypeAlias = Outcome[Appended, NotAppended]
 
@@ -163,7 +165,7 @@ class PostgresStore(Interpreter[StoreOp]):
     def _commit(self, group: Sequence[Prepared]) -> Sequence[_Answer | Raised]:
         return hold(self._talks.appending(group), self._link.execute)
 
-    def _read(self, conversation: Conversation[Any]) -> Any:
+    def _read(self, conversation: Conversation[T]) -> T:
         return hold(conversation, self._link.read)
 
     def _too_late(self) -> StoreBusy:
@@ -205,7 +207,6 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
 
     async def open(self) -> Self:
         """Connects, and makes the tables if they are not there."""
-        await self._link.open()
         if not await self._read(self._talks.opening()):
             async with self._link.transaction() as execute:
                 await hold_async(self._talks.migrating(), execute)
@@ -277,7 +278,7 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
     async def _commit(self, group: Sequence[Prepared]) -> Sequence[_Answer | Raised]:
         return await hold_async(self._talks.appending(group), self._link.execute)
 
-    async def _read(self, conversation: Conversation[Any]) -> Any:
+    async def _read(self, conversation: Conversation[T]) -> T:
         return await hold_async(conversation, self._link.read)
 
     def _too_late(self) -> StoreBusy:

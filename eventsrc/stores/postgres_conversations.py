@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from itertools import takewhile
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -34,7 +34,7 @@ from eventsrc.store import (
 from eventsrc.stores import postgres_sql as sql
 from eventsrc.stores.group_commit import Raised
 from eventsrc.stores.known import LOST, Heads, Kinds
-from eventsrc.stores.prepare import Prepared, appended, is_own, microseconds, own_end
+from eventsrc.stores.prepare import Part, Prepared, appended, check_end, is_own, microseconds, own_end
 from eventsrc.stream_id import StreamId
 
 Answer: TypeAlias = Outcome[Appended, NotAppended]
@@ -57,7 +57,7 @@ class Conversations:
         self._clock = clock
         self._kinds = Kinds()
         self._heads = Heads()
-        self._sql: dict[str, str] = {}
+        self._sql: dict[str, bytes] = {}
 
     # --- opening
 
@@ -102,13 +102,44 @@ class Conversations:
 
     def appending(self, group: Sequence[Prepared]) -> Conversation[list[Answer | Raised]]:
         """Stores appends that came together, each for itself, and answers them in their order."""
-        yield from self._number_kinds(group)
         now = microseconds(self._clock)
+        if len(group) == 1:
+            answer = yield from self._append_alone(group[0], now)
+            if answer is not None:
+                return [answer]
+        yield from self._number_kinds(group)
         answers: dict[int, Answer | Raised] = {}
         yield from self._append_known(group, now, answers)
         for indexes in _portions(group, answers):
             yield from self._append(group, indexes, now, answers)
         return [answers[index] for index in range(len(group))]
+
+    def _append_alone(self, asked: Prepared, now: int) -> Conversation[Answer | None]:
+        """Appends one event to a stream whose head is known, in one statement; None if that won't do.
+
+        If others have moved the head, the index of streams and versions refuses the event.
+        """
+        part = asked.parts[0]
+        if asked.is_keyed or asked.demands or len(asked.parts) > 1 or len(part.events) > 1:
+            return None
+        number, version = self._heads.of(part.stream)
+        kind = self._kinds.numbers.get(part.events[0].kind)
+        if not version or kind is None or not holds(part.expected, version):
+            return None
+        (record,) = asked.records(0, lambda _: version, now)
+        row = number, version + 1, kind, *record[4:]
+        try:
+            ((position,),) = yield self._ask(sql.APPEND_ONE, row)
+        except Refused:
+            self._heads.forget(part.stream)
+            return None
+        except Lost as lost:
+            self._heads.forget(part.stream)
+            return Failure(Unknown(asked.append_id, str(lost)))
+        self.end = max(self.end, position)
+        self._heads.move(part.stream, number, version + 1)
+        token = Token(self.store_id, {part.stream: version + 1})
+        return Success(Appended(asked.append_id, token, Cursor(self.store_id, position)))
 
     def _append_known(
         self, group: Sequence[Prepared], now: int, answers: dict[int, Answer | Raised]
@@ -154,17 +185,11 @@ class Conversations:
 
     def _insert(self, records: Sequence[Record], numbers: Sequence[int], now: int) -> Conversation[int]:
         """Stores events of streams with these numbers; answers the position before the first."""
-        kinds = [self._kinds.numbers[record.kind] for record in records]
-        if len(records) == 1:
-            (_, _, version, _, _, data, crc, rest) = records[0]
-            row = numbers[0], version, kinds[0], now, data, crc, rest
-            ((position,),) = yield self._ask(sql.APPEND_ONE, row)
-            return int(position) - 1
         columns = (
             now,
             _array(numbers),
             _array(record.version for record in records),
-            _array(kinds),
+            _array(self._kinds.numbers[record.kind] for record in records),
             [record.data for record in records],
             _array(record.data_crc for record in records),
             [record.rest for record in records],
@@ -202,16 +227,15 @@ class Conversations:
     def _arrays(self, group: Sequence[Prepared], now: int) -> tuple[Any, ...]:
         """The parameters of the function `append`."""
         records = [record for asked in group for record in asked.records(0, lambda _: 0, now)]
-        demands = [[*asked.parts, *asked.demands] for asked in group]
-        flat = [demand for part in demands for demand in part]
+        parts = [part for asked in group for part in asked.streams]
         return (
             now,
             [asked.append_id.bytes if asked.is_keyed else None for asked in group],
             _array(own_end(a.append_id) if is_own(a.append_id) else None for a in group),
-            _array(len(part) for part in demands),
-            [str(demand.stream) for demand in flat],
-            _array(_EXPECT.get(demand.expected, demand.expected) for demand in flat),  # type: ignore[call-overload]
-            _array(len(getattr(demand, "events", ())) for demand in flat),
+            _array(len(asked.streams) for asked in group),
+            [str(part.stream) for part in parts],
+            _array(e if isinstance(e := part.expected, int) else _EXPECT[e] for part in parts),
+            _array(len(part.events) if isinstance(part, Part) else 0 for part in parts),
             _array(self._kinds.numbers[record.kind] for record in records),
             [record.data for record in records],
             _array(record.data_crc ^ record.version for record in records),
@@ -220,19 +244,18 @@ class Conversations:
 
     def _answer(self, asked: Prepared, rows: Rows) -> Conversation[Answer]:
         """What the rows of the function `append` say about one append."""
-        demands = [*asked.parts, *asked.demands]
         outcome, nth, _, version, position = rows[0]
         if outcome == "again":
             stored = yield from self._records_of(asked.append_id.bytes, position)
             return asked.again(stored, self.store_id)
         if outcome == "conflict":
-            return Failure(
-                (yield from self._conflict(demands[nth].stream, demands[nth].expected, version))
-            )
+            unmet = asked.streams[nth]
+            return Failure((yield from self._conflict(unmet.stream, unmet.expected, version)))
         versions: dict[StreamId, int] = {}
         for _, nth, number, version, position in rows:  # noqa: B007 - the last is used
-            versions[demands[nth].stream] = version
-            self._heads.move(demands[nth].stream, number, version)
+            stream = asked.parts[nth].stream
+            versions[stream] = version
+            self._heads.move(stream, number, version)
         self.end = max(self.end, position)
         token = Token(self.store_id, versions)
         return Success(Appended(asked.append_id, token, Cursor(self.store_id, position)))
@@ -307,10 +330,11 @@ class Conversations:
             filters += sql.OF_TYPES
             yield from self._learn_kinds()
             kinds = self._kinds.numbers.items()
-            wanted["kinds"] = [number for kind, number in kinds if kind.type in op.types]
+            wanted["kinds"] = _array(number for kind, number in kinds if kind.type in op.types)
         rows = yield self._ask(sql.FEED.replace("{filters}", filters), wanted)
         end = rows[0][0]
         records = yield from self._records(rows, None)
+        check_end(op, end)
         if not filters:
             _check_complete("the feed", [record[0] for record in records], after + 1, end)
         last = records[-1][0] if len(records) == op.limit else max(after, end)
@@ -357,16 +381,16 @@ class Conversations:
     def _ask(self, statement: str, parameters: Any = None) -> Ask:
         known = self._sql.get(statement)
         if known is None:
-            known = self._sql[statement] = sql.in_schema(statement, self.schema)
+            known = self._sql[statement] = sql.in_schema(statement, self.schema).encode()
         return Ask(known, parameters)
 
 
-def _portions(group: Sequence[Prepared], answered: Iterable[int]) -> list[list[int]]:
+def _portions(group: Sequence[Prepared], answered: Container[int]) -> list[list[int]]:
     """The indexes of the appends that are not answered yet, in portions that may travel together."""
     portions: list[list[int]] = []
     room = 0
     for index, asked in enumerate(group):
-        if index not in answered:  # type: ignore[operator]
+        if index not in answered:
             size = sum(len(event.data) for part in asked.parts for event in part.events)
             if size > room or not portions:
                 portions.append([])
@@ -395,8 +419,17 @@ def _records(rows: Rows, kinds: Any, stream: str | None) -> list[tuple[Any, ...]
                 for _, position, version, kind, recorded_at, data, data_crc, rest in rows
                 if version is not None
             ]
+        case 8:
+            return [
+                (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)
+                for position, stream, version, kind, recorded_at, data, data_crc, rest in rows
+            ]
         case _:
-            return [(*row[-8:-5], kinds[row[-5]], *row[-4:]) for row in rows if row[-6] is not None]
+            return [
+                (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)
+                for _, position, stream, version, kind, recorded_at, data, data_crc, rest in rows
+                if version is not None
+            ]
 
 
 def _check_complete(what: str, numbers: list[int], first: int, end: int) -> None:

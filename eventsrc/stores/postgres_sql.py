@@ -226,13 +226,13 @@ HEADS: Final = """
     FROM {s}.stream WHERE name = ANY(%s)
 """
 _PAGE: Final = """
-    SELECT head, {columns}
-    FROM (
+    WITH known AS MATERIALIZED (
         SELECT id, coalesce((
-            SELECT version FROM {s}.event WHERE stream = known.id ORDER BY version DESC LIMIT 1
+            SELECT version FROM {s}.event WHERE stream = named.id ORDER BY version DESC LIMIT 1
         ), 0) AS head
-        FROM {s}.stream AS known WHERE name = %s
-    ) AS known
+        FROM {s}.stream AS named WHERE name = %s
+    )
+    SELECT head, {columns} FROM known
     LEFT JOIN LATERAL (
         SELECT {columns} FROM {s}.event
         WHERE stream = known.id AND version {beyond} %s
@@ -251,19 +251,26 @@ READ: Final = _page(_WHOLE, ">", "ASC")
 READ_BACKWARDS: Final = _page(_WHOLE, "<", "DESC")
 READ_DATA: Final = _page("version, kind, data, data_crc", ">", "ASC")
 
-# by the primary key
+# by the primary key, in its order: what is left out is looked up for each event, which keeps Postgres
+# from looking at all streams, or all events that follow, for the sake of one page
 FEED: Final = """
-    SELECT last, position, name, version, kind, recorded_at, data, data_crc, rest
-    FROM (SELECT coalesce(max(position), 0) AS last FROM {s}.event) AS feed
-    LEFT JOIN LATERAL (
-        SELECT position, name, version, kind, recorded_at, data, data_crc, rest
-        FROM {s}.event JOIN {s}.stream ON stream.id = event.stream
-        WHERE position > %(after)s AND position <= last {filters}
+    WITH feed AS MATERIALIZED (SELECT coalesce(max(position), 0) AS last FROM {s}.event),
+    page AS MATERIALIZED (
+        SELECT position, stream, version, kind, recorded_at, data, data_crc, rest
+        FROM {s}.event
+        WHERE position > %(after)s AND position <= (SELECT last FROM feed) {filters}
         ORDER BY position LIMIT %(limit)s
-    ) AS page ON true
+    )
+    SELECT last, position, name, version, kind, recorded_at, data, data_crc, rest
+    FROM feed LEFT JOIN (page JOIN {s}.stream ON stream.id = page.stream) ON true
+    ORDER BY position
 """
-OF_PREFIX: Final = "AND name >= %(prefix)s AND name < %(beyond)s"
-OF_TYPES: Final = "AND kind = ANY(%(kinds)s)"
+OF_PREFIX: Final = """
+    AND (
+        SELECT name >= %(prefix)s AND name < %(beyond)s FROM {s}.stream WHERE stream.id = event.stream
+    )
+"""
+OF_TYPES: Final = " AND kind = ANY(%(kinds)s::integer[])"
 
 # by append's primary key
 FIND_KEYED: Final = "SELECT position FROM {s}.append WHERE id = %b"

@@ -8,7 +8,7 @@ make and keep the records; answer `appended`. stores/memory.py does this in a pa
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 from uuid import UUID
 
@@ -16,7 +16,7 @@ import attrs
 from returns.result import Failure, Success
 
 from eventsrc.codec import Codec, Encoded
-from eventsrc.positions import Cursor, Token
+from eventsrc.positions import BadToken, Cursor, Token
 from eventsrc.program import Outcome
 from eventsrc.recorded import Record, make_record
 from eventsrc.store import (
@@ -74,10 +74,14 @@ class Prepared:
     is_keyed: bool
     """Whether the caller chose the append_id, so that it may have been stored before."""
 
+    @property
+    def streams(self) -> tuple[Part | Demand, ...]:
+        """All that it demands something of: what it appends to, and then what it does not."""
+        return *self.parts, *self.demands
+
     def unmet(self, version_of: Callable[[StreamId], int]) -> tuple[StreamId, int | Expect, int] | None:
         """The first condition that does not hold: stream, expected and actual version."""
-        demands: Iterable[Part | Demand] = (*self.parts, *self.demands)
-        for demand in demands:
+        for demand in self.streams:
             if demand.expected is not ANY:
                 version = version_of(demand.stream)
                 if not holds(demand.expected, version):
@@ -204,6 +208,15 @@ def check_read(op: Read | ReadFeed) -> None:
         if not 0 <= op.after.position < _NUMBERS:
             raise ValueError(f"{op.after} is no place in a feed")
         checked_prefix(op.prefix)
+
+
+def check_end(op: ReadFeed, end: int) -> None:
+    """Raises BadToken for a cursor beyond the end of the feed: another feed has been read than this."""
+    if op.after.position > end:
+        raise BadToken(
+            f"cursor {op.after} is beyond the end of the feed, {end}: the store was restored from a "
+            "backup, and what was read of it since must be read again"
+        )
 
 
 def check_stream(op: Head | LoadSnapshot) -> None:

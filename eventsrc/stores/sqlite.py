@@ -47,9 +47,11 @@ from eventsrc.store import (
     holds,
 )
 from eventsrc.stores.group_commit import GroupCommit, Raised
+from eventsrc.stores.known import LOST, Heads, Kinds
 from eventsrc.stores.prepare import (
     Prepared,
     appended,
+    check_end,
     check_read,
     check_stream,
     is_own,
@@ -64,9 +66,6 @@ STAMP: Final = 0x65737263
 
 GROUP: Final = 512
 """The most appends that share a commit."""
-
-HEADS: Final = 100_000
-"""How many streams' heads are remembered."""
 
 _SCRIPTS: Final = (
     # Streams and kinds have small numbers: rows are short, and the index of events is half as large as
@@ -229,8 +228,8 @@ class SqliteStore(Interpreter[StoreOp]):
     ) -> None:
         self.codec = Codec() if codec is None else codec
         self._clock = clock
-        self._kinds = _Kinds()
-        self._heads = _Heads()
+        self._kinds = Kinds()
+        self._heads = Heads()
         self._file = SqliteFile(
             path, SCHEMA, durability=durability, timeout=timeout, read_only=read_only
         )
@@ -283,6 +282,7 @@ class SqliteStore(Interpreter[StoreOp]):
         return await self._line.perform_async(self._job(op), self._file.timeout)
 
     def _job(self, op: Append | AppendAll) -> _Job:
+        self._file.check_usable()
         asked = prepare(op, self.codec, self.store_id, self._end)
         return _Job(asked, time.monotonic() + self._file.timeout)
 
@@ -307,7 +307,9 @@ class SqliteStore(Interpreter[StoreOp]):
             answers = [writing.append(job.asked) for job in group]
         self._end = max(self._end, writing.end)
         self._kinds.add(writing.new_kinds)
-        self._heads.see(writing.numbers, writing.versions)
+        for stream, version in writing.versions.items():
+            if version:
+                self._heads.move(stream, writing.numbers[stream], version)
         return answers
 
     def _append_alone(self, job: _Job) -> _Answer | None:
@@ -357,7 +359,7 @@ class SqliteStore(Interpreter[StoreOp]):
             rows = connection.execute(
                 _READ_BACKWARDS if op.backwards else sql, (number, place, op.limit)
             ).fetchall()
-            records = self._kinds.records(connection, rows, op.stream)
+            records = _records_of_rows(connection, self._kinds, rows, op.stream)
         versions = [record[2] for record in records]
         if op.backwards:
             newest = max([min(place - 1, head), *versions[:1]])
@@ -392,7 +394,8 @@ class SqliteStore(Interpreter[StoreOp]):
                 "types": None if op.types is None else json.dumps(sorted(op.types)),
             }
             rows = connection.execute(_FEED, wanted).fetchall()
-            events = self._kinds.records(connection, rows)
+            events = _records_of_rows(connection, self._kinds, rows)
+        check_end(op, end)
         if not op.prefix and op.types is None:
             _check_complete("the feed", [row[0] for row in rows], after + 1, end)
         last = rows[-1][0] if len(rows) == op.limit else max(after, end)
@@ -441,64 +444,11 @@ class SqliteStore(Interpreter[StoreOp]):
         return str(row[0])
 
 
-class _Kinds:
-    """The kinds that a file has numbers for, as far as they have been seen committed."""
-
-    def __init__(self) -> None:
-        self.kinds: dict[Any, Kind] = {}
-        self.numbers: dict[Kind, int] = {}
-
-    def add(self, numbers: Mapping[Kind, int]) -> None:
-        """Keeps what has been committed."""
-        for kind, number in numbers.items():
-            self.kinds[number] = kind
-            self.numbers[kind] = number
-
-    def copy(self) -> _Kinds:
-        """For a transaction, which may see what is not committed yet."""
-        copy = _Kinds()
-        copy.add(self.numbers)
-        return copy
-
-    def records(
-        self, connection: sqlite3.Connection, rows: Sequence[Any], stream: str | None = None
-    ) -> list[tuple[Any, ...]]:
-        """The records of rows as _FEED has them or, of a stream, as _READ or _READ_DATA."""
-        try:
-            return _records(rows, self.kinds, stream)
-        except KeyError:
-            self.add(_stored_kinds(connection))
-            return _records(rows, defaultdict(lambda: _LOST, self.kinds), stream)
-
-
-class _Heads:
-    """The heads that streams were last seen to have; they may have moved since, and only up."""
-
-    def __init__(self) -> None:
-        self._heads: dict[str, tuple[int, int]] = {}
-
-    def of(self, stream: str) -> tuple[int, int]:
-        """The number and the version of a stream; zeros if they are not known."""
-        return self._heads.get(stream, (0, 0))
-
-    def see(self, numbers: Mapping[str, int], versions: Mapping[str, int]) -> None:
-        """Keeps the heads of streams after a commit."""
-        for stream, version in versions.items():
-            if version:
-                self.move(stream, numbers[stream], version)
-
-    def move(self, stream: str, number: int, version: int) -> None:
-        """Keeps the head of a stream after a commit."""
-        if len(self._heads) > HEADS:
-            self._heads.clear()
-        self._heads[stream] = number, version
-
-
 class _Writing:
     """A transaction in which appends are stored one after the other."""
 
     def __init__(
-        self, connection: sqlite3.Connection, store: str, codec: Codec, kinds: _Kinds, now: int
+        self, connection: sqlite3.Connection, store: str, codec: Codec, kinds: Kinds, now: int
     ) -> None:
         self.connection = connection
         self.store = store
@@ -568,16 +518,23 @@ class _Writing:
         if isinstance(expected, int):
             wanted = self.numbers.get(stream), expected, CONFLICT_EVENTS
             rows = self.connection.execute(_READ, wanted).fetchall()
-        events = self.kinds.copy().records(self.connection, rows, stream)
+        events = _records_of_rows(self.connection, self.kinds.copy(), rows, stream)
         return Conflict(stream, expected, actual, Events(events, self.codec))
-
-
-_LOST: Final = Kind("", 0, "")
-"""The kind of an event whose own cannot be found; its checksum does not fit, so it is Corrupted."""
 
 
 def _stored_kinds(connection: sqlite3.Connection) -> dict[Kind, int]:
     return {Kind(*kind): number for number, *kind in connection.execute(_KINDS).fetchall()}
+
+
+def _records_of_rows(
+    connection: sqlite3.Connection, kinds: Kinds, rows: Sequence[Any], stream: str | None = None
+) -> list[tuple[Any, ...]]:
+    """The records of rows as _FEED has them or, of a stream, as _READ or _READ_DATA."""
+    try:
+        return _records(rows, kinds.kinds, stream)
+    except KeyError:
+        kinds.add(_stored_kinds(connection))
+        return _records(rows, defaultdict(lambda: LOST, kinds.kinds), stream)
 
 
 def _records(
@@ -618,7 +575,7 @@ def _check_complete(what: str, numbers: list[int], first: int, end: int) -> None
         raise Corrupted(f"events of {what} from {first} on are missing: the file is damaged")
 
 
-def _records_of_append(connection: sqlite3.Connection, kinds: _Kinds, append_id: UUID) -> list[Record]:
+def _records_of_append(connection: sqlite3.Connection, kinds: Kinds, append_id: UUID) -> list[Record]:
     key = append_id.bytes
     first = connection.execute(_FIND_KEYED, (key,)).fetchone()
     if first is None and is_own(append_id):
@@ -629,7 +586,7 @@ def _records_of_append(connection: sqlite3.Connection, kinds: _Kinds, append_id:
     cursor = connection.execute(_OF_APPEND, first)
     rows = list(takewhile(lambda row: row[-1][:16] == key, cursor))
     cursor.close()
-    return [Record._make(record) for record in kinds.records(connection, rows)]
+    return [Record._make(record) for record in _records_of_rows(connection, kinds, rows)]
 
 
 def _interrupted(job: _Job) -> _Answer:

@@ -1,14 +1,23 @@
-"""The Postgres store keeps the contract."""
+"""The Postgres stores keep the contract, the one for threads and the one for event loops."""
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import operator
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from typing import Any, get_args
+from uuid import uuid4
 
 import pytest
+from hypothesis.stateful import run_state_machine_as_test
 
-from eventsrc.stores.postgres import PostgresStore
-from eventsrc.testing import StoreContract
+from eventsrc import Interpreter, on
+from eventsrc.store import StoreOp
+from eventsrc.stores.postgres import AsyncPostgresStore, PostgresStore
+from eventsrc.testing import StoreContract, StoreMachine
 
 
 class TestPostgresStore(StoreContract):
@@ -26,3 +35,39 @@ class TestPostgresStore(StoreContract):
                 return opened.enter_context(PostgresStore(postgres_dsn))
 
             yield reopen
+
+
+@contextmanager
+def in_a_loop(dsn: str) -> Iterator[Interpreter[StoreOp]]:
+    """An AsyncPostgresStore in an event loop of its own, for callers in other threads and loops."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    def wait(coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(60)
+
+    store = AsyncPostgresStore(dsn)
+    try:
+        wait(store.open())
+        handlers = [on(kind).run(lambda op: wait(store.run_async(op))) for kind in get_args(StoreOp)]
+        yield functools.reduce(operator.or_, handlers)
+        wait(store.close())
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(60)
+        loop.close()
+
+
+class TestAsyncPostgresStore(StoreContract):
+    @pytest.fixture
+    def store(self, postgres_dsn: str) -> Iterator[Interpreter[StoreOp]]:
+        with in_a_loop(postgres_dsn) as store:
+            yield store
+
+
+def test_a_postgres_store_answers_as_the_memory_store_does(postgres_dsn: str) -> None:
+    machine = StoreMachine.for_store(
+        lambda _: PostgresStore(postgres_dsn, schema=f"s{uuid4().hex}"), durable=False
+    )
+    run_state_machine_as_test(machine)

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-import os
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -32,12 +28,10 @@ from eventsrc import (
 )
 from eventsrc.sqlite_file import Schema, SqliteFile
 from eventsrc.store import (
-    NotAStore,
     StoreBusy,
     StoreClosed,
     StoreError,
     StoreFull,
-    StoreReadOnly,
 )
 from eventsrc.stores.sqlite import STAMP
 
@@ -120,34 +114,6 @@ def test_events_can_be_read_with_sql(store: SqliteStore, path: Path) -> None:
     assert row == (1, "users/4", 1, "test.sqlite.noted", 1, "plain")
 
 
-def test_a_file_of_another_application_is_refused_untouched(path: Path) -> None:
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA application_id = 77")
-    connection.close()
-    before = path.read_bytes()
-    with pytest.raises(NotAStore, match="belongs to another application.*file of its own"):
-        SqliteStore(path)
-    assert path.read_bytes() == before
-
-
-def test_a_file_of_a_newer_library_is_refused_untouched(path: Path) -> None:
-    SqliteStore(path).close()
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA user_version = 2")
-    connection.close()
-    before = path.read_bytes()
-    with pytest.raises(NotAStore, match="version 2 of the store.*update eventsrc"):
-        SqliteStore(path)
-    assert path.read_bytes() == before
-
-
-def test_what_is_no_database_is_refused_untouched(path: Path) -> None:
-    path.write_text("dear diary, " * 100)
-    with pytest.raises(NotAStore, match="is no SQLite file"):
-        SqliteStore(path)
-    assert path.read_text() == "dear diary, " * 100
-
-
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="nowhere/store.db cannot be opened: does its folder exist"):
         SqliteStore(tmp_path / "nowhere" / "store.db")
@@ -163,33 +129,6 @@ def test_names_with_characters_that_mean_something_to_sqlite_are_just_names(tmp_
     with SqliteStore(odd, CODEC) as store:
         append(store, "here")
     assert odd.exists()
-
-
-def test_two_processes_may_make_the_store_at_the_same_time(path: Path) -> None:
-    code = f"from eventsrc import SqliteStore; print(SqliteStore({str(path)!r}).store_id)"
-    command = [sys.executable, "-c", code]
-    made = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    names = {process.communicate(timeout=60)[0].strip() for process in made}
-    assert [process.returncode for process in made] == [0] * 4
-    assert len(names) == 1
-
-
-# --- reading only
-
-
-def test_a_store_opened_to_read_reads_and_refuses_to_write(store: SqliteStore, path: Path) -> None:
-    append(store, "there")
-    with SqliteStore(path, CODEC, read_only=True) as reader:
-        assert texts(reader) == ["there"]
-        with pytest.raises(StoreReadOnly, match="read_only=True"):
-            reader.run(Append(HERE, (Noted("no"),)))
-    assert texts(store) == ["there"]
-
-
-def test_reading_only_does_not_make_a_file(path: Path) -> None:
-    with pytest.raises(StoreError, match="cannot be opened"):
-        SqliteStore(path, read_only=True)
-    assert not path.exists()
 
 
 # --- waiting for others
@@ -362,25 +301,6 @@ def test_a_closed_store_says_so(path: Path) -> None:
         store.run(Read(HERE))
     with pytest.raises(StoreClosed, match="was closed"):
         store.run(Append(HERE, (Noted("x"),)))
-
-
-def _use(store: SqliteStore, results: multiprocessing.Queue[str]) -> None:
-    try:
-        store.run(Head(HERE))
-    except StoreClosed as error:
-        results.put(str(error))
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_forked_process_must_open_the_store_itself(store: SqliteStore) -> None:
-    forking = multiprocessing.get_context("fork")
-    results = forking.Queue()
-    child = forking.Process(target=_use, args=(store, results))
-    child.start()
-    assert "opened before a fork" in results.get(timeout=20)
-    child.join(20)
-    append(store, "unharmed")
 
 
 def test_reading_needs_no_more_connections_than_read_at_once(store: SqliteStore) -> None:

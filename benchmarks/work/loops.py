@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from time import perf_counter
 
 from benchmarks.facts import Layout
@@ -10,11 +11,21 @@ from benchmarks.rounds import Sample
 from benchmarks.systems import Log
 
 
-def append_ones(log: Log, layout: Layout, count: int) -> Sample:
-    """Appends of one event each, to streams that exist, at the version that each is at."""
+def append_ones(log: Log, layout: Layout, count: int, known: int = 0) -> Sample:
+    """Appends of one event each, to streams that exist, at the version that each is at.
+
+    known: to so many streams, which have been appended to just before; if 0, to any.
+    """
     versions = dict.fromkeys(range(layout.streams), layout.each)
+    dice = random.Random(1)
+    streams: Sequence[int] = range(layout.streams)
+    if known:
+        streams = dice.sample(streams, min(known, layout.streams))
+        for stream in streams:
+            log.append(stream, versions[stream], log.events(stream, versions[stream] + 1, 1))
+            versions[stream] += 1
     jobs = []
-    for stream in chosen(layout.streams, count):
+    for stream in dice.choices(streams, k=count):
         jobs.append((stream, versions[stream], log.events(stream, versions[stream] + 1, 1)))
         versions[stream] += 1
     latencies = []
@@ -46,7 +57,7 @@ def calls(log: Log, layout: Layout, count: int) -> Sample:
 
 def read_streams(log: Log, layout: Layout, count: int) -> Sample:
     """Folds of so many streams, decoded."""
-    streams = chosen(layout.streams, count)
+    streams = random.Random(1).choices(range(layout.streams), k=count)
     log.read(streams[0])
     began = perf_counter()
     found = sum(log.read(stream) for stream in streams)
@@ -62,9 +73,3 @@ def scan(log: Log, layout: Layout) -> Sample:
     seconds = perf_counter() - began
     assert found == layout.events
     return Sample(found, seconds)
-
-
-def chosen(streams: int, count: int) -> list[int]:
-    """Streams in a random order that is the same each time."""
-    dice = random.Random(1)
-    return [dice.randrange(streams) for _ in range(count)]

@@ -19,6 +19,13 @@ def part(systems: Sequence[System]) -> Part:
     able = [system for system in systems if system.open is not None]
     works = [
         Work("sqlite/append-1", "append 1", "events/s", append_one, able),
+        Work(
+            "sqlite/append-1-cold",
+            "append 1, to a stream not appended to before",
+            "events/s",
+            append_one_cold,
+            able,
+        ),
         Work("sqlite/call", "service call: load 10, decide, append", "calls/s", call, able),
         Work("sqlite/append-100", "append 100 per call", "events/s", append_hundred, able),
         Work("sqlite/read", "read streams of 1 000, decoded", "events/s", read_thousand, able),
@@ -39,7 +46,14 @@ BUDGETS = {
 
 
 def append_one(system: System, places: Places, scale: float) -> Sample:
-    """Appends of one event each."""
+    """Appends of one event each, to some of many streams, which were appended to just before."""
+    layout = Layout(_streams(scale), 1)
+    with places.copy(system, layout) as log:
+        return loops.append_ones(log, layout, scaled(3_000, scale, 2), known=scaled(1_000, scale))
+
+
+def append_one_cold(system: System, places: Places, scale: float) -> Sample:
+    """Appends of one event each, to any of many streams; the store was opened just before."""
     layout = Layout(_streams(scale), 1)
     with places.copy(system, layout) as log:
         return loops.append_ones(log, layout, scaled(3_000, scale, 2))

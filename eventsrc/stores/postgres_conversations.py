@@ -15,7 +15,7 @@ from eventsrc.codec import Codec, Kind
 from eventsrc.positions import Cursor, Token
 from eventsrc.postgres_link import Ask, Conversation, Lost, Refused, Rows
 from eventsrc.program import Outcome
-from eventsrc.recorded import Corrupted, Events, Record
+from eventsrc.recorded import LOST, Corrupted, Events, Record
 from eventsrc.store import (
     CONFLICT_EVENTS,
     Appended,
@@ -33,7 +33,7 @@ from eventsrc.store import (
 )
 from eventsrc.stores import postgres_sql as sql
 from eventsrc.stores.group_commit import Raised
-from eventsrc.stores.known import LOST, Heads, Kinds
+from eventsrc.stores.known import Heads, Kinds
 from eventsrc.stores.prepare import Part, Prepared, appended, check_end, is_own, microseconds, own_end
 from eventsrc.stream_id import StreamId
 

@@ -372,6 +372,8 @@ class SqliteStore(Interpreter[StoreOp]):
         else:
             _check_complete(op.stream, versions, op.after + 1, head)
         head = max([head, *versions[:1], *versions[-1:]])  # others may have appended since it was read
+        if number is not None:
+            self._heads.move(op.stream, number, head)
         token = Token(self.store_id, {op.stream: head})
         return Page(events, head, token)
 
@@ -467,7 +469,8 @@ class _Writing:
         self.new_kinds: dict[Kind, int] = {}
         self.numbers: dict[str, int] = {}
         self.versions: dict[str, int] = {}
-        ((self.end,),) = connection.execute(_END).fetchall()
+        self.end = 0
+        """The last position that has been stored here."""
 
     def append(self, asked: Prepared) -> _Answer:
         """Stores an append, if its conditions hold and it has not been stored before."""
@@ -476,20 +479,26 @@ class _Writing:
         unmet = asked.unmet(self.version)
         if unmet is not None:
             return Failure(self._conflict(*unmet))
-        records = asked.records(self.end, self.version, self.now)
+        records = asked.records(0, self.version, self.now)
         rows = [
-            (position, self.number(stream), version, self.kind(kind), *rest)
-            for position, stream, version, kind, *rest in records
+            (None, self.number(stream), version, self.kind(kind), *rest)
+            for _, stream, version, kind, *rest in records
         ]
-        if len(rows) == 1:
-            self.connection.execute(_ADD_EVENT, rows[0])
-        else:
-            self.connection.executemany(_ADD_EVENT, rows)
+        self.end = self._insert(rows)
         if asked.is_keyed:
-            self.connection.execute(_ADD_APPEND, (asked.append_id.bytes, self.end + 1))
-        self.end += len(records)
-        self.versions.update([record[1:3] for record in records])
-        return Success(appended(asked.append_id, records, self.store))
+            first = self.end - len(rows) + 1
+            self.connection.execute(_ADD_APPEND, (asked.append_id.bytes, first))
+        versions = {record[1]: record[2] for record in records}  # the last of each stream remains
+        self.versions |= versions
+        token = Token(self.store, {StreamId(stream): at for stream, at in versions.items()})
+        return Success(Appended(asked.append_id, token, Cursor(self.store, self.end)))
+
+    def _insert(self, rows: Sequence[Any]) -> int:
+        """Stores events at the end of the feed; answers the position of the last."""
+        if len(rows) == 1:
+            return self.connection.execute(_ADD_EVENT, rows[0]).lastrowid or 0
+        self.connection.executemany(_ADD_EVENT, rows)
+        return int(self.connection.execute("SELECT last_insert_rowid()").fetchone()[0])
 
     def version(self, stream: str) -> int:
         """The version of a stream, with what this transaction has appended."""

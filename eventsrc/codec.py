@@ -174,6 +174,11 @@ class Codec:
             decoder = self._decoders[kind] = self._decoder(kind)
         return decoder
 
+    def swift_decoder(self, kind: Kind) -> Callable[[bytes], Any]:
+        """As `decoder`, but one that may raise for data that does fit: then ask that one."""
+        decoder = self.decoder(kind)
+        return getattr(decoder, "swiftly", decoder)
+
     def decode(self, encoded: Encoded) -> Any:
         """The event that was stored, brought forward to the current version of its type.
 

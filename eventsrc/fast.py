@@ -45,6 +45,7 @@ def reader(cls: type[T], plainly: Callable[[bytes], T]) -> Callable[[bytes], T]:
         except Exception:
             return plainly(data)
 
+    read.swiftly = swiftly  # type: ignore[attr-defined]
     return read
 
 

@@ -93,7 +93,11 @@ def _folded(version: int) -> int:
 
 @lru_cache(maxsize=65_536)
 def _seed(stream: str, kind: Kind) -> int:
-    return crc32(f"{stream}\0{kind.type}\0{kind.schema}\0{kind.codec}".encode())
+    return crc32(_kind_bytes(kind), crc32(stream.encode()))
+
+
+def _kind_bytes(kind: Kind) -> bytes:
+    return f"\0{kind.type}\0{kind.schema}\0{kind.codec}".encode()
 
 
 class Recorded(Generic[E_co]):
@@ -282,19 +286,18 @@ class Events(Sequence[Recorded[E_co]]):
                 recorded._data = data
 
     def _decoded_together(self) -> list[E_co]:
-        kind = None
+        kind = stream = None
+        kind_bytes, seed = b"", 0
         decode: Callable[[bytes], Any] = bytes
-        all_seeds: dict[Kind, dict[str, int]] = {}
-        seeds: dict[str, int] = {}
         found: list[Any] = []
-        for _, stream, version, its_kind, _, data, data_crc, _ in self._records:
+        for _, its_stream, version, its_kind, _, data, data_crc, _ in self._records:
             if its_kind is not kind:
-                kind = its_kind
-                decode, seeds = self._codec.decoder(kind), all_seeds.setdefault(kind, {})
-            seed = seeds.get(stream)
-            if seed is None:
-                seed = seeds[stream] = _seed(stream, kind)
-            if crc32(data, seed) ^ _folded(version) != data_crc:
+                kind, stream = its_kind, None
+                decode, kind_bytes = self._codec.swift_decoder(kind), _kind_bytes(kind)
+            if its_stream != stream:
+                stream = its_stream
+                seed = crc32(kind_bytes, crc32(stream.encode()))
+            if crc32(data, seed) ^ version != data_crc:  # of a version beyond 32 bits, each decides
                 raise Corrupted(stream)
             found.append(decode(data))
         return found
@@ -344,7 +347,8 @@ class StreamData(Events[E_co]):
         for version, its_number, data, data_crc in self._rows:
             if its_number != number:
                 kind = self._kinds[its_number]
-                number, seed, decode = its_number, _seed(self._stream, kind), self._codec.decoder(kind)
+                number, seed = its_number, _seed(self._stream, kind)
+                decode = self._codec.swift_decoder(kind)
             if crc32(data, seed) ^ version != data_crc:  # of a version beyond 32 bits, each decides
                 raise Corrupted(self._stream)
             found.append(decode(data))

@@ -71,6 +71,7 @@ def json_converter() -> JsonConverter:
     converter.register_structure_hook(UUID, lambda text, _kind: UUID(text))
     converter.register_unstructure_hook(Decimal, str)
     converter.register_structure_hook(Decimal, lambda text, _kind: Decimal(text))
+    converter.register_unstructure_hook(datetime.datetime, _rfc_3339)
     converter.register_unstructure_hook(datetime.time, lambda time: time.isoformat())
     converter.register_structure_hook(
         datetime.time, lambda text, _kind: datetime.time.fromisoformat(text)
@@ -93,6 +94,11 @@ def _sorted_set_hook(kind: Any, converter: Converter) -> Callable[[Any], list[An
     (item_kind,) = get_args(kind) or (Any,)
     item_hook = converter.get_unstructure_hook(item_kind)
     return lambda items: sorted(map(item_hook, items), key=json.dumps)
+
+
+def _rfc_3339(time: datetime.datetime) -> str:
+    text = time.isoformat()
+    return text[:-6] + "Z" if text.endswith("+00:00") else text
 
 
 def _microseconds(delta: datetime.timedelta) -> int:
@@ -168,6 +174,11 @@ class Codec:
             decoder = self._decoders[kind] = self._decoder(kind)
         return decoder
 
+    def swift_decoder(self, kind: Kind) -> Callable[[bytes], Any]:
+        """As `decoder`, but one that may raise for data that does fit: then ask that one."""
+        decoder = self.decoder(kind)
+        return getattr(decoder, "swiftly", decoder)
+
     def decode(self, encoded: Encoded) -> Any:
         """The event that was stored, brought forward to the current version of its type.
 
@@ -222,10 +233,14 @@ class Codec:
             ) from error
         if not self._is_default:  # with hooks of the user's own, nothing is known of what they store
             check, is_complete = _anything, False
-        write = fast.writer(kind.cls, self._write) if self._is_fast else self._write
+
+        def plainly(event: Any) -> bytes:
+            return self._write(unstructure(event))
+
+        write = fast.writer(kind.cls, plainly) if self._is_fast else plainly
 
         def as_json(event: Any) -> bytes:
-            return _bounded(write(unstructure(event)))
+            return _bounded(write(event))
 
         def encode(event: Any) -> Encoded:
             try:

@@ -135,7 +135,9 @@ def _datetime(value: Any) -> None:
         _refuse(value, "a datetime")
     if value.fold or value.tzinfo not in (None, datetime.UTC):
         back = datetime.datetime.fromisoformat(value.isoformat())
-        if value.fold or back != value or back.utcoffset() != value.utcoffset():
+        offset = value.utcoffset()
+        is_odd = offset is not None and offset % datetime.timedelta(minutes=1)  # no JSON date has that
+        if value.fold or back != value or back.utcoffset() != offset or is_odd:
             raise NotStorable(f"{value!r} is ambiguous or has an odd offset: convert it to UTC")
 
 

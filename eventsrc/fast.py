@@ -2,8 +2,8 @@
 
 msgspec makes attrs objects of JSON several times as fast as json and cattrs do. It reads classes all of
 whose fields have types that it takes for what cattrs takes them, if a codec has written them; what it
-refuses is left to cattrs. It writes what comes out the same to the byte, which numbers with a point do
-not. So a store can be used with and without it in turn.
+refuses is left to cattrs. It writes those that come out the same to the byte, which numbers with a
+point and sets do not. So a store can be used with and without it in turn.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import attrs
 
 T = TypeVar("T")
 
-_READ_ALIKE: Final[frozenset[Any]] = frozenset(
-    {str, int, float, bool, type(None), UUID, Decimal, datetime.datetime, datetime.date, enum.Enum}
+_WRITTEN_ALIKE: Final[frozenset[Any]] = frozenset(
+    {str, int, bool, type(None), UUID, Decimal, datetime.datetime, datetime.date, enum.Enum}
 )
-_WRITTEN_ALIKE: Final = _READ_ALIKE - {float}
+_READ_ALIKE: Final = _WRITTEN_ALIKE | {float, frozenset}
 
 
 def reader(cls: type[T], plainly: Callable[[bytes], T]) -> Callable[[bytes], T]:
@@ -45,24 +45,25 @@ def reader(cls: type[T], plainly: Callable[[bytes], T]) -> Callable[[bytes], T]:
         except Exception:
             return plainly(data)
 
+    read.swiftly = swiftly  # type: ignore[attr-defined]
     return read
 
 
 def writer(cls: type, plainly: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
-    """Makes JSON of what an object of an attrs class is unstructured to, by msgspec if it is there.
+    """Makes JSON of objects of an attrs class, by msgspec if it is there and does it as cattrs does.
 
-    plainly: does it otherwise.
+    plainly: does it otherwise, and with what msgspec refuses.
     """
     msgspec = _msgspec()
     if msgspec is None or not _consists_of(cls, _WRITTEN_ALIKE):
         return plainly
     swiftly = msgspec.json.Encoder().encode
 
-    def write(unstructured: Any) -> bytes:
+    def write(value: Any) -> bytes:
         try:
-            return bytes(swiftly(unstructured))
+            return swiftly(value)  # type: ignore[no-any-return]
         except Exception:
-            return plainly(unstructured)
+            return plainly(value)
 
     return write
 
@@ -90,8 +91,11 @@ def _leaves(kind: Any, seen: set[type]) -> Iterator[Any]:
         kind = kind.__supertype__
     origin, args = get_origin(kind), get_args(kind)
     is_optional = (origin is Union or origin is types.UnionType) and type(None) in args
-    if (is_optional and len(args) == 2) or origin is list or origin is frozenset:
+    if (is_optional and len(args) == 2) or origin is list:
         parts: tuple[Any, ...] = args
+    elif origin is frozenset:
+        yield frozenset
+        parts = args
     elif origin is tuple and args[1:] == (...,):
         parts = args[:1]
     elif origin is dict and args[0] is str:

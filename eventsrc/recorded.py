@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast, overload
@@ -93,7 +93,11 @@ def _folded(version: int) -> int:
 
 @lru_cache(maxsize=65_536)
 def _seed(stream: str, kind: Kind) -> int:
-    return crc32(f"{stream}\0{kind.type}\0{kind.schema}\0{kind.codec}".encode())
+    return crc32(_kind_bytes(kind), crc32(stream.encode()))
+
+
+def _kind_bytes(kind: Kind) -> bytes:
+    return f"\0{kind.type}\0{kind.schema}\0{kind.codec}".encode()
 
 
 class Recorded(Generic[E_co]):
@@ -275,16 +279,25 @@ class Events(Sequence[Recorded[E_co]]):
     def __repr__(self) -> str:
         return repr(self._made())
 
+    def prefetch(self) -> None:
+        """Decodes all the events in one go, as far as that is possible, for those who look at each."""
+        with contextlib.suppress(Exception):
+            for recorded, data in zip(self._made(), self._decoded_together(), strict=True):
+                recorded._data = data
+
     def _decoded_together(self) -> list[E_co]:
-        stream = kind = None
-        seed = 0
+        kind = stream = None
+        kind_bytes, seed = b"", 0
         decode: Callable[[bytes], Any] = bytes
         found: list[Any] = []
         for _, its_stream, version, its_kind, _, data, data_crc, _ in self._records:
-            if its_kind is not kind or its_stream is not stream:
-                stream, kind = its_stream, its_kind
-                seed, decode = _seed(stream, kind), self._codec.decoder(kind)
-            if crc32(data, seed) ^ _folded(version) != data_crc:
+            if its_kind is not kind:
+                kind, stream = its_kind, None
+                decode, kind_bytes = self._codec.swift_decoder(kind), _kind_bytes(kind)
+            if its_stream != stream:
+                stream = its_stream
+                seed = crc32(kind_bytes, crc32(stream.encode()))
+            if crc32(data, seed) ^ version != data_crc:  # of a version beyond 32 bits, each decides
                 raise Corrupted(stream)
             found.append(decode(data))
         return found
@@ -296,6 +309,63 @@ class Events(Sequence[Recorded[E_co]]):
                 [Recorded(record, codec) for record in map(Record._make, self._records)]
             )
         return self._items
+
+
+class StreamData(Events[E_co]):
+    """The events of a stream of which only the data was read.
+
+    rows: version, number of the kind, data and its checksum; kinds: what the numbers stand for.
+    """
+
+    __slots__ = ("_kinds", "_rows", "_stream")
+
+    def __init__(
+        self, stream: str, rows: Sequence[tuple[Any, ...]], kinds: Mapping[Any, Kind], codec: Codec
+    ) -> None:
+        super().__init__((), codec)
+        self._stream = stream
+        self._rows = rows
+        self._kinds = kinds
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Recorded[E_co]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Events[E_co]: ...
+    def __getitem__(self, index: int | slice) -> Recorded[E_co] | Events[E_co]:
+        if isinstance(index, slice):
+            return StreamData(self._stream, self._rows[index], self._kinds, self._codec)
+        return self._made()[index]
+
+    def _decoded_together(self) -> list[E_co]:
+        number = None
+        seed = 0
+        decode: Callable[[bytes], Any] = bytes
+        found: list[Any] = []
+        for version, its_number, data, data_crc in self._rows:
+            if its_number != number:
+                kind = self._kinds[its_number]
+                number, seed = its_number, _seed(self._stream, kind)
+                decode = self._codec.swift_decoder(kind)
+            if crc32(data, seed) ^ version != data_crc:  # of a version beyond 32 bits, each decides
+                raise Corrupted(self._stream)
+            found.append(decode(data))
+        return found
+
+    def _made(self) -> tuple[Recorded[E_co], ...]:
+        if self._items is None:
+            stream, kinds = self._stream, self._kinds
+            self._records = [
+                (0, stream, version, kinds.get(number, LOST), 0, data, data_crc, b"")
+                for version, number, data, data_crc in self._rows
+            ]
+        return super()._made()
+
+
+LOST: Final = Kind("", 0, "")
+"""The kind of an event whose own cannot be found; its checksum does not fit, so it is Corrupted."""
 
 
 def decoded(events: Sequence[Recorded[E]]) -> Sequence[E]:

@@ -10,9 +10,6 @@ from eventsrc.codec import Kind
 HEADS: Final = 100_000
 """How many streams' heads are remembered."""
 
-LOST: Final = Kind("", 0, "")
-"""The kind of an event whose own cannot be found; its checksum does not fit, so it is Corrupted."""
-
 
 class Kinds:
     """The kinds that have numbers, as far as they have been seen committed."""

@@ -15,7 +15,7 @@ from eventsrc.codec import Codec, Kind
 from eventsrc.positions import Cursor, Token
 from eventsrc.postgres_link import Ask, Conversation, Lost, Refused, Rows
 from eventsrc.program import Outcome
-from eventsrc.recorded import Corrupted, Events, Record
+from eventsrc.recorded import LOST, Corrupted, Events, Record
 from eventsrc.store import (
     CONFLICT_EVENTS,
     Appended,
@@ -33,7 +33,7 @@ from eventsrc.store import (
 )
 from eventsrc.stores import postgres_sql as sql
 from eventsrc.stores.group_commit import Raised
-from eventsrc.stores.known import LOST, Heads, Kinds
+from eventsrc.stores.known import Heads, Kinds
 from eventsrc.stores.prepare import Part, Prepared, appended, check_end, is_own, microseconds, own_end
 from eventsrc.stream_id import StreamId
 
@@ -302,7 +302,10 @@ class Conversations:
         else:
             statement, place = (sql.READ if op.whole else sql.READ_DATA), op.after
         rows = yield self._ask(statement, (op.stream, place, op.limit))
-        head = rows[0][0] if rows else 0
+        head = 0
+        if rows:
+            number, head = rows[0][:2]
+            self._heads.move(op.stream, number, head)
         records = yield from self._records(rows, op.stream)
         versions = [record[2] for record in records]
         if op.backwards:
@@ -407,16 +410,16 @@ def _array(numbers: Iterable[int | None]) -> str:
 
 def _records(rows: Rows, kinds: Any, stream: str | None) -> list[tuple[Any, ...]]:
     match len(rows[0]) if rows else 0:
-        case 5:
+        case 6:
             return [
                 (0, stream, version, kinds[kind], 0, data, data_crc, b"")
-                for _, version, kind, data, data_crc in rows
+                for _, _, version, kind, data, data_crc in rows
                 if version is not None
             ]
-        case 8 if stream is not None:
+        case 9 if stream is not None:
             return [
                 (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)
-                for _, position, version, kind, recorded_at, data, data_crc, rest in rows
+                for _, _, position, version, kind, recorded_at, data, data_crc, rest in rows
                 if version is not None
             ]
         case 8:

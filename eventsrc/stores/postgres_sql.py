@@ -232,7 +232,7 @@ _PAGE: Final = """
         ), 0) AS head
         FROM {s}.stream AS named WHERE name = %s
     )
-    SELECT head, {columns} FROM known
+    SELECT id, head, {columns} FROM known
     LEFT JOIN LATERAL (
         SELECT {columns} FROM {s}.event
         WHERE stream = known.id AND version {beyond} %s

@@ -23,7 +23,7 @@ from eventsrc.codec import Codec, Kind
 from eventsrc.interpreter import Interpreter, on
 from eventsrc.positions import Cursor, Token
 from eventsrc.program import Outcome
-from eventsrc.recorded import Corrupted, Events, Record
+from eventsrc.recorded import LOST, Corrupted, Events, Record, StreamData
 from eventsrc.sqlite_file import CommitFailed, Durability, Schema, SqliteFile
 from eventsrc.store import (
     CONFLICT_EVENTS,
@@ -47,7 +47,7 @@ from eventsrc.store import (
     holds,
 )
 from eventsrc.stores.group_commit import GroupCommit, Raised
-from eventsrc.stores.known import LOST, Heads, Kinds
+from eventsrc.stores.known import Heads, Kinds
 from eventsrc.stores.prepare import (
     Prepared,
     appended,
@@ -352,15 +352,19 @@ class SqliteStore(Interpreter[StoreOp]):
     def read(self, op: Read) -> Page[Any]:
         """A page of a stream."""
         check_read(op)
-        sql = _READ if op.whole else _READ_DATA
+        sql = _READ_BACKWARDS if op.backwards else _READ if op.whole else _READ_DATA
         with self._file.reading() as connection:
             number, head = _stream(connection, op.stream)
             place = (op.after or head + 1) if op.backwards else op.after
-            rows = connection.execute(
-                _READ_BACKWARDS if op.backwards else sql, (number, place, op.limit)
-            ).fetchall()
-            records = _records_of_rows(connection, self._kinds, rows, op.stream)
-        versions = [record[2] for record in records]
+            rows = connection.execute(sql, (number, place, op.limit)).fetchall()
+            if sql is _READ_DATA:
+                kinds = self._kinds_of(connection, {row[1] for row in rows})
+                events: Events[Any] = StreamData(op.stream, rows, kinds, self.codec)
+                versions = [row[0] for row in rows]
+            else:
+                records = _records_of_rows(connection, self._kinds, rows, op.stream)
+                events = Events(records, self.codec)
+                versions = [row[1] for row in rows]
         if op.backwards:
             newest = max([min(place - 1, head), *versions[:1]])
             first = newest - min(op.limit, newest) + 1
@@ -368,8 +372,10 @@ class SqliteStore(Interpreter[StoreOp]):
         else:
             _check_complete(op.stream, versions, op.after + 1, head)
         head = max([head, *versions[:1], *versions[-1:]])  # others may have appended since it was read
+        if number is not None:
+            self._heads.move(op.stream, number, head)
         token = Token(self.store_id, {op.stream: head})
-        return Page(Events(records, self.codec), head, token)
+        return Page(events, head, token)
 
     @on(Head)
     def head(self, op: Head) -> int:
@@ -427,6 +433,11 @@ class SqliteStore(Interpreter[StoreOp]):
         with self._file.writing() as connection:
             connection.execute(_SAVE_SNAPSHOT, row)
 
+    def _kinds_of(self, connection: sqlite3.Connection, numbers: set[Any]) -> Mapping[Any, Kind]:
+        if not numbers <= self._kinds.kinds.keys():
+            self._kinds.add(_stored_kinds(connection))
+        return self._kinds.kinds
+
     def _find_end(self) -> int:
         with self._file.reading() as connection:
             return int(connection.execute(_END).fetchone()[0])
@@ -458,7 +469,8 @@ class _Writing:
         self.new_kinds: dict[Kind, int] = {}
         self.numbers: dict[str, int] = {}
         self.versions: dict[str, int] = {}
-        ((self.end,),) = connection.execute(_END).fetchall()
+        self.end = 0
+        """The last position that has been stored here."""
 
     def append(self, asked: Prepared) -> _Answer:
         """Stores an append, if its conditions hold and it has not been stored before."""
@@ -467,20 +479,26 @@ class _Writing:
         unmet = asked.unmet(self.version)
         if unmet is not None:
             return Failure(self._conflict(*unmet))
-        records = asked.records(self.end, self.version, self.now)
+        records = asked.records(0, self.version, self.now)
         rows = [
-            (position, self.number(stream), version, self.kind(kind), *rest)
-            for position, stream, version, kind, *rest in records
+            (None, self.number(stream), version, self.kind(kind), *rest)
+            for _, stream, version, kind, *rest in records
         ]
-        if len(rows) == 1:
-            self.connection.execute(_ADD_EVENT, rows[0])
-        else:
-            self.connection.executemany(_ADD_EVENT, rows)
+        self.end = self._insert(rows)
         if asked.is_keyed:
-            self.connection.execute(_ADD_APPEND, (asked.append_id.bytes, self.end + 1))
-        self.end += len(records)
-        self.versions.update([record[1:3] for record in records])
-        return Success(appended(asked.append_id, records, self.store))
+            first = self.end - len(rows) + 1
+            self.connection.execute(_ADD_APPEND, (asked.append_id.bytes, first))
+        versions = {record[1]: record[2] for record in records}  # the last of each stream remains
+        self.versions |= versions
+        token = Token(self.store, {StreamId(stream): at for stream, at in versions.items()})
+        return Success(Appended(asked.append_id, token, Cursor(self.store, self.end)))
+
+    def _insert(self, rows: Sequence[Any]) -> int:
+        """Stores events at the end of the feed; answers the position of the last."""
+        if len(rows) == 1:
+            return self.connection.execute(_ADD_EVENT, rows[0]).lastrowid or 0
+        self.connection.executemany(_ADD_EVENT, rows)
+        return int(self.connection.execute("SELECT last_insert_rowid()").fetchone()[0])
 
     def version(self, stream: str) -> int:
         """The version of a stream, with what this transaction has appended."""
@@ -529,7 +547,7 @@ def _stored_kinds(connection: sqlite3.Connection) -> dict[Kind, int]:
 def _records_of_rows(
     connection: sqlite3.Connection, kinds: Kinds, rows: Sequence[Any], stream: str | None = None
 ) -> list[tuple[Any, ...]]:
-    """The records of rows as _FEED has them or, of a stream, as _READ or _READ_DATA."""
+    """The records of rows as _FEED has them or, of a stream, as _READ."""
     try:
         return _records(rows, kinds.kinds, stream)
     except KeyError:
@@ -540,22 +558,15 @@ def _records_of_rows(
 def _records(
     rows: Sequence[Any], kinds: Mapping[Any, Kind], stream: str | None
 ) -> list[tuple[Any, ...]]:
-    match len(rows[0]) if rows else 0:
-        case 4:
-            return [
-                (0, stream, version, kinds[kind], 0, data, data_crc, b"")
-                for version, kind, data, data_crc in rows
-            ]
-        case 7:
-            return [
-                (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)
-                for position, version, kind, recorded_at, data, data_crc, rest in rows
-            ]
-        case _:
-            return [
-                (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)
-                for position, stream, version, kind, recorded_at, data, data_crc, rest in rows
-            ]
+    if stream is None:
+        return [
+            (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)
+            for position, stream, version, kind, recorded_at, data, data_crc, rest in rows
+        ]
+    return [
+        (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)
+        for position, version, kind, recorded_at, data, data_crc, rest in rows
+    ]
 
 
 def _stream(connection: sqlite3.Connection, stream: str) -> tuple[int | None, int]:

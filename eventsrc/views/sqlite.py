@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from eventsrc.guard import sort_out
 from eventsrc.interpreter import Interpreter, on
 from eventsrc.positions import START, Cursor
+from eventsrc.recorded import Events
 from eventsrc.sqlite_file import Durability, Schema, SqliteFile
 from eventsrc.stream_id import StreamId
 from eventsrc.view import Applied, Apply, GetApplied, GetProgress, Progress, View, ViewOp
@@ -138,6 +139,8 @@ class SqliteViews(Interpreter[ViewOp]):
                 op.cursor.check(store)
             streams = {event.record.stream for event in op.events}
             work = sort_out(_guards(connection, number, streams), op.events)
+            if isinstance(op.events, Events):
+                op.events.prefetch()
             for event in work.to_apply:
                 op.view.apply(database, event)
             moved = [(number, stream, version) for stream, version in work.applied.items()]

@@ -13,8 +13,13 @@ from tests.docs.pages import ROOT
 INTERNAL = {
     "eventsrc.declared",
     "eventsrc.machine",
+    "eventsrc.postgres_link",
     "eventsrc.sqlite_file",
+    "eventsrc.stores.async_group_commit",
     "eventsrc.stores.group_commit",
+    "eventsrc.stores.known",
+    "eventsrc.stores.postgres_conversations",
+    "eventsrc.stores.postgres_sql",
 }
 
 

@@ -54,8 +54,14 @@ def rename(state: State, event: Renamed) -> State:
     return State(state.names + 1, event.name)
 
 
+def latest(_: Renamed | None, event: Renamed) -> Renamed | None:
+    """The last event: what a fold does least with."""
+    return event
+
+
 things = Streams("things/{id}", key=UUID, events=Renamed)
-latest = Fold(State(0, ""), rename)
+last = Fold[Renamed | None, Renamed](None, latest)
+named = Fold(State(0, ""), rename)
 
 
 class Rename(Command[Outcome[int, str]]):
@@ -76,7 +82,7 @@ class ThingCommands(Translation[Rename, StoreOp | World]):
         def decide(state: State) -> Outcome[list[Renamed], str]:
             return Success([Renamed(op.id, f"{op.name} {state.names}", op.at)])
 
-        decided = yield from things[op.id].decide(latest, decide)
+        decided = yield from things[op.id].decide(named, decide)
         return decided.map(lambda done: done.version)  # type: ignore[return-value]
 
 
@@ -114,8 +120,9 @@ class OurLog(Log):
         (await self.store.run_async(things[key(stream)].append_at(version, *events))).unwrap()
 
     def read(self, stream: int) -> int:
-        state: State = self.store.run(things[key(stream)].get(latest)).state
-        return state.names
+        folded = self.store.run(things[key(stream)].get(last))
+        assert folded.state is not None
+        return folded.version
 
     def scan(self) -> int:
         at, count = START, 0

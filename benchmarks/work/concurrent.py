@@ -50,12 +50,8 @@ def part(systems: Sequence[System]) -> Part:
         for count in (8, 64)
     ]
 
-    def table(results: Sequence[Any]) -> Any:
-        return beside_others(ours_and_raw, {}, results)
-
-    return Part(
-        "Concurrent appends to SQLite (raw: 8 threads, a connection each)", threads + tasks, table
-    )
+    title = "Concurrent appends to SQLite (raw: 8 threads, a connection each)"
+    return Part(title, threads + tasks, partial(beside_others, able, {}))
 
 
 def by_threads(count: int, system: System, places: Places, scale: float) -> Sample:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast, overload
@@ -75,12 +75,39 @@ def make_record(
     recorded_at: int,
 ) -> Record:
     """The record of an encoded event, with its checksums."""
-    kind, data = encoded
-    seed = _seed(stream, kind)
-    data_crc = crc32(data, seed) ^ _folded(version)
-    rest_crc = crc32(metadata, crc32(_BESIDE.pack(recorded_at, nth, append_id), seed))
-    rest = _REST.pack(append_id, nth, rest_crc) + metadata
-    return Record(position, stream, version, kind, recorded_at, data, data_crc, rest)
+    (record,) = make_records(
+        position, stream, version, append_id, nth, [encoded], metadata, recorded_at
+    )
+    return record
+
+
+def make_records(
+    position: int,
+    stream: str,
+    version: int,
+    append_id: bytes,
+    nth: int,
+    encoded: Iterable[Encoded],
+    metadata: bytes,
+    recorded_at: int,
+) -> list[Record]:
+    """The records of events that one append brings to one stream.
+
+    position, version, nth: of the first of them.
+    """
+    made: list[Record] = []
+    seed, last = 0, None
+    for kind, data in encoded:
+        if kind is not last:
+            last, seed = kind, _seed(stream, kind)
+        data_crc = crc32(data, seed) ^ _folded(version)
+        rest_crc = crc32(metadata, crc32(_BESIDE.pack(recorded_at, nth, append_id), seed))
+        rest = _REST.pack(append_id, nth, rest_crc) + metadata
+        made.append(Record(position, stream, version, kind, recorded_at, data, data_crc, rest))
+        position += 1
+        version += 1
+        nth += 1
+    return made
 
 
 _REST: Final = struct.Struct("<16sII")

@@ -18,7 +18,7 @@ from returns.result import Failure, Success
 from eventsrc.codec import Codec, Encoded
 from eventsrc.positions import BadToken, Cursor, Token
 from eventsrc.program import Outcome
-from eventsrc.recorded import Record, make_record
+from eventsrc.recorded import Record, make_records
 from eventsrc.store import (
     ANY,
     MAX_PAGE,
@@ -94,17 +94,13 @@ class Prepared:
         version_of: of a stream before this append. now: microseconds since 1970.
         """
         made: list[Record] = []
-        append_id = self.append_id.bytes
+        append_id, metadata = self.append_id.bytes, self.metadata
         for part in self.parts:
-            stream, version = part.stream, version_of(part.stream)
-            for encoded in part.events:
-                version += 1
-                nth = len(made)
-                made.append(
-                    make_record(
-                        end + nth + 1, stream, version, append_id, nth, encoded, self.metadata, now
-                    )
-                )
+            nth, version = len(made), version_of(part.stream) + 1
+            place = end + nth + 1
+            made += make_records(
+                place, part.stream, version, append_id, nth, part.events, metadata, now
+            )
         return made
 
     def again(self, stored: Sequence[Record], store: str) -> Outcome[Appended, NotAppended]:

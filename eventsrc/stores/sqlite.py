@@ -480,9 +480,11 @@ class _Writing:
         if unmet is not None:
             return Failure(self._conflict(*unmet))
         records = asked.records(0, self.version, self.now)
+        numbers = {part.stream: self.number(part.stream) for part in asked.parts}
+        kinds = {kind: self.kind(kind) for kind in {record[3] for record in records}}
         rows = [
-            (None, self.number(stream), version, self.kind(kind), *rest)
-            for _, stream, version, kind, *rest in records
+            (None, numbers[stream], version, kinds[kind], recorded_at, data, data_crc, rest)  # type: ignore[index]
+            for _, stream, version, kind, recorded_at, data, data_crc, rest in records
         ]
         self.end = self._insert(rows)
         if asked.is_keyed:

@@ -108,7 +108,7 @@ def test_an_environment_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     made: list[Path] = []
     installed: list[list[str]] = []
     monkeypatch.setattr("venv.create", lambda folder, **_: _make(folder, made))
-    monkeypatch.setattr(environment.subprocess, "run", lambda command, **_: installed.append(command))
+    monkeypatch.setattr("subprocess.run", lambda command, **_: installed.append(command))
     first = environment.environment(tmp_path)
     assert environment.environment(tmp_path) == first
     assert len(made) == len(installed) == 1

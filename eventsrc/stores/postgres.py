@@ -16,7 +16,15 @@ from returns.result import Failure
 
 from eventsrc.codec import Codec
 from eventsrc.interpreter import AsyncInterpreter, Interpreter, on
-from eventsrc.postgres_link import AsyncLink, Conversation, Link, hold, hold_async
+from eventsrc.postgres_link import (
+    AsyncLink,
+    Conversation,
+    Link,
+    hold,
+    hold_async,
+    hold_on,
+    hold_on_async,
+)
 from eventsrc.program import Outcome
 from eventsrc.store import (
     Append,
@@ -155,8 +163,8 @@ class PostgresStore(Interpreter[StoreOp]):
 
     def _open(self) -> None:
         if not self._read(self._talks.opening()):
-            with self._link.transaction() as execute:
-                hold(self._talks.migrating(), execute)
+            with self._link.transaction() as connection:
+                hold_on(self._talks.migrating(), connection)
             self._read(self._talks.opening())
 
     def _prepared(self, op: Append | AppendAll) -> Prepared:
@@ -208,8 +216,8 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
     async def open(self) -> Self:
         """Connects, and makes the tables if they are not there."""
         if not await self._read(self._talks.opening()):
-            async with self._link.transaction() as execute:
-                await hold_async(self._talks.migrating(), execute)
+            async with self._link.transaction() as connection:
+                await hold_on_async(self._talks.migrating(), connection)
             await self._read(self._talks.opening())
         return self
 

@@ -13,7 +13,8 @@ from returns.result import Failure, Success
 
 from eventsrc.codec import Codec, Kind
 from eventsrc.positions import Cursor, Token
-from eventsrc.postgres_link import Ask, Conversation, Lost, Refused, Rows
+from eventsrc.postgres_link import Conversation, Lost, Refused, Rows
+from eventsrc.postgres_schema import Tables
 from eventsrc.program import Outcome
 from eventsrc.recorded import LOST, Corrupted, Events, Record
 from eventsrc.store import (
@@ -23,7 +24,6 @@ from eventsrc.store import (
     Expect,
     FeedPage,
     NotAppended,
-    NotAStore,
     Page,
     Read,
     ReadFeed,
@@ -49,7 +49,8 @@ class Conversations:
     """Those of one store, and what it has learnt of its tables."""
 
     def __init__(self, schema: str, codec: Codec, clock: Callable[[], float]) -> None:
-        self.schema: Final = schema
+        self._tables = Tables(schema, sql.SCRIPTS)
+        self._ask = self._tables.ask
         self.codec: Final = codec
         self.store_id = ""
         self.end = 0
@@ -57,14 +58,12 @@ class Conversations:
         self._clock = clock
         self._kinds = Kinds()
         self._heads = Heads()
-        self._sql: dict[str, bytes] = {}
 
     # --- opening
 
     def opening(self) -> Conversation[bool]:
         """Finds the store and what is in it; answers whether its tables are there and up to date."""
-        applied = yield from self._applied()
-        if applied < len(sql.SCRIPTS):
+        if not (yield from self._tables.are_current()):
             return False
         ((self.store_id, self.end),) = yield self._ask(sql.STORE)
         yield from self._learn_kinds()
@@ -72,31 +71,8 @@ class Conversations:
 
     def migrating(self) -> Conversation[None]:
         """Makes the tables, or brings them up to date, in one transaction."""
-        yield self._ask(sql.LOCK)
-        ((exists,),) = yield self._ask(sql.IS_SCHEMA, (sql.quoted(self.schema),))
-        if not exists:
-            yield self._ask(sql.MAKE_SCHEMA)
-        applied = yield from self._applied()
-        for script in sql.SCRIPTS[applied:]:
-            yield self._ask(script)
-        if not applied:
+        if not (yield from self._tables.migrate()):
             yield self._ask(sql.ADD_STORE, (secrets.token_hex(8),))
-        if applied < len(sql.SCRIPTS):
-            yield self._ask(sql.SET_APPLIED, (len(sql.SCRIPTS),))
-
-    def _applied(self) -> Conversation[int]:
-        """How many scripts the schema has seen. Raises NotAStore for more than are known here."""
-        ((exists,),) = yield self._ask(sql.IS_THERE, (f"{sql.quoted(self.schema)}.applied",))
-        if not exists:
-            return 0
-        rows = yield self._ask(sql.APPLIED)
-        applied = max((row[0] for row in rows), default=0)
-        if applied > len(sql.SCRIPTS):
-            raise NotAStore(
-                f"schema {self.schema!r} has version {applied} of the store, and the newest known here "
-                f"is {len(sql.SCRIPTS)}: update eventsrc"
-            )
-        return int(applied)
 
     # --- appending
 
@@ -380,12 +356,6 @@ class Conversations:
     def _learn_kinds(self) -> Conversation[None]:
         rows = yield self._ask(sql.KINDS)
         self._kinds.add({Kind(*kind): number for number, *kind in rows})
-
-    def _ask(self, statement: str, parameters: Any = None) -> Ask:
-        known = self._sql.get(statement)
-        if known is None:
-            known = self._sql[statement] = sql.in_schema(statement, self.schema).encode()
-        return Ask(known, parameters)
 
 
 def _portions(group: Sequence[Prepared], answered: Container[int]) -> list[list[int]]:

@@ -13,7 +13,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import psycopg
@@ -279,6 +285,46 @@ class AsyncLink:
                     raise Unreachable(f"Postgres cannot be connected to: {error}") from error
             await asyncio.sleep(pause)
             pause = min(2 * pause, 0.2)
+
+
+class Joined:
+    """Executes statements on one connection, in the transaction that its user is in."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+
+    def execute(self, ask: Ask) -> Rows:
+        """Executes a statement."""
+        return execute_on(self._connection.cursor(binary=True), ask)
+
+    read = execute
+
+    def transaction(self) -> AbstractContextManager[psycopg.Connection[Any]]:
+        """The transaction that it is in."""
+        return nullcontext(self._connection)
+
+    def close(self) -> None:
+        """Does nothing: the connection is its user's."""
+
+
+class AsyncJoined:
+    """As Joined, waiting for each answer."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        self._connection = connection
+
+    async def execute(self, ask: Ask) -> Rows:
+        """Executes a statement."""
+        return await execute_on_async(self._connection.cursor(binary=True), ask)
+
+    read = execute
+
+    def transaction(self) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]:
+        """The transaction that it is in."""
+        return nullcontext(self._connection)
+
+    async def close(self) -> None:
+        """Does nothing: the connection is its user's."""
 
 
 @contextmanager

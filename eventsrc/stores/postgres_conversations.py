@@ -56,8 +56,16 @@ class Conversations:
         self.end = 0
         """The last position that is known."""
         self._clock = clock
+        self._is_joined = False
         self._kinds = Kinds()
         self._heads = Heads()
+
+    def joined(self) -> Conversations:
+        """Those for a transaction of somebody else: nothing that is seen there is committed yet."""
+        joined = Conversations(self._tables.schema, self.codec, self._clock)
+        joined.store_id, joined.end, joined._kinds = self.store_id, self.end, self._kinds.copy()
+        joined._is_joined = True
+        return joined
 
     # --- opening
 
@@ -79,13 +87,14 @@ class Conversations:
     def appending(self, group: Sequence[Prepared]) -> Conversation[list[Answer | Raised]]:
         """Stores appends that came together, each for itself, and answers them in their order."""
         now = microseconds(self._clock)
-        if len(group) == 1:
+        if len(group) == 1 and not self._is_joined:
             answer = yield from self._append_alone(group[0], now)
             if answer is not None:
                 return [answer]
         yield from self._number_kinds(group)
         answers: dict[int, Answer | Raised] = {}
-        yield from self._append_known(group, now, answers)
+        if not self._is_joined:  # an index that refuses an event would end a joined transaction
+            yield from self._append_known(group, now, answers)
         for indexes in _portions(group, answers):
             yield from self._append(group, indexes, now, answers)
         return [answers[index] for index in range(len(group))]

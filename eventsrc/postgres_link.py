@@ -13,7 +13,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import psycopg
@@ -129,16 +135,16 @@ class Link:
             return self.execute(ask)
 
     @contextmanager
-    def transaction(self) -> Iterator[Callable[[Ask], Rows]]:
-        """A transaction, and what executes statements in it."""
+    def transaction(self) -> Iterator[psycopg.Connection[Any]]:
+        """A connection in a transaction, which is committed at the end, or rolled back."""
         if self._lent is not None:
             with borrowed(self._lent, self.timeout) as connection, connection.transaction():
-                yield lambda ask: execute_on(connection.cursor(binary=True), ask)
+                yield connection
             return
         wired = self._take()
         try:
             with wired[0].transaction():
-                yield lambda ask: execute_on(wired[1], ask)
+                yield wired[0]
         finally:
             self._give(wired)
 
@@ -218,16 +224,16 @@ class AsyncLink:
             return await self.execute(ask)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Callable[[Ask], Awaitable[Rows]]]:
-        """A transaction, and what executes statements in it."""
+    async def transaction(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """A connection in a transaction, which is committed at the end, or rolled back."""
         if self._lent is not None:
             async with borrowed_async(self._lent, self.timeout) as lent, lent.transaction():
-                yield lambda ask: execute_on_async(lent.cursor(binary=True), ask)
+                yield lent
             return
         wired = await self._take()
         try:
             async with wired[0].transaction():
-                yield lambda ask: execute_on_async(wired[1], ask)
+                yield wired[0]
         finally:
             await self._give(wired)
 
@@ -281,6 +287,46 @@ class AsyncLink:
             pause = min(2 * pause, 0.2)
 
 
+class Joined:
+    """Executes statements on one connection, in the transaction that its user is in."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+
+    def execute(self, ask: Ask) -> Rows:
+        """Executes a statement."""
+        return execute_on(self._connection.cursor(binary=True), ask)
+
+    read = execute
+
+    def transaction(self) -> AbstractContextManager[psycopg.Connection[Any]]:
+        """The transaction that it is in."""
+        return nullcontext(self._connection)
+
+    def close(self) -> None:
+        """Does nothing: the connection is its user's."""
+
+
+class AsyncJoined:
+    """As Joined, waiting for each answer."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        self._connection = connection
+
+    async def execute(self, ask: Ask) -> Rows:
+        """Executes a statement."""
+        return await execute_on_async(self._connection.cursor(binary=True), ask)
+
+    read = execute
+
+    def transaction(self) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]:
+        """The transaction that it is in."""
+        return nullcontext(self._connection)
+
+    async def close(self) -> None:
+        """Does nothing: the connection is its user's."""
+
+
 @contextmanager
 def borrowed(pool: ConnectionPool[Any], timeout: float) -> Iterator[psycopg.Connection[Any]]:
     """A connection of a user's pool, in autocommit for the time being."""
@@ -315,6 +361,18 @@ async def borrowed_async(
         raise _pool_error(error, timeout) from error
 
 
+def hold_on(conversation: Conversation[T], connection: psycopg.Connection[Any]) -> T:
+    """Holds a conversation on one connection, in the transaction that it is in."""
+    cursor = connection.cursor(binary=True)
+    return hold(conversation, lambda ask: execute_on(cursor, ask))
+
+
+async def hold_on_async(conversation: Conversation[T], connection: psycopg.AsyncConnection[Any]) -> T:
+    """As hold_on, waiting for each answer."""
+    cursor = connection.cursor(binary=True)
+    return await hold_async(conversation, lambda ask: execute_on_async(cursor, ask))
+
+
 def execute_on(cursor: psycopg.Cursor[Any], ask: Ask) -> Rows:
     """Executes a statement. Raises this library's errors."""
     try:
@@ -334,6 +392,15 @@ async def execute_on_async(cursor: psycopg.AsyncCursor[Any], ask: Ask) -> Rows:
         await cursor.execute(ask.sql, ask.parameters)
         return await cursor.fetchall() if _has_rows(cursor) else []
     except psycopg.Error as error:
+        raise translation(error) from error
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raises this library's errors for broken connections; mistakes in SQL are their maker's."""
+    try:
+        yield
+    except psycopg.OperationalError as error:
         raise translation(error) from error
 
 

@@ -90,3 +90,20 @@ class AsyncGroupCommit(Generic[J, A]):
     def _expire(self, waiting: tuple[J, asyncio.Future[A | Raised]]) -> None:
         if self._leaves(waiting) and not waiting[1].done():
             waiting[1].set_result(Raised(self._too_late()))
+
+
+class AsyncAlone(Generic[J, A]):
+    """In place of a line, where nobody else can wait: each job is performed by itself."""
+
+    def __init__(self, perform: Callable[[Sequence[J]], Awaitable[Sequence[A | Raised]]]) -> None:
+        self._perform = perform
+
+    async def perform(self, job: J, timeout: float) -> A:
+        """Performs a job."""
+        (answer,) = await self._perform([job])
+        if isinstance(answer, Raised):
+            raise answer.error
+        return answer
+
+    async def close(self) -> None:
+        """Does nothing: nobody waits."""

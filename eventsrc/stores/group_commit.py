@@ -243,3 +243,20 @@ class GroupCommit(Generic[J, A]):
 
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="eventsrc-commit")
         self._executor.submit(self._lead, leader)
+
+
+class Alone(Generic[J, A]):
+    """In place of a line, where nobody else can wait: each job is performed by itself."""
+
+    def __init__(self, perform: Callable[[Sequence[J]], Sequence[A | Raised]]) -> None:
+        self._perform = perform
+
+    def perform(self, job: J, timeout: float) -> A:
+        """Performs a job."""
+        (answer,) = self._perform([job])
+        if isinstance(answer, Raised):
+            raise answer.error
+        return answer
+
+    def close(self) -> None:
+        """Does nothing: nobody waits."""

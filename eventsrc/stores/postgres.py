@@ -11,12 +11,23 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Self, TypeAlias, TypeVar
 
+import psycopg
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from returns.result import Failure
 
 from eventsrc.codec import Codec
 from eventsrc.interpreter import AsyncInterpreter, Interpreter, on
-from eventsrc.postgres_link import AsyncLink, Conversation, Link, hold, hold_async
+from eventsrc.postgres_link import (
+    AsyncJoined,
+    AsyncLink,
+    Conversation,
+    Joined,
+    Link,
+    hold,
+    hold_async,
+    hold_on,
+    hold_on_async,
+)
 from eventsrc.program import Outcome
 from eventsrc.store import (
     Append,
@@ -36,8 +47,8 @@ from eventsrc.store import (
     StoreOp,
     Unknown,
 )
-from eventsrc.stores.async_group_commit import AsyncGroupCommit
-from eventsrc.stores.group_commit import GroupCommit, Raised
+from eventsrc.stores.async_group_commit import AsyncAlone, AsyncGroupCommit
+from eventsrc.stores.group_commit import Alone, GroupCommit, Raised
 from eventsrc.stores.postgres_conversations import Conversations
 from eventsrc.stores.prepare import Prepared, check_read, check_stream, prepare
 
@@ -77,8 +88,8 @@ class PostgresStore(Interpreter[StoreOp]):
         self.codec = Codec() if codec is None else codec
         self._timeout = timeout
         self._talks = Conversations(schema, self.codec, clock)
-        self._link = Link(address, timeout)
-        self._line: GroupCommit[Prepared, _Answer] = GroupCommit(
+        self._link: Link | Joined = Link(address, timeout)
+        self._line: GroupCommit[Prepared, _Answer] | Alone[Prepared, _Answer] = GroupCommit(
             self._commit, interrupted=_interrupted, too_late=self._too_late, most=GROUP
         )
         try:
@@ -91,6 +102,18 @@ class PostgresStore(Interpreter[StoreOp]):
     def store_id(self) -> str:
         """The id of the store, which cursors and tokens name."""
         return self._talks.store_id
+
+    def within(self, connection: psycopg.Connection[Any]) -> PostgresStore:
+        """This store in a transaction of the caller's: what it appends is stored if that is committed.
+
+        connection: in a transaction, which must be READ COMMITTED, as they are unless told otherwise.
+        The price: from the first append on, all others wait until the transaction ends.
+        """
+        joined = type(self).__new__(type(self))
+        joined.codec, joined._timeout, joined._talks = self.codec, self._timeout, self._talks.joined()
+        joined._link = Joined(connection)
+        joined._line = Alone(joined._commit)
+        return joined
 
     def close(self) -> None:
         """Finishes the appends that are under way and closes the connections."""
@@ -155,8 +178,8 @@ class PostgresStore(Interpreter[StoreOp]):
 
     def _open(self) -> None:
         if not self._read(self._talks.opening()):
-            with self._link.transaction() as execute:
-                hold(self._talks.migrating(), execute)
+            with self._link.transaction() as connection:
+                hold_on(self._talks.migrating(), connection)
             self._read(self._talks.opening())
 
     def _prepared(self, op: Append | AppendAll) -> Prepared:
@@ -195,10 +218,9 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
         self.codec = Codec() if codec is None else codec
         self._timeout = timeout
         self._talks = Conversations(schema, self.codec, clock)
-        self._link = AsyncLink(address, timeout)
-        self._line: AsyncGroupCommit[Prepared, _Answer] = AsyncGroupCommit(
-            self._commit, too_late=self._too_late, most=GROUP
-        )
+        self._link: AsyncLink | AsyncJoined = AsyncLink(address, timeout)
+        self._line: AsyncGroupCommit[Prepared, _Answer] | AsyncAlone[Prepared, _Answer]
+        self._line = AsyncGroupCommit(self._commit, too_late=self._too_late, most=GROUP)
 
     @property
     def store_id(self) -> str:
@@ -208,10 +230,18 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
     async def open(self) -> Self:
         """Connects, and makes the tables if they are not there."""
         if not await self._read(self._talks.opening()):
-            async with self._link.transaction() as execute:
-                await hold_async(self._talks.migrating(), execute)
+            async with self._link.transaction() as connection:
+                await hold_on_async(self._talks.migrating(), connection)
             await self._read(self._talks.opening())
         return self
+
+    def within(self, connection: psycopg.AsyncConnection[Any]) -> AsyncPostgresStore:
+        """This store in a transaction of the caller's: see PostgresStore.within."""
+        joined = type(self).__new__(type(self))
+        joined.codec, joined._timeout, joined._talks = self.codec, self._timeout, self._talks.joined()
+        joined._link = AsyncJoined(connection)
+        joined._line = AsyncAlone(joined._commit)
+        return joined
 
     async def close(self) -> None:
         """Finishes the appends that are under way and closes the connections."""

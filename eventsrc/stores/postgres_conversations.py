@@ -13,7 +13,8 @@ from returns.result import Failure, Success
 
 from eventsrc.codec import Codec, Kind
 from eventsrc.positions import Cursor, Token
-from eventsrc.postgres_link import Ask, Conversation, Lost, Refused, Rows
+from eventsrc.postgres_link import Conversation, Lost, Refused, Rows
+from eventsrc.postgres_schema import Tables
 from eventsrc.program import Outcome
 from eventsrc.recorded import LOST, Corrupted, Events, Record
 from eventsrc.store import (
@@ -23,7 +24,6 @@ from eventsrc.store import (
     Expect,
     FeedPage,
     NotAppended,
-    NotAStore,
     Page,
     Read,
     ReadFeed,
@@ -49,22 +49,29 @@ class Conversations:
     """Those of one store, and what it has learnt of its tables."""
 
     def __init__(self, schema: str, codec: Codec, clock: Callable[[], float]) -> None:
-        self.schema: Final = schema
+        self._tables = Tables(schema, sql.SCRIPTS)
+        self._ask = self._tables.ask
         self.codec: Final = codec
         self.store_id = ""
         self.end = 0
         """The last position that is known."""
         self._clock = clock
+        self._is_joined = False
         self._kinds = Kinds()
         self._heads = Heads()
-        self._sql: dict[str, bytes] = {}
+
+    def joined(self) -> Conversations:
+        """Those for a transaction of somebody else: nothing that is seen there is committed yet."""
+        joined = Conversations(self._tables.schema, self.codec, self._clock)
+        joined.store_id, joined.end, joined._kinds = self.store_id, self.end, self._kinds.copy()
+        joined._is_joined = True
+        return joined
 
     # --- opening
 
     def opening(self) -> Conversation[bool]:
         """Finds the store and what is in it; answers whether its tables are there and up to date."""
-        applied = yield from self._applied()
-        if applied < len(sql.SCRIPTS):
+        if not (yield from self._tables.are_current()):
             return False
         ((self.store_id, self.end),) = yield self._ask(sql.STORE)
         yield from self._learn_kinds()
@@ -72,44 +79,22 @@ class Conversations:
 
     def migrating(self) -> Conversation[None]:
         """Makes the tables, or brings them up to date, in one transaction."""
-        yield self._ask(sql.LOCK)
-        ((exists,),) = yield self._ask(sql.IS_SCHEMA, (sql.quoted(self.schema),))
-        if not exists:
-            yield self._ask(sql.MAKE_SCHEMA)
-        applied = yield from self._applied()
-        for script in sql.SCRIPTS[applied:]:
-            yield self._ask(script)
-        if not applied:
+        if not (yield from self._tables.migrate()):
             yield self._ask(sql.ADD_STORE, (secrets.token_hex(8),))
-        if applied < len(sql.SCRIPTS):
-            yield self._ask(sql.SET_APPLIED, (len(sql.SCRIPTS),))
-
-    def _applied(self) -> Conversation[int]:
-        """How many scripts the schema has seen. Raises NotAStore for more than are known here."""
-        ((exists,),) = yield self._ask(sql.IS_THERE, (f"{sql.quoted(self.schema)}.applied",))
-        if not exists:
-            return 0
-        rows = yield self._ask(sql.APPLIED)
-        applied = max((row[0] for row in rows), default=0)
-        if applied > len(sql.SCRIPTS):
-            raise NotAStore(
-                f"schema {self.schema!r} has version {applied} of the store, and the newest known here "
-                f"is {len(sql.SCRIPTS)}: update eventsrc"
-            )
-        return int(applied)
 
     # --- appending
 
     def appending(self, group: Sequence[Prepared]) -> Conversation[list[Answer | Raised]]:
         """Stores appends that came together, each for itself, and answers them in their order."""
         now = microseconds(self._clock)
-        if len(group) == 1:
+        if len(group) == 1 and not self._is_joined:
             answer = yield from self._append_alone(group[0], now)
             if answer is not None:
                 return [answer]
         yield from self._number_kinds(group)
         answers: dict[int, Answer | Raised] = {}
-        yield from self._append_known(group, now, answers)
+        if not self._is_joined:  # an index that refuses an event would end a joined transaction
+            yield from self._append_known(group, now, answers)
         for indexes in _portions(group, answers):
             yield from self._append(group, indexes, now, answers)
         return [answers[index] for index in range(len(group))]
@@ -380,12 +365,6 @@ class Conversations:
     def _learn_kinds(self) -> Conversation[None]:
         rows = yield self._ask(sql.KINDS)
         self._kinds.add({Kind(*kind): number for number, *kind in rows})
-
-    def _ask(self, statement: str, parameters: Any = None) -> Ask:
-        known = self._sql.get(statement)
-        if known is None:
-            known = self._sql[statement] = sql.in_schema(statement, self.schema).encode()
-        return Ask(known, parameters)
 
 
 def _portions(group: Sequence[Prepared], answered: Container[int]) -> list[list[int]]:

@@ -1,7 +1,6 @@
 """The SQL of the Postgres store: its tables, the function that appends, and its statements.
 
-Every name is qualified with the store's schema, which stands as `{s}` here and is put in, quoted, when
-a store is opened; `{lock}` is the number of its advisory lock.
+What `{s}` and `{lock}` stand for is in postgres_schema.py.
 
 **The order of the feed.** Whoever appends takes the store's advisory lock first and keeps it until the
 commit, and positions are one more than the greatest that is visible then. So positions have no holes
@@ -13,14 +12,12 @@ and then the unique position refuses what it inserts.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Final
 
 SCRIPTS: Final = (
     # An event is found by its position in the feed, and by stream and version; the first event of an
     # append by the append's id, if the caller chose that.
     """
-    CREATE TABLE {s}.applied (scripts integer NOT NULL, at timestamptz NOT NULL DEFAULT now());
     CREATE TABLE {s}.store (id text NOT NULL);
     CREATE TABLE {s}.stream (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -187,15 +184,6 @@ SCRIPTS: Final = (
     """,
 )
 
-# --- opening
-
-LOCK: Final = "SELECT pg_advisory_xact_lock({lock})"
-IS_SCHEMA: Final = "SELECT to_regnamespace(%s) IS NOT NULL"
-MAKE_SCHEMA: Final = "CREATE SCHEMA {s}"
-IS_THERE: Final = "SELECT to_regclass(%s) IS NOT NULL"
-APPLIED: Final = "SELECT scripts FROM {s}.applied"
-SET_APPLIED: Final = "INSERT INTO {s}.applied VALUES (%s)"
-
 # --- appending
 
 APPEND: Final = """
@@ -304,21 +292,3 @@ SAVE_SNAPSHOT: Final = """
     SET version = excluded.version, data = excluded.data
     WHERE excluded.version > snapshot.version
 """
-
-
-def in_schema(sql: str, schema: str) -> str:
-    """A statement for the store of a schema."""
-    return sql.replace("{s}", quoted(schema)).replace("{lock}", str(lock_number(schema)))
-
-
-def quoted(name: str) -> str:
-    """A name as SQL has it. Raises ValueError for one that Postgres would not take as it is."""
-    if not name or "\0" in name or len(name.encode()) > 63:
-        raise ValueError(f"{name!r} cannot name a schema: use 1 to 63 bytes")
-    return '"' + name.replace('"', '""') + '"'
-
-
-def lock_number(schema: str) -> int:
-    """The number of a store's advisory lock, which all stores of a database have to themselves."""
-    digest = hashlib.sha256(f"eventsrc store {schema}".encode()).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)

@@ -14,9 +14,14 @@ import attrs
 from markdown_it import MarkdownIt
 
 from eventsrc import SqliteStore, SqliteViews
+from eventsrc.postgres import PostgresStore, PostgresViews
+from eventsrc.testing.postgres import PostgresServer
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+
+OPENED = (SqliteStore, SqliteViews, PostgresStore, PostgresViews, PostgresServer)
+"""What a page may leave open."""
 
 
 @attrs.frozen
@@ -51,8 +56,8 @@ def run_page(page: Path) -> list[str]:
             elif block.language == "text" and not _fits(printed, block.text):
                 wrong.append(f"{page}:{block.line}: it prints\n{printed}")
     finally:
-        for value in vars(module).values():
-            if isinstance(value, SqliteStore | SqliteViews):
+        for value in reversed(list(vars(module).values())):
+            if isinstance(value, OPENED):
                 value.close()
         del sys.modules[module.__name__]
     return wrong

@@ -14,6 +14,7 @@ INTERNAL = {
     "eventsrc.declared",
     "eventsrc.machine",
     "eventsrc.postgres_link",
+    "eventsrc.postgres_schema",
     "eventsrc.sqlite_file",
     "eventsrc.stores.async_group_commit",
     "eventsrc.stores.group_commit",

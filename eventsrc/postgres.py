@@ -1,0 +1,14 @@
+"""What an application with Postgres needs; the extra `postgres` installs its driver, psycopg."""
+
+from eventsrc.postgres_link import Lost, Refused, Unreachable
+from eventsrc.stores.postgres import AsyncPostgresStore, PostgresStore
+from eventsrc.views.postgres import PostgresViews
+
+__all__ = [
+    "AsyncPostgresStore",
+    "Lost",
+    "PostgresStore",
+    "PostgresViews",
+    "Refused",
+    "Unreachable",
+]

@@ -1,0 +1,105 @@
+"""Appends that join a transaction of the user's own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from eventsrc import Append, Conflict, Failure, Head, Read, ReadFeed, StreamId, Success
+from eventsrc.codec import Codec
+from eventsrc.postgres import AsyncPostgresStore, PostgresStore, Refused
+from eventsrc.store import StoreBusy
+from tests.views.library import TYPES, Noted
+
+HERE = StreamId("books/1")
+CODEC = Codec(TYPES)
+
+
+@pytest.fixture
+def store(postgres_dsn: str) -> Iterator[PostgresStore]:
+    with PostgresStore(postgres_dsn, codec=CODEC, timeout=1) as store:
+        with psycopg.connect(postgres_dsn) as db:
+            db.execute("CREATE TABLE orders (id int PRIMARY KEY)")
+        yield store
+
+
+def test_events_and_rows_are_committed_together(store: PostgresStore, postgres_dsn: str) -> None:
+    with psycopg.connect(postgres_dsn) as db:
+        db.execute("INSERT INTO orders VALUES (1)")
+        joined = store.within(db)
+        assert isinstance(joined.run(Append(HERE, (Noted(1), Noted(2)), 0)), Success)
+        assert joined.run(Head(HERE)) == 2, "it sees what it has appended"
+        assert store.run(Head(HERE)) == 0, "and nobody else does"
+        assert isinstance(joined.run(Append(HERE, (Noted(3),), 2)), Success)
+    assert [event.data for event in store.run(Read(HERE)).events] == [Noted(1), Noted(2), Noted(3)]
+    assert store.run(ReadFeed()).end.position == 3
+
+
+def test_events_and_rows_are_rolled_back_together(store: PostgresStore, postgres_dsn: str) -> None:
+    with psycopg.connect(postgres_dsn) as db:
+        assert isinstance(store.within(db).run(Append(HERE, (Noted(1),))), Success)
+        db.execute("INSERT INTO orders VALUES (1)")
+        db.rollback()
+    assert store.run(Head(HERE)) == 0
+    answer = store.run(Append(HERE, (Noted(2),), 0))
+    assert answer.unwrap().cursor.position == 1, "and positions have no hole"
+
+
+def test_a_conflict_leaves_the_transaction_as_it_is(store: PostgresStore, postgres_dsn: str) -> None:
+    store.run(Append(HERE, (Noted(1),)))
+    with psycopg.connect(postgres_dsn) as db:
+        joined = store.within(db)
+        assert joined.run(Head(HERE)) == 1
+        store.run(Append(HERE, (Noted(2),)))
+        match joined.run(Append(HERE, (Noted(3),), 1)):
+            case Failure(Conflict(actual=2, events=events)):
+                assert [event.data for event in events] == [Noted(2)]
+            case answer:
+                pytest.fail(repr(answer))
+        db.execute("INSERT INTO orders VALUES (1)")
+    with psycopg.connect(postgres_dsn) as db:
+        assert db.execute("SELECT id FROM orders").fetchall() == [(1,)]
+
+
+def test_others_wait_for_the_transaction_and_then_go_on(
+    store: PostgresStore, postgres_dsn: str
+) -> None:
+    with psycopg.connect(postgres_dsn) as db:
+        store.within(db).run(Append(HERE, (Noted(1),)))
+        with pytest.raises(StoreBusy):
+            store.run(Append(StreamId("other"), (Noted(2),)))
+        waiting = threading.Thread(target=store.run, args=(Append(StreamId("other"), (Noted(3),)),))
+        waiting.start()
+    waiting.join(10)
+    positions = [(event.stream, event.position) for event in store.run(ReadFeed()).events]
+    assert positions == [(HERE, 1), ("other", 2)]
+
+
+def test_a_transaction_that_sees_too_little_is_refused(store: PostgresStore, postgres_dsn: str) -> None:
+    with psycopg.connect(postgres_dsn) as db:
+        db.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        db.execute("SELECT 1")
+        store.run(Append(HERE, (Noted(1),)))
+        with pytest.raises(Refused):
+            store.within(db).run(Append(HERE, (Noted(2),)))
+        db.rollback()
+    assert store.run(Head(HERE)) == 1
+
+
+def test_asynchronously_it_does_the_same(store: PostgresStore, postgres_dsn: str) -> None:
+    async def append() -> None:
+        async with (
+            AsyncPostgresStore(postgres_dsn, codec=CODEC) as mine,
+            await psycopg.AsyncConnection.connect(postgres_dsn) as db,
+        ):
+            await db.execute("INSERT INTO orders VALUES (1)")
+            joined = mine.within(db)
+            assert isinstance(await joined.run_async(Append(HERE, (Noted(1),), 0)), Success)
+            assert await mine.run_async(Head(HERE)) == 0
+
+    asyncio.run(append())
+    assert store.run(Head(HERE)) == 1

@@ -1,0 +1,199 @@
+"""Views in Postgres: exactly once, together with what their handlers write."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from eventsrc import (
+    START,
+    Append,
+    Fold,
+    MemoryStore,
+    ReadFeed,
+    Recorded,
+    StreamId,
+    Success,
+    View,
+    deliver,
+    force,
+    synchronise,
+    world,
+)
+from eventsrc.codec import Codec
+from eventsrc.positions import WrongStore
+from eventsrc.postgres_link import Unreachable
+from eventsrc.store import NotAStore
+from eventsrc.stores.postgres import PostgresStore
+from eventsrc.view import Apply, GetApplied, GetProgress
+from eventsrc.views.postgres import PostgresViews
+from tests.views.library import TYPES, Closed, Noted, books
+
+Connection = psycopg.Connection[Any]
+
+
+def notes_view(name: str = "notes", version: int = 1, prefix: str = "") -> View[Connection]:
+    """A view that appends each number to a text: an event applied twice or out of order shows."""
+    view: View[Connection] = View(name, version=version, prefix=prefix, types=TYPES)
+
+    @view.schema
+    def create(db: Connection) -> None:
+        db.execute("CREATE TABLE notes (stream text PRIMARY KEY, numbers text NOT NULL)")
+
+    @view.on(Noted)
+    def noted(db: Connection, event: Recorded[Noted]) -> None:
+        db.execute(
+            "INSERT INTO notes AS old VALUES (%s, %s) ON CONFLICT (stream) DO UPDATE "
+            "SET numbers = old.numbers || ',' || excluded.numbers",
+            (str(event.stream), str(event.data.number)),
+        )
+
+    return view
+
+
+@pytest.fixture
+def views(postgres_dsn: str) -> Iterator[PostgresViews]:
+    with PostgresViews(postgres_dsn, [notes_view()]) as views:
+        yield views
+
+
+def rows_of(views: PostgresViews) -> dict[str, str]:
+    with views.reading() as db:
+        return dict(db.execute("SELECT stream, numbers FROM notes").fetchall())
+
+
+def filled(*counts: int) -> MemoryStore:
+    """A store with a stream of so many notes for each count, appended in turn."""
+    store = MemoryStore(Codec(TYPES))
+    for number in range(max(counts)):
+        for book, count in enumerate(counts):
+            if number < count:
+                store.run(books[book].append(Noted(number)))
+    return store
+
+
+def wanted(*counts: int) -> dict[str, str]:
+    texts = {book: ",".join(map(str, range(count))) for book, count in enumerate(counts)}
+    return {books[book].id: text for book, text in texts.items() if text}
+
+
+def test_a_view_is_what_folding_the_feed_gives(views: PostgresViews) -> None:
+    app = filled(5, 3, 1) | views
+    assert app.run(synchronise(notes_view())).applied == 9
+    assert rows_of(views) == wanted(5, 3, 1)
+    assert app.run(synchronise(notes_view())).applied == 0
+
+
+def test_what_is_delivered_twice_and_out_of_order_is_applied_once_and_in_order(
+    views: PostgresViews,
+) -> None:
+    store = filled(4, 4)
+    events = store.run(ReadFeed()).events
+    (store | views).run(deliver(notes_view(), [*events[::-1], *events]))
+    assert rows_of(views) == wanted(4, 4)
+
+
+def test_synchronisers_at_once_apply_each_event_once(postgres_dsn: str, views: PostgresViews) -> None:
+    store = filled(1000, 500)
+    errors: list[BaseException] = []
+
+    def synchronise_it() -> None:
+        try:
+            with PostgresViews(postgres_dsn) as mine:
+                (store | mine).run(synchronise(notes_view()))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=synchronise_it) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert rows_of(views) == wanted(1000, 500)
+
+
+def test_a_handler_that_raises_leaves_nothing_behind(postgres_dsn: str, views: PostgresViews) -> None:
+    broken = notes_view()
+
+    @broken.on(Closed)
+    def closed(db: Connection, event: Recorded[Closed]) -> None:
+        raise ValueError(event.data.why)
+
+    store = filled(3)
+    store.run(books[0].append(Closed("no reason")))
+    with pytest.raises(ValueError, match="no reason") as caught:
+        (store | views).run(synchronise(broken))
+    assert "position 4" in caught.value.__notes__[0]
+    assert rows_of(views) == {}
+    assert views.run(GetProgress(broken)).cursor == START
+    (store | views).run(synchronise(notes_view()))
+    assert rows_of(views) == wanted(3)
+
+
+def test_a_mistake_in_sql_is_the_users_own_error(views: PostgresViews) -> None:
+    broken: View[Connection] = View("broken", types=TYPES)
+
+    @broken.on(Noted)
+    def noted(db: Connection, event: Recorded[Noted]) -> None:
+        db.execute("INSERT INTO nowhere VALUES (1)")
+
+    with pytest.raises(psycopg.errors.UndefinedTable, match="nowhere"):
+        (filled(1) | views).run(synchronise(broken))
+    assert views.run(synchronise_nothing(notes_view())) == 0
+
+
+def synchronise_nothing(view: View[Any]) -> Any:
+    """A program that applies nothing."""
+    return Apply(view, ()).map(lambda applied: applied.applied)
+
+
+def test_a_view_is_forced_to_be_as_new_as_a_token(views: PostgresViews) -> None:
+    store = filled(2, 2)
+    token = store.run(books[1].append(Noted(2))).token
+    app = store | views | world
+    assert isinstance(app.run(force(notes_view(), token)), Success)
+    assert rows_of(views) == {books[1].id: "0,1,2"}
+    assert views.run(GetApplied(notes_view(), (books[0].id, books[1].id))) == {
+        books[0].id: 0,
+        books[1].id: 3,
+    }
+
+
+def test_a_view_is_not_moved_to_another_store(views: PostgresViews) -> None:
+    (filled(1) | views).run(synchronise(notes_view()))
+    with pytest.raises(WrongStore):
+        (filled(2) | views).run(synchronise(notes_view()))
+
+
+def test_store_and_views_may_share_a_database_and_an_event_loop(postgres_dsn: str) -> None:
+    codec = Codec(TYPES)
+    with PostgresStore(postgres_dsn, codec=codec) as store, PostgresViews(postgres_dsn) as views:
+        store.run(Append(StreamId("books/0"), (Noted(0), Noted(1))))
+        done = asyncio.run((store | views).run_async(synchronise(notes_view())))
+        assert done.applied == 2
+        assert rows_of(views) == wanted(2)
+        assert store.run(books[0].get(Fold(0, lambda n, _: n + 1))).state == 2
+
+
+def test_what_may_only_be_read_cannot_be_written(views: PostgresViews) -> None:
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction), views.reading() as db:
+        db.execute("DELETE FROM notes")
+
+
+def test_views_of_a_newer_library_are_refused(postgres_dsn: str) -> None:
+    PostgresViews(postgres_dsn).close()
+    with psycopg.connect(postgres_dsn) as db:
+        db.execute("UPDATE eventsrc_views.applied SET scripts = 9")
+    with pytest.raises(NotAStore, match="version 9"):
+        PostgresViews(postgres_dsn)
+
+
+def test_a_server_that_is_not_there_is_unreachable() -> None:
+    with pytest.raises(Unreachable, match="cannot be connected to"):
+        PostgresViews("host=/nowhere dbname=nothing", timeout=0.2)

@@ -21,7 +21,7 @@ from eventsrc.errors import EventsrcError
 from eventsrc.operation import Command, Query
 from eventsrc.positions import START, Cursor, Token
 from eventsrc.program import Outcome
-from eventsrc.recorded import Recorded
+from eventsrc.recorded import Recorded, decoded
 from eventsrc.stream_id import StreamId
 
 E_co = TypeVar("E_co", covariant=True)
@@ -144,6 +144,11 @@ class Page(Generic[E_co]):
     token: Token
     """The stream's head: what the reader of its last page has seen."""
 
+    @property
+    def data(self) -> Sequence[E_co]:
+        """The events themselves, decoded together, which is faster than one by one."""
+        return decoded(self.events)
+
 
 @attrs.frozen
 class Blocked:
@@ -162,6 +167,11 @@ class FeedPage(Generic[E_co]):
     end: Cursor
     """The end of the feed when the page was read."""
     blocked: Blocked | None = None
+
+    @property
+    def data(self) -> Sequence[E_co]:
+        """The events themselves, decoded together, which is faster than one by one."""
+        return decoded(self.events)
 
 
 @attrs.frozen

@@ -37,7 +37,6 @@ from eventsrc import (
     synchronise,
     world,
 )
-from eventsrc.recorded import decoded
 
 _BATCH = 10_000
 
@@ -128,7 +127,7 @@ class OurLog(Log):
         at, count = START, 0
         while True:
             page = self.store.run(ReadFeed(at, 1000))
-            for event in decoded(page.events):
+            for event in page.data:
                 count += event.name != ""
             at = page.next
             if at >= page.end:

@@ -77,8 +77,8 @@ _KEYS: Final = (
 _FAMILIES: Final = ("a/", "A/", "%/", "a_b/")
 
 # A few streams again and again, and now and then one that a careless store takes for another.
-_twins = ("ab", "a/B", "A/b", "a/b ", "é", "e\u0301", "%/x", "a_b/x", "axb/x")
-_stream_ids = (st.sampled_from(["a", "a/b"]) | st.sampled_from(_twins)).map(StreamId)
+_twins = ("a/B", "A/b", "a/b ", "é", "e\u0301", "%/x", "a_b/x", "axb/x")
+_stream_ids = (st.sampled_from(["a", "a/b", "ab"]) | st.sampled_from(_twins)).map(StreamId)
 _snapshots = st.builds(
     Snapshot,
     stream=st.sampled_from(["a", "a/b"]).map(StreamId),

@@ -37,6 +37,14 @@ def postgres_server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
         server.close()
 
 
+@pytest.fixture(scope="session")
+def shared_dsn(postgres_server: PostgresServer) -> Iterator[str]:
+    """The address of one database for many tests, which use schemas of their own."""
+    dsn = postgres_server.create_database()
+    yield dsn
+    postgres_server.drop_database(dsn)
+
+
 @pytest.fixture
 def postgres_dsn(postgres_server: PostgresServer) -> Iterator[str]:
     """The address of an empty database, which is dropped after the test."""

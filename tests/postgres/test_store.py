@@ -20,25 +20,33 @@ from eventsrc.stores.postgres import AsyncPostgresStore, PostgresStore
 from eventsrc.testing import StoreContract, StoreMachine
 
 
+@pytest.fixture
+def schema() -> str:
+    """The name of a schema that nobody uses."""
+    return f"s{uuid4().hex}"
+
+
 class TestPostgresStore(StoreContract):
     @pytest.fixture
-    def store(self, postgres_dsn: str) -> Iterator[PostgresStore]:
-        with PostgresStore(postgres_dsn) as store:
+    def store(self, shared_dsn: str, schema: str) -> Iterator[PostgresStore]:
+        with PostgresStore(shared_dsn, schema=schema) as store:
             yield store
 
     @pytest.fixture
-    def reopen(self, store: PostgresStore, postgres_dsn: str) -> Iterator[Callable[[], PostgresStore]]:
+    def reopen(
+        self, store: PostgresStore, shared_dsn: str, schema: str
+    ) -> Iterator[Callable[[], PostgresStore]]:
         with ExitStack() as opened:
 
             def reopen() -> PostgresStore:
                 store.close()
-                return opened.enter_context(PostgresStore(postgres_dsn))
+                return opened.enter_context(PostgresStore(shared_dsn, schema=schema))
 
             yield reopen
 
 
 @contextmanager
-def in_a_loop(dsn: str) -> Iterator[Interpreter[StoreOp]]:
+def in_a_loop(dsn: str, schema: str) -> Iterator[Interpreter[StoreOp]]:
     """An AsyncPostgresStore in an event loop of its own, for callers in other threads and loops."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -47,7 +55,7 @@ def in_a_loop(dsn: str) -> Iterator[Interpreter[StoreOp]]:
     def wait(coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result(60)
 
-    store = AsyncPostgresStore(dsn)
+    store = AsyncPostgresStore(dsn, schema=schema)
     try:
         wait(store.open())
         handlers = [on(kind).run(lambda op: wait(store.run_async(op))) for kind in get_args(StoreOp)]
@@ -61,13 +69,13 @@ def in_a_loop(dsn: str) -> Iterator[Interpreter[StoreOp]]:
 
 class TestAsyncPostgresStore(StoreContract):
     @pytest.fixture
-    def store(self, postgres_dsn: str) -> Iterator[Interpreter[StoreOp]]:
-        with in_a_loop(postgres_dsn) as store:
+    def store(self, shared_dsn: str, schema: str) -> Iterator[Interpreter[StoreOp]]:
+        with in_a_loop(shared_dsn, schema) as store:
             yield store
 
 
-def test_a_postgres_store_answers_as_the_memory_store_does(postgres_dsn: str) -> None:
+def test_a_postgres_store_answers_as_the_memory_store_does(shared_dsn: str) -> None:
     machine = StoreMachine.for_store(
-        lambda _: PostgresStore(postgres_dsn, schema=f"s{uuid4().hex}"), durable=False
+        lambda _: PostgresStore(shared_dsn, schema=f"s{uuid4().hex}"), durable=False
     )
     run_state_machine_as_test(machine)

@@ -8,6 +8,7 @@ that yields statements and is sent their rows. `Link` holds conversations in the
 from __future__ import annotations
 
 import asyncio
+import math
 import select
 import threading
 import time
@@ -46,6 +47,9 @@ class Ask(NamedTuple):
     sql: bytes
     parameters: Any = None
 
+
+_GRACE: Final = 0.25
+"""How many seconds more than the server its client waits."""
 
 Conversation: TypeAlias = Generator[Ask, Rows, T]
 
@@ -96,8 +100,46 @@ async def hold_async(conversation: Conversation[T], execute: Callable[[Ask], Awa
         conversation.close()
 
 
-_Wired: TypeAlias = tuple[psycopg.Connection[Any], psycopg.Cursor[Any]]
-_AsyncWired: TypeAlias = tuple[psycopg.AsyncConnection[Any], psycopg.AsyncCursor[Any]]
+class Wire(psycopg.Connection[Any]):
+    """A connection that waits for its server no longer than until a time."""
+
+    until = math.inf
+    """When to give up, by time.monotonic()."""
+
+    def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
+        """Waits for what a generator of psycopg waits for. Raises TimeoutError at the time."""
+        return super().wait(_limited(gen, self), *args, **kwargs)
+
+
+class AsyncWire(psycopg.AsyncConnection[Any]):
+    """As Wire, for an event loop."""
+
+    until = math.inf
+    """When to give up, by time.monotonic()."""
+
+    async def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
+        """Waits for what a generator of psycopg waits for. Raises TimeoutError at the time."""
+        return await super().wait(_limited(gen, self), *args, **kwargs)
+
+
+def _limited(waiting: Any, wire: Wire | AsyncWire) -> Generator[Any, Any, Any]:
+    """What a generator of psycopg waits for, until its connection's time.
+
+    It is asked again every tenth of a second or so, whether anything has come or not.
+    """
+    try:
+        wanted = next(waiting)
+        while True:
+            ready = yield wanted
+            if not ready and time.monotonic() >= wire.until:
+                raise TimeoutError("Postgres has not answered in time")
+            wanted = waiting.send(ready)
+    except StopIteration as stop:
+        return stop.value
+
+
+_Wired: TypeAlias = tuple[Wire, psycopg.Cursor[Any]]
+_AsyncWired: TypeAlias = tuple[AsyncWire, psycopg.AsyncCursor[Any]]
 
 
 class Link:
@@ -172,6 +214,10 @@ class Link:
             self._idle.append(wired)
         self._free.release()
 
+    def _until(self) -> float:
+        """When to give up on the server, which should have given up by itself a moment before."""
+        return time.monotonic() + self.timeout + _GRACE
+
     def _sound(self) -> _Wired:
         """A connection that is not known to be broken, and its cursor."""
         if self._is_closed:
@@ -180,12 +226,14 @@ class Link:
         while self._idle:
             connection, cursor = self._idle.pop()
             if not is_stale(connection):
+                connection.until = self._until()
                 return connection, cursor
             connection.close()
         pause = 0.01
         while True:
             try:
-                made = psycopg.connect(self._address, **settings(self.timeout))
+                made = Wire.connect(self._address, **settings(self.timeout))
+                made.until = self._until()
                 return made, made.cursor(binary=True)
             except psycopg.OperationalError as error:
                 if not _may_come_back(error) or time.monotonic() + pause > deadline:
@@ -265,6 +313,9 @@ class AsyncLink:
             self._idle.append(wired)
         self._free.release()
 
+    def _until(self) -> float:
+        return time.monotonic() + self.timeout + _GRACE
+
     async def _sound(self) -> _AsyncWired:
         """A connection that is not known to be broken, and its cursor."""
         if self._is_closed:
@@ -273,12 +324,14 @@ class AsyncLink:
         while self._idle:
             connection, cursor = self._idle.pop()
             if not is_stale(connection):
+                connection.until = self._until()
                 return connection, cursor
             await connection.close()
         pause = 0.01
         while True:
             try:
-                made = await psycopg.AsyncConnection.connect(self._address, **settings(self.timeout))
+                made = await AsyncWire.connect(self._address, **settings(self.timeout))
+                made.until = self._until()
                 return made, made.cursor(binary=True)
             except psycopg.OperationalError as error:
                 if not _may_come_back(error) or time.monotonic() + pause > deadline:
@@ -380,6 +433,9 @@ def execute_on(cursor: psycopg.Cursor[Any], ask: Ask) -> Rows:
             cursor = cursor.connection.cursor()
         cursor.execute(ask.sql, ask.parameters)
         return cursor.fetchall() if _has_rows(cursor) else []
+    except TimeoutError as error:
+        cursor.connection.close()
+        raise Lost(f"the connection to Postgres is stuck: {error}") from error
     except psycopg.Error as error:
         raise translation(error) from error
 
@@ -391,6 +447,9 @@ async def execute_on_async(cursor: psycopg.AsyncCursor[Any], ask: Ask) -> Rows:
             cursor = cursor.connection.cursor()
         await cursor.execute(ask.sql, ask.parameters)
         return await cursor.fetchall() if _has_rows(cursor) else []
+    except TimeoutError as error:
+        await cursor.connection.close()
+        raise Lost(f"the connection to Postgres is stuck: {error}") from error
     except psycopg.Error as error:
         raise translation(error) from error
 

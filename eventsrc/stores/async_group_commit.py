@@ -11,10 +11,21 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+import attrs
+
 from eventsrc.stores.group_commit import Raised
 
 A = TypeVar("A")
 J = TypeVar("J")
+
+
+@attrs.define(eq=False)
+class _Waiting(Generic[J, A]):
+    """A job in line."""
+
+    job: J
+    future: asyncio.Future[A | Raised]
+    deadline: float
 
 
 class AsyncGroupCommit(Generic[J, A]):
@@ -33,8 +44,9 @@ class AsyncGroupCommit(Generic[J, A]):
         self._perform = perform
         self._too_late = too_late
         self._most = most
-        self._line: deque[tuple[J, asyncio.Future[A | Raised]]] = deque()
+        self._line: deque[_Waiting[J, A]] = deque()
         self._leader: asyncio.Task[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
 
     async def perform(self, job: J, timeout: float) -> A:
         """Performs a job together with those that wait beside it, and answers it.
@@ -44,18 +56,18 @@ class AsyncGroupCommit(Generic[J, A]):
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[A | Raised] = loop.create_future()
-        waiting = job, future
+        waiting = _Waiting(job, future, loop.time() + timeout)
         self._line.append(waiting)
         if self._leader is None:
             self._leader = loop.create_task(self._lead())
-        alarm = loop.call_later(timeout, self._expire, waiting)
+        if self._alarm is None:
+            self._alarm = loop.call_at(waiting.deadline, self._expire)
         try:
             answer = await future
         except asyncio.CancelledError:
-            self._leaves(waiting)
+            if waiting in self._line:
+                self._line.remove(waiting)
             raise
-        finally:
-            alarm.cancel()
         if isinstance(answer, Raised):
             raise answer.error
         return answer
@@ -64,6 +76,8 @@ class AsyncGroupCommit(Generic[J, A]):
         """Waits until nobody is in line."""
         while self._leader is not None:
             await asyncio.wait([self._leader])
+        if self._alarm is not None:
+            self._alarm.cancel()
 
     async def _lead(self) -> None:
         try:
@@ -71,25 +85,24 @@ class AsyncGroupCommit(Generic[J, A]):
                 group = [self._line.popleft() for _ in range(min(len(self._line), self._most))]
                 answers: Sequence[A | Raised]
                 try:
-                    answers = await self._perform([job for job, _ in group])
+                    answers = await self._perform([waiting.job for waiting in group])
                 except Exception as error:
                     answers = [Raised(error)] * len(group)
-                for (_, future), answer in zip(group, answers, strict=True):
-                    if not future.done():
-                        future.set_result(answer)
+                for waiting, answer in zip(group, answers, strict=True):
+                    if not waiting.future.done():
+                        waiting.future.set_result(answer)
         finally:
             self._leader = None
 
-    def _leaves(self, waiting: tuple[J, asyncio.Future[A | Raised]]) -> bool:
-        """Takes a job out of the line, if it still waits there."""
-        if waiting not in self._line:
-            return False
-        self._line.remove(waiting)
-        return True
-
-    def _expire(self, waiting: tuple[J, asyncio.Future[A | Raised]]) -> None:
-        if self._leaves(waiting) and not waiting[1].done():
-            waiting[1].set_result(Raised(self._too_late()))
+    def _expire(self) -> None:
+        """Ends the wait of those whose deadline has come. One alarm serves all: it is set anew."""
+        loop = asyncio.get_running_loop()
+        while self._line and self._line[0].deadline <= loop.time():
+            waiting = self._line.popleft()
+            if not waiting.future.done():
+                waiting.future.set_result(Raised(self._too_late()))
+        following = self._line[0].deadline if self._line else None
+        self._alarm = None if following is None else loop.call_at(following, self._expire)
 
 
 class AsyncAlone(Generic[J, A]):

@@ -42,9 +42,8 @@ from eventsrc.store import (
 from eventsrc.stores.prepare import (
     Prepared,
     appended,
+    check,
     check_end,
-    check_read,
-    check_stream,
     microseconds,
     prepare,
 )
@@ -99,7 +98,7 @@ class MemoryStore(Interpreter[StoreOp]):
     @on(Read)
     def read(self, op: Read) -> Page[object]:
         """A page of a stream."""
-        check_read(op)
+        check(op)
         with self._lock:
             records = self._streams.get(op.stream, [])
             head = len(records)
@@ -113,14 +112,14 @@ class MemoryStore(Interpreter[StoreOp]):
     @on(Head)
     def head(self, op: Head) -> int:
         """The version of a stream."""
-        check_stream(op)
+        check(op)
         with self._lock:
             return self._version(op.stream)
 
     @on(ReadFeed)
     def read_feed(self, op: ReadFeed) -> FeedPage[object]:
         """A page of the feed."""
-        check_read(op)
+        check(op)
         position = op.after.check(self.store_id)
         with self._lock:
             end = len(self._feed)
@@ -140,13 +139,14 @@ class MemoryStore(Interpreter[StoreOp]):
     @on(LoadSnapshot)
     def load_snapshot(self, op: LoadSnapshot) -> Snapshot | None:
         """The newest snapshot of a stream."""
-        check_stream(op)
+        check(op)
         with self._lock:
             return self._snapshots.get((op.stream, op.fold, op.fold_version))
 
     @on(SaveSnapshot)
     def save_snapshot(self, op: SaveSnapshot) -> None:
         """Keeps a snapshot unless there is a newer one."""
+        check(op)
         key = op.snapshot.stream, op.snapshot.fold, op.snapshot.fold_version
         with self._lock:
             kept = self._snapshots.get(key)
@@ -156,6 +156,7 @@ class MemoryStore(Interpreter[StoreOp]):
     @on(FindAppend)
     def find_append(self, op: FindAppend) -> Appended | None:
         """What became of an append."""
+        check(op)
         with self._lock:
             stored = self._appends.get(op.append_id)
             return None if stored is None else appended(op.append_id, stored, self.store_id)

@@ -50,7 +50,7 @@ from eventsrc.store import (
 from eventsrc.stores.async_group_commit import AsyncAlone, AsyncGroupCommit
 from eventsrc.stores.group_commit import Alone, GroupCommit, Raised
 from eventsrc.stores.postgres_conversations import Conversations
-from eventsrc.stores.prepare import Prepared, check_read, check_stream, prepare
+from eventsrc.stores.prepare import Prepared, check, prepare
 
 GROUP: Final = 512
 """The most appends that share a commit."""
@@ -141,6 +141,7 @@ class PostgresStore(Interpreter[StoreOp]):
     @on(FindAppend)
     def find_append(self, op: FindAppend) -> Appended | None:
         """What became of an append."""
+        check(op)
         return self._read(self._talks.finding(op.append_id))
 
     # --- reading
@@ -148,19 +149,19 @@ class PostgresStore(Interpreter[StoreOp]):
     @on(Read)
     def read(self, op: Read) -> Page[Any]:
         """A page of a stream."""
-        check_read(op)
+        check(op)
         return self._read(self._talks.reading(op))
 
     @on(Head)
     def head(self, op: Head) -> int:
         """The version of a stream."""
-        check_stream(op)
+        check(op)
         return self._read(self._talks.finding_head(op.stream))
 
     @on(ReadFeed)
     def read_feed(self, op: ReadFeed) -> FeedPage[Any]:
         """A page of the feed."""
-        check_read(op)
+        check(op)
         return self._read(self._talks.reading_feed(op))
 
     # --- snapshots
@@ -168,12 +169,13 @@ class PostgresStore(Interpreter[StoreOp]):
     @on(LoadSnapshot)
     def load_snapshot(self, op: LoadSnapshot) -> Snapshot | None:
         """The newest snapshot of a stream."""
-        check_stream(op)
+        check(op)
         return self._read(self._talks.loading_snapshot(op.stream, op.fold, op.fold_version))
 
     @on(SaveSnapshot)
     def save_snapshot(self, op: SaveSnapshot) -> None:
         """Keeps a snapshot unless there is a newer one."""
+        check(op)
         self._read(self._talks.saving_snapshot(op.snapshot))
 
     def _open(self) -> None:
@@ -271,35 +273,37 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
     @on(FindAppend).coroutine
     async def find_append(self, op: FindAppend) -> Appended | None:
         """What became of an append."""
+        check(op)
         return await self._read(self._talks.finding(op.append_id))
 
     @on(Read).coroutine
     async def read(self, op: Read) -> Page[Any]:
         """A page of a stream."""
-        check_read(op)
+        check(op)
         return await self._read(self._talks.reading(op))
 
     @on(Head).coroutine
     async def head(self, op: Head) -> int:
         """The version of a stream."""
-        check_stream(op)
+        check(op)
         return await self._read(self._talks.finding_head(op.stream))
 
     @on(ReadFeed).coroutine
     async def read_feed(self, op: ReadFeed) -> FeedPage[Any]:
         """A page of the feed."""
-        check_read(op)
+        check(op)
         return await self._read(self._talks.reading_feed(op))
 
     @on(LoadSnapshot).coroutine
     async def load_snapshot(self, op: LoadSnapshot) -> Snapshot | None:
         """The newest snapshot of a stream."""
-        check_stream(op)
+        check(op)
         return await self._read(self._talks.loading_snapshot(op.stream, op.fold, op.fold_version))
 
     @on(SaveSnapshot).coroutine
     async def save_snapshot(self, op: SaveSnapshot) -> None:
         """Keeps a snapshot unless there is a newer one."""
+        check(op)
         await self._read(self._talks.saving_snapshot(op.snapshot))
 
     def _prepared(self, op: Append | AppendAll) -> Prepared:

@@ -15,7 +15,7 @@ from uuid import UUID
 import attrs
 from returns.result import Failure, Success
 
-from eventsrc.codec import Codec, Encoded
+from eventsrc.codec import MAX_BYTES, Codec, Encoded
 from eventsrc.positions import BadToken, Cursor, Token
 from eventsrc.program import Outcome
 from eventsrc.recorded import Record, make_records
@@ -28,15 +28,19 @@ from eventsrc.store import (
     Condition,
     Expect,
     Expected,
+    FindAppend,
     Head,
     LoadSnapshot,
     NotAppended,
     Read,
     ReadFeed,
     Rejected,
+    SaveSnapshot,
+    Snapshot,
     StreamAppend,
     holds,
 )
+from eventsrc.stream_id import MAX_BYTES as MAX_NAME
 from eventsrc.stream_id import StreamId, checked_prefix
 
 # --- checking appends -----------------------------------------------------------------------------
@@ -142,6 +146,8 @@ def prepare(op: Append | AppendAll, codec: Codec, store: str, end: int = 0) -> P
 
 
 def _part(asked: Append | StreamAppend, codec: Codec, store: str) -> Part:
+    if not isinstance(asked, Append | StreamAppend):
+        _refuse_type("an append", asked, "a StreamAppend")
     _checked_stream(asked.stream)
     if not asked.events:
         raise ValueError(f"there are no events to append to {asked.stream}: append at least one")
@@ -152,6 +158,8 @@ def _part(asked: Append | StreamAppend, codec: Codec, store: str) -> Part:
 
 
 def _demand(asked: Condition, store: str) -> Demand:
+    if not isinstance(asked, Condition):
+        _refuse_type("a condition", asked, "a Condition")
     _checked_stream(asked.stream)
     return Demand(asked.stream, _expected(asked.expected, asked.stream, store))
 
@@ -190,20 +198,69 @@ def _refuse_type(name: str, value: object, wanted: str) -> NoReturn:
 # --- checking queries -----------------------------------------------------------------------------
 
 
-def check_read(op: Read | ReadFeed) -> None:
-    """Raises ValueError, TypeError or BadStreamId for a read that makes no sense."""
-    if type(op.limit) is not int or not 1 <= op.limit <= MAX_PAGE:
-        raise ValueError(f"limit is {op.limit!r}: ask for 1 to {MAX_PAGE} events at a time")
-    if isinstance(op, Read):
-        _checked_stream(op.stream)
-        if type(op.after) is not int or not 0 <= op.after < _NUMBERS:
-            raise ValueError(f"after is {op.after!r}: versions are numbers from 0")
-    else:
-        if not isinstance(op.after, Cursor):
-            _refuse_type("after", op.after, "a Cursor: START, or Cursor.parse(text)")
-        if not 0 <= op.after.position < _NUMBERS:
-            raise ValueError(f"{op.after} is no place in a feed")
-        checked_prefix(op.prefix)
+def check(op: Read | Head | ReadFeed | FindAppend | LoadSnapshot | SaveSnapshot) -> None:
+    """Raises ValueError, TypeError or BadStreamId for an operation that makes no sense."""
+    match op:
+        case Read(stream=stream, after=after, limit=limit):
+            _checked_stream(stream)
+            _check_number("after", after)
+            _check_limit(limit)
+        case ReadFeed(after=after, limit=limit, prefix=prefix, types=types):
+            _check_limit(limit)
+            if not isinstance(after, Cursor):
+                _refuse_type("after", after, "a Cursor: START, or Cursor.parse(text)")
+            if not 0 <= after.position < _NUMBERS:
+                raise ValueError(f"{after} is no place in a feed")
+            if not isinstance(prefix, str):
+                _refuse_type("prefix", prefix, "a str, empty or ending with /")
+            checked_prefix(prefix)
+            if types is not None and not isinstance(types, frozenset):
+                _refuse_type("types", types, "a frozenset of the stored names of event types")
+        case Head(stream=stream):
+            _checked_stream(stream)
+        case FindAppend(append_id=append_id):
+            if not isinstance(append_id, UUID):
+                _refuse_type("append_id", append_id, "a UUID")
+        case LoadSnapshot(stream=stream, fold=fold, fold_version=fold_version):
+            _check_fold(stream, fold, fold_version)
+        case SaveSnapshot(snapshot=kept):
+            if not isinstance(kept, Snapshot):
+                _refuse_type("snapshot", kept, "a Snapshot")
+            _check_fold(kept.stream, kept.fold, kept.fold_version)
+            _check_number("version", kept.version)
+            if type(kept.data) is not bytes:
+                _refuse_type("data", kept.data, "bytes")
+            if len(kept.data) > MAX_BYTES:
+                raise ValueError(f"data has {len(kept.data)} bytes, and {MAX_BYTES} is the most")
+
+
+def _check_fold(stream: object, fold: object, fold_version: object) -> None:
+    _checked_stream(stream)
+    if not isinstance(fold, str):
+        _refuse_type("fold", fold, "the name of a fold, a str")
+    if not 1 <= _utf8_length(fold) <= MAX_NAME or "\0" in fold:
+        raise ValueError(
+            f"fold is {fold!r:.100}: it must have 1 to {MAX_NAME} bytes of UTF-8, and no NUL character"
+        )
+    _check_number("fold_version", fold_version)
+
+
+def _utf8_length(text: str) -> int:
+    """How many bytes a text takes; 0 for one that cannot be written, having a lone surrogate."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return 0
+
+
+def _check_number(name: str, number: object) -> None:
+    if type(number) is not int or not 0 <= number < _NUMBERS:
+        raise ValueError(f"{name} is {number!r:.100}: it must be a number from 0")
+
+
+def _check_limit(limit: object) -> None:
+    if type(limit) is not int or not 1 <= limit <= MAX_PAGE:
+        raise ValueError(f"limit is {limit!r:.100}: ask for 1 to {MAX_PAGE} events at a time")
 
 
 def check_end(op: ReadFeed, end: int) -> None:
@@ -213,11 +270,6 @@ def check_end(op: ReadFeed, end: int) -> None:
             f"cursor {op.after} is beyond the end of the feed, {end}: the store was restored from a "
             "backup, and what was read of it since must be read again"
         )
-
-
-def check_stream(op: Head | LoadSnapshot) -> None:
-    """Raises TypeError for an operation on something that is no StreamId."""
-    _checked_stream(op.stream)
 
 
 # --- answering ------------------------------------------------------------------------------------

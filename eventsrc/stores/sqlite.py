@@ -51,9 +51,8 @@ from eventsrc.stores.known import Heads, Kinds
 from eventsrc.stores.prepare import (
     Prepared,
     appended,
+    check,
     check_end,
-    check_read,
-    check_stream,
     is_own,
     microseconds,
     own_end,
@@ -342,6 +341,7 @@ class SqliteStore(Interpreter[StoreOp]):
     @on(FindAppend)
     def find_append(self, op: FindAppend) -> Appended | None:
         """What became of an append."""
+        check(op)
         with self._file.reading() as connection:
             stored = _records_of_append(connection, self._kinds, op.append_id)
         return appended(op.append_id, stored, self.store_id) if stored else None
@@ -351,7 +351,7 @@ class SqliteStore(Interpreter[StoreOp]):
     @on(Read)
     def read(self, op: Read) -> Page[Any]:
         """A page of a stream."""
-        check_read(op)
+        check(op)
         sql = _READ_BACKWARDS if op.backwards else _READ if op.whole else _READ_DATA
         with self._file.reading() as connection:
             number, head = _stream(connection, op.stream)
@@ -380,14 +380,14 @@ class SqliteStore(Interpreter[StoreOp]):
     @on(Head)
     def head(self, op: Head) -> int:
         """The version of a stream."""
-        check_stream(op)
+        check(op)
         with self._file.reading() as connection:
             return _stream(connection, op.stream)[1]
 
     @on(ReadFeed)
     def read_feed(self, op: ReadFeed) -> FeedPage[Any]:
         """A page of the feed."""
-        check_read(op)
+        check(op)
         after = op.after.check(self.store_id)
         with self._file.reading() as connection:
             ((end,),) = connection.execute(_END).fetchall()
@@ -413,7 +413,7 @@ class SqliteStore(Interpreter[StoreOp]):
     @on(LoadSnapshot)
     def load_snapshot(self, op: LoadSnapshot) -> Snapshot | None:
         """The newest snapshot of a stream."""
-        check_stream(op)
+        check(op)
         with self._file.reading() as connection:
             key = op.stream, op.fold, op.fold_version
             row = connection.execute(_LOAD_SNAPSHOT, key).fetchone()
@@ -422,6 +422,7 @@ class SqliteStore(Interpreter[StoreOp]):
     @on(SaveSnapshot)
     def save_snapshot(self, op: SaveSnapshot) -> None:
         """Keeps a snapshot unless there is a newer one."""
+        check(op)
         kept = op.snapshot
         row = {
             "stream": kept.stream,

@@ -859,9 +859,50 @@ class StoreContract:
         with pytest.raises(BadStreamId, match=bad.strip("/") or "/"):
             store.run(ReadFeed(prefix=bad))
 
+    @pytest.mark.parametrize("bad", ["a.b", ["a.b"], {"a.b"}, 5], ids=repr)
+    def test_types_are_a_frozenset(self, store: Store, bad: Any) -> None:
+        with pytest.raises(TypeError, match="types is"):
+            store.run(ReadFeed(types=bad))
+
+    @pytest.mark.parametrize(
+        ("field", "bad"),
+        [
+            *[("version", bad) for bad in (-1, 2**63, True, 2.5, "5", None)],
+            *[("fold_version", bad) for bad in (-1, 2**63, True, "1")],
+            *[("fold", bad) for bad in ("", "a\0b", "\ud800", "x" * 513, 5, None)],
+            *[("data", bad) for bad in ("text", None, bytearray(b"x"))],
+        ],
+        ids=ascii,
+    )
+    def test_a_snapshot_that_makes_no_sense_is_refused(
+        self, store: Store, field: str, bad: Any
+    ) -> None:
+        stream = _fresh()
+        right = Snapshot(stream, "total", 1, 1, b"right")
+        store.run(SaveSnapshot(right))
+        with pytest.raises((TypeError, ValueError), match=field):
+            store.run(SaveSnapshot(attrs.evolve(right, **{field: bad})))
+        assert store.run(LoadSnapshot(stream, "total", 1)) == right
+
+    @pytest.mark.parametrize("bad", [5, None, "snapshot"], ids=repr)
+    def test_what_is_no_snapshot_is_refused(self, store: Store, bad: Any) -> None:
+        with pytest.raises(TypeError, match=repr(bad)):
+            store.run(SaveSnapshot(bad))
+
+    @pytest.mark.parametrize("bad", [5, None, "append"], ids=repr)
+    def test_what_is_no_append_to_a_stream_is_refused(self, store: Store, bad: Any) -> None:
+        stream = _fresh()
+        part = StreamAppend(stream, (Noted("x"),))
+        with _left_alone(store, stream):
+            for asked in (AppendAll((part, bad)), AppendAll((part,), (bad,))):
+                with pytest.raises(TypeError, match=repr(bad)):
+                    store.run(asked)
+
     @pytest.mark.parametrize("bad", ["a", 5, b"0123456789abcdef"], ids=repr)
     def test_an_append_id_is_a_uuid(self, store: Store, bad: Any) -> None:
         stream = _fresh()
+        with pytest.raises(TypeError, match=f"append_id is {bad!r}"):
+            store.run(FindAppend(bad))
         with _left_alone(store, stream):
             for asked in (
                 Append(stream, (Noted("x"),), append_id=bad),

@@ -59,11 +59,11 @@ def test_hostile_names_are_kept_as_they_are(tmp_path: Path) -> None:
         streams = [StreamId(f"x{text.strip('/')}".replace("//", "/")) for text in HOSTILE]
         for number, stream in enumerate(streams):
             store.run(Append(stream, (Tick(number, 0, 1),), metadata={"to": str(stream)}))
-            store.run(SaveSnapshot(Snapshot(stream, stream, 1, 1, stream.encode())))
+            store.run(SaveSnapshot(Snapshot(stream, str(stream), 1, 1, stream.encode())))
         for number, stream in enumerate(streams):
             (recorded,) = store.run(Read(stream)).events
             assert (recorded.data, recorded.metadata) == (Tick(number, 0, 1), {"to": stream})
-            kept = store.run(LoadSnapshot(stream, stream, 1))
+            kept = store.run(LoadSnapshot(stream, str(stream), 1))
             assert kept is not None
             assert kept.data == stream.encode()
             assert store.run(ReadFeed(types=frozenset([stream]))).events == ()

@@ -1,71 +1,77 @@
-"""A process that keeps a view: `python -m tests.faults.projector STORE VIEWS [--apart]`.
+"""A process that brings a view up to date until it is killed: a byte for each event that it handles.
 
-The view counts what it is given, so that an event that is applied twice, or never, shows. With --apart,
-how far it has come is committed after what the handlers wrote, which is the mistake to be caught.
+python -m tests.faults.projector STORE VIEWS PAGE [--effects-first | --position-first]
+
+The view counts: an event that is applied twice, left out or out of its place shows in it.
 """
 
 from __future__ import annotations
 
+import os
 import sys
-import time
-from typing import Any
 
 from sqlite_utils import Database
 
-import eventsrc.synchroniser
-from eventsrc import Recorded, SqliteStore, SqliteViews, View, on, synchronise
-from eventsrc.guard import sort_out
-from eventsrc.view import Applied, Apply
-from eventsrc.views import sqlite as sqlite_views
+from eventsrc import Recorded, SqliteStore, SqliteViews, View, on, synchronise, synchroniser
+from eventsrc.view import Applied, Apply, GetApplied
 from tests.faults.events import CODEC, TYPES, Tick
 
-ticks: View[Database] = View("ticks", types=TYPES)
+READY = b"r"
 
 
-@ticks.schema
-def _create(db: Database) -> None:
-    db.execute("CREATE TABLE ticks (stream TEXT PRIMARY KEY, seen INTEGER, total INTEGER)")
+def counting_view(*, is_watched: bool = False) -> View[Database]:
+    """A view that is not idempotent: what it did, event by event, and a count and sum per stream.
+
+    is_watched: it writes a byte to the standard output for each event, while its transaction is open.
+    """
+    view: View[Database] = View("count", types=TYPES)
+
+    @view.schema
+    def create(db: Database) -> None:
+        db.table("effect").create({"id": int, "position": int}, pk="id")
+        db.table("count").create({"stream": str, "events": int, "sum": int}, pk="stream")
+
+    @view.on(Tick)
+    def tick(db: Database, event: Recorded[Tick]) -> None:
+        db.execute("INSERT INTO effect (position) VALUES (?)", (event.position,))
+        db.execute(
+            "INSERT INTO count VALUES (:stream, 1, :number) ON CONFLICT DO UPDATE "
+            "SET events = events + 1, sum = (sum * 31 + excluded.sum) % 1000003",
+            {"stream": event.stream, "number": event.data.batch},
+        )
+        if is_watched:
+            os.write(1, b".")
+
+    return view
 
 
-@ticks.on(Tick)
-def _count(db: Database, event: Recorded[Tick]) -> None:
-    db.execute(
-        "INSERT INTO ticks VALUES (?, 1, ?) ON CONFLICT DO UPDATE "
-        "SET seen = seen + 1, total = 31 * total % 1000003 + excluded.total",
-        (str(event.stream), event.data.batch),
-    )
+def apart(views: SqliteViews, *, effects_first: bool, op: Apply) -> Applied:
+    """Broken, for the control: the effects are in one transaction, the position in another."""
+    streams = tuple({event.stream for event in op.events})
+    applied = views.run(GetApplied(op.view, streams))
+    position = Apply(View(op.view.name, types=TYPES), op.events, op.cursor)
+    if not effects_first:
+        done = views.apply(position)
+    with views._file.writing() as connection:
+        for event in op.events:
+            if event.version > applied[event.stream]:
+                op.view.apply(views._database(connection), event)
+    return views.apply(position) if effects_first else done
 
 
-class ViewsApart(SqliteViews):
-    """Commits what the handlers wrote, and then how far the view has come."""
-
-    @on(Apply)
-    def apply(self, op: Apply) -> Applied:
-        """Applies events in two transactions."""
-        with self._file.writing() as connection:
-            database = self._database(connection)
-            number, _, _, _ = self._found(connection, database, op.view)
-            streams = {event.record.stream for event in op.events}
-            work = sort_out(sqlite_views._guards(connection, number, streams), op.events)
-            for event in work.to_apply:
-                op.view.apply(database, event)
-        time.sleep(0.002)
-        with self._file.writing() as connection:
-            moved = [(number, stream, version) for stream, version in work.applied.items()]
-            connection.executemany(sqlite_views._MOVE_GUARD, moved)
-            if op.cursor is not None:
-                place = {"view": number, "store": op.cursor.store, "position": op.cursor.position}
-                connection.execute(sqlite_views._MOVE, place)
-        return Applied(len(work.to_apply), work.ignored, work.gaps)
-
-
-def main(store: str, views: str, *options: str) -> None:
-    """Brings the view up to date, a few events at a time, and prints how far it has come."""
-    eventsrc.synchroniser.PAGE = 25  # type: ignore[misc]
-    kind: Any = ViewsApart if "--apart" in options else SqliteViews
-    with SqliteStore(store, CODEC) as log, kind(views, [ticks], durability="process") as kept:
-        print("ready", flush=True)
-        print((log | kept).run(synchronise(ticks)).cursor.position, flush=True)
+def main(store_path: str, views_path: str, page: str, *broken: str) -> None:
+    """Synchronises the view, page by page, until it has the whole feed."""
+    synchroniser.PAGE = int(page)  # type: ignore[misc]
+    view = counting_view(is_watched=True)
+    with SqliteStore(store_path, CODEC, timeout=30) as store:
+        os.write(1, READY)
+        with SqliteViews(views_path, [view], timeout=30) as views:
+            app = store | views
+            if broken:
+                first = "--effects-first" in broken
+                app = app.but(on(Apply).run(lambda op: apart(views, effects_first=first, op=op)))
+            while app.run(synchronise(view, pages=1)).lag:
+                pass
 
 
 if __name__ == "__main__":

@@ -25,18 +25,20 @@ from eventsrc.synchroniser import follow
 from eventsrc.view import GetProgress
 from tests.docs.pages import ROOT
 from tests.faults.events import CODEC, Tick
-from tests.faults.projector import ticks
+from tests.faults.projector import counting_view
 
 HERE = StreamId("ticks/0")
+ticks = counting_view()
 
 WORKER = """
 import asyncio, itertools, sys, threading
 from eventsrc import Append, Read, SqliteStore, SqliteViews, StreamId, synchronise, world
 from eventsrc.synchroniser import follow
 from tests.faults.events import CODEC, Tick
-from tests.faults.projector import ticks
+from tests.faults.projector import counting_view
 
 path, what = sys.argv[1:]
+ticks = counting_view()
 here = StreamId("ticks/0")
 with SqliteStore(path, CODEC, timeout=60) as store, SqliteViews(path + "-views", [ticks]) as views:
     app = store | views | world
@@ -111,7 +113,7 @@ def left_in_order(path: Path) -> bool:
         assert isinstance(store.run(Append(HERE, (Tick(9, 0, 1),))), Success)
         (store | views).run(synchronise(ticks))
         with views.reading() as db:
-            ((seen,),) = db.execute("SELECT seen FROM ticks").fetchall()
+            ((seen,),) = db.execute("SELECT events FROM count").fetchall()
         return bool(seen == store.run(Head(HERE)) == views.run(GetProgress(ticks)).applied)
 
 

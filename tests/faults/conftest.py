@@ -19,8 +19,9 @@ def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Prints the figures."""
-    if SCALE > 1:
+    """Prints the figures, once."""
+    figures = config.stash.get(_FIGURES, [])
+    if SCALE > 1 and figures:
         terminalreporter.section(f"figures at EVENTSRC_SCALE={SCALE:g}")
-        for line in config.stash.get(_FIGURES, []):
-            terminalreporter.write_line(line)
+        while figures:
+            terminalreporter.write_line(figures.pop(0))

@@ -1,7 +1,7 @@
 """A Postgres for the tests in here: one server for all of them, and a fresh database for each.
 
 EVENTSRC_TEST_POSTGRES_MAJORS is `all`, for every version found, or versions such as `16,18`. Tests that
-stop or kill a server, or hold its transactions back, start one of their own.
+stop or kill a server start one of their own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from collections.abc import Iterator
 import pytest
 
 from eventsrc.testing.postgres import ADDRESS, FAST, NoPostgres, PostgresServer, available
+from tests.faults.conftest import figure, pytest_terminal_summary
+
+__all__ = ["figure", "pytest_terminal_summary"]
 
 
 def _majors() -> list[int | None]:
@@ -24,7 +27,8 @@ def _majors() -> list[int | None]:
 @pytest.fixture(scope="session", params=_majors(), ids=lambda major: f"postgres{major or ''}")
 def postgres_server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
     """A server for many tests, which none of them stops: it does not wait for the disk."""
-    server = PostgresServer(request.param, settings={} if os.environ.get(ADDRESS) else FAST)
+    settings = {} if os.environ.get(ADDRESS) else {**FAST, "max_prepared_transactions": "5"}
+    server = PostgresServer(request.param, settings=settings)
     try:
         server.start()
     except NoPostgres as error:

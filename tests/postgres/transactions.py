@@ -1,0 +1,97 @@
+"""Appends whose transactions are the test's: held open, slow, taken back; and a store without order."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from eventsrc import Append, Appended, StreamId
+from eventsrc.postgres_link import Ask, Link, Rows, execute_on, hold
+from eventsrc.store import StoreError
+from eventsrc.stores import postgres_sql as sql
+from eventsrc.stores.postgres import PostgresStore
+from eventsrc.stores.postgres_conversations import Conversations
+from eventsrc.stores.prepare import prepare
+from tests.faults.events import CODEC, TYPES
+
+__all__ = ["TYPES", "Joined", "TakenBack", "slow_store", "without_order"]
+
+
+class Joined:
+    """Appends in a transaction that stays open until the test ends it."""
+
+    def __init__(self, dsn: str) -> None:
+        self.connection = psycopg.connect(dsn)
+        self._talks = Conversations("eventsrc", CODEC, time.time)
+        hold(self._talks.opening(), self._execute)
+        self.connection.commit()
+
+    def append(self, stream: StreamId, *events: object) -> Appended:
+        """Appends, and commits nothing."""
+        asked = prepare(Append(stream, events, append_id=uuid4()), CODEC, self._talks.store_id)
+        (answer,) = hold(self._talks.appending([asked]), self._execute)
+        appended: Any = answer
+        return appended.unwrap()  # type: ignore[no-any-return]
+
+    @property
+    def pid(self) -> int:
+        """The process of the server that serves it."""
+        return self.connection.info.backend_pid
+
+    def _execute(self, ask: Ask) -> Rows:
+        return execute_on(self.connection.cursor(binary=True), ask)
+
+
+class TakenBack(StoreError):
+    """The test has rolled an append back."""
+
+
+class _SlowLink(Link):
+    """Each statement is in a transaction that is slow to commit, or rolled back."""
+
+    def __init__(self, dsn: str, seed: int) -> None:
+        super().__init__(dsn, 30)
+        self.chance = random.Random(seed)
+
+    def execute(self, ask: Ask) -> Rows:
+        if b".append" not in ask.sql and b"INSERT INTO" not in ask.sql:
+            return super().execute(ask)
+        with self.transaction() as execute:
+            rows = execute(ask)
+            time.sleep(self.chance.choice([0, 0, 0.001, 0.01]))
+            if self.chance.random() < 0.1:
+                raise TakenBack("rolled back")
+            return rows
+
+
+@contextmanager
+def slow_store(dsn: str, seed: int) -> Iterator[PostgresStore]:
+    """A store whose commits come late, by 0 to 10 ms, and one in ten not at all."""
+    with PostgresStore(dsn, codec=CODEC, timeout=30) as store:
+        store._link.close()
+        store._link = _SlowLink(dsn, seed)
+        yield store
+
+
+def without_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks the stores that are made from now on: positions are of a sequence, and nobody waits."""
+    lock = "PERFORM pg_advisory_xact_lock({lock});"
+    (script,) = sql.SCRIPTS
+    assert script.count(lock) == 2
+    script = script.replace(lock, "").replace(
+        "coalesce(max(event.position), 0) INTO", "nextval('{s}.places') INTO"
+    )
+    script = script.replace("FROM {s}.event;\n", ";\n")
+    one = sql.APPEND_ONE.replace("(SELECT coalesce(max(position), 0) FROM {s}.event)", "places.last")
+    one = one.replace(
+        "pg_advisory_xact_lock({lock})", "(SELECT nextval('{s}.places') AS last) AS places"
+    )
+    monkeypatch.setattr(sql, "SCRIPTS", ("CREATE SEQUENCE {s}.places INCREMENT 1000; " + script,))
+    monkeypatch.setattr(sql, "APPEND_ONE", one)

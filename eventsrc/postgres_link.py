@@ -46,6 +46,8 @@ class Ask(NamedTuple):
 
     sql: bytes
     parameters: Any = None
+    is_bold: bool = False
+    """Whether it counts on what was told before: then it is Refused if a connection was lost since."""
 
 
 _GRACE: Final = 0.25
@@ -148,6 +150,7 @@ class Link:
     address: a connection string, for connections of its own, or a pool to borrow connections of.
     timeout: how many seconds a statement may take, and how many the wait for a connection.
     most: how many connections of its own it may have.
+    on_loss: is called when a connection turns out to be broken.
     """
 
     def __init__(self, address: str | ConnectionPool[Any], timeout: float, most: int = 8) -> None:
@@ -157,14 +160,19 @@ class Link:
         self._idle: deque[_Wired] = deque()
         self._free = threading.Semaphore(most)
         self._is_closed = False
+        self.on_loss: Callable[[], None] = _nothing
+        self._losses = 0
 
     def execute(self, ask: Ask) -> Rows:
         """Executes a statement, in a transaction of its own, on any connection."""
         if self._lent is not None:
             with borrowed(self._lent, self.timeout) as connection:
                 return execute_on(connection.cursor(binary=True), ask)
+        losses = self._losses
         wired = self._take()
         try:
+            if ask.is_bold and losses != self._losses:
+                raise Refused("a connection was lost, and with it what was known")
             return execute_on(wired[1], ask)
         finally:
             self._give(wired)
@@ -209,10 +217,16 @@ class Link:
     def _give(self, wired: _Wired) -> None:
         connection = wired[0]
         if self._is_closed or not _is_idle(connection):
+            self._lose()
             connection.close()
         else:
             self._idle.append(wired)
         self._free.release()
+
+    def _lose(self) -> None:
+        """Notes that a connection was broken."""
+        self._losses += 1
+        self.on_loss()
 
     def _until(self) -> float:
         """When to give up on the server, which should have given up by itself a moment before."""
@@ -229,6 +243,7 @@ class Link:
                 connection.until = self._until()
                 return connection, cursor
             connection.close()
+            self._lose()
         pause = 0.01
         while True:
             try:
@@ -252,14 +267,19 @@ class AsyncLink:
         self._idle: deque[_AsyncWired] = deque()
         self._free = asyncio.Semaphore(most)
         self._is_closed = False
+        self.on_loss: Callable[[], None] = _nothing
+        self._losses = 0
 
     async def execute(self, ask: Ask) -> Rows:
         """Executes a statement, in a transaction of its own, on any connection."""
         if self._lent is not None:
             async with borrowed_async(self._lent, self.timeout) as connection:
                 return await execute_on_async(connection.cursor(binary=True), ask)
+        losses = self._losses
         wired = await self._take()
         try:
+            if ask.is_bold and losses != self._losses:
+                raise Refused("a connection was lost, and with it what was known")
             return await execute_on_async(wired[1], ask)
         finally:
             await self._give(wired)
@@ -308,10 +328,15 @@ class AsyncLink:
     async def _give(self, wired: _AsyncWired) -> None:
         connection = wired[0]
         if self._is_closed or not _is_idle(connection):
+            self._lose()
             await connection.close()
         else:
             self._idle.append(wired)
         self._free.release()
+
+    def _lose(self) -> None:
+        self._losses += 1
+        self.on_loss()
 
     def _until(self) -> float:
         return time.monotonic() + self.timeout + _GRACE
@@ -327,6 +352,7 @@ class AsyncLink:
                 connection.until = self._until()
                 return connection, cursor
             await connection.close()
+            self._lose()
         pause = 0.01
         while True:
             try:
@@ -486,6 +512,10 @@ def is_stale(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any])
         return bool(select.select([connection.fileno()], [], [], 0)[0])
     except (OSError, ValueError):
         return True
+
+
+def _nothing() -> None:
+    """What is done about a loss if nobody says."""
 
 
 def _is_idle(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:

@@ -38,13 +38,13 @@ class Tables:
         self._lock = str(_lock_number(schema))
         self._known: dict[str, bytes] = {}
 
-    def ask(self, statement: str, parameters: Any = None) -> Ask:
-        """A statement with the schema's name in it."""
+    def ask(self, statement: str, parameters: Any = None, *, is_bold: bool = False) -> Ask:
+        """A statement with the schema's name in it. is_bold: see Ask."""
         known = self._known.get(statement)
         if known is None:
             sql = statement.replace("{s}", self._quoted).replace("{lock}", self._lock)
             known = self._known[statement] = sql.encode()
-        return Ask(known, parameters)
+        return Ask(known, parameters, is_bold)
 
     def are_current(self) -> Conversation[bool]:
         """Whether the tables are there and up to date."""

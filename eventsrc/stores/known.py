@@ -50,3 +50,7 @@ class Heads:
     def forget(self, stream: str) -> None:
         """Forgets a head that turned out to have moved."""
         self._heads.pop(stream, None)
+
+    def forget_all(self) -> None:
+        """Forgets all: what is stored may be older than what was seen."""
+        self._heads.clear()

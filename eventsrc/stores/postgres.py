@@ -88,7 +88,11 @@ class PostgresStore(Interpreter[StoreOp]):
         self.codec = Codec() if codec is None else codec
         self._timeout = timeout
         self._talks = Conversations(schema, self.codec, clock)
-        self._link: Link | Joined = Link(address, timeout)
+        link = Link(address, timeout)
+        link.on_loss = self._talks.forget_heads
+        if not isinstance(address, str):
+            self._talks.be_patient(timeout)
+        self._link: Link | Joined = link
         self._line: GroupCommit[Prepared, _Answer] | Alone[Prepared, _Answer] = GroupCommit(
             self._commit, interrupted=_interrupted, too_late=self._too_late, most=GROUP
         )
@@ -220,7 +224,11 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
         self.codec = Codec() if codec is None else codec
         self._timeout = timeout
         self._talks = Conversations(schema, self.codec, clock)
-        self._link: AsyncLink | AsyncJoined = AsyncLink(address, timeout)
+        link = AsyncLink(address, timeout)
+        link.on_loss = self._talks.forget_heads
+        if not isinstance(address, str):
+            self._talks.be_patient(timeout)
+        self._link: AsyncLink | AsyncJoined = link
         self._line: AsyncGroupCommit[Prepared, _Answer] | AsyncAlone[Prepared, _Answer]
         self._line = AsyncGroupCommit(self._commit, too_late=self._too_late, most=GROUP)
 

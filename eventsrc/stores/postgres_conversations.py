@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Sequence
@@ -13,7 +14,7 @@ from returns.result import Failure, Success
 
 from eventsrc.codec import Codec, Kind
 from eventsrc.positions import Cursor, Token
-from eventsrc.postgres_link import Conversation, Lost, Refused, Rows
+from eventsrc.postgres_link import Conversation, Lost, Refused, Rows, Unreachable
 from eventsrc.postgres_schema import Tables
 from eventsrc.program import Outcome
 from eventsrc.recorded import LOST, Corrupted, Events, Record
@@ -28,6 +29,11 @@ from eventsrc.store import (
     Read,
     ReadFeed,
     Snapshot,
+    StoreBusy,
+    StoreClosed,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
     Unknown,
     holds,
 )
@@ -41,6 +47,9 @@ Answer: TypeAlias = Outcome[Appended, NotAppended]
 
 LARGEST: Final = 16 * 1024 * 1024
 """How many bytes of data appends may have together to travel in one statement."""
+
+_FOR_ALL: Final = (StoreBusy, StoreClosed, StoreFull, StoreReadOnly, Unreachable)
+"""What goes wrong for all appends of a statement; other errors may be those of one of them."""
 
 _EXPECT: Final = {Expect.ANY: -1, Expect.EXISTS: -2, Expect.NO_STREAM: 0}
 
@@ -56,7 +65,8 @@ class Conversations:
         self.end = 0
         """The last position that is known."""
         self._clock = clock
-        self._is_joined = False
+        self._patience = 0
+        self._is_lean = True
         self._kinds = Kinds()
         self._heads = Heads()
 
@@ -64,8 +74,16 @@ class Conversations:
         """Those for a transaction of somebody else: nothing that is seen there is committed yet."""
         joined = Conversations(self._tables.schema, self.codec, self._clock)
         joined.store_id, joined.end, joined._kinds = self.store_id, self.end, self._kinds.copy()
-        joined._is_joined = True
+        joined._is_lean = False
         return joined
+
+    def be_patient(self, seconds: float) -> None:
+        """Has the server wait so long for others, on connections that do not say how long."""
+        self._patience, self._is_lean = max(int(seconds * 1000), 1), False
+
+    def forget_heads(self) -> None:
+        """Forgets what is known of streams: a server that comes back may have lost what it had told."""
+        self._heads.forget_all()
 
     # --- opening
 
@@ -87,13 +105,13 @@ class Conversations:
     def appending(self, group: Sequence[Prepared]) -> Conversation[list[Answer | Raised]]:
         """Stores appends that came together, each for itself, and answers them in their order."""
         now = microseconds(self._clock)
-        if len(group) == 1 and not self._is_joined:
+        if len(group) == 1 and self._is_lean:
             answer = yield from self._append_alone(group[0], now)
             if answer is not None:
                 return [answer]
         yield from self._number_kinds(group)
         answers: dict[int, Answer | Raised] = {}
-        if not self._is_joined:  # an index that refuses an event would end a joined transaction
+        if self._is_lean:  # an index that refuses an event would end a joined transaction
             yield from self._append_known(group, now, answers)
         for indexes in _portions(group, answers):
             yield from self._append(group, indexes, now, answers)
@@ -114,7 +132,7 @@ class Conversations:
         (record,) = asked.records(0, lambda _: version, now)
         row = number, version + 1, kind, *record[4:]
         try:
-            ((position,),) = yield self._ask(sql.APPEND_ONE, row)
+            ((position,),) = yield self._ask(sql.APPEND_ONE, row, is_bold=True)
         except Refused:
             self._heads.forget(part.stream)
             return None
@@ -179,7 +197,7 @@ class Conversations:
             _array(record.data_crc for record in records),
             [record.rest for record in records],
         )
-        ((place,),) = yield self._ask(sql.APPEND_KNOWN, columns)
+        ((place,),) = yield self._ask(sql.APPEND_KNOWN, columns, is_bold=True)
         return int(place)
 
     def _append(
@@ -197,8 +215,8 @@ class Conversations:
             answers |= {i: Failure(Unknown(group[i].append_id, str(lost))) for i in indexes}
             return
         except Exception as error:
-            if len(indexes) == 1:
-                answers[indexes[0]] = Raised(error)
+            if len(indexes) == 1 or isinstance(error, _FOR_ALL):
+                answers |= {index: Raised(error) for index in indexes}
                 return
             for index in indexes:
                 yield from self._append(group, [index], now, answers)
@@ -214,6 +232,7 @@ class Conversations:
         records = [record for asked in group for record in asked.records(0, lambda _: 0, now)]
         parts = [part for asked in group for part in asked.streams]
         return (
+            self._patience,
             now,
             [asked.append_id.bytes if asked.is_keyed else None for asked in group],
             _array(own_end(a.append_id) if is_own(a.append_id) else None for a in group),
@@ -231,7 +250,10 @@ class Conversations:
         """What the rows of the function `append` say about one append."""
         outcome, nth, _, version, position = rows[0]
         if outcome == "again":
-            stored = yield from self._records_of(asked.append_id.bytes, position)
+            try:
+                stored = yield from self._records_of(asked.append_id.bytes, position)
+            except StoreError as error:  # others of its statement are stored, and must be told so
+                return Failure(Unknown(asked.append_id, str(error)))
             return asked.again(stored, self.store_id)
         if outcome == "conflict":
             unmet = asked.streams[nth]
@@ -251,8 +273,8 @@ class Conversations:
         events: Sequence[Any] = ()
         if isinstance(expected, int) and expected < actual:
             wanted = min(CONFLICT_EVENTS, actual - expected)
-            page = yield from self.reading(Read(stream, expected, wanted))
-            events = page.events
+            with contextlib.suppress(StoreError):  # a conflict without its events is one as well
+                events = (yield from self.reading(Read(stream, expected, wanted))).events
         return Conflict(stream, expected, actual, events)
 
     def finding(self, append_id: UUID) -> Conversation[Appended | None]:

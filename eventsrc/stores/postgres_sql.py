@@ -76,8 +76,9 @@ SCRIPTS: Final = (
     -- p_expected: a version, -1 for any, -2 for an existing stream; p_events: 0 for a mere condition.
     -- e_crc: without the version. Answers a row for each stream of what was stored, with its version
     -- and the position of its last event; or one row that says why an append was not.
+    -- patience: how many milliseconds to wait for others, unless the session says that; 0 if it does.
     CREATE FUNCTION {s}.append(
-        recorded bigint,
+        patience integer, recorded bigint,
         a_id bytea[], a_end bigint[], a_parts integer[],
         p_name text[], p_expected bigint[], p_events integer[],
         e_kind integer[], e_data bytea[], e_crc bigint[], e_rest bytea[]
@@ -93,6 +94,9 @@ SCRIPTS: Final = (
         streams bigint[];
         versions bigint[];
     BEGIN
+        IF patience > 0 THEN
+            PERFORM set_config('lock_timeout', patience::text, true);
+        END IF;
         PERFORM pg_advisory_xact_lock({lock});
         SELECT coalesce(max(event.position), 0) INTO last FROM {s}.event;
         FOR a IN 1 .. cardinality(a_parts) LOOP
@@ -188,7 +192,7 @@ SCRIPTS: Final = (
 
 APPEND: Final = """
     SELECT * FROM {s}.append(
-        %s, %b::bytea[], %s::bigint[], %s::integer[], %b::text[], %s::bigint[], %s::integer[],
+        %s, %s, %b::bytea[], %s::bigint[], %s::integer[], %b::text[], %s::bigint[], %s::integer[],
         %s::integer[], %b::bytea[], %s::bigint[], %b::bytea[]
     )
 """

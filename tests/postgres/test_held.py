@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -201,16 +200,11 @@ def test_an_append_ends_at_its_deadline_and_the_store_goes_on(postgres_dsn: str,
         assert store.run(ticks(2, keyed=keyed)).unwrap().version == 2
 
 
-EACH_ITS_OWN_TURN = (
-    "a group that found the store busy is tried again append by append, each for a whole timeout"
-)
-
-
 @pytest.mark.parametrize(
     "keyed",
     [
         pytest.param(False, id="lean"),
-        pytest.param(True, id="keyed", marks=pytest.mark.xfail(reason=EACH_ITS_OWN_TURN)),
+        pytest.param(True, id="keyed"),
     ],
 )
 def test_appends_that_wait_together_end_at_their_deadlines(
@@ -235,7 +229,7 @@ def test_appends_that_wait_together_end_at_their_deadlines(
     "keyed",
     [
         pytest.param(False, id="lean"),
-        pytest.param(True, id="keyed", marks=pytest.mark.xfail(reason=EACH_ITS_OWN_TURN)),
+        pytest.param(True, id="keyed"),
     ],
 )
 def test_tasks_that_wait_together_end_at_their_deadlines(
@@ -261,7 +255,6 @@ def test_tasks_that_wait_together_end_at_their_deadlines(
     assert max(took) < TIMEOUT + GRACE
 
 
-@pytest.mark.xfail(reason="connections of a user's pool have no statement_timeout of the store's")
 def test_an_append_on_a_pool_of_the_users_ends_at_its_deadline(
     postgres_dsn: str, threads: ThreadPoolExecutor
 ) -> None:

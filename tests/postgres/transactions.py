@@ -63,8 +63,8 @@ class _SlowLink(Link):
     def execute(self, ask: Ask) -> Rows:
         if b".append" not in ask.sql and b"INSERT INTO" not in ask.sql:
             return super().execute(ask)
-        with self.transaction() as execute:
-            rows = execute(ask)
+        with self.transaction() as connection:
+            rows = execute_on(connection.cursor(binary=True), ask)
             time.sleep(self.chance.choice([0, 0, 0.001, 0.01]))
             if self.chance.random() < 0.1:
                 raise TakenBack("rolled back")

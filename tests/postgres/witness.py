@@ -94,7 +94,8 @@ class Witness:
             answer: Any = store.run(FindAppend(append_id))
             found += answer is not None
             if number % 2:
-                again = outcome(store, attrs.evolve(one.op, append_id=append_id))
+                retry = attrs.evolve(one.op, append_id=append_id)  # type: ignore[misc]
+                again = outcome(store, retry)
                 assert answer in (None, again), "a retry answers as the append did"
                 answer = again
             one.attempt = attrs.evolve(
@@ -132,7 +133,9 @@ def wrong_with(witnesses: list[Witness], store: Interpreter[StoreOp]) -> list[st
     return wrong
 
 
-def at_work(witnesses: list[Witness], stores: list[Any]) -> tuple[threading.Event, list[threading.Thread]]:
+def at_work(
+    witnesses: list[Witness], stores: list[Any]
+) -> tuple[threading.Event, list[threading.Thread]]:
     """Has witnesses append in threads until the event is set."""
     over = threading.Event()
 

@@ -27,6 +27,9 @@ from eventsrc.world import Elapsed, Sleep
 PAGE: Final = 1000
 """How many events are read, and applied in one transaction, at a time."""
 
+ROUNDS: Final = 3
+"""How often a gap is filled before it is believed to remain."""
+
 SyncOp: TypeAlias = ReadFeed | Read | GetProgress | GetApplied | Apply
 """What synchronising performs: on the store and on the database of the view."""
 
@@ -50,12 +53,13 @@ class Synchronised:
 
 
 class GapRemains(EventsrcError):
-    """Events were delivered whose predecessors the store does not have: are they of this store?"""
+    """Events were delivered whose predecessors the store does not have, or the view does not keep."""
 
     def __init__(self, gap: Gap) -> None:
         super().__init__(
             f"event {gap.came} of {gap.stream} was delivered, the view has applied {gap.applied}, and "
-            "the store has nothing in between: deliver events of the store that the view follows"
+            "what is in between is not in the store, or is not kept: deliver events of the store that the "
+            "view follows"
         )
         self.gap = gap
 
@@ -159,11 +163,15 @@ def _apply(
     """Applies events; where some are missing in between, fills the gaps from the store first."""
     done = yield from Apply(view, events, cursor)
     applied, ignored = done.applied, done.ignored
+    gaps, rounds = done.gaps, 0
     while done.gaps:
         for gap in done.gaps:
             applied += yield from _fill(view, gap)
         done = yield from Apply(view, events, cursor)
         applied += done.applied
+        gaps, rounds = done.gaps, rounds + 1 if done.gaps == gaps else 0
+        if rounds == ROUNDS:
+            raise GapRemains(gaps[0])
     return Applied(applied, ignored, ())
 
 

@@ -39,10 +39,11 @@ from eventsrc import (
     synchronise,
     world,
 )
+from eventsrc.guard import Gap
 from eventsrc.positions import BadToken, WrongStore
 from eventsrc.store import NotAStore
 from eventsrc.synchroniser import GapRemains, Late
-from eventsrc.view import Apply, GetApplied, GetProgress, ViewError
+from eventsrc.view import Applied, Apply, GetApplied, GetProgress, ViewError
 from eventsrc.world import Elapsed, Sleep
 from tests.views.library import TYPES, Closed, Noted, books, notes_view, other, rows_of
 
@@ -407,3 +408,15 @@ def test_applying_is_one_transaction_with_the_progress(views: SqliteViews) -> No
 
 def _nothing() -> Fold[int, Noted | Closed]:
     return Fold(0, lambda count, _: count + 1)
+
+
+def test_a_view_that_does_not_keep_what_it_applied_is_given_up(views: SqliteViews) -> None:
+    store = filled(3)
+    late = store.run(ReadFeed()).events[2:]
+
+    def forget(op: Apply) -> Applied:
+        return Applied(0, 0, (Gap(books[0].id, 0, 3),))
+
+    app = (store | views).but(on(Apply).run(forget))
+    with pytest.raises(GapRemains, match="is not kept"):
+        app.run(deliver(notes_view(), late))

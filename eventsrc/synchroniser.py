@@ -58,8 +58,8 @@ class GapRemains(EventsrcError):
     def __init__(self, gap: Gap) -> None:
         super().__init__(
             f"event {gap.came} of {gap.stream} was delivered, the view has applied {gap.applied}, and "
-            "what is in between is not in the store, or is not kept: deliver events of the store that the "
-            "view follows"
+            "what is in between is not in the store, or is not kept: deliver events of the store that "
+            "the view follows"
         )
         self.gap = gap
 

@@ -411,7 +411,7 @@ def _nothing() -> Fold[int, Noted | Closed]:
 
 
 def test_a_view_that_does_not_keep_what_it_applied_is_given_up(views: SqliteViews) -> None:
-    store = filled(3)
+    store = filled(1, 3)
     late = store.run(ReadFeed()).events[2:]
 
     def forget(op: Apply) -> Applied:

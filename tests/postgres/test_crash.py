@@ -114,7 +114,9 @@ def test_control_taking_unknown_for_failure_is_caught(postgres_dsn: str) -> None
         credulous.noted[-1].attempt = careful.noted[0].attempt
 
 
-@pytest.mark.xfail(reason="remembered heads outlive what a server forgets: the next version leaves a hole")
+@pytest.mark.xfail(
+    reason="remembered heads outlive what a server forgets: the next version leaves a hole"
+)
 def test_a_server_that_forgot_commits_gets_no_versions_with_holes() -> None:
     with own_server(**FAST, wal_writer_delay="10s") as (server, dsn):
         stream = STREAMS[0]
@@ -132,5 +134,3 @@ def test_a_server_that_forgot_commits_gets_no_versions_with_holes() -> None:
             page = store.run(Read(stream))
         assert [recorded.version for recorded in page.events] == [*range(1, page.head + 1)]
         assert page.head < 10
-
-

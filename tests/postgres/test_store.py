@@ -38,7 +38,7 @@ class TestPostgresStore(StoreContract):
 
 
 @contextmanager
-def in_a_loop(dsn: str) -> Iterator[Interpreter[StoreOp]]:
+def in_a_loop(dsn: str, **options: Any) -> Iterator[Interpreter[StoreOp]]:
     """An AsyncPostgresStore in an event loop of its own, for callers in other threads and loops."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -47,7 +47,7 @@ def in_a_loop(dsn: str) -> Iterator[Interpreter[StoreOp]]:
     def wait(coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result(60)
 
-    store = AsyncPostgresStore(dsn)
+    store = AsyncPostgresStore(dsn, **options)
     try:
         wait(store.open())
         handlers = [on(kind).run(lambda op: wait(store.run_async(op))) for kind in get_args(StoreOp)]

@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 
 import attrs
 
-from eventsrc import ANY, Append, FindAppend, Interpreter, StoreOp, StreamId, Success
+from eventsrc import ANY, NO_STREAM, Append, FindAppend, Interpreter, StoreOp, StreamId, Success
 from eventsrc.store import Rejected, StoreError, Unknown
 from eventsrc.testing.history import Attempt, check_stream
 from tests.faults.events import Tick
@@ -58,7 +58,7 @@ class Witness:
         """An append of a few events or of one, with an id of its own or without, some in vain."""
         batch, size = len(self.noted), self.chance.choice([1, 1, 1, 2, 3])
         ticks = tuple(Tick(1_000_000 * self.number + batch, number, size) for number in range(size))
-        expected = 0 if self.chance.random() < 0.1 else ANY
+        expected = NO_STREAM if self.chance.random() < 0.1 else ANY
         key = uuid4() if self.chance.random() < 0.3 else None
         return Append(self.chance.choice(STREAMS), ticks, expected, key)
 
@@ -132,7 +132,9 @@ def wrong_with(witnesses: list[Witness], store: Interpreter[StoreOp]) -> list[st
     return wrong
 
 
-def at_work(witnesses: list[Witness], stores: list[Any]) -> tuple[threading.Event, list[threading.Thread]]:
+def at_work(
+    witnesses: list[Witness], stores: list[Any]
+) -> tuple[threading.Event, list[threading.Thread]]:
     """Has witnesses append in threads until the event is set."""
     over = threading.Event()
 

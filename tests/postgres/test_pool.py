@@ -29,6 +29,7 @@ from tests.postgres.witness import Witness, at_work, wrong_with
 
 THREADS = 32
 TIMEOUT = 1.0
+SHORT = 0.2
 
 
 @pytest.fixture
@@ -38,13 +39,13 @@ def pool(postgres_dsn: str) -> Iterator[ConnectionPool[Any]]:
         yield pool
 
 
-def wrong_with_pool(pool: ConnectionPool[Any]) -> list[str]:
+def wrong_with_pool(pool: ConnectionPool[Any], patience: float = 2) -> list[str]:
     """What is not as it was: a connection that is away, or not as a new one is."""
     wrong: list[str] = []
     with contextlib.ExitStack() as held:
         for _ in range(2):
             try:
-                connection = held.enter_context(pool.connection(2))
+                connection = held.enter_context(pool.connection(patience))
             except PoolTimeout as error:
                 return [*wrong, str(error)]
             if connection.autocommit:
@@ -102,10 +103,9 @@ def use_while_holding(store: PostgresStore, pool: ConnectionPool[Any]) -> list[f
 def test_a_store_used_by_those_who_hold_its_pool_does_not_lock_up(
     pool: ConnectionPool[Any], figure: Callable[[str], None]
 ) -> None:
-    timeout = 0.2
-    with PostgresStore(pool, codec=CODEC, timeout=timeout) as store:
+    with PostgresStore(pool, codec=CODEC, timeout=SHORT) as store:
         took = use_while_holding(store, pool)
-        assert max(took) < 2 * timeout + GRACE, "a read is tried twice"
+        assert max(took) < 2 * SHORT + GRACE, "a read is tried twice"
         assert wrong_with_pool(pool) == []
         assert isinstance(store.run(Append(StreamId("ticks/0"), (Tick(99, 0, 1),))), Success)
     assert wrong_with_pool(pool) == []
@@ -144,7 +144,7 @@ def attempted(store: PostgresStore) -> object:
 
 def test_control_a_connection_that_is_not_given_back_is_caught(pool: ConnectionPool[Any]) -> None:
     kept = pool.getconn()
-    assert wrong_with_pool(pool) != []
+    assert wrong_with_pool(pool, 0.2) != []
     pool.putconn(kept)
     assert wrong_with_pool(pool) == []
 
@@ -157,11 +157,11 @@ def test_control_threads_that_wait_for_each_other_s_connections_are_caught(
     def take_two() -> None:
         with pool.connection():
             both.wait(10)
-            with pool.connection(5):
+            with pool.connection(1):
                 pass
 
     began = time.monotonic()
     with ThreadPoolExecutor(2) as threads:
         calls = [threads.submit(take_two) for _ in range(2)]
         assert isinstance(calls[0].exception(10) or calls[1].exception(10), PoolTimeout)
-    assert time.monotonic() - began > 2 * TIMEOUT + GRACE
+    assert time.monotonic() - began > 2 * SHORT + GRACE

@@ -94,7 +94,7 @@ class Witness:
             answer: Any = store.run(FindAppend(append_id))
             found += answer is not None
             if number % 2:
-                again = outcome(store, attrs.evolve(one.op, append_id=append_id))
+                again = outcome(store, Append(one.op.stream, one.op.events, one.op.expected, append_id))
                 assert answer in (None, again), "a retry answers as the append did"
                 answer = again
             one.attempt = attrs.evolve(

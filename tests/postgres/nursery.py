@@ -1,8 +1,8 @@
 """A process that starts writers to be killed: one for each line on its input, forked and so at once.
 
 python -m tests.postgres.nursery DSN [--early | --one-by-one]
-It prints `pid N` for each writer, which prints a line for each batch that was acknowledged (with
---early, which is broken: before it is) until it is killed; then it prints `dead`.
+It prints `pid N` for each writer, which prints a line for each batch that was acknowledged until it is
+killed; then it prints `dead`. Broken, with --early, a batch is acknowledged before it is appended.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class TestPostgresStore(StoreContract):
 
 
 @contextmanager
-def in_a_loop(dsn: str, schema: str) -> Iterator[Interpreter[StoreOp]]:
+def in_a_loop(dsn: str, **options: Any) -> Iterator[Interpreter[StoreOp]]:
     """An AsyncPostgresStore in an event loop of its own, for callers in other threads and loops."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -55,7 +55,7 @@ def in_a_loop(dsn: str, schema: str) -> Iterator[Interpreter[StoreOp]]:
     def wait(coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result(60)
 
-    store = AsyncPostgresStore(dsn, schema=schema)
+    store = AsyncPostgresStore(dsn, **options)
     try:
         wait(store.open())
         handlers = [on(kind).run(lambda op: wait(store.run_async(op))) for kind in get_args(StoreOp)]
@@ -70,7 +70,7 @@ def in_a_loop(dsn: str, schema: str) -> Iterator[Interpreter[StoreOp]]:
 class TestAsyncPostgresStore(StoreContract):
     @pytest.fixture
     def store(self, shared_dsn: str, schema: str) -> Iterator[Interpreter[StoreOp]]:
-        with in_a_loop(shared_dsn, schema) as store:
+        with in_a_loop(shared_dsn, schema=schema) as store:
             yield store
 
 

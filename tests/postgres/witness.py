@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 
 import attrs
 
-from eventsrc import ANY, Append, FindAppend, Interpreter, StoreOp, StreamId, Success
+from eventsrc import ANY, NO_STREAM, Append, FindAppend, Interpreter, StoreOp, StreamId, Success
 from eventsrc.store import Rejected, StoreError, Unknown
 from eventsrc.testing.history import Attempt, check_stream
 from tests.faults.events import Tick
@@ -58,7 +58,7 @@ class Witness:
         """An append of a few events or of one, with an id of its own or without, some in vain."""
         batch, size = len(self.noted), self.chance.choice([1, 1, 1, 2, 3])
         ticks = tuple(Tick(1_000_000 * self.number + batch, number, size) for number in range(size))
-        expected = 0 if self.chance.random() < 0.1 else ANY
+        expected = NO_STREAM if self.chance.random() < 0.1 else ANY
         key = uuid4() if self.chance.random() < 0.3 else None
         return Append(self.chance.choice(STREAMS), ticks, expected, key)
 
@@ -94,8 +94,7 @@ class Witness:
             answer: Any = store.run(FindAppend(append_id))
             found += answer is not None
             if number % 2:
-                retry = attrs.evolve(one.op, append_id=append_id)  # type: ignore[misc]
-                again = outcome(store, retry)
+                again = outcome(store, Append(one.op.stream, one.op.events, one.op.expected, append_id))
                 assert answer in (None, again), "a retry answers as the append did"
                 answer = again
             one.attempt = attrs.evolve(

@@ -1,0 +1,183 @@
+"""E-LIN, E-ANY and E-READ: many append to the same streams of a Postgres store, and others read.
+
+E-LIN passes with 0 violations of the checker of histories, E-ANY if what is stored is just what was
+acknowledged, E-READ if what a reader sees is always how the stream begins, and never becomes less: by
+threads of one store, by those of two, whose remembered heads go stale, by processes, and by tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+
+from eventsrc import Append
+from eventsrc.recorded import Corrupted
+from eventsrc.stores import postgres_sql as sql
+from eventsrc.stores.postgres import AsyncPostgresStore, PostgresStore
+from eventsrc.stores.postgres_conversations import Conversations
+from eventsrc.testing.history import check_reads
+from tests.docs.pages import ROOT
+from tests.faults import scaled
+from tests.faults.contender import HOT, Contender, Kind, Notes
+from tests.faults.events import CODEC, Tick
+from tests.faults.test_contention import DEADLINE, at_once, ids, together, watch, wrong_with
+from tests.postgres.contender import contend
+from tests.postgres.test_held import ask
+
+Contend = Callable[[str, int, Kind, int], Notes]
+
+
+def by_threads_of(stores: int) -> Contend:
+    """16 threads of one store, or of several, each of which believes in the heads that it has seen."""
+
+    def by_threads(dsn: str, appends: int, kind: Kind, seed: int) -> Notes:
+        contenders = [Contender(100 * seed + number, kind) for number in range(16)]
+        with contextlib.ExitStack() as opened:
+            used = [
+                opened.enter_context(PostgresStore(dsn, codec=CODEC, timeout=30)) for _ in range(stores)
+            ]
+            at_once(
+                *[
+                    lambda one=one, n=n: one.contend(used[n % stores], appends // 16)
+                    for n, one in enumerate(contenders)
+                ]
+            )
+        return together([one.notes for one in contenders])
+
+    by_threads.__name__ = f"by_threads_of_{stores}"
+    return by_threads
+
+
+def by_tasks(dsn: str, appends: int, kind: Kind, seed: int) -> Notes:
+    """16 tasks of two stores."""
+
+    async def everybody() -> list[Notes]:
+        async with (
+            AsyncPostgresStore(dsn, codec=CODEC, timeout=30) as one,
+            AsyncPostgresStore(dsn, codec=CODEC, timeout=30) as two,
+        ):
+            contenders = [Contender(100 * seed + number, kind) for number in range(16)]
+            tasks = [
+                contend((one, two)[n % 2], each, appends // 16) for n, each in enumerate(contenders)
+            ]
+            return await asyncio.gather(*tasks)
+
+    return together(asyncio.run(everybody()))
+
+
+def by_processes(dsn: str, appends: int, kind: Kind, seed: int) -> Notes:
+    """4 processes."""
+    with contextlib.ExitStack() as stack:
+        running: list[Any] = []
+        for number in range(4):
+            asked = [dsn, str(100 * seed + number), str(appends // 4), kind]
+            command = [sys.executable, "-m", "tests.postgres.contender", *asked]
+            process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            stack.callback(process.kill)
+            running.append(stack.enter_context(process))
+        for process in running:
+            assert process.stdout.readline() == b"ready\n"
+        for process in running:
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+        return together([pickle.loads(one.communicate(timeout=DEADLINE)[0]) for one in running])
+
+
+CONTEND = [by_threads_of(1), by_threads_of(2), by_tasks, by_processes]
+
+
+def wrong_after(notes: Notes, dsn: str) -> list[str]:
+    with PostgresStore(dsn, codec=CODEC) as store:
+        return wrong_with(notes, store)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("contend", CONTEND, ids=lambda contend: contend.__name__)
+@pytest.mark.parametrize("kind", ["exact", "any"])
+def test_appends_are_linearizable(
+    postgres_dsn: str, contend: Contend, kind: Kind, figure: Callable[[str], None]
+) -> None:
+    notes = contend(postgres_dsn, scaled(2_400), kind, 1)
+    assert wrong_after(notes, postgres_dsn) == []
+    figure(f"{notes.operations} operations")
+
+
+def test_control_heads_that_nothing_checks_are_caught(postgres_dsn: str) -> None:
+    PostgresStore(postgres_dsn, codec=CODEC).close()
+    ask(postgres_dsn, "ALTER TABLE eventsrc.event DROP CONSTRAINT event_stream_version_key")
+    ask(postgres_dsn, "CREATE INDEX ON eventsrc.event (stream, version)")
+    try:
+        wrong = wrong_after(by_threads_of(2)(postgres_dsn, 800, "exact", 1), postgres_dsn)
+    except Corrupted as error:  # a contender may be the first to see it
+        wrong = [str(error)]
+    assert wrong != []
+
+
+# --- E-ANY
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("stores", [1, 2])
+def test_parallel_appends_at_any_version_are_all_stored(postgres_dsn: str, stores: int) -> None:
+    rounds, turn = scaled(40), threading.Barrier(20)
+    acknowledged: list[tuple[int, int, int]] = []
+    with contextlib.ExitStack() as opened:
+        used = [opened.enter_context(PostgresStore(postgres_dsn, codec=CODEC)) for _ in range(stores)]
+
+        def append(writer: int) -> None:
+            for number in range(rounds):
+                turn.wait(DEADLINE)
+                answer = used[writer % stores].run(Append(HOT, (Tick(writer, number, 1),)))
+                acknowledged.append((answer.unwrap().version, writer, number))
+
+        at_once(*[lambda writer=writer: append(writer) for writer in range(20)])
+        stored = [(version, *one) for version, one in enumerate(ids(used[0], HOT), 1)]
+    assert sorted(acknowledged) == stored
+    assert len(stored) == 20 * rounds
+
+
+def test_control_rows_that_are_dropped_in_silence_are_caught(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (script,) = sql.SCRIPTS
+    last = "AS came (stream, version, kind, data, crc, rest, n);"
+    assert last in script
+    script = script.replace(last, f"{last[:-1]} ON CONFLICT DO NOTHING;")
+    monkeypatch.setattr(sql, "SCRIPTS", (script,))
+
+    def never(*_: object) -> Generator[Any, Any, None]:
+        yield from ()
+
+    monkeypatch.setattr(Conversations, "_append_alone", never)
+    notes = by_threads_of(2)(postgres_dsn, 800, "any", 1)
+    assert any("were acknowledged" in wrong for wrong in wrong_after(notes, postgres_dsn))
+
+
+# --- E-READ
+
+
+@pytest.mark.timeout(600)
+def test_a_reader_sees_the_beginning_of_what_others_append(
+    postgres_dsn: str, figure: Callable[[str], None]
+) -> None:
+    noted: list[Notes] = []
+    seen: list[list[tuple[int, int]]] = []
+    contending = threading.Thread(
+        target=lambda: noted.append(by_threads_of(2)(postgres_dsn, scaled(800), "any", 1))
+    )
+    with PostgresStore(postgres_dsn, codec=CODEC) as store:
+        contending.start()
+        seen = watch(store, lambda: not contending.is_alive())
+        contending.join()
+        assert check_reads(seen, ids(store, HOT)) == []
+        assert wrong_with(noted[0], store) == []
+    assert len({len(read) for read in seen}) > 5, "it was read while it grew"
+    figure(f"{len(seen)} reads")

@@ -1,0 +1,167 @@
+"""E-POOL: 32 threads use a store that borrows the connections of a user's pool of 2.
+
+Passed if each call ends, with an answer or with an error at its deadline, also when the pool's
+connections are all held by those who call; and if the pool is whole afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from eventsrc import Append, Head, Read, StreamId, Success
+from eventsrc.store import StoreError
+from eventsrc.stores.postgres import PostgresStore
+from tests.faults import scaled
+from tests.faults.events import CODEC, Tick
+from tests.postgres.test_held import GRACE
+from tests.postgres.test_server import until
+from tests.postgres.witness import Witness, at_work, wrong_with
+
+THREADS = 32
+TIMEOUT = 1.0
+SHORT = 0.2
+
+
+@pytest.fixture
+def pool(postgres_dsn: str) -> Iterator[ConnectionPool[Any]]:
+    with ConnectionPool(postgres_dsn, min_size=2, max_size=2, timeout=TIMEOUT) as pool:
+        pool.wait(10)
+        yield pool
+
+
+def wrong_with_pool(pool: ConnectionPool[Any], patience: float = 2) -> list[str]:
+    """What is not as it was: a connection that is away, or not as a new one is."""
+    wrong: list[str] = []
+    with contextlib.ExitStack() as held:
+        for _ in range(2):
+            try:
+                connection = held.enter_context(pool.connection(patience))
+            except PoolTimeout as error:
+                return [*wrong, str(error)]
+            if connection.autocommit:
+                wrong.append("a connection is left in autocommit")
+            if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                wrong.append("a connection is left in a transaction")
+            if connection.execute("SELECT 1").fetchone() != (1,):
+                wrong.append("a connection does not work")
+    return wrong
+
+
+def test_many_threads_on_a_small_pool_end_and_leave_it_whole(
+    pool: ConnectionPool[Any], figure: Callable[[str], None]
+) -> None:
+    witnesses = [Witness(number) for number in range(THREADS)]
+    with PostgresStore(pool, codec=CODEC, timeout=TIMEOUT) as store:
+        for witness in witnesses:
+            witness.append(store)
+        over, threads = at_work(witnesses, [store])
+        until(lambda: sum(witness.told["Appended"] for witness in witnesses) > scaled(3_000), 60)
+        over.set()
+        for thread in threads:
+            thread.join()
+        assert wrong_with(witnesses, store) == []
+        told = Counter[str]()
+        for witness in witnesses:
+            told += witness.told
+        assert told["Unknown"] == 0
+    longest = max(witness.longest for witness in witnesses)
+    assert longest < 2 * TIMEOUT + GRACE, "the wait in line, and the wait for a connection"
+    assert wrong_with_pool(pool) == []
+    figure(f"{dict(told)}, the longest took {longest:.2f} s")
+
+
+def use_while_holding(store: PostgresStore, pool: ConnectionPool[Any]) -> list[float]:
+    """Threads hold the pool's connections and use the store; answers how long each call took."""
+    took: list[float] = []
+
+    def use(number: int) -> None:
+        with contextlib.suppress(PoolTimeout), pool.connection(TIMEOUT) as connection:
+            connection.execute("SELECT 1")
+            for op in (Append(StreamId("ticks/0"), (Tick(number, 0, 1),)), Head(StreamId("ticks/0"))):
+                began = time.monotonic()
+                with contextlib.suppress(StoreError):
+                    store.run(op)
+                took.append(time.monotonic() - began)
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        for call in [threads.submit(use, number) for number in range(THREADS)]:
+            call.result(60)
+    return took
+
+
+@pytest.mark.timeout(60)
+def test_a_store_used_by_those_who_hold_its_pool_does_not_lock_up(
+    pool: ConnectionPool[Any], figure: Callable[[str], None]
+) -> None:
+    with PostgresStore(pool, codec=CODEC, timeout=SHORT) as store:
+        took = use_while_holding(store, pool)
+        assert max(took) < 2 * SHORT + GRACE, "a read is tried twice"
+        assert wrong_with_pool(pool) == []
+        assert isinstance(store.run(Append(StreamId("ticks/0"), (Tick(99, 0, 1),))), Success)
+    assert wrong_with_pool(pool) == []
+    figure(f"{len(took)} calls, the longest took {max(took):.2f} s")
+
+
+def test_a_pool_whose_sessions_are_terminated_is_whole_afterwards(
+    pool: ConnectionPool[Any], postgres_dsn: str
+) -> None:
+    witnesses = [Witness(number) for number in range(8)]
+    ends = b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+    with PostgresStore(pool, codec=CODEC, timeout=10) as store:
+        over, threads = at_work(witnesses, [store])
+        try:
+            with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+                for turn in range(1, 11):
+                    until(lambda t=turn: sum(w.told["Appended"] for w in witnesses) > 50 * t)  # type: ignore[misc]
+                    connection.execute(ends + b" AND pid <> pg_backend_pid()")
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+        until(lambda: not isinstance(attempted(store), StoreError))
+        for witness in witnesses:
+            witness.settle(store)
+        assert wrong_with(witnesses, store) == []
+    until(lambda: wrong_with_pool(pool) == [])
+
+
+def attempted(store: PostgresStore) -> object:
+    try:
+        return store.run(Read(StreamId("ticks/0"), limit=1))
+    except StoreError as error:
+        return error
+
+
+def test_control_a_connection_that_is_not_given_back_is_caught(pool: ConnectionPool[Any]) -> None:
+    kept = pool.getconn()
+    assert wrong_with_pool(pool, 0.2) != []
+    pool.putconn(kept)
+    assert wrong_with_pool(pool) == []
+
+
+def test_control_threads_that_wait_for_each_other_s_connections_are_caught(
+    pool: ConnectionPool[Any],
+) -> None:
+    both = threading.Barrier(2)
+
+    def take_two() -> None:
+        with pool.connection():
+            both.wait(10)
+            with pool.connection(1):
+                pass
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(2) as threads:
+        calls = [threads.submit(take_two) for _ in range(2)]
+        assert isinstance(calls[0].exception(10) or calls[1].exception(10), PoolTimeout)
+    assert time.monotonic() - began > 2 * SHORT + GRACE

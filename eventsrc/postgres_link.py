@@ -163,13 +163,16 @@ class Link:
         self.on_loss: Callable[[], None] = _nothing
         self._losses = 0
 
-    def execute(self, ask: Ask) -> Rows:
-        """Executes a statement, in a transaction of its own, on any connection."""
+    def execute(self, ask: Ask, deadline: float | None = None) -> Rows:
+        """Executes a statement, in a transaction of its own, on any connection.
+
+        deadline: when to give up, by time.monotonic(); `timeout` from now if not given.
+        """
         if self._lent is not None:
             with borrowed(self._lent, self.timeout) as connection:
                 return execute_on(connection.cursor(binary=True), ask)
         losses = self._losses
-        wired = self._take()
+        wired = self._take(deadline)
         try:
             if ask.is_bold and losses != self._losses:
                 raise Refused("a connection was lost, and with it what was known")
@@ -179,10 +182,13 @@ class Link:
 
     def read(self, ask: Ask) -> Rows:
         """As `execute`, and once more if the connection broke: for what may be done twice."""
+        deadline = time.monotonic() + self.timeout
         try:
-            return self.execute(ask)
+            return self.execute(ask, deadline)
         except (Lost, Unreachable):
-            return self.execute(ask)
+            if time.monotonic() >= deadline:
+                raise
+            return self.execute(ask, deadline)
 
     @contextmanager
     def transaction(self) -> Iterator[psycopg.Connection[Any]]:
@@ -204,12 +210,14 @@ class Link:
         while self._idle:
             self._idle.pop()[0].close()
 
-    def _take(self) -> _Wired:
+    def _take(self, deadline: float | None = None) -> _Wired:
         """One of its own connections, to be given back."""
-        if not self._free.acquire(timeout=self.timeout):
+        if deadline is None:
+            deadline = time.monotonic() + self.timeout
+        if not self._free.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
             raise StoreBusy(f"there was no free connection to Postgres for {self.timeout} seconds")
         try:
-            return self._sound()
+            return self._sound(deadline)
         except BaseException:
             self._free.release()
             raise
@@ -228,27 +236,24 @@ class Link:
         self._losses += 1
         self.on_loss()
 
-    def _until(self) -> float:
-        """When to give up on the server, which should have given up by itself a moment before."""
-        return time.monotonic() + self.timeout + _GRACE
-
-    def _sound(self) -> _Wired:
+    def _sound(self, deadline: float) -> _Wired:
         """A connection that is not known to be broken, and its cursor."""
         if self._is_closed:
             raise StoreClosed("the store was closed: open it again")
-        deadline = time.monotonic() + self.timeout
         while self._idle:
             connection, cursor = self._idle.pop()
             if not is_stale(connection):
-                connection.until = self._until()
+                connection.until = deadline + _GRACE
                 return connection, cursor
             connection.close()
             self._lose()
         pause = 0.01
         while True:
+            if time.monotonic() >= deadline:
+                raise Unreachable("there was no time left to connect to Postgres")
             try:
                 made = Wire.connect(self._address, **settings(self.timeout))
-                made.until = self._until()
+                made.until = deadline + _GRACE
                 return made, made.cursor(binary=True)
             except psycopg.OperationalError as error:
                 if not _may_come_back(error) or time.monotonic() + pause > deadline:
@@ -270,13 +275,13 @@ class AsyncLink:
         self.on_loss: Callable[[], None] = _nothing
         self._losses = 0
 
-    async def execute(self, ask: Ask) -> Rows:
-        """Executes a statement, in a transaction of its own, on any connection."""
+    async def execute(self, ask: Ask, deadline: float | None = None) -> Rows:
+        """Executes a statement, in a transaction of its own, on any connection: see Link."""
         if self._lent is not None:
             async with borrowed_async(self._lent, self.timeout) as connection:
                 return await execute_on_async(connection.cursor(binary=True), ask)
         losses = self._losses
-        wired = await self._take()
+        wired = await self._take(deadline)
         try:
             if ask.is_bold and losses != self._losses:
                 raise Refused("a connection was lost, and with it what was known")
@@ -286,10 +291,13 @@ class AsyncLink:
 
     async def read(self, ask: Ask) -> Rows:
         """As `execute`, and once more if the connection broke: for what may be done twice."""
+        deadline = time.monotonic() + self.timeout
         try:
-            return await self.execute(ask)
+            return await self.execute(ask, deadline)
         except (Lost, Unreachable):
-            return await self.execute(ask)
+            if time.monotonic() >= deadline:
+                raise
+            return await self.execute(ask, deadline)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
@@ -311,16 +319,18 @@ class AsyncLink:
         while self._idle:
             await self._idle.pop()[0].close()
 
-    async def _take(self) -> _AsyncWired:
+    async def _take(self, deadline: float | None = None) -> _AsyncWired:
         """One of its own connections, to be given back."""
+        if deadline is None:
+            deadline = time.monotonic() + self.timeout
         try:
-            await asyncio.wait_for(self._free.acquire(), self.timeout)
+            await asyncio.wait_for(self._free.acquire(), max(deadline - time.monotonic(), 0.0))
         except TimeoutError:
             raise StoreBusy(
                 f"there was no free connection to Postgres for {self.timeout} seconds"
             ) from None
         try:
-            return await self._sound()
+            return await self._sound(deadline)
         except BaseException:
             self._free.release()
             raise
@@ -338,26 +348,24 @@ class AsyncLink:
         self._losses += 1
         self.on_loss()
 
-    def _until(self) -> float:
-        return time.monotonic() + self.timeout + _GRACE
-
-    async def _sound(self) -> _AsyncWired:
+    async def _sound(self, deadline: float) -> _AsyncWired:
         """A connection that is not known to be broken, and its cursor."""
         if self._is_closed:
             raise StoreClosed("the store was closed: open it again")
-        deadline = time.monotonic() + self.timeout
         while self._idle:
             connection, cursor = self._idle.pop()
             if not is_stale(connection):
-                connection.until = self._until()
+                connection.until = deadline + _GRACE
                 return connection, cursor
             await connection.close()
             self._lose()
         pause = 0.01
         while True:
+            if time.monotonic() >= deadline:
+                raise Unreachable("there was no time left to connect to Postgres")
             try:
                 made = await AsyncWire.connect(self._address, **settings(self.timeout))
-                made.until = self._until()
+                made.until = deadline + _GRACE
                 return made, made.cursor(binary=True)
             except psycopg.OperationalError as error:
                 if not _may_come_back(error) or time.monotonic() + pause > deadline:
@@ -372,8 +380,8 @@ class Joined:
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
 
-    def execute(self, ask: Ask) -> Rows:
-        """Executes a statement."""
+    def execute(self, ask: Ask, deadline: float | None = None) -> Rows:
+        """Executes a statement; how long that may take is the user's affair."""
         return execute_on(self._connection.cursor(binary=True), ask)
 
     read = execute
@@ -392,8 +400,8 @@ class AsyncJoined:
     def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
         self._connection = connection
 
-    async def execute(self, ask: Ask) -> Rows:
-        """Executes a statement."""
+    async def execute(self, ask: Ask, deadline: float | None = None) -> Rows:
+        """Executes a statement; how long that may take is the user's affair."""
         return await execute_on_async(self._connection.cursor(binary=True), ask)
 
     read = execute

@@ -192,7 +192,8 @@ class PostgresStore(Interpreter[StoreOp]):
         return prepare(op, self.codec, self.store_id, self._talks.end)
 
     def _commit(self, group: Sequence[Prepared]) -> Sequence[_Answer | Raised]:
-        return hold(self._talks.appending(group), self._link.execute)
+        deadline = time.monotonic() + self._timeout
+        return hold(self._talks.appending(group), lambda ask: self._link.execute(ask, deadline))
 
     def _read(self, conversation: Conversation[T]) -> T:
         return hold(conversation, self._link.read)
@@ -318,7 +319,8 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
         return prepare(op, self.codec, self.store_id, self._talks.end)
 
     async def _commit(self, group: Sequence[Prepared]) -> Sequence[_Answer | Raised]:
-        return await hold_async(self._talks.appending(group), self._link.execute)
+        deadline, link = time.monotonic() + self._timeout, self._link
+        return await hold_async(self._talks.appending(group), lambda ask: link.execute(ask, deadline))
 
     async def _read(self, conversation: Conversation[T]) -> T:
         return await hold_async(conversation, self._link.read)

@@ -55,7 +55,7 @@ def test_a_cancelled_append_that_had_not_begun_is_never_stored(postgres_dsn: str
                 begun = asyncio.create_task(store.run_async(tick(1)))
                 await until_it(lambda: is_waiting(postgres_dsn))
                 waits = asyncio.create_task(store.run_async(tick(2)))
-                await until_it(lambda: len(store._line._line) == 1)
+                await until_it(lambda: len(store._line._line) == 1)  # type: ignore[union-attr]
                 for task in (begun, waits):
                     task.cancel()
                     with pytest.raises(asyncio.CancelledError):
@@ -124,7 +124,7 @@ def test_control_a_task_that_is_not_cancelled_stores_its_event(postgres_dsn: str
                 first = asyncio.create_task(store.run_async(tick(1)))
                 await until_it(lambda: is_waiting(postgres_dsn))
                 second = asyncio.create_task(store.run_async(tick(2)))
-                await until_it(lambda: len(store._line._line) == 1)
+                await until_it(lambda: len(store._line._line) == 1)  # type: ignore[union-attr]
             await asyncio.gather(first, second)
             assert await batches(store) == [0, 1, 2]
 

@@ -29,7 +29,7 @@ from eventsrc import (
 )
 from eventsrc.store import StoreError
 from eventsrc.stores.postgres import PostgresStore
-from tests.faults import scaled
+from tests.faults import SCALE, scaled
 from tests.faults.events import CODEC, Tick
 from tests.postgres.proxy import BlackHole, Cut, Fault, Frozen, Proxy, Slow
 from tests.postgres.test_held import GRACE, ask
@@ -38,9 +38,9 @@ from tests.postgres.test_store import in_a_loop
 from tests.postgres.witness import Witness, at_work, wrong_with
 
 TIMEOUT = 1.0
-SHORT = 0.5
-NEVER_WAKES = "the client waits for an answer without a deadline of its own: only the server has one"
-CONNECTS_TWICE = "a read connects twice, and each time may take the whole timeout, or 2 s"
+SHORT = 2.0
+"""The driver waits no less than two seconds for a connection."""
+IN_LINE_AS_WELL = "an append that waited in line may wait as long again for a connection"
 
 Open = Callable[..., Any]
 
@@ -106,8 +106,8 @@ def all_at_once(
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(fault, marks=pytest.mark.xfail(reason=NEVER_WAKES))
-        for fault in (Frozen(), BlackHole(), Slow(1))
+        Frozen(),
+        *([BlackHole(), Slow(1)] if SCALE > 1 else []),  # each takes seconds
     ],
     ids=lambda fault: type(fault).__name__,
 )
@@ -132,12 +132,12 @@ def test_every_call_ends_by_its_deadline(
     assert max(took) < SHORT + GRACE
 
 
-@pytest.mark.xfail(reason=CONNECTS_TWICE)
+@pytest.mark.xfail(strict=False, reason=IN_LINE_AS_WELL)
 def test_every_call_that_has_to_connect_ends_by_its_deadline(
     postgres_dsn: str, opened: Open, figure: Callable[[str], None]
 ) -> None:
     with Proxy(postgres_dsn) as proxy:
-        with opened(proxy.dsn, TIMEOUT) as store:
+        with opened(proxy.dsn, SHORT) as store:
             store.run(tick(0))
             proxy.drop()
             proxy.fault = Frozen()
@@ -146,10 +146,10 @@ def test_every_call_that_has_to_connect_ends_by_its_deadline(
                 proxy.fault = None
                 proxy.drop()
 
-            took = [seconds for seconds, _ in all_at_once(store, TIMEOUT + GRACE + 0.2, mend)]
+            took = [seconds for seconds, _ in all_at_once(store, SHORT + GRACE + 0.2, mend)]
         until(lambda: sessions(postgres_dsn) == 0)
-    figure(f"{max(took):.2f} s for a timeout of {TIMEOUT} s")
-    assert max(took) < TIMEOUT + GRACE
+    figure(f"{max(took):.2f} s for a timeout of {SHORT} s")
+    assert max(took) < SHORT + GRACE
 
 
 def test_what_was_frozen_for_a_moment_goes_on(postgres_dsn: str, opened: Open) -> None:

@@ -60,9 +60,9 @@ class _SlowLink(Link):
         super().__init__(dsn, 30)
         self.chance = random.Random(seed)
 
-    def execute(self, ask: Ask) -> Rows:
+    def execute(self, ask: Ask, deadline: float | None = None) -> Rows:
         if b".append" not in ask.sql and b"INSERT INTO" not in ask.sql:
-            return super().execute(ask)
+            return super().execute(ask, deadline)
         with self.transaction() as connection:
             rows = execute_on(connection.cursor(binary=True), ask)
             time.sleep(self.chance.choice([0, 0, 0.001, 0.01]))

@@ -149,10 +149,10 @@ class SqliteFile:
         """Closes all connections; closing twice is closing once."""
         if os.getpid() != self._pid:  # the locks may be held by threads that a fork did not copy
             return
+        if self._is_closed:
+            return
+        self._is_closed = True  # before the lock: those who write on and on would keep it from us
         with self._lock:
-            if self._is_closed:
-                return
-            self._is_closed = True
             self._turn.close()
             while self._connections:
                 self._connections.pop().close()
@@ -276,6 +276,9 @@ class SqliteFile:
             timeout=max(deadline - time.monotonic(), 0.0)
         ):
             raise self.busy()
+        if self._is_closed:  # meanwhile
+            self._lock.release()
+            self.check_usable()
 
     def _release(self) -> None:
         """Lets the other threads write."""

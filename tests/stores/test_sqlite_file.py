@@ -293,6 +293,30 @@ def test_a_cancelled_append_that_had_not_begun_never_does(
 # --- wrong hands
 
 
+def test_closing_does_not_wait_for_those_who_come_later(path: Path) -> None:
+    file = SqliteFile(path, Schema("test", ()), timeout=10)
+    with file.writing():
+        closing = threading.Thread(target=file.close)
+        closing.start()
+        late = threading.Thread(target=refused, args=(file,))
+        late.start()
+        late.join(5)
+        assert not late.is_alive(), "who writes on and on would keep the file from being closed"
+    closing.join(5)
+    assert not closing.is_alive()
+
+
+def refused(file: SqliteFile) -> None:
+    """Tries to write until the file is closed."""
+    with pytest.raises(StoreClosed):
+        while True:
+            try:
+                with file.writing(time.monotonic() + 0.01):
+                    pass
+            except StoreBusy:
+                continue
+
+
 def test_a_closed_store_says_so(path: Path) -> None:
     store = SqliteStore(path, CODEC)
     store.close()

@@ -15,6 +15,7 @@ from eventsrc.fold import Fold, Folded
 from eventsrc.handlers import AmbiguousHandlers, MissingHandlers
 from eventsrc.interpreter import AsyncInterpreter, Interpreter, Translation, on
 from eventsrc.operation import Command, Operation, Query
+from eventsrc.parking import follow, retry
 from eventsrc.positions import START, Cursor, Token
 from eventsrc.program import (
     Do,
@@ -30,7 +31,9 @@ from eventsrc.program import (
     program,
     pure,
 )
+from eventsrc.rebuild import NotSound, rebuild
 from eventsrc.recorded import Recorded
+from eventsrc.sharing import leave, share
 from eventsrc.store import (
     ANY,
     EXISTS,
@@ -53,10 +56,11 @@ from eventsrc.stores.memory import MemoryStore
 from eventsrc.stores.sqlite import SqliteStore
 from eventsrc.stream import Stream, Streams
 from eventsrc.stream_id import StreamId
-from eventsrc.synchroniser import Late, Synchronised, SyncOp, deliver, follow, force, synchronise
+from eventsrc.synchroniser import Late, Synchronised, SyncOp, at_least, deliver, force, synchronise
 from eventsrc.trace import Trace, trace, trace_async
-from eventsrc.view import View, ViewOp
+from eventsrc.view import Discard, GetLive, GetParked, GoLive, Parked, View, ViewOp
 from eventsrc.views.sqlite import SqliteViews
+from eventsrc.watching import Status, status
 from eventsrc.world import Chance, Elapsed, NewId, Now, Sleep, World, world
 
 __all__ = [
@@ -79,6 +83,7 @@ __all__ = [
     "Cursor",
     "DecideOp",
     "Decided",
+    "Discard",
     "Do",
     "Effect",
     "Elapsed",
@@ -88,6 +93,9 @@ __all__ = [
     "FindAppend",
     "Fold",
     "Folded",
+    "GetLive",
+    "GetParked",
+    "GoLive",
     "Head",
     "Interpreter",
     "Late",
@@ -95,11 +103,13 @@ __all__ = [
     "MissingHandlers",
     "NewId",
     "NotDecided",
+    "NotSound",
     "NotStorable",
     "Now",
     "Opaque",
     "Operation",
     "Outcome",
+    "Parked",
     "Program",
     "Query",
     "Read",
@@ -109,6 +119,7 @@ __all__ = [
     "Sleep",
     "SqliteStore",
     "SqliteViews",
+    "Status",
     "StoreOp",
     "Stream",
     "StreamAppend",
@@ -126,6 +137,7 @@ __all__ = [
     "View",
     "ViewOp",
     "World",
+    "at_least",
     "attempt",
     "deliver",
     "event",
@@ -137,10 +149,15 @@ __all__ = [
     "in_turn",
     "intercept",
     "json_converter",
+    "leave",
     "ok",
     "on",
     "program",
     "pure",
+    "rebuild",
+    "retry",
+    "share",
+    "status",
     "synchronise",
     "trace",
     "trace_async",

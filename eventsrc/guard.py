@@ -2,14 +2,14 @@
 
 A view remembers, for each stream, the version it has applied, and moves it from n-1 to n in the same
 transaction in which it applies event n. So whatever delivers the events, and however often, in whatever
-order, each takes effect exactly once and in its place: what comes again is ignored, and what comes
-early shows a gap, to be filled from the store. (`transitionSeq` in Shek, Event sourcing and CQRS from
-the trenches.)
+order, each takes effect exactly once and in its place: what comes again is ignored, what comes early
+shows a gap, to be filled from the store, and what comes after an event that could not be applied is
+held back. (`transitionSeq` in Shek, Event sourcing and CQRS from the trenches.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -41,25 +41,36 @@ class Sorted:
     """One for each stream of which events are missing; none of its events after the gap is applied."""
     applied: Mapping[str, int]
     """The versions that the streams of `to_apply` have when it is applied."""
+    held: Mapping[str, int]
+    """The last versions that came of the parked streams."""
 
 
-def sort_out(applied: Mapping[str, int], events: Iterable[Recorded[Any]]) -> Sorted:
-    """Decides about each event, given the versions that have been applied (0 for other streams)."""
+def sort_out(
+    applied: Mapping[str, int], events: Iterable[Recorded[Any]], parked: Collection[str] = ()
+) -> Sorted:
+    """Decides about each event.
+
+    applied: the versions that have been applied; 0 for streams that it does not name.
+    parked: the streams of which nothing is applied for now.
+    """
     to_apply: list[Recorded[Any]] = []
     ignored = 0
     early: dict[StreamId, int] = {}
     moved: dict[str, int] = {}
+    held: dict[str, int] = {}
     for event in events:
         record = event.record
         stream, version = record.stream, record.version
         at = moved.get(stream)
         if at is None:
             at = applied.get(stream, 0)
-        if version == at + 1:
+        if version <= at:
+            ignored += 1
+        elif parked and stream in parked:
+            held[stream] = max(version, held.get(stream, 0))
+        elif version == at + 1:
             moved[stream] = version
             to_apply.append(event)
-        elif version <= at:
-            ignored += 1
         else:
             early[event.stream] = max(version, early.get(event.stream, 0))
     gaps = tuple(
@@ -67,4 +78,4 @@ def sort_out(applied: Mapping[str, int], events: Iterable[Recorded[Any]]) -> Sor
         for stream, came in early.items()
         if (at := moved.get(stream, applied.get(stream, 0))) < came
     )
-    return Sorted(tuple(to_apply), ignored, gaps, moved)
+    return Sorted(tuple(to_apply), ignored, gaps, moved, held)

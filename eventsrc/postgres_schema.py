@@ -19,10 +19,10 @@ _IS_SCHEMA: Final = "SELECT to_regnamespace(%s) IS NOT NULL"
 _MAKE_SCHEMA: Final = "CREATE SCHEMA {s}"
 _IS_THERE: Final = "SELECT to_regclass(%s) IS NOT NULL"
 _MAKE_APPLIED: Final = """
-    CREATE TABLE {s}.applied (scripts integer NOT NULL, at timestamptz NOT NULL DEFAULT now())
+    CREATE TABLE {s}.eventsrc_applied (scripts integer NOT NULL, at timestamptz NOT NULL DEFAULT now())
 """
-_APPLIED: Final = "SELECT coalesce(max(scripts), 0) FROM {s}.applied"
-_SET_APPLIED: Final = "INSERT INTO {s}.applied (scripts) VALUES (%s)"
+_APPLIED: Final = "SELECT coalesce(max(scripts), 0) FROM {s}.eventsrc_applied"
+_SET_APPLIED: Final = "INSERT INTO {s}.eventsrc_applied (scripts) VALUES (%s)"
 
 
 class Tables:
@@ -69,7 +69,7 @@ class Tables:
         return applied
 
     def _applied(self) -> Conversation[int]:
-        ((exists,),) = yield self.ask(_IS_THERE, (f"{self._quoted}.applied",))
+        ((exists,),) = yield self.ask(_IS_THERE, (f"{self._quoted}.eventsrc_applied",))
         if not exists:
             return 0
         ((applied,),) = yield self.ask(_APPLIED)

@@ -306,6 +306,11 @@ class Events(Sequence[Recorded[E_co]]):
     def __repr__(self) -> str:
         return repr(self._made())
 
+    def of_streams(self, is_wanted: Callable[[str], bool]) -> Events[E_co]:
+        """Those of some streams."""
+        wanted = [record for record in self._records if is_wanted(record[1])]
+        return Events(wanted, self._codec)
+
     def prefetch(self) -> None:
         """Decodes all the events in one go, as far as that is possible, for those who look at each."""
         with contextlib.suppress(Exception):
@@ -393,6 +398,15 @@ class StreamData(Events[E_co]):
 
 LOST: Final = Kind("", 0, "")
 """The kind of an event whose own cannot be found; its checksum does not fit, so it is Corrupted."""
+
+
+def of_streams(
+    events: Sequence[Recorded[E]], is_wanted: Callable[[str], bool]
+) -> Sequence[Recorded[E]]:
+    """Those of some streams."""
+    if isinstance(events, Events):
+        return events.of_streams(is_wanted)
+    return [recorded for recorded in events if is_wanted(recorded.record.stream)]
 
 
 def decoded(events: Sequence[Recorded[E]]) -> Sequence[E]:

@@ -499,6 +499,11 @@ _MISTAKES: Final = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, s
 _NOT_COMMITTED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY})
 
 
+def is_mistake(error: sqlite3.Error) -> bool:
+    """Whether an error is of the statement or its values, and not of the file and its surroundings."""
+    return _code(error) in _MISTAKES | {0, sqlite3.SQLITE_RANGE, sqlite3.SQLITE_TOOBIG}
+
+
 def _code(error: sqlite3.Error) -> int:
     """The primary result code: 0 for errors that SQLite did not report itself."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF

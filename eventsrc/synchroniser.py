@@ -3,13 +3,15 @@
 `synchronise` follows the store's feed; `deliver` takes recorded events from anywhere else, such as a
 queue or a file; `force` makes a view at least as new as a token, now. The guard (guard.py) makes all
 of them safe to repeat, to mix and to run at the same time.
+
+An event that fails parks its stream, and the others go on: `retry` (parking.py) tries it again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import islice
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 from returns.result import Failure, Success
@@ -17,12 +19,15 @@ from returns.result import Failure, Success
 from eventsrc.errors import EventsrcError
 from eventsrc.guard import Gap
 from eventsrc.positions import BadToken, Cursor, Token
-from eventsrc.program import Do, Try, program
-from eventsrc.recorded import Recorded
+from eventsrc.program import Do, Effect, Try, program
+from eventsrc.recorded import Recorded, of_streams
 from eventsrc.store import Page, Read, ReadFeed
 from eventsrc.stream_id import StreamId
-from eventsrc.view import Applied, Apply, GetApplied, GetProgress, View
-from eventsrc.world import Elapsed, Sleep
+from eventsrc.view import Applied, Apply, Failed, GetApplied, GetParked, GetProgress, Lease, Park, View
+from eventsrc.world import Elapsed
+
+O = TypeVar("O")
+R = TypeVar("R")
 
 PAGE: Final = 1000
 """How many events are read, and applied in one transaction, at a time."""
@@ -30,7 +35,7 @@ PAGE: Final = 1000
 ROUNDS: Final = 3
 """How often a gap is filled before it is believed to remain."""
 
-SyncOp: TypeAlias = ReadFeed | Read | GetProgress | GetApplied | Apply
+SyncOp: TypeAlias = ReadFeed | Read | GetProgress | GetApplied | GetParked | Apply | Park
 """What synchronising performs: on the store and on the database of the view."""
 
 
@@ -45,6 +50,8 @@ class Synchronised:
     cursor: Cursor
     end: Cursor
     """The end of the feed when it was last read."""
+    parked: tuple[Failed, ...] = ()
+    """The events that failed, and whose streams are parked since."""
 
     @property
     def lag(self) -> int:
@@ -71,6 +78,8 @@ class Late:
     view: View[Any]
     missing: Token
     """What it should have applied and has not."""
+    parked: tuple[StreamId, ...] = ()
+    """Those of its streams that are parked, so that more time would not have helped."""
 
 
 @program
@@ -79,18 +88,35 @@ def synchronise(view: View[Any], pages: int | None = None) -> Do[SyncOp, Synchro
 
     pages: stop after so many pages of 1 000 events, to report progress; until the end if not given.
     """
-    at = (yield from GetProgress(view)).cursor
+    done: Synchronised | None = None
+    for part in range(view.partitions):
+        its = yield from synchronise_part(view, part, pages)
+        done = its if done is None else _together(done, its)
+    assert done is not None
+    return done
+
+
+@program
+def synchronise_part(
+    view: View[Any], part: int, pages: int | None = None, lease: Lease | None = None
+) -> Do[SyncOp, Synchronised]:
+    """As `synchronise`, one partition of the view. Raises LostLease if it is another's by now."""
+    at = (yield from GetProgress(view)).parts[part].cursor
     applied = ignored = read = 0
+    parked: list[Failed] = []
     while True:
         page = yield from ReadFeed(at, PAGE, view.prefix)
         if page.next != at:
-            done = yield from _apply(view, page.events, page.next)
+            events = page.events
+            if view.partitions > 1:
+                events = of_streams(events, lambda stream: view.part_of(stream) == part)
+            done = yield from _apply(Apply(view, events, page.next, part, lease), parked)
             applied += done.applied
             ignored += done.ignored
         at = page.next
         read += 1
         if at >= page.end or read == pages:
-            return Synchronised(applied, ignored, at, page.end)
+            return Synchronised(applied, ignored, at, page.end, tuple(parked))
 
 
 @program
@@ -99,13 +125,14 @@ def deliver(view: View[Any], events: Iterable[Recorded[Any]]) -> Do[SyncOp, Appl
 
     What is missing in between is read from the store.
     """
-    applied = ignored = 0
+    applied = ignored = held = 0
     rest = iter(events)
     while batch := tuple(islice(rest, PAGE)):
-        done = yield from _apply(view, batch, None)
+        done = yield from _apply(Apply(view, batch), [])
         applied += done.applied
         ignored += done.ignored
-    return Applied(applied, ignored, ())
+        held += done.held
+    return Applied(applied, ignored, held=held)
 
 
 @program
@@ -115,7 +142,8 @@ def force(view: View[Any], token: Token, within: float = 5.0) -> Try[SyncOp | El
     These are then ahead of others that were recorded before them: a handler must not count on the order
     of events of different streams.
 
-    within: for how many seconds to go on; then the answer is Failure of Late.
+    within: for how many seconds to go on; then the answer is Failure of Late, and at once if what is
+        missing is parked.
     Answers what the view has applied of those streams. Raises WrongStore for a token of another store,
     and BadToken for one that is ahead of its store (which was restored, or did not make the token).
     """
@@ -130,20 +158,48 @@ def force(view: View[Any], token: Token, within: float = 5.0) -> Try[SyncOp | El
             return Success(Token(token.store, dict(applied)))
         if (yield from Elapsed()) > deadline:
             return Failure(Late(view, Token(token.store, behind)))
+        held = 0
         for stream in behind:
             page: Page[Any] = yield from Read(stream, applied[stream], PAGE)
-            yield from _apply(view, page.events, None)
+            held += (yield from _apply(Apply(view, page.events), [])).held
+        if held:
+            parked = tuple([its.stream for its in (yield from GetParked(view)) if its.stream in behind])
+            if parked:
+                return Failure(Late(view, Token(token.store, behind), parked))
 
 
 @program
-def follow(view: View[Any], every: float = 0.05) -> Do[SyncOp | Sleep, None]:
-    """Synchronises a view for ever, looking for new events every so many seconds.
+def at_least(
+    view: View[Any],
+    token: Token,
+    query: Effect[O, R],
+    *,
+    within: float = 5.0,
+    otherwise: Effect[O, R] | None = None,
+) -> Try[SyncOp | Elapsed | O, Late, R]:
+    """Asks a query of a view that is made at least as new as a token first.
 
-    Run it in a thread or task of its own. It ends by being cancelled, or by what a handler raises.
+    otherwise: what to ask if the view does not become as new in time: the same query again, to take
+        what there is, or a program that folds the streams themselves. If None, that is a Failure.
+    Raises as `force`.
     """
-    while True:
-        yield from synchronise(view)
-        yield from Sleep(every)
+    forced = yield from force(view, token, within)
+    if isinstance(forced, Failure):
+        if otherwise is None:
+            return forced
+        query = otherwise
+    return Success((yield from query))
+
+
+def _together(one: Synchronised, other: Synchronised) -> Synchronised:
+    """How far a view has come of which two partitions have come so far."""
+    return Synchronised(
+        one.applied + other.applied,
+        one.ignored + other.ignored,
+        min(one.cursor, other.cursor),
+        max(one.end, other.end),
+        one.parked + other.parked,
+    )
 
 
 def _check_token(token: Token, stream: StreamId) -> Do[SyncOp, None]:
@@ -157,31 +213,45 @@ def _check_token(token: Token, stream: StreamId) -> Do[SyncOp, None]:
         )
 
 
-def _apply(
-    view: View[Any], events: Sequence[Recorded[Any]], cursor: Cursor | None
-) -> Do[SyncOp, Applied]:
-    """Applies events; where some are missing in between, fills the gaps from the store first."""
-    done = yield from Apply(view, events, cursor)
-    applied, ignored = done.applied, done.ignored
-    gaps, rounds = done.gaps, 0
-    while done.gaps:
-        for gap in done.gaps:
-            applied += yield from _fill(view, gap)
-        done = yield from Apply(view, events, cursor)
+def _apply(op: Apply, parked: list[Failed]) -> Do[SyncOp, Applied]:
+    """Applies events; fills gaps from the store first, and parks the streams of events that fail.
+
+    parked: the events that failed are added to it.
+    """
+    applied, ignored = 0, -1
+    gaps: tuple[Gap, ...] = ()
+    rounds = 0
+    while True:
+        done = yield from op
         applied += done.applied
-        gaps, rounds = done.gaps, rounds + 1 if done.gaps == gaps else 0
+        if ignored < 0:  # later it comes to what was applied here
+            ignored = done.ignored
+        if done.failed is not None:
+            yield from Park(op.view, done.failed)
+            parked.append(done.failed)
+            continue
+        if not done.gaps:
+            return Applied(applied, ignored, held=done.held)
+        rounds = rounds + 1 if done.gaps == gaps else 0
         if rounds == ROUNDS:
-            raise GapRemains(gaps[0])
-    return Applied(applied, ignored, ())
+            raise GapRemains(done.gaps[0])
+        gaps = done.gaps
+        for gap in gaps:
+            applied += yield from _fill(op, gap, parked)
 
 
-def _fill(view: View[Any], gap: Gap) -> Do[SyncOp, int]:
+def _fill(op: Apply, gap: Gap, parked: list[Failed]) -> Do[SyncOp, int]:
     """Applies what the store has of a gap's stream, up to the event that came too early."""
     applied, at = 0, gap.applied
     while at < gap.came - 1:
         page: Page[Any] = yield from Read(gap.stream, at, min(PAGE, gap.came - 1 - at))
         if not page.events:
             raise GapRemains(gap)
-        applied += (yield from Apply(view, page.events)).applied
+        done = yield from Apply(op.view, page.events, None, op.part, op.lease)
+        applied += done.applied
+        if done.failed is not None:
+            yield from Park(op.view, done.failed)
+            parked.append(done.failed)
+            break
         at = page.events[-1].version
     return applied

@@ -14,13 +14,15 @@ the view's database, inside a transaction, and the recorded event::
         db["users"].upsert({"id": event.data.id, "name": event.data.name}, pk="id")
 
 It writes to that database and nowhere else: what it writes and the progress of the view are committed
-together. When the handlers change, give the view a new version, which is built from the first event.
+together. When the handlers change, give the view a new version, which is built from the first event, in
+a database of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias
+from zlib import crc32
 
 import attrs
 from typing_extensions import TypeVar
@@ -54,8 +56,11 @@ class View(Generic[DB]):
     prefix: it only sees the streams below it ("users/"); empty for all.
     types: where the stored names of its events' classes are looked up.
     unknown: what to do about an event that a handler wants and that cannot be decoded, being of a newer
-        version: "fail" stops the view there, "skip" goes on. A handler for Opaque gets all events whose
-        types or versions are unknown, instead.
+        version: "fail" takes it for one that failed, "skip" goes on. A handler for Opaque gets all
+        events whose types or versions are unknown, instead.
+    failing: what to do about an event whose handler raises: "park" holds back its stream and goes on
+        with the others, "stop" raises the error, with nothing of the page applied.
+    partitions: into how many parts its streams are divided, which several synchronisers can share.
     """
 
     def __init__(
@@ -66,13 +71,19 @@ class View(Generic[DB]):
         prefix: str = "",
         types: EventTypes = EVENTS,
         unknown: Literal["fail", "skip"] = "fail",
+        failing: Literal["park", "stop"] = "park",
+        partitions: int = 1,
     ) -> None:
         if not name or version < 1:
             raise ViewError(f"a view needs a name and a version from 1, not {name!r} and {version}")
+        if not 1 <= partitions <= 1024:
+            raise ViewError(f"{partitions} partitions: a view has 1 to 1024")
         self.name: Final = name
         self.version: Final = version
         self.prefix: Final = checked_prefix(prefix)
         self.unknown: Final = unknown
+        self.failing: Final = failing
+        self.partitions: Final = partitions
         self._types = types
         self._create: Callable[[DB], None] | None = None
         self._handlers: dict[str, Callable[[DB, Recorded[Any]], None]] = {}
@@ -97,6 +108,10 @@ class View(Generic[DB]):
             return handler
 
         return register
+
+    def part_of(self, stream: str) -> int:
+        """The partition that a stream belongs to, from 0."""
+        return crc32(stream.encode()) % self.partitions
 
     def create(self, database: DB) -> None:
         """Makes the view's tables."""
@@ -126,13 +141,76 @@ class View(Generic[DB]):
 
 
 @attrs.frozen
-class Progress:
-    """How far a view has come in the feed of its store."""
+class Lease:
+    """A partition of a view that is somebody's for a while.
+
+    token: goes up with each owner; what one that has lost the partition applies is refused by it.
+    seconds: how long the partition is kept for an owner that is not heard of.
+    """
+
+    part: int
+    token: int
+    seconds: float
+
+
+@attrs.frozen
+class Part:
+    """How far one partition of a view has come in the feed of its store."""
 
     cursor: Cursor
     """After the last event of the feed that it has dealt with."""
     applied: int
     """How many events it has dealt with, one way or another."""
+    owner: str | None = None
+    """Who has it, if several synchronisers share the view."""
+
+
+@attrs.frozen
+class Progress:
+    """How far a view has come."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where the last of its partitions is in the feed."""
+        return min((part.cursor for part in self.parts), key=lambda cursor: cursor.position)
+
+    @property
+    def applied(self) -> int:
+        """How many events it has dealt with, one way or another."""
+        return sum(part.applied for part in self.parts)
+
+
+@attrs.frozen
+class Failed:
+    """An event that a view's handler could not apply; the view is as if it had not come."""
+
+    stream: StreamId
+    version: int
+    position: int
+    type: str
+    error: str
+    is_deadly: bool = False
+    """Whether it seems to have ended the process, again and again."""
+
+
+@attrs.frozen
+class Parked:
+    """A stream of which a view applies nothing, because an event of it failed: see `retry`."""
+
+    stream: StreamId
+    version: int
+    """The event's version; those after it are held back."""
+    position: int
+    type: str
+    error: str
+    attempts: int
+    held: int
+    """The version of the last event that came and was held back."""
+    since: str
+    """When it was first parked, UTC."""
+    is_deadly: bool
 
 
 @attrs.frozen
@@ -142,8 +220,17 @@ class Applied:
     applied: int
     ignored: int
     """How many it had dealt with before."""
-    gaps: tuple[Gap, ...]
+    gaps: tuple[Gap, ...] = ()
     """Where events are missing; if there are any, the view's cursor was not moved."""
+    held: int = 0
+    """How many streams of these events are parked."""
+    failed: Failed | None = None
+    """The event that could not be applied. What came before it is applied; what follows has not been
+    looked at, and the cursor was not moved."""
+
+
+class LostLease(ViewError):
+    """A partition has another owner by now: nothing was applied."""
 
 
 class GetProgress(Query[Progress]):
@@ -159,16 +246,91 @@ class GetApplied(Query[Mapping[StreamId, int]]):
     streams: tuple[StreamId, ...]
 
 
+class GetParked(Query[tuple[Parked, ...]]):
+    """The parked streams of a view."""
+
+    view: View[Any]
+
+
 class Apply(Command[Applied]):
     """Applies those events that a view has not applied before and whose turn it is, in one transaction.
 
     cursor: where the view then is in the feed; None for events that came another way.
+    part: the partition of the view that the cursor is of.
+    lease: what makes the partition the caller's; raises LostLease if it is another's.
+    parked_too: whether to try events of parked streams.
     """
 
     view: View[Any]
     events: Sequence[Recorded[Any]]
     cursor: Cursor | None = None
+    part: int = 0
+    lease: Lease | None = None
+    parked_too: bool = False
 
 
-ViewOp: TypeAlias = GetProgress | GetApplied | Apply
+class Park(Command[None]):
+    """Holds back a stream from an event on, until `Unpark`; the other streams go on."""
+
+    view: View[Any]
+    failed: Failed
+
+
+class Unpark(Command[bool]):
+    """Lets a parked stream go on, if all that was held back of it is applied; answers whether it is."""
+
+    view: View[Any]
+    stream: StreamId
+
+
+class Claim(Command[tuple[Lease, ...]]):
+    """Takes or keeps an owner's share of the partitions of a view; answers those that it has.
+
+    owner: a name of its own for each synchroniser.
+    seconds: how long others leave them alone if the owner does not claim again.
+    """
+
+    view: View[Any]
+    owner: str
+    seconds: float
+
+
+class Leave(Command[None]):
+    """Gives an owner's partitions to the others."""
+
+    view: View[Any]
+    owner: str
+
+
+class GetLive(Query[int]):
+    """The version of a view that queries read; 0 if there is none yet."""
+
+    view: View[Any]
+
+
+class GoLive(Command[None]):
+    """Has queries read this version of a view from now on. Raises ViewError if it was never built."""
+
+    view: View[Any]
+
+
+class Discard(Command[None]):
+    """Removes what a version of a view has built. Raises ViewError for the one that queries read."""
+
+    view: View[Any]
+
+
+ViewOp: TypeAlias = (
+    GetProgress
+    | GetApplied
+    | GetParked
+    | Apply
+    | Park
+    | Unpark
+    | Claim
+    | Leave
+    | GetLive
+    | GoLive
+    | Discard
+)
 """What every database of views interprets."""

@@ -1,4 +1,10 @@
-"""Views in a Postgres database, which handlers and queries use through psycopg."""
+"""Views in a Postgres database, which handlers and queries use through psycopg.
+
+Each version of a view has a schema of its own: `eventsrc_views_users_2` is version 2 of the view
+"users". While a handler or a query runs, that schema is the first in the search path, so that both
+name their tables plainly and never the version. The schema `eventsrc_views` says which versions are
+read.
+"""
 
 from __future__ import annotations
 
@@ -9,62 +15,90 @@ from typing import Any, Final, Self
 import psycopg
 from psycopg_pool import ConnectionPool
 
-from eventsrc.guard import sort_out
-from eventsrc.interpreter import Interpreter, on
-from eventsrc.positions import START, Cursor
-from eventsrc.postgres_link import Conversation, Link, Rows, hold, hold_on, translated
-from eventsrc.postgres_schema import Tables
-from eventsrc.recorded import Events
-from eventsrc.stream_id import StreamId
-from eventsrc.view import Applied, Apply, GetApplied, GetProgress, Progress, View, ViewOp
+from eventsrc.postgres_link import Ask, Link, execute_on, hold, hold_on, translated
+from eventsrc.postgres_schema import Tables, quoted
+from eventsrc.view import Lease, View, ViewError
+from eventsrc.views.kept import KeptViews
+from eventsrc.views.ledger import Ledger
 
-_SCRIPTS: Final = (
+_LIVE_SCRIPTS: Final = (
     """
-    CREATE TABLE {s}.view (
-        id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-        name text COLLATE "C" NOT NULL,
-        version bigint NOT NULL,
+    CREATE TABLE {s}.eventsrc_live (name text COLLATE "C" PRIMARY KEY, version bigint NOT NULL)
+    """,
+)
+
+_VIEW_SCRIPTS: Final = (
+    """
+    CREATE TABLE {s}.eventsrc_part (
+        part integer PRIMARY KEY,
         store text NOT NULL,
         position bigint NOT NULL,
         applied bigint NOT NULL,
-        UNIQUE (name, version)
+        owner text COLLATE "C",
+        token bigint NOT NULL,
+        until double precision NOT NULL,
+        starts bigint NOT NULL,
+        trying bigint NOT NULL,
+        tries bigint NOT NULL
     );
-    CREATE TABLE {s}.guard (
-        view integer NOT NULL,
-        stream text COLLATE "C" NOT NULL,
+    CREATE TABLE {s}.eventsrc_guard (stream text COLLATE "C" PRIMARY KEY, version bigint NOT NULL);
+    CREATE TABLE {s}.eventsrc_parked (
+        stream text COLLATE "C" PRIMARY KEY,
         version bigint NOT NULL,
-        PRIMARY KEY (view, stream)
+        position bigint NOT NULL,
+        type text NOT NULL,
+        error text NOT NULL,
+        attempts bigint NOT NULL,
+        held bigint NOT NULL,
+        since text NOT NULL,
+        is_deadly boolean NOT NULL
+    );
+    CREATE TABLE {s}.eventsrc_owner (
+        owner text COLLATE "C" PRIMARY KEY, until double precision NOT NULL
     );
     """,
 )
 
-# by the unique (name, version); whoever applies keeps the row to itself until it commits
-_VIEW: Final = "SELECT id, store, position, applied FROM {s}.view WHERE name = %s AND version = %s"
-_VIEW_TO_APPLY: Final = _VIEW + " FOR UPDATE"
-_ADD_VIEW: Final = """
-    INSERT INTO {s}.view (name, version, store, position, applied) VALUES (%s, %s, '', 0, 0)
-    ON CONFLICT DO NOTHING
-    RETURNING id
+# by the primary keys; whoever applies keeps the row to itself until it commits
+_PLACE: Final = "SELECT store, position, token FROM {s}.eventsrc_part WHERE part = ? FOR UPDATE"
+_GUARDS: Final = """
+    SELECT false, stream, version FROM {s}.eventsrc_guard WHERE stream = ANY(%(streams)b)
+    UNION ALL
+    SELECT true, stream, version FROM {s}.eventsrc_parked WHERE stream = ANY(%(streams)b)
 """
-
-# by the primary keys
-_GUARDS: Final = "SELECT stream, version FROM {s}.guard WHERE view = %s AND stream = ANY(%b)"
 _MOVE_GUARDS: Final = """
-    INSERT INTO {s}.guard SELECT %s, * FROM unnest(%b::text[], %b::bigint[])
-    ON CONFLICT (view, stream) DO UPDATE SET version = excluded.version
+    INSERT INTO {s}.eventsrc_guard SELECT * FROM unnest(%b::text[], %b::bigint[])
+    ON CONFLICT (stream) DO UPDATE SET version = excluded.version
 """
-_COUNT: Final = "UPDATE {s}.view SET applied = applied + %s WHERE id = %s"
-_MOVE: Final = """
-    UPDATE {s}.view SET store = %s, position = greatest(position, %s) WHERE id = %s
+_LOCKABLE: Final = """
+    SELECT part FROM {s}.eventsrc_part WHERE part = ANY(%b) FOR UPDATE SKIP LOCKED
 """
+_IS_THERE: Final = "SELECT to_regclass(%s) IS NOT NULL"
+_IS_MADE: Final = "SELECT count(*) FROM {s}.eventsrc_part"
+_LIVE: Final = "SELECT version FROM {s}.eventsrc_live WHERE name = %s"
+_FIRST_LIVE: Final = "INSERT INTO {s}.eventsrc_live VALUES (%s, %s) ON CONFLICT DO NOTHING"
+_GO_LIVE: Final = """
+    INSERT INTO {s}.eventsrc_live VALUES (%s, %s)
+    ON CONFLICT (name) DO UPDATE SET version = excluded.version
+"""
+_KEEP_LIVE: Final = "LOCK TABLE {s}.eventsrc_live IN SHARE MODE"
+_DROP: Final = "DROP SCHEMA IF EXISTS {s} CASCADE"
+
+# for the time of a transaction, as are both settings
+_SET_PATH: Final = """
+    SELECT set_config('search_path', %s || ', ' || current_setting('search_path'), true)
+"""
+_END_IDLE: Final = "SELECT set_config('idle_in_transaction_session_timeout', %s, true)"
+_NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 
 
-class PostgresViews(Interpreter[ViewOp]):
+class PostgresViews(KeptViews):
     """Views in a Postgres database: the store's own, or another.
 
     address: a connection string, or a psycopg_pool.ConnectionPool, whose connections are then borrowed.
     views: whose tables are to be there at once, so that they can be queried before the first event.
-    schema: where the progress of the views is kept; their own tables are where their handlers say.
+    schema: of the table that says which versions are read; each version of a view has a schema of its
+        own, of that name and the view's.
     timeout: how many seconds a statement may take.
 
     A view's handlers get the psycopg.Connection, in the transaction in which the view's progress is
@@ -79,65 +113,56 @@ class PostgresViews(Interpreter[ViewOp]):
         schema: str = "eventsrc_views",
         timeout: float = 5.0,
     ) -> None:
-        self._tables = Tables(schema, _SCRIPTS)
-        self._ask = self._tables.ask
+        super().__init__()
+        self._schema = schema
+        self._main = Tables(schema, _LIVE_SCRIPTS)
+        self._known: dict[tuple[str, int], Tables] = {}
         self._link = Link(address, timeout)
         try:
-            if not self._read(self._tables.are_current()):
-                with self._link.transaction() as connection:
-                    hold_on(self._tables.migrate(), connection)
+            self._prepare(self._main)
             for view in views:
-                with self._link.transaction() as connection:
-                    self._found(connection, view)
+                self._made(view)
         except BaseException:
             self._link.close()
             raise
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[psycopg.Connection[Any]]:
-        """A connection to query with, in a transaction that may only read."""
+    def reading(
+        self,
+        view: View[psycopg.Connection[Any]],
+        *others: View[psycopg.Connection[Any]],
+        live: bool = True,
+    ) -> Iterator[psycopg.Connection[Any]]:
+        """A connection to query the tables of one view or several, in a transaction that only reads.
+
+        live: of each the version that is live (see GoLive), or else the very version that is named.
+        """
         with self._link.transaction() as connection:
-            connection.execute("SET TRANSACTION READ ONLY")
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            path = [self._read_schema(connection, each, live) for each in (view, *others)]
+            connection.execute(_SET_PATH, (", ".join(path),))
             yield connection
 
-    @on(GetProgress)
-    def get_progress(self, op: GetProgress) -> Progress:
-        """How far a view has come."""
-        rows = self._read(self._find(op.view))
-        if not rows:
-            return Progress(START, 0)
-        _, store, position, applied = rows[0]
-        return Progress(Cursor(store, position) if position else START, applied)
+    def schema(self, view: View[Any]) -> str:
+        """The name of the schema of a version of a view, to look at with other tools."""
+        return self._tables(view.name, view.version).schema
 
-    @on(GetApplied)
-    def get_applied(self, op: GetApplied) -> Mapping[StreamId, int]:
-        """The versions that a view has applied of some streams."""
-        found = self._read(self._applied(op.view, op.streams))
-        return {stream: found.get(stream, 0) for stream in op.streams}
-
-    @on(Apply)
-    def apply(self, op: Apply) -> Applied:
-        """Applies events to a view."""
+    @contextlib.contextmanager
+    def writing(self, view: View[Any]) -> Iterator[Ledger]:
+        """A transaction that may write, with the view's tables made."""
+        tables = self._made(view)
         with translated(), self._link.transaction() as connection:
-            number, store, _, _ = self._found(connection, op.view)
-            if op.cursor is not None and store:
-                op.cursor.check(store)
-            streams = sorted({event.record.stream for event in op.events})
-            work = sort_out(hold_on(self._guards(number, streams), connection), op.events)
-            if isinstance(op.events, Events):
-                op.events.prefetch()
-            for event in work.to_apply:
-                op.view.apply(connection, event)
-            cursor = None if work.gaps else op.cursor
-            hold_on(self._moving(number, work.applied, len(work.to_apply), cursor), connection)
-        return Applied(len(work.to_apply), work.ignored, work.gaps)
+            connection.execute(_SET_PATH, (quoted(tables.schema),))
+            yield PostgresLedger(tables, connection)
 
-    @on(Apply).coroutine
-    async def apply_async(self, op: Apply) -> Applied:
-        """Applies events to a view, in a thread."""
-        import asyncio
-
-        return await asyncio.to_thread(self.apply, op)
+    @contextlib.contextmanager
+    def looking(self, view: View[Any]) -> Iterator[Ledger | None]:
+        """A transaction that only reads; None if the view was never made."""
+        tables = self._tables(view.name, view.version)
+        with translated(), self._link.transaction() as connection:
+            connection.execute("SET TRANSACTION READ ONLY")
+            is_made = self._is_made(connection, tables, view)
+            yield PostgresLedger(tables, connection) if is_made else None
 
     def close(self) -> None:
         """Closes the connections."""
@@ -149,40 +174,126 @@ class PostgresViews(Interpreter[ViewOp]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _found(self, connection: psycopg.Connection[Any], view: View[Any]) -> tuple[int, str, int, int]:
-        """A view's row, kept from others until the commit; the first time, its tables are made."""
+    def _live(self, view: View[Any]) -> int:
+        rows = self._link.read(self._main.ask(_LIVE, (view.name,)))
+        return int(rows[0][0]) if rows else 0
+
+    def _go_live(self, view: View[Any]) -> None:
+        with self.looking(view) as ledger:
+            if ledger is None:
+                raise ViewError(f"{view!r} was never built: synchronise it first")
+        self._link.execute(self._main.ask(_GO_LIVE, (view.name, view.version)))
+
+    def _discard(self, view: View[Any]) -> None:
         key = view.name, view.version
-        rows = hold_on(self._asking(_VIEW_TO_APPLY, key), connection)
-        if not rows:
-            if hold_on(self._asking(_ADD_VIEW, key), connection):
-                view.create(connection)
-            rows = hold_on(self._asking(_VIEW_TO_APPLY, key), connection)
-        ((number, store, position, applied),) = rows
-        return number, store, position, applied
+        with translated(), self._link.transaction() as connection:
+            self._execute(connection, self._main.ask(_KEEP_LIVE))
+            if self._live_on(connection, view) == view.version:
+                raise ViewError(f"{view!r} is what queries read: have another version go live first")
+            self._execute(connection, self._tables(*key).ask(_DROP))
+        self._known.pop(key, None)
+        self._trust = {of: trust for of, trust in self._trust.items() if of[:2] != key}
 
-    def _find(self, view: View[Any]) -> Conversation[Rows]:
-        return self._asking(_VIEW, (view.name, view.version))
+    def _made(self, view: View[Any]) -> Tables:
+        """The tables that a version of a view has, which are made the first time."""
+        tables = self._known.get((view.name, view.version))
+        if tables is not None:
+            return tables
+        tables = self._tables(view.name, view.version)
+        self._prepare(tables)
+        with translated(), self._link.transaction() as connection:
+            self._execute(connection, tables.ask("SELECT pg_advisory_xact_lock({lock})"))
+            if not self._is_made(connection, tables, view):
+                connection.execute(_SET_PATH, (quoted(tables.schema),))
+                PostgresLedger(tables, connection).make(view)
+            self._execute(connection, self._main.ask(_FIRST_LIVE, (view.name, view.version)))
+        self._known[view.name, view.version] = tables
+        return tables
 
-    def _applied(self, view: View[Any], streams: Sequence[StreamId]) -> Conversation[dict[str, int]]:
-        rows = yield from self._find(view)
-        return (yield from self._guards(rows[0][0], streams)) if rows else {}
+    def _read_schema(self, connection: psycopg.Connection[Any], view: View[Any], live: bool) -> str:
+        """The quoted name of the schema that queries read."""
+        version = (live and self._live_on(connection, view)) or view.version
+        return quoted(self._tables(view.name, version).schema)
 
-    def _guards(self, view: int, streams: Sequence[str]) -> Conversation[dict[str, int]]:
-        rows = yield self._ask(_GUARDS, (view, [str(stream) for stream in streams]))
-        return dict(rows)
+    def _live_on(self, connection: psycopg.Connection[Any], view: View[Any]) -> int:
+        rows = self._execute(connection, self._main.ask(_LIVE, (view.name,)))
+        return int(rows[0][0]) if rows else 0
 
-    def _moving(
-        self, view: int, versions: Mapping[str, int], count: int, cursor: Cursor | None
-    ) -> Conversation[None]:
-        """Keeps how far a view has come."""
-        if versions:
-            yield self._ask(_MOVE_GUARDS, (view, list(versions), list(versions.values())))
-            yield self._ask(_COUNT, (count, view))
-        if cursor is not None:
-            yield self._ask(_MOVE, (cursor.store, cursor.position, view))
+    def _tables(self, name: str, version: int) -> Tables:
+        schema = f"{self._schema}_{name}_{version}"
+        try:
+            return Tables(schema, _VIEW_SCRIPTS)
+        except ValueError as error:
+            raise ViewError(f"view {name!r} would have the schema {schema!r}: {error}") from error
 
-    def _asking(self, statement: str, parameters: tuple[Any, ...]) -> Conversation[Rows]:
-        return (yield self._ask(statement, parameters))
+    def _prepare(self, tables: Tables) -> None:
+        if not hold(tables.are_current(), self._link.read):
+            with self._link.transaction() as connection:
+                hold_on(tables.migrate(), connection)
 
-    def _read(self, conversation: Conversation[Any]) -> Any:
-        return hold(conversation, self._link.read)
+    def _is_made(self, connection: psycopg.Connection[Any], tables: Tables, view: View[Any]) -> bool:
+        """Whether a view's tables are there. Raises ViewError if it has other partitions."""
+        name = f"{quoted(tables.schema)}.eventsrc_part"
+        ((is_there,),) = connection.execute(_IS_THERE, (name,)).fetchall()
+        parts = self._execute(connection, tables.ask(_IS_MADE))[0][0] if is_there else 0
+        if parts not in (0, view.partitions):
+            raise ViewError(
+                f"{view!r} has {view.partitions} partitions, and was built with {parts}: give it a new "
+                "version"
+            )
+        return bool(parts)
+
+    @staticmethod
+    def _execute(connection: psycopg.Connection[Any], ask: Ask) -> list[tuple[Any, ...]]:
+        return execute_on(connection.cursor(binary=True), ask)
+
+
+class PostgresLedger(Ledger):
+    """A version of a view in a schema of a Postgres database."""
+
+    def __init__(self, tables: Tables, connection: psycopg.Connection[Any]) -> None:
+        super().__init__(connection)
+        self._tables = tables
+        self._cursor = connection.cursor(binary=True)
+
+    def ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Executes a statement."""
+        return self._asked(statement.replace("?", "%s"), parameters)
+
+    def place(self, part: int, lease: Lease | None) -> tuple[str, int, int]:
+        """The store, position and token of a partition, which is kept from others until the end.
+
+        With a lease, not for longer than that if nothing more is heard of this transaction.
+        """
+        if lease is not None:
+            self._asked(_END_IDLE, (f"{max(int(lease.seconds * 1000), 1)}ms",))
+        ((store, position, token),) = self.ask(_PLACE, part)
+        return store, position, token
+
+    def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
+        """The versions that were applied of some streams, and those of them that are parked."""
+        rows = self._asked(_GUARDS, {"streams": [str(stream) for stream in streams]})
+        return (
+            {stream: version for is_parked, stream, version in rows if not is_parked},
+            {stream for is_parked, stream, _ in rows if is_parked},
+        )
+
+    def move_guards(self, versions: Mapping[str, int]) -> None:
+        """Keeps the versions that are applied now."""
+        self._asked(_MOVE_GUARDS, (list(versions), list(versions.values())))
+
+    def lockable(self, parts: Sequence[int]) -> set[int]:
+        """Keeps those of some partitions from others until the end that nobody else keeps now."""
+        return {part for (part,) in self._asked(_LOCKABLE, (list(parts),))}
+
+    def now(self) -> float:
+        """The time by the database's clock, in seconds."""
+        ((now,),) = self._asked(_NOW, ())
+        return float(now)
+
+    def is_surroundings(self, error: Exception) -> bool:
+        """Whether Postgres reports of itself or the connection, and not what is wrong with a row."""
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | TimeoutError)
+
+    def _asked(self, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
+        return execute_on(self._cursor, self._tables.ask(statement, parameters))

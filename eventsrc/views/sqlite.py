@@ -1,4 +1,9 @@
-"""Views in a SQLite file, which handlers and queries use through sqlite-utils."""
+"""Views in SQLite files, which handlers and queries use through sqlite-utils.
+
+Each version of a view is a file of its own beside the one that is named: `views.db-users-2` is version
+2 of the view "users". So views do not wait for each other, a slow one holds back nobody, and a version
+can be built beside the one that queries read. The named file itself says which version that is.
+"""
 
 from __future__ import annotations
 
@@ -6,70 +11,87 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import quote
 
-from eventsrc.guard import sort_out
-from eventsrc.interpreter import Interpreter, on
-from eventsrc.positions import START, Cursor
-from eventsrc.recorded import Events
-from eventsrc.sqlite_file import Durability, Schema, SqliteFile
-from eventsrc.stream_id import StreamId
-from eventsrc.view import Applied, Apply, GetApplied, GetProgress, Progress, View, ViewOp
+from eventsrc.sqlite_file import Durability, Schema, SqliteFile, is_mistake
+from eventsrc.view import Lease, View, ViewError
+from eventsrc.views.kept import KeptViews
+from eventsrc.views.ledger import PLACE, Ledger
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-_SCRIPTS: Final = (
+_LIVE_SCRIPTS: Final = (
+    "CREATE TABLE eventsrc_live (name TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID",
+)
+
+_VIEW_SCRIPTS: Final = (
     """
-    CREATE TABLE eventsrc_view (
-        id INTEGER PRIMARY KEY,
-        name TEXT NOT NULL,
-        version INTEGER NOT NULL,
+    CREATE TABLE eventsrc_part (
+        part INTEGER PRIMARY KEY,
         store TEXT NOT NULL,
         position INTEGER NOT NULL,
         applied INTEGER NOT NULL,
-        UNIQUE (name, version)
+        owner TEXT,
+        token INTEGER NOT NULL,
+        until REAL NOT NULL,
+        starts INTEGER NOT NULL,
+        trying INTEGER NOT NULL,
+        tries INTEGER NOT NULL
     );
-    CREATE TABLE eventsrc_view_guard (
-        view INTEGER NOT NULL REFERENCES eventsrc_view,
-        stream TEXT NOT NULL,
+    CREATE TABLE eventsrc_guard (stream TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE eventsrc_parked (
+        stream TEXT PRIMARY KEY,
         version INTEGER NOT NULL,
-        PRIMARY KEY (view, stream)
-    ) WITHOUT ROWID;
+        position INTEGER NOT NULL,
+        type TEXT NOT NULL,
+        error TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        held INTEGER NOT NULL,
+        since TEXT NOT NULL,
+        is_deadly INTEGER NOT NULL
+    );
+    CREATE TABLE eventsrc_owner (owner TEXT PRIMARY KEY, until REAL NOT NULL);
     """,
 )
 
-SCHEMA: Final = Schema("views", _SCRIPTS)
-
-# by the unique (name, version)
-_VIEW: Final = """
-    SELECT id, store, position, applied FROM eventsrc_view WHERE name = ? AND version = ?
-"""
-_ADD_VIEW: Final = "INSERT INTO eventsrc_view VALUES (NULL, ?, ?, '', 0, 0)"
+LIVE_SCHEMA: Final = Schema("views", _LIVE_SCRIPTS)
+VIEW_SCHEMA: Final = Schema("view", _VIEW_SCRIPTS)
 
 # by the primary keys
-_MOVE: Final = """
-    UPDATE eventsrc_view SET store = :store, position = max(position, :position)
-    WHERE id = :view
+_LIVE: Final = "SELECT version FROM eventsrc_live WHERE name = ?"
+_FIRST_LIVE: Final = "INSERT INTO eventsrc_live VALUES (?, ?) ON CONFLICT DO NOTHING"
+_GO_LIVE: Final = """
+    INSERT INTO eventsrc_live VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET version = excluded.version
 """
-_COUNT: Final = "UPDATE eventsrc_view SET applied = applied + ? WHERE id = ?"
 _GUARDS: Final = """
-    SELECT stream, version FROM eventsrc_view_guard
-    WHERE view = ? AND stream IN (SELECT value FROM json_each(?))
+    SELECT 0, stream, version FROM eventsrc_guard
+    WHERE stream IN (SELECT value FROM json_each(:streams))
+    UNION ALL
+    SELECT 1, stream, version FROM eventsrc_parked
+    WHERE stream IN (SELECT value FROM json_each(:streams))
 """
 _MOVE_GUARD: Final = """
-    INSERT INTO eventsrc_view_guard VALUES (?, ?, ?)
-    ON CONFLICT DO UPDATE SET version = excluded.version
+    INSERT INTO eventsrc_guard VALUES (?, ?) ON CONFLICT DO UPDATE SET version = excluded.version
 """
+_IS_MADE: Final = "SELECT count(*) FROM eventsrc_part"
+
+_MOST_ATTACHED: Final = 10
+"""How many files SQLite attaches to a connection."""
 
 
-class SqliteViews(Interpreter[ViewOp]):
-    """Views in a SQLite file: the store's own, an application's, or one that holds nothing else.
+class SqliteViews(KeptViews):
+    """Views in SQLite files beside the one that is named.
 
-    path: of the file; it is made if it is not there.
+    path: of a file that says which versions are read; each version of a view has a file of its own, of
+        that name and the view's ("views.db-users-2"). It may be the store's.
     views: whose tables are to be there at once, so that they can be queried before the first event.
     durability, timeout: as for SqliteStore.
 
@@ -87,79 +109,94 @@ class SqliteViews(Interpreter[ViewOp]):
         # sqlite-utils takes longer to import than all the rest: only who has views pays for it.
         from sqlite_utils import Database
 
+        super().__init__()
         self._database = Database
         self._folder: TemporaryDirectory[str] | None = None
-        self._file = SqliteFile(path, SCHEMA, durability=durability, timeout=timeout)
+        self._durability: Durability = durability
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._files: dict[tuple[str, int], SqliteFile] = {}
+        self._several: dict[tuple[tuple[str, int], ...], deque[sqlite3.Connection]] = {}
+        self._shown: set[str] = set()  # the names of which a version is known to be live
+        self._file = SqliteFile(path, LIVE_SCHEMA, durability=durability, timeout=timeout)
         try:
             for view in views:
-                self._prepare(view)
+                self._made(view)
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
     @classmethod
     def temporary(cls, views: Iterable[View[Database]] = ()) -> Self:
-        """Views in a file of their own that is removed when they are closed: for tests and trials."""
+        """Views in files of their own that are removed when they are closed: for tests and trials."""
         folder = TemporaryDirectory(prefix="eventsrc-views-")
         made = cls(Path(folder.name) / "views.db", views, durability="process")
         made._folder = folder
         return made
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[Database]:
-        """The database, to query it: fetch all rows before the end of the `with` block."""
-        with self._file.reading() as connection:
+    def reading(
+        self, view: View[Database], *others: View[Database], live: bool = True
+    ) -> Iterator[Database]:
+        """A database with the tables of one view or several; fetch what is read before the `with` ends.
+
+        SQL sees the tables of them all, sqlite-utils' methods for tables those of the first.
+        live: of each the version that is live (see GoLive), or else the very version that is named.
+        Raises ViewError for more than eleven at once.
+        """
+        keys = [self._read_version(each, live) for each in (view, *others)]
+        if not others:
+            with self._opened(*keys[0]).reading() as connection:
+                yield self._database(connection)
+            return
+        connection = self._attached(tuple(keys))
+        try:
             yield self._database(connection)
+        except sqlite3.Error as error:
+            self._file.reraise(error)
+            raise
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            self._several[tuple(keys)].append(connection)
 
-    @on(GetProgress)
-    def get_progress(self, op: GetProgress) -> Progress:
-        """How far a view has come."""
-        with self._file.reading() as connection:
-            row = _find(connection, op.view)
-        if row is None:
-            return Progress(START, 0)
-        _, store, position, applied = row
-        return Progress(Cursor(store, position) if position else START, applied)
+    def path(self, view: View[Any]) -> Path:
+        """The file of a version of a view, to look at with other tools."""
+        return self._path(view.name, view.version)
 
-    @on(GetApplied)
-    def get_applied(self, op: GetApplied) -> Mapping[StreamId, int]:
-        """The versions that a view has applied of some streams."""
-        with self._file.reading() as connection:
-            row = _find(connection, op.view)
-            found = {} if row is None else _guards(connection, row[0], op.streams)
-        return {stream: found.get(stream, 0) for stream in op.streams}
+    @contextlib.contextmanager
+    def writing(self, view: View[Any]) -> Iterator[Ledger]:
+        """A transaction that may write, with the view's tables made."""
+        file = self._opened(view.name, view.version)
+        with file.writing() as connection:
+            ledger = SqliteLedger(connection, self._database(connection))
+            if not _is_made(connection, view):
+                ledger.make(view)
+            yield ledger
+        if view.name not in self._shown:
+            if not self._live(view):
+                with self._file.writing() as connection:
+                    connection.execute(_FIRST_LIVE, (view.name, view.version))
+            self._shown.add(view.name)
 
-    @on(Apply)
-    def apply(self, op: Apply) -> Applied:
-        """Applies events to a view."""
-        with self._file.writing() as connection:
-            database = self._database(connection)
-            number, store, _, _ = self._found(connection, database, op.view)
-            if op.cursor is not None and store:
-                op.cursor.check(store)
-            streams = {event.record.stream for event in op.events}
-            work = sort_out(_guards(connection, number, streams), op.events)
-            if isinstance(op.events, Events):
-                op.events.prefetch()
-            for event in work.to_apply:
-                op.view.apply(database, event)
-            moved = [(number, stream, version) for stream, version in work.applied.items()]
-            connection.executemany(_MOVE_GUARD, moved)
-            connection.execute(_COUNT, (len(work.to_apply), number))
-            if op.cursor is not None and not work.gaps:
-                place = {"view": number, "store": op.cursor.store, "position": op.cursor.position}
-                connection.execute(_MOVE, place)
-        return Applied(len(work.to_apply), work.ignored, work.gaps)
-
-    @on(Apply).coroutine
-    async def apply_async(self, op: Apply) -> Applied:
-        """Applies events to a view, in a thread."""
-        import asyncio
-
-        return await asyncio.to_thread(self.apply, op)
+    @contextlib.contextmanager
+    def looking(self, view: View[Any]) -> Iterator[Ledger | None]:
+        """A transaction that only reads; None if the view was never made."""
+        path = self._path(view.name, view.version)
+        if not path.exists():
+            yield None
+            return
+        with self._opened(view.name, view.version).reading() as connection:
+            connection.execute("BEGIN")
+            yield SqliteLedger(connection, None) if _is_made(connection, view) else None
 
     def close(self) -> None:
-        """Closes the file."""
+        """Closes the files."""
+        for connections in self._several.values():
+            while connections:
+                connections.pop().close()
+        for file in self._files.values():
+            file.close()
         self._file.close()
         if self._folder is not None:
             self._folder.cleanup()
@@ -170,29 +207,137 @@ class SqliteViews(Interpreter[ViewOp]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _prepare(self, view: View[Database]) -> None:
+    def _live(self, view: View[Any]) -> int:
+        with self._file.reading() as connection:
+            row = connection.execute(_LIVE, (view.name,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def _made(self, view: View[Any]) -> None:
+        with self.writing(view):
+            pass
+
+    def _read_version(self, view: View[Any], live: bool) -> tuple[str, int]:
+        """Which version of a view is to be read; it is made if it is not there."""
+        version = self._live(view) if live else 0
+        if not version:
+            version = view.version
+            self._made(view)
+        return view.name, version
+
+    def _go_live(self, view: View[Any]) -> None:
+        with self.looking(view) as ledger:
+            if ledger is None:
+                raise ViewError(f"{view!r} was never built: synchronise it first")
         with self._file.writing() as connection:
-            self._found(connection, self._database(connection), view)
+            connection.execute(_GO_LIVE, (view.name, view.version))
 
-    def _found(
-        self, connection: sqlite3.Connection, database: Database, view: View[Any]
-    ) -> tuple[int, str, int, int]:
-        """A view's row; the first time, the view's tables are made."""
-        row = _find(connection, view)
-        if row is None:
-            view.create(database)
-            connection.execute(_ADD_VIEW, (view.name, view.version))
-            row = _find(connection, view)
-            assert row is not None
-        return row
+    def _discard(self, view: View[Any]) -> None:
+        key = view.name, view.version
+        with self._file.writing():  # nobody changes what is live meanwhile
+            if self._live(view) == view.version:
+                raise ViewError(f"{view!r} is what queries read: have another version go live first")
+            with self._lock:
+                file = self._files.pop(key, None)
+                if file is not None:
+                    file.close()
+            self._trust = {of: trust for of, trust in self._trust.items() if of[:2] != key}
+            for suffix in ("", "-wal", "-shm", "-turn"):
+                Path(f"{self._path(*key)}{suffix}").unlink(missing_ok=True)
+
+    def _path(self, name: str, version: int) -> Path:
+        return Path(f"{self._file.path}-{quote(name, safe='')}-{version}")
+
+    def _opened(self, name: str, version: int) -> SqliteFile:
+        """The file of a version of a view, which is made if it is not there."""
+        self._file.check_usable()
+        file = self._files.get((name, version))
+        if file is None:
+            with self._lock:
+                file = self._files.get((name, version))
+                if file is None:
+                    file = SqliteFile(
+                        self._path(name, version),
+                        VIEW_SCHEMA,
+                        durability=self._durability,
+                        timeout=self._timeout,
+                    )
+                    self._files[name, version] = file
+        return file
+
+    def _attached(self, keys: tuple[tuple[str, int], ...]) -> sqlite3.Connection:
+        """A connection that sees the tables of several views."""
+        if len(keys) > _MOST_ATTACHED + 1:
+            raise ViewError(f"{len(keys)} views cannot be read at once: name those that a query needs")
+        pool = self._several.setdefault(keys, deque())
+        with contextlib.suppress(IndexError):
+            return pool.pop()
+        first, *others = [f"{self._opened(*key).path.absolute().as_uri()}?mode=rw" for key in keys]
+        connection = sqlite3.connect(
+            first, uri=True, isolation_level=None, check_same_thread=False, timeout=self._timeout
+        )
+        try:
+            for (name, _), path in zip(keys[1:], others, strict=True):
+                connection.execute("ATTACH ? AS " + _quoted(name), (path,))
+            connection.execute("PRAGMA query_only = ON")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
-def _find(connection: sqlite3.Connection, view: View[Any]) -> tuple[int, str, int, int] | None:
-    row: tuple[int, str, int, int] | None = connection.execute(
-        _VIEW, (view.name, view.version)
-    ).fetchone()
-    return row
+class SqliteLedger(Ledger):
+    """A version of a view in a SQLite file."""
+
+    def __init__(self, connection: sqlite3.Connection, database: Any) -> None:
+        super().__init__(database)
+        self._connection = connection
+
+    def ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Executes a statement."""
+        return self._connection.execute(statement.replace("{s}.", ""), parameters).fetchall()
+
+    def place(self, part: int, lease: Lease | None) -> tuple[str, int, int]:
+        """The store, position and token of a partition."""
+        ((store, position, token),) = self.ask(PLACE, part)
+        return store, position, token
+
+    def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
+        """The versions that were applied of some streams, and those of them that are parked."""
+        named = {"streams": json.dumps(list(streams))}
+        rows = self._connection.execute(_GUARDS, named).fetchall()
+        return (
+            {stream: version for is_parked, stream, version in rows if not is_parked},
+            {stream for is_parked, stream, _ in rows if is_parked},
+        )
+
+    def move_guards(self, versions: Mapping[str, int]) -> None:
+        """Keeps the versions that are applied now."""
+        self._connection.executemany(_MOVE_GUARD, versions.items())
+
+    def lockable(self, parts: Sequence[int]) -> set[int]:
+        """All of them: nobody else writes now."""
+        return set(parts)
+
+    def now(self) -> float:
+        """The time by this machine's clock: nobody else's is there to compare it with."""
+        return time.time()
+
+    def is_surroundings(self, error: Exception) -> bool:
+        """Whether SQLite reports that the file cannot be written, and not what is wrong with a row."""
+        return isinstance(error, sqlite3.Error) and not is_mistake(error)
 
 
-def _guards(connection: sqlite3.Connection, view: int, streams: Iterable[str]) -> dict[str, int]:
-    return dict(connection.execute(_GUARDS, (view, json.dumps(list(streams)))).fetchall())
+def _is_made(connection: sqlite3.Connection, view: View[Any]) -> bool:
+    """Whether a view's tables are there. Raises ViewError if it has other partitions."""
+    ((parts,),) = connection.execute(_IS_MADE).fetchall()
+    if parts not in (0, view.partitions):
+        raise ViewError(
+            f"{view!r} has {view.partitions} partitions, and was built with {parts}: give it a new "
+            "version"
+        )
+    return bool(parts)
+
+
+def _quoted(name: str) -> str:
+    """A view's name as that of an attached database."""
+    return '"' + name.replace('"', '""') + '"'

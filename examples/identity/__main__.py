@@ -64,7 +64,7 @@ def tell(app: Interpreter[Everything], views: SqliteViews) -> None:
 
     chapter("A second view, built later", "Its column is new; the old events fill it.")
     say("users_new", f"{app.run(synchronise(users_new)).applied} events applied")
-    with views.reading() as db:
+    with views.reading(users_new) as db:
         for row in db.table("users_new").rows:
             say(row["name"], row["email_domain"] or "-")
 

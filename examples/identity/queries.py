@@ -41,6 +41,7 @@ from examples.identity.streams import (
     profiles,
     user_names,
 )
+from examples.identity.views import groups, users
 
 UserEvent: TypeAlias = UserNameSet | ProfileEvent | MemberSet
 
@@ -85,11 +86,11 @@ class ViewQueries(Interpreter[ViewQuery]):
 
     @on(GroupsOf)
     def groups_of(self, op: GroupsOf) -> list[str]:
-        with self.views.reading() as db:
+        with self.views.reading(groups) as db:
             return [name for (name,) in db.conn.execute(_GROUPS, [op.user])]
 
     def _users(self, sql: str, parameter: str) -> list[User]:
-        with self.views.reading() as db:
+        with self.views.reading(users) as db:
             return [User(*row) for row in db.conn.execute(sql, [parameter])]
 
 

@@ -89,11 +89,11 @@ class PermitQueries(Interpreter[PermitQuery]):
 
     @on(Total)
     def total(self, op: Total) -> Totals:
-        with self.views.reading() as db:
+        with self.views.reading(*VIEWS) as db:
             return Totals(*db.conn.execute(_TOTALS).fetchone())
 
     @on(MostSteps)
     def most_steps(self, op: MostSteps) -> Ranking:
         sql = _MOST_STEPS.replace("{by}", f"[{op.by}]")
-        with self.views.reading() as db:
+        with self.views.reading(*VIEWS) as db:
             return tuple(db.conn.execute(sql, [op.limit]).fetchall())

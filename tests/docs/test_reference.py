@@ -21,6 +21,8 @@ INTERNAL = {
     "eventsrc.stores.known",
     "eventsrc.stores.postgres_conversations",
     "eventsrc.stores.postgres_sql",
+    "eventsrc.views.kept",
+    "eventsrc.views.ledger",
 }
 
 

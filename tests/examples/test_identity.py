@@ -69,7 +69,7 @@ from examples.identity.operations import (
     UsersWithEmail,
 )
 from examples.identity.services import register, register_member
-from examples.identity.views import VIEWS, users, users_new
+from examples.identity.views import VIEWS, groups, users, users_new
 from tests.docs.pages import ROOT
 
 R = TypeVar("R")
@@ -393,12 +393,13 @@ def test_synchronised_views_hold_what_a_plain_fold_of_the_feed_makes(
         expected = Tables()
         for recorded in app.run(ReadFeed(limit=10_000)).events:
             expected.apply(recorded.data)
-        with views.reading() as db:
+        with views.reading(users, groups) as db:
             found = Tables(
-                {row["id"]: (row["name"], row["email"]) for row in db.table("users").rows},
-                {row["id"]: row["name"] for row in db.table("groups").rows},
-                {(row["user"], row["group"]) for row in db.table("memberships").rows},
+                {id: (name, email) for id, name, email in db.conn.execute("SELECT * FROM users")},
+                dict(db.conn.execute("SELECT * FROM groups").fetchall()),
+                set(db.conn.execute("SELECT * FROM memberships").fetchall()),
             )
+        with views.reading(users_new) as db:
             domains = {row["id"]: row["email_domain"] for row in db.table("users_new").rows}
         searched = {name: {user.id for user in app.run(SearchUsers(name))} for name in NAMES}
     assert found == expected

@@ -75,7 +75,7 @@ def facts_of_log(path: Path) -> Facts:
 
 def facts_of_views(views: SqliteViews) -> Facts:
     facts = Facts(defaultdict(list), set(), set(), set())
-    with views.reading() as db:
+    with views.reading(*VIEWS) as db:
         for case, *step in db.conn.execute(
             "SELECT [case], task, name, user, [group], at FROM step ORDER BY [case], version"
         ):

@@ -52,10 +52,10 @@ def apart(views: SqliteViews, *, effects_first: bool, op: Apply) -> Applied:
     position = Apply(View(op.view.name, types=TYPES), op.events, op.cursor)
     if not effects_first:
         done = views.apply(position)
-    with views._file.writing() as connection:
+    with views.writing(op.view) as ledger:
         for event in op.events:
             if event.version > applied[event.stream]:
-                op.view.apply(views._database(connection), event)
+                op.view.apply(ledger.database, event)
     return views.apply(position) if effects_first else done
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 from unittest.mock import patch
 
@@ -39,14 +39,23 @@ from eventsrc import (
     deliver,
     on,
     program,
-    synchronise,
     synchroniser,
 )
 from eventsrc.guard import Gap, Sorted, sort_out
 from eventsrc.positions import Cursor
 from eventsrc.program import Call, Do, Program
-from eventsrc.synchroniser import SyncOp
-from eventsrc.view import Applied, Apply, GetApplied, GetProgress, Progress, ViewOp
+from eventsrc.synchroniser import SyncOp, synchronise_part
+from eventsrc.view import (
+    Applied,
+    Apply,
+    GetApplied,
+    GetParked,
+    GetProgress,
+    Park,
+    Parked,
+    Part,
+    Progress,
+)
 from tests.faults import scaled
 from tests.faults.events import CODEC, TYPES, Tick
 
@@ -59,13 +68,13 @@ Step: TypeAlias = tuple[str, int, int]
 """What a view has applied: a stream, a version, and the number in the event."""
 Event: TypeAlias = Recorded[Any]
 Deliver: TypeAlias = Callable[[View[Any], Iterable[Event]], Program[SyncOp, Applied]]
-Guard: TypeAlias = Callable[[Mapping[str, int], Iterable[Event]], Sorted]
+Guard: TypeAlias = Callable[[Mapping[str, int], Iterable[Event], Collection[str]], Sorted]
 
 
 # --- views that note their steps ------------------------------------------------------------------
 
 
-class ListViews(Interpreter[ViewOp]):
+class ListViews(Interpreter[GetProgress | GetApplied | GetParked | Apply | Park]):
     """A view that is a list of its steps, under a guard."""
 
     def __init__(self, guard: Guard = sort_out) -> None:
@@ -81,15 +90,23 @@ class ListViews(Interpreter[ViewOp]):
 
     @on(GetProgress)
     def get_progress(self, op: GetProgress) -> Progress:
-        return Progress(self._cursor, len(self._steps))
+        return Progress((Part(self._cursor, len(self._steps)),))
 
     @on(GetApplied)
     def get_applied(self, op: GetApplied) -> Mapping[StreamId, int]:
         return {stream: self._applied.get(stream, 0) for stream in op.streams}
 
+    @on(GetParked)
+    def get_parked(self, op: GetParked) -> tuple[Parked, ...]:
+        return ()
+
+    @on(Park)
+    def park(self, op: Park) -> None:
+        raise AssertionError(f"{op.failed} has nothing wrong with it")
+
     @on(Apply)
     def apply(self, op: Apply) -> Applied:
-        work = self._guard(self._applied, op.events)
+        work = self._guard(self._applied, op.events, ())
         for event in work.to_apply:
             op.view.apply(self._steps, event)
         self._applied.update(work.applied)
@@ -123,12 +140,14 @@ class TableViews:
         self.views = SqliteViews.temporary([self.view])
 
     def steps(self) -> list[Step]:
-        with self.views.reading() as db:
+        with self.views.reading(self.view) as db:
             query = "SELECT stream, version, number FROM step ORDER BY id"
             return db.execute(query).fetchall()
 
 
-def if_later(applied: Mapping[str, int], events: Iterable[Event]) -> Sorted:
+def if_later(
+    applied: Mapping[str, int], events: Iterable[Event], parked: Collection[str] = ()
+) -> Sorted:
     """Broken, for the controls: applies what is later than what was applied, gap or not."""
     to_apply: list[Event] = []
     moved: dict[str, int] = {}
@@ -139,7 +158,7 @@ def if_later(applied: Mapping[str, int], events: Iterable[Event]) -> Sorted:
             to_apply.append(event)
         else:
             ignored += 1
-    return Sorted(tuple(to_apply), ignored, (), moved)
+    return Sorted(tuple(to_apply), ignored, (), moved, {})
 
 
 # --- a trial --------------------------------------------------------------------------------------
@@ -202,7 +221,7 @@ class Trial:
 
     def start_following(self) -> None:
         """Starts a source that follows the feed to its end."""
-        self.sources.append(Source(body(synchronise(self.views.view))))
+        self.sources.append(Source(body(synchronise_part(self.views.view, 0))))
 
     def step(self, source: Source) -> None:
         """Has a source perform its next operation."""
@@ -350,14 +369,14 @@ def test_control_applying_whatever_is_later_is_caught() -> None:
 def test_control_applying_whatever_is_later_is_caught_in_sqlite(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("eventsrc.views.sqlite.sort_out", if_later)
+    monkeypatch.setattr("eventsrc.views.kept.sort_out", if_later)
     views = TableViews()
     with views.views:
         assert any("was applied after" in wrong for wrong in simulate(0, Trial(views)))
 
 
 def test_control_a_gap_that_is_not_read_again_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fill_nothing(_view: object, _gap: Gap) -> Iterator[Any]:
+    def fill_nothing(_op: object, _gap: Gap, _parked: object) -> Iterator[Any]:
         return 0  # type: ignore[return-value]
         yield
 
@@ -374,7 +393,7 @@ def forget(view: View[Any], events: Iterable[Event]) -> Do[SyncOp, Applied]:
 @program
 def hoard(view: View[Any], events: Iterable[Event]) -> Do[SyncOp, Applied]:
     """Broken, for the controls: takes all there is before it applies any."""
-    return (yield from synchroniser._apply(view, tuple(events), None))
+    return (yield from synchroniser._apply(Apply(view, tuple(events)), []))
 
 
 @pytest.mark.parametrize(

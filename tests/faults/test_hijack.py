@@ -182,7 +182,7 @@ def test_upcasters_that_raise_stop_only_those_who_want_the_event(path: Path) -> 
 
 
 def view_with(handler: Callable[[Database, Recorded[Made]], None]) -> View[Database]:
-    view: View[Database] = View("made", types=TYPES)
+    view: View[Database] = View("made", types=TYPES, failing="stop")
 
     @view.schema
     def create(db: Database) -> None:
@@ -201,7 +201,7 @@ def view_goes_on(store: SqliteStore, views: SqliteViews) -> bool:
     view = view_with(lambda *_: None)
     assert views.run(GetProgress(view)).applied == 0
     (store | views).run(synchronise(view))
-    with views.reading() as db:
+    with views.reading(view) as db:
         return [*db.execute("SELECT number FROM made")] == [(1,)]
 
 
@@ -228,7 +228,7 @@ def test_control_a_transaction_that_is_left_open_is_caught(
         with pytest.raises(Exception, match="busy"):
             view_goes_on(store, views)
         monkeypatch.undo()
-        views._file.end(commit=False)
+        views._opened("made", 1).end(commit=False)
 
 
 def test_the_schema_of_a_view(store: SqliteStore, tmp_path: Path, raised: type[BaseException]) -> None:

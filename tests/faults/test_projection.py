@@ -132,7 +132,7 @@ def examine(views_path: Path, feed: list[tuple[str, int]]) -> Found:
     view = counting_view()
     with SqliteViews(views_path, [view]) as views:
         position = views.run(GetProgress(view)).cursor.position
-        with views.reading() as db:
+        with views.reading(view) as db:
             effects = [place for (place,) in db.execute("SELECT position FROM effect ORDER BY id")]
             rows = db.execute("SELECT stream, events, sum FROM count ORDER BY stream").fetchall()
             assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -159,7 +159,7 @@ def replay(store_path: Path, views_path: Path) -> str:
     view = counting_view()
     with SqliteStore(store_path, CODEC) as store, SqliteViews(views_path, [view]) as views:
         assert (store | views).run(synchronise(view)).lag == 0
-    return dump(views_path)
+        return dump(views.path(view))
 
 
 @pytest.mark.timeout(600)
@@ -175,7 +175,7 @@ def test_a_view_whose_projector_is_killed_equals_a_fresh_replay(
         found = examine(views, feed)
         assert found.is_right, found
         if handled is None:
-            assert dump(views) == fresh
+            assert replay(store_path, views) == fresh
             passes, position = passes + 1, 0
             continue
         kills += 1

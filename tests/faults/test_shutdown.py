@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from eventsrc import Append, Head, SqliteStore, SqliteViews, StreamId, Success, synchronise, world
-from eventsrc.synchroniser import follow
+from eventsrc.parking import follow
 from eventsrc.view import GetProgress
 from tests.docs.pages import ROOT
 from tests.faults.events import CODEC, Tick
@@ -33,7 +33,7 @@ ticks = counting_view()
 WORKER = """
 import asyncio, itertools, sys, threading
 from eventsrc import Append, Read, SqliteStore, SqliteViews, StreamId, synchronise, world
-from eventsrc.synchroniser import follow
+from eventsrc.parking import follow
 from tests.faults.events import CODEC, Tick
 from tests.faults.projector import counting_view
 
@@ -112,7 +112,7 @@ def left_in_order(path: Path) -> bool:
     ):
         assert isinstance(store.run(Append(HERE, (Tick(9, 0, 1),))), Success)
         (store | views).run(synchronise(ticks))
-        with views.reading() as db:
+        with views.reading(ticks) as db:
             ((seen,),) = db.execute("SELECT events FROM count").fetchall()
         return bool(seen == store.run(Head(HERE)) == views.run(GetProgress(ticks)).applied)
 

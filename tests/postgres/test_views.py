@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 import pytest
@@ -37,9 +37,17 @@ from tests.views.library import TYPES, Closed, Noted, books
 Connection = psycopg.Connection[Any]
 
 
-def notes_view(name: str = "notes", version: int = 1, prefix: str = "") -> View[Connection]:
+def notes_view(
+    name: str = "notes",
+    version: int = 1,
+    prefix: str = "",
+    failing: Literal["park", "stop"] = "park",
+    partitions: int = 1,
+) -> View[Connection]:
     """A view that appends each number to a text: an event applied twice or out of order shows."""
-    view: View[Connection] = View(name, version=version, prefix=prefix, types=TYPES)
+    view: View[Connection] = View(
+        name, version=version, prefix=prefix, types=TYPES, failing=failing, partitions=partitions
+    )
 
     @view.schema
     def create(db: Connection) -> None:
@@ -63,7 +71,7 @@ def views(postgres_dsn: str) -> Iterator[PostgresViews]:
 
 
 def rows_of(views: PostgresViews) -> dict[str, str]:
-    with views.reading() as db:
+    with views.reading(notes_view()) as db:
         return dict(db.execute("SELECT stream, numbers FROM notes").fetchall())
 
 
@@ -119,7 +127,7 @@ def test_synchronisers_at_once_apply_each_event_once(postgres_dsn: str, views: P
 
 
 def test_a_handler_that_raises_leaves_nothing_behind(postgres_dsn: str, views: PostgresViews) -> None:
-    broken = notes_view()
+    broken = notes_view(failing="stop")
 
     @broken.on(Closed)
     def closed(db: Connection, event: Recorded[Closed]) -> None:
@@ -137,7 +145,7 @@ def test_a_handler_that_raises_leaves_nothing_behind(postgres_dsn: str, views: P
 
 
 def test_a_mistake_in_sql_is_the_users_own_error(views: PostgresViews) -> None:
-    broken: View[Connection] = View("broken", types=TYPES)
+    broken: View[Connection] = View("broken", types=TYPES, failing="stop")
 
     @broken.on(Noted)
     def noted(db: Connection, event: Recorded[Noted]) -> None:
@@ -182,14 +190,14 @@ def test_store_and_views_may_share_a_database_and_an_event_loop(postgres_dsn: st
 
 
 def test_what_may_only_be_read_cannot_be_written(views: PostgresViews) -> None:
-    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction), views.reading() as db:
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction), views.reading(notes_view()) as db:
         db.execute("DELETE FROM notes")
 
 
 def test_views_of_a_newer_library_are_refused(postgres_dsn: str) -> None:
     PostgresViews(postgres_dsn).close()
     with psycopg.connect(postgres_dsn) as db:
-        db.execute("UPDATE eventsrc_views.applied SET scripts = 9")
+        db.execute("UPDATE eventsrc_views.eventsrc_applied SET scripts = 9")
     with pytest.raises(NotAStore, match="version 9"):
         PostgresViews(postgres_dsn)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from sqlite_utils import Database
 
 from eventsrc import EventTypes, Recorded, Stream, Streams, View, event
@@ -23,19 +25,31 @@ books = Streams("books/{id}", key=int, events=Noted | Closed)
 other = Stream("other", events=Noted)
 
 
-def notes_view(name: str = "notes", version: int = 1, prefix: str = "") -> View[Database]:
+def notes_view(
+    name: str = "notes",
+    version: int = 1,
+    prefix: str = "",
+    failing: Literal["park", "stop"] = "park",
+    partitions: int = 1,
+) -> View[Database]:
     """A view that appends each number to a text: an event applied twice or out of order shows."""
-    view: View[Database] = View(name, version=version, prefix=prefix, types=TYPES)
-    table = f"{name}_{version}"
+    view: View[Database] = View(
+        name,
+        version=version,
+        prefix=prefix,
+        types=TYPES,
+        failing=failing,
+        partitions=partitions,
+    )
 
     @view.schema
     def create(db: Database) -> None:
-        db.table(table).create({"stream": str, "numbers": str}, pk="stream")
+        db.table(name).create({"stream": str, "numbers": str}, pk="stream")
 
     @view.on(Noted)
     def noted(db: Database, event: Recorded[Noted]) -> None:
         db.execute(
-            f"INSERT INTO [{table}] VALUES (:stream, :number) "
+            f"INSERT INTO [{name}] VALUES (:stream, :number) "
             "ON CONFLICT DO UPDATE SET numbers = numbers || ',' || excluded.numbers",
             {"stream": event.stream, "number": str(event.data.number)},
         )
@@ -43,6 +57,6 @@ def notes_view(name: str = "notes", version: int = 1, prefix: str = "") -> View[
     return view
 
 
-def rows_of(db: Database, name: str = "notes", version: int = 1) -> dict[str, str]:
+def rows_of(db: Database, name: str = "notes") -> dict[str, str]:
     """The view's table: for each stream its numbers, in the order applied."""
-    return {row["stream"]: row["numbers"] for row in db.table(f"{name}_{version}").rows}
+    return {row["stream"]: row["numbers"] for row in db.table(name).rows}

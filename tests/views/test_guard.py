@@ -59,7 +59,7 @@ def test_delivering_the_same_again_applies_nothing_more_where_there_was_no_gap(
     work = sort_out(applied, events)
     if not work.gaps:
         again = sort_out({**applied, **work.applied}, events)
-        assert again == Sorted((), len(events), (), {})
+        assert again == Sorted((), len(events), (), {}, {})
 
 
 def test_an_event_that_comes_early_shows_the_gap() -> None:

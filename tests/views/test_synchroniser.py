@@ -77,9 +77,9 @@ def folded(store: Interpreter[StoreOp], prefix: str = "") -> dict[str, str]:
             return {stream: ",".join(numbers) for stream, numbers in expected.items()}
 
 
-def in_view(views: SqliteViews, name: str = "notes", version: int = 1) -> dict[str, str]:
-    with views.reading() as db:
-        return rows_of(db, name, version)
+def in_view(views: SqliteViews, version: int = 1) -> dict[str, str]:
+    with views.reading(notes_view(version=version), live=False) as db:
+        return rows_of(db)
 
 
 # --- following the feed
@@ -239,7 +239,7 @@ def test_a_view_that_is_broken_off_anywhere_comes_out_right() -> None:
     """A handler that raises now and then stands for any failure between events."""
     chance = random.Random(4)
     store, view = filled(4, 60), notes_view()
-    flaky: View[Database] = View("notes", types=TYPES)
+    flaky: View[Database] = View("notes", types=TYPES, failing="stop")
     flaky.schema(view.create)
 
     @flaky.on(Noted)
@@ -326,7 +326,7 @@ def test_a_view_is_not_moved_to_another_store(views: SqliteViews) -> None:
 
 def test_a_handler_that_raises_leaves_the_view_as_it_was_and_says_where() -> None:
     store = filled(1, 3)
-    view = notes_view()
+    view = notes_view(failing="stop")
 
     @view.on(Closed)
     def closed(db: Database, event: Recorded[Closed]) -> None:
@@ -342,11 +342,11 @@ def test_a_handler_that_raises_leaves_the_view_as_it_was_and_says_where() -> Non
         assert views.run(GetProgress(view)).applied == 0
 
 
-def test_an_event_of_a_newer_version_stops_a_view_that_wants_it(views: SqliteViews) -> None:
+def test_an_event_of_a_newer_version_fails_in_a_view_that_wants_it(views: SqliteViews) -> None:
     store = MemoryStore(CODEC)
     store.run(Append(StreamId("books/1"), (Opaque("test.view.noted", 2, "json", b'{"number":1}'),)))
     with pytest.raises(UnknownEvent, match="stored in version 2"):
-        (store | views).run(synchronise(notes_view()))
+        (store | views).run(synchronise(notes_view(failing="stop")))
 
 
 def test_an_event_of_an_unknown_type_passes_by_a_view_without_a_handler_for_it(
@@ -389,13 +389,15 @@ def test_two_handlers_for_one_event_are_refused() -> None:
 
 
 def test_views_of_a_newer_library_are_refused(tmp_path: Path) -> None:
-    with SqliteViews(tmp_path / "views.db", [notes_view()]) as views, views.reading() as db:
-        path = db.conn.execute("PRAGMA database_list").fetchall()[0][2]
-    database = Database(path)
-    database.execute("UPDATE eventsrc_schema SET applied = 9")
-    database.close()
-    with pytest.raises(NotAStore, match="version 9 of the views"):
-        SqliteViews(path)
+    view = notes_view()
+    with SqliteViews(tmp_path / "views.db", [view]) as views:
+        paths = {"view": views.path(view), "views": tmp_path / "views.db"}
+    for part, path in paths.items():
+        database = Database(path)
+        database.execute("UPDATE eventsrc_schema SET applied = 9")
+        database.close()
+        with pytest.raises(NotAStore, match=f"version 9 of the {part}"):
+            SqliteViews(tmp_path / "views.db", [view])
 
 
 def test_applying_is_one_transaction_with_the_progress(views: SqliteViews) -> None:

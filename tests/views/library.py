@@ -6,9 +6,23 @@ from typing import Literal
 
 from sqlite_utils import Database
 
-from eventsrc import EventTypes, Recorded, Stream, Streams, View, event
+from eventsrc import (
+    START,
+    Codec,
+    EventTypes,
+    Interpreter,
+    MemoryStore,
+    ReadFeed,
+    Recorded,
+    StoreOp,
+    Stream,
+    Streams,
+    View,
+    event,
+)
 
 TYPES = EventTypes()
+CODEC = Codec(TYPES)
 
 
 @event("test.view.noted", types=TYPES)
@@ -60,3 +74,24 @@ def notes_view(
 def rows_of(db: Database, name: str = "notes") -> dict[str, str]:
     """The view's table: for each stream its numbers, in the order applied."""
     return {row["stream"]: row["numbers"] for row in db.table(name).rows}
+
+
+def filled(streams: int, events: int) -> MemoryStore:
+    store = MemoryStore(CODEC)
+    for number in range(events):
+        store.run(books[number % streams].append(Noted(number)))
+    return store
+
+
+def folded(store: Interpreter[StoreOp], prefix: str = "") -> dict[str, str]:
+    """What a view of notes must hold: a plain fold of the feed."""
+    expected: dict[str, list[str]] = {}
+    cursor = START
+    while True:
+        page = store.run(ReadFeed(cursor, 1000, prefix))
+        for recorded in page.events:
+            if isinstance(recorded.data, Noted):
+                expected.setdefault(recorded.stream, []).append(str(recorded.data.number))
+        cursor = page.next
+        if cursor >= page.end:
+            return {stream: ",".join(numbers) for stream, numbers in expected.items()}

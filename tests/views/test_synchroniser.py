@@ -14,19 +14,15 @@ from hypothesis import strategies as st
 from sqlite_utils import Database
 
 from eventsrc import (
-    START,
     Append,
-    Codec,
     Failure,
     Fold,
-    Interpreter,
     MemoryStore,
     Opaque,
     ReadFeed,
     Recorded,
     SqliteStore,
     SqliteViews,
-    StoreOp,
     StreamId,
     Success,
     Token,
@@ -45,36 +41,24 @@ from eventsrc.store import NotAStore
 from eventsrc.synchroniser import GapRemains, Late
 from eventsrc.view import Applied, Apply, GetApplied, GetProgress, ViewError
 from eventsrc.world import Elapsed, Sleep
-from tests.views.library import TYPES, Closed, Noted, books, notes_view, other, rows_of
-
-CODEC = Codec(TYPES)
+from tests.views.library import (
+    CODEC,
+    TYPES,
+    Closed,
+    Noted,
+    books,
+    filled,
+    folded,
+    notes_view,
+    other,
+    rows_of,
+)
 
 
 @pytest.fixture
 def views() -> Iterator[SqliteViews]:
     with SqliteViews.temporary() as made:
         yield made
-
-
-def filled(streams: int, events: int) -> MemoryStore:
-    store = MemoryStore(CODEC)
-    for number in range(events):
-        store.run(books[number % streams].append(Noted(number)))
-    return store
-
-
-def folded(store: Interpreter[StoreOp], prefix: str = "") -> dict[str, str]:
-    """What a view of notes must hold: a plain fold of the feed."""
-    expected: dict[str, list[str]] = {}
-    cursor = START
-    while True:
-        page = store.run(ReadFeed(cursor, 1000, prefix))
-        for recorded in page.events:
-            if isinstance(recorded.data, Noted):
-                expected.setdefault(recorded.stream, []).append(str(recorded.data.number))
-        cursor = page.next
-        if cursor >= page.end:
-            return {stream: ",".join(numbers) for stream, numbers in expected.items()}
 
 
 def in_view(views: SqliteViews, version: int = 1) -> dict[str, str]:

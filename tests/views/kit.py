@@ -1,0 +1,82 @@
+"""Views in SQLite or Postgres, whichever an address names, with the same handlers and the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import attrs
+
+from eventsrc import Interpreter, Recorded, SqliteStore, SqliteViews, StoreOp, View
+from tests.views.library import CODEC, TYPES, Noted
+
+Views: TypeAlias = Any
+"""SqliteViews or PostgresViews: what both have is what these tests are about."""
+
+
+@attrs.frozen
+class Kit:
+    """A database for views.
+
+    address: a path, or the connection string of a Postgres.
+    """
+
+    address: str
+
+    @property
+    def is_postgres(self) -> bool:
+        return "=" in self.address or "://" in self.address
+
+    def open(self, *views: View[Any], **options: Any) -> Views:
+        """Opens the views that are kept there."""
+        if self.is_postgres:
+            from eventsrc.postgres import PostgresViews
+
+            return PostgresViews(self.address, views, **options)
+        options.setdefault("durability", "process")
+        return SqliteViews(f"{self.address}-views", views, **options)
+
+    def open_store(self, **options: Any) -> Interpreter[StoreOp] | Any:
+        """Opens the store that is kept there."""
+        if self.is_postgres:
+            from eventsrc.postgres import PostgresStore
+
+            return PostgresStore(self.address, codec=CODEC, **options)
+        return SqliteStore(self.address, CODEC, durability="process", **options)
+
+    def execute(self, db: Any, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Executes a statement in which each parameter is a question mark."""
+        found = db.execute(sql.replace("?", "%s") if self.is_postgres else sql, parameters)
+        return list(found.fetchall()) if sql.lstrip().startswith("SELECT") else []
+
+    def notes(
+        self, also: Callable[[Any, Recorded[Noted]], None] | None = None, **options: Any
+    ) -> View[Any]:
+        """A view that appends each number to a text: an event applied twice or out of order shows.
+
+        also: is called after each event was handled, and may raise.
+        """
+        view: View[Any] = View("notes", types=TYPES, **options)
+
+        @view.schema
+        def create(db: Any) -> None:
+            db.execute("CREATE TABLE note (stream TEXT PRIMARY KEY, numbers TEXT NOT NULL)")
+
+        @view.on(Noted)
+        def noted(db: Any, event: Recorded[Noted]) -> None:
+            self.execute(
+                db,
+                "INSERT INTO note VALUES (?, ?) ON CONFLICT (stream) DO UPDATE "
+                "SET numbers = note.numbers || ',' || excluded.numbers",
+                str(event.stream),
+                str(event.data.number),
+            )
+            if also is not None:
+                also(db, event)
+
+        return view
+
+    def rows(self, views: Views, view: View[Any], live: bool = True) -> dict[str, str]:
+        """What a view of notes holds: for each stream its numbers, in the order applied."""
+        with views.reading(view, live=live) as db:
+            return dict(self.execute(db, "SELECT stream, numbers FROM note"))

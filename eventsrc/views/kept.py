@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 import logging
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -191,16 +191,16 @@ class KeptViews(Interpreter[ViewOp]):
         work = sort_out(guards, op.events, () if op.parked_too else parked)
         if isinstance(op.events, Events):
             op.events.prefetch()
-        moved: dict[str, int] = {}
-        for count, event in enumerate(work.to_apply):
-            if event == before:
-                ledger.move(op.part, moved, count, None)
-                return Applied(count, work.ignored, failed=failed)
-            self._apply_one(ledger, op.view, event)
-            moved[event.record.stream] = event.record.version
+        if before in work.to_apply:
+            sound = work.to_apply[: work.to_apply.index(before)]
+            self._handle(ledger, op.view, sound)
+            moved = {event.record.stream: event.record.version for event in sound}
+            ledger.move(op.part, moved, len(sound), None)
+            return Applied(len(sound), work.ignored, failed=failed)
+        self._handle(ledger, op.view, work.to_apply)
         ledger.hold(work.held)
         count = len(work.to_apply)
-        ledger.move(op.part, moved, count, None if work.gaps else op.cursor)
+        ledger.move(op.part, work.applied, count, None if work.gaps else op.cursor)
         return Applied(count, work.ignored, work.gaps, len(work.held))
 
     def _guards(self, ledger: Ledger, op: Apply) -> tuple[dict[str, int], set[str]]:
@@ -209,13 +209,17 @@ class KeptViews(Interpreter[ViewOp]):
         ledger.begin(op.view, streams, op.part, op.lease, op.cursor)
         return ledger.guards(streams)
 
-    def _apply_one(self, ledger: Ledger, view: View[Any], event: Recorded[Any]) -> None:
+    def _handle(self, ledger: Ledger, view: View[Any], events: Sequence[Recorded[Any]]) -> None:
+        """Has the view's handlers apply these events. Raises _Failing for one that cannot be."""
+        apply, database = view.apply, ledger.database
+        event: Recorded[Any] | None = None
         try:
-            view.apply(ledger.database, event)
+            for event in events:
+                apply(database, event)
         except StoreError:
             raise
         except Exception as error:
-            if ledger.is_surroundings(error):
+            if event is None or ledger.is_surroundings(error):
                 raise
             raise _Failing(event, error) from error
 

@@ -535,7 +535,16 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     """Which tests failed, of which store: their names, without parameters."""
     file = tmp_path_factory.mktemp("broken") / "test_broken.py"
     file.write_text(SUITE)
-    options = ["-q", "-rA", "--tb=no", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
+    options = [
+        "-q",
+        "-n0",
+        "-rA",
+        "--tb=no",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        str(ROOT / "pyproject.toml"),
+    ]
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(file)],
         cwd=ROOT,

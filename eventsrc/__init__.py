@@ -57,6 +57,7 @@ from eventsrc.synchroniser import Late, Synchronised, SyncOp, deliver, follow, f
 from eventsrc.trace import Trace, trace, trace_async
 from eventsrc.view import View, ViewOp
 from eventsrc.views.sqlite import SqliteViews
+from eventsrc.waiting import Polling, WaitForEvents, keep_up
 from eventsrc.world import Chance, Elapsed, NewId, Now, Sleep, World, world
 
 __all__ = [
@@ -100,6 +101,7 @@ __all__ = [
     "Opaque",
     "Operation",
     "Outcome",
+    "Polling",
     "Program",
     "Query",
     "Read",
@@ -125,6 +127,7 @@ __all__ = [
     "UnknownEvent",
     "View",
     "ViewOp",
+    "WaitForEvents",
     "World",
     "attempt",
     "deliver",
@@ -137,6 +140,7 @@ __all__ = [
     "in_turn",
     "intercept",
     "json_converter",
+    "keep_up",
     "ok",
     "on",
     "program",

@@ -60,6 +60,7 @@ from eventsrc.synchroniser import Late, Synchronised, SyncOp, at_least, deliver,
 from eventsrc.trace import Trace, trace, trace_async
 from eventsrc.view import Discard, GetLive, GetParked, GoLive, Parked, View, ViewOp
 from eventsrc.views.sqlite import SqliteViews
+from eventsrc.waiting import Polling, WaitForEvents, keep_up
 from eventsrc.watching import Status, status
 from eventsrc.world import Chance, Elapsed, NewId, Now, Sleep, World, world
 
@@ -110,6 +111,7 @@ __all__ = [
     "Operation",
     "Outcome",
     "Parked",
+    "Polling",
     "Program",
     "Query",
     "Read",
@@ -136,6 +138,7 @@ __all__ = [
     "UnknownEvent",
     "View",
     "ViewOp",
+    "WaitForEvents",
     "World",
     "at_least",
     "attempt",
@@ -149,6 +152,7 @@ __all__ = [
     "in_turn",
     "intercept",
     "json_converter",
+    "keep_up",
     "leave",
     "ok",
     "on",

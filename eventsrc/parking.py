@@ -69,6 +69,11 @@ class Retries:
         self._view = view
         self._due: dict[StreamId, float] | None = None
 
+    @property
+    def are_planned(self) -> bool:
+        """Whether any are to be tried again."""
+        return bool(self._due)
+
     def of(self, is_more_parked: bool) -> Do[RetryOp | Elapsed, None]:
         """Tries those whose time has come."""
         if self._due is None or is_more_parked:

@@ -2,11 +2,13 @@
 
 from eventsrc.postgres_link import Lost, Refused, Unreachable
 from eventsrc.stores.postgres import AsyncPostgresStore, PostgresStore
+from eventsrc.stores.postgres_listening import PostgresListener
 from eventsrc.views.postgres import PostgresViews
 
 __all__ = [
     "AsyncPostgresStore",
     "Lost",
+    "PostgresListener",
     "PostgresStore",
     "PostgresViews",
     "Refused",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import select
 import threading
 import time
@@ -24,6 +25,7 @@ from contextlib import (
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
@@ -252,7 +254,7 @@ class Link:
             if time.monotonic() >= deadline:
                 raise Unreachable("there was no time left to connect to Postgres")
             try:
-                made = Wire.connect(self._address, **settings(self.timeout))
+                made = Wire.connect(self._address, **settings(self._address, self.timeout))
                 made.until = deadline + _GRACE
                 return made, made.cursor(binary=True)
             except psycopg.OperationalError as error:
@@ -364,7 +366,7 @@ class AsyncLink:
             if time.monotonic() >= deadline:
                 raise Unreachable("there was no time left to connect to Postgres")
             try:
-                made = await AsyncWire.connect(self._address, **settings(self.timeout))
+                made = await AsyncWire.connect(self._address, **settings(self._address, self.timeout))
                 made.until = deadline + _GRACE
                 return made, made.cursor(binary=True)
             except psycopg.OperationalError as error:
@@ -502,11 +504,12 @@ def _has_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:
     return result is not None and result.status == ExecStatus.TUPLES_OK
 
 
-def settings(timeout: float) -> dict[str, Any]:
+def settings(address: str, timeout: float) -> dict[str, Any]:
     """How a connection is made: nothing there waits longer than a statement may take."""
     milliseconds = max(int(timeout * 1000), 1)
+    users = conninfo_to_dict(address).get("options") or os.environ.get("PGOPTIONS", "")
     options = (
-        f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds} "
+        f"{users} -c statement_timeout={milliseconds} -c lock_timeout={milliseconds} "
         f"-c idle_in_transaction_session_timeout={milliseconds}"
     )
     return {"autocommit": True, "options": options, "connect_timeout": max(int(timeout), 2)}

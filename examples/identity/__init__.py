@@ -3,5 +3,5 @@ from the trenches". `python -m examples.identity` tells its story.
 
 Read it in this order: `events` (what happened), `streams` (where events live), `operations` (what can
 be asked for), `services` (programs over operations), `commands` (what a command means in events),
-`views` and `queries` (how questions are answered), `app` (where it all runs).
+`views` and `queries` (how questions are answered), `app` (how they fit together).
 """

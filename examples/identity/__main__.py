@@ -1,6 +1,10 @@
-"""The talk's story, told on a SQLite file: `python -m examples.identity [FILE]`."""
+"""The talk's story, told in a SQLite file that is removed again, or in a place that you name.
+
+`python -m examples.identity [--store memory|FILE|postgresql://ADDRESS]`
+"""
 
 import sys
+from argparse import SUPPRESS, ArgumentParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias, TypeVar
@@ -11,8 +15,6 @@ from eventsrc import (
     Interpreter,
     Outcome,
     ReadFeed,
-    SqliteStore,
-    SqliteViews,
     Success,
     Token,
     for_each,
@@ -26,12 +28,14 @@ from examples.identity.events import UserId
 from examples.identity.services import register, register_member
 from examples.identity.streams import all_users
 from examples.identity.views import VIEWS, users, users_new
+from examples.places import Views, is_postgres, opened
+from examples.tables import tables
 
 R = TypeVar("R")
 Answer: TypeAlias = Outcome[ask.UserAdded | Token, object] | ask.User | ask.UserState | str | None
 
 
-def tell(app: Interpreter[Everything], views: SqliteViews) -> None:
+def tell(app: Interpreter[Everything], views: Views) -> None:
     chapter("Homer, Bart and Maggie are added", "What is stored is what happened:")
     simpsons = done(app.run(ask.AddGroup("Simpsons"))).group
     done(app.run(register_member("Homer", "homer@springfield.example", simpsons)))
@@ -65,8 +69,8 @@ def tell(app: Interpreter[Everything], views: SqliteViews) -> None:
     chapter("A second view, built later", "Its column is new; the old events fill it.")
     say("users_new", f"{app.run(synchronise(users_new)).applied} events applied")
     with views.reading(users_new) as db:
-        for row in db.table("users_new").rows:
-            say(row["name"], row["email_domain"] or "-")
+        for name, domain in tables(db).rows("SELECT name, email_domain FROM users_new ORDER BY id"):
+            say(name, domain or "-")
 
     chapter("Whoever has seen old news is told the new", "A write can depend on a token.")
     seen = app.run(ask.ReadUser(maggie)).token
@@ -137,9 +141,9 @@ def in_words(answer: Answer) -> str:
             return f"refused: {why}"
 
 
-def main(path: Path) -> None:
-    print(f"Events and views are kept in {path}")
-    with SqliteStore(path) as store, SqliteViews(path, VIEWS) as views:
+def main(where: str) -> None:
+    print(f"Events and views are kept in {'Postgres' if is_postgres(where) else where}")
+    with opened(where, VIEWS) as (store, views):
         app = identity(store, views)
         if app.run(all_users.head()) == 0:
             tell(app, views)
@@ -148,12 +152,16 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    places = ArgumentParser("python -m examples.identity")
+    places.add_argument("--store", metavar="memory|FILE|postgresql://ADDRESS")
+    places.add_argument("store", nargs="?", default=SUPPRESS, help=SUPPRESS)
+    store = places.parse_args().store
     try:
-        if sys.argv[1:]:
-            main(Path(sys.argv[1]))
+        if store is not None:
+            main(store)
         else:
             with TemporaryDirectory(prefix="identity-") as folder:
-                main(Path(folder) / "identity.db")
+                main(str(Path(folder) / "identity.db"))
             print(f"\n{folder} is removed again.")
     except EventsrcError as error:
         sys.exit(str(error))

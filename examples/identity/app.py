@@ -2,16 +2,17 @@
 
 from typing import TypeAlias
 
-from eventsrc import Interpreter, SqliteViews, StoreOp, ViewOp, World, world
+from eventsrc import Interpreter, StoreOp, ViewOp, World, world
 from examples.identity.commands import IdentityCommands
 from examples.identity.operations import App
 from examples.identity.queries import StreamQueries, ViewQueries
+from examples.places import Views
 
 Everything: TypeAlias = App | StoreOp | ViewOp | World
 """The service's operations, and those that it is made of: for looking into it, and for its views."""
 
 
-def identity(store: Interpreter[StoreOp], views: SqliteViews) -> Interpreter[Everything]:
+def identity(store: Interpreter[StoreOp], views: Views) -> Interpreter[Everything]:
     """The service on a store and a database of views."""
     below = store | views | world
     return (IdentityCommands() | StreamQueries()).into(below) | ViewQueries(views) | below

@@ -9,7 +9,6 @@ from eventsrc import (
     Do,
     Interpreter,
     Recorded,
-    SqliteViews,
     StoreOp,
     Token,
     Translation,
@@ -42,6 +41,8 @@ from examples.identity.streams import (
     user_names,
 )
 from examples.identity.views import groups, users
+from examples.places import Views
+from examples.tables import tables
 
 UserEvent: TypeAlias = UserNameSet | ProfileEvent | MemberSet
 
@@ -53,22 +54,16 @@ _WITH_EMAIL: Final = """
     SELECT id, name, email FROM users WHERE email = ? AND name IS NOT NULL ORDER BY name
 """
 
-# by the full-text index
-_SEARCH: Final = """
-    SELECT users.id, users.name, users.email FROM users_fts JOIN users ON users.rowid = users_fts.rowid
-    WHERE users_fts MATCH ? AND users.name IS NOT NULL ORDER BY rank
-"""
-
 # by the primary keys
 _GROUPS: Final = """
-    SELECT name FROM memberships JOIN groups ON groups.id = [group] WHERE user = ? ORDER BY name
+    SELECT name FROM memberships JOIN groups ON id = "group" WHERE "user" = ? ORDER BY name
 """
 
 
 class ViewQueries(Interpreter[ViewQuery]):
     """Answers from the views: quick, and as new as the views were last made."""
 
-    def __init__(self, views: SqliteViews) -> None:
+    def __init__(self, views: Views) -> None:
         self.views = views
 
     @on(UserNamed)
@@ -81,17 +76,19 @@ class ViewQueries(Interpreter[ViewQuery]):
 
     @on(SearchUsers)
     def search_users(self, op: SearchUsers) -> list[User]:
-        words = " ".join(f'"{word}"*' for word in re.findall(r"\w+", op.text))
-        return self._users(_SEARCH, words) if words else []
+        words = re.findall(r"\w+", op.text)
+        with self.views.reading(users) as db:
+            found = tables(db).search("users", ["id", "name", "email"], words) if words else []
+        return [User(id, name, email) for id, name, email in found if name is not None]
 
     @on(GroupsOf)
     def groups_of(self, op: GroupsOf) -> list[str]:
         with self.views.reading(groups) as db:
-            return [name for (name,) in db.conn.execute(_GROUPS, [op.user])]
+            return [name for (name,) in tables(db).rows(_GROUPS, op.user)]
 
     def _users(self, sql: str, parameter: str) -> list[User]:
         with self.views.reading(users) as db:
-            return [User(*row) for row in db.conn.execute(sql, [parameter])]
+            return [User(*row) for row in tables(db).rows(sql, parameter)]
 
 
 class StreamQueries(Translation[StreamQuery, StoreOp]):

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
 
-from eventsrc import (
-    EventsrcError,
-    Interpreter,
-    MemoryStore,
-    ReadFeed,
-    SqliteStore,
-    SqliteViews,
-    StoreOp,
-)
-from examples.permits.log import NotALog, read_log
+from eventsrc import EventsrcError, ReadFeed
+from examples.permits.log import BadRow, NotALog, read_log
 from examples.permits.replay import replay
 from examples.permits.report import report
 from examples.permits.views import VIEWS, PermitQueries
+from examples.places import opened_async
 
 
 class Stopped(click.ClickException):
@@ -31,20 +24,15 @@ class Stopped(click.ClickException):
     exit_code = 2
 
 
-@contextlib.contextmanager
-def opened(where: str) -> Generator[tuple[Interpreter[StoreOp], SqliteViews]]:
-    """A store and views beside it, in memory or in a SQLite file."""
-    if where == "memory":
-        with SqliteViews.temporary(VIEWS) as views:
-            yield MemoryStore(), views
-    else:
-        with SqliteStore(where) as store, SqliteViews(where, VIEWS) as views:
-            yield store, views
-
-
 @click.command()
 @click.argument("log", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--store", "where", metavar="memory|FILE", default="memory", show_default=True)
+@click.option(
+    "--store",
+    "where",
+    metavar="memory|FILE|postgresql://ADDRESS",
+    default="memory",
+    help="Where it is kept; memory if not given.",
+)
 @click.option("--batch", type=click.IntRange(1), default=500, show_default=True, help="Rows at a time.")
 @click.pass_context
 def main(context: click.Context, log: Path, where: str, batch: int) -> None:
@@ -55,13 +43,7 @@ def main(context: click.Context, log: Path, where: str, batch: int) -> None:
     """
     began = time.perf_counter()
     try:
-        with log.open("rb") as lines, opened(where) as (store, views):
-            before = store.run(ReadFeed(limit=1)).end.position
-            size, label = log.stat().st_size, f"Replaying {log.name}"
-            with click.progressbar(length=size, label=label, file=sys.stderr) as bar:
-                bad = replay(store, views, read_log(_telling(bar.update, lines)), batch)
-            new = store.run(ReadFeed(limit=1)).end.position - before
-            text = PermitQueries(views).run(report())
+        bad, new, text = asyncio.run(_replayed(log, where, batch))
     except NotALog as error:
         raise Stopped(f"{log} is no event log: {error}") from error
     except (EventsrcError, OSError) as error:
@@ -72,6 +54,18 @@ def main(context: click.Context, log: Path, where: str, batch: int) -> None:
     rows = "1 row" if len(bad) == 1 else f"{len(bad)} rows"
     click.echo(f"{text}\n\n{new} events are new, {rows} could not be recorded; {took:.1f} s")
     context.exit(1 if bad else 0)
+
+
+async def _replayed(log: Path, where: str, batch: int) -> tuple[list[BadRow], int, str]:
+    """Replays a log. Answers its bad rows, how many events are new, and the report."""
+    with log.open("rb") as lines:
+        async with opened_async(where, VIEWS) as (store, views):
+            before = (await store.run_async(ReadFeed(limit=1))).end.position
+            size, label = log.stat().st_size, f"Replaying {log.name}"
+            with click.progressbar(length=size, label=label, file=sys.stderr) as bar:
+                bad = await replay(store, views, read_log(_telling(bar.update, lines)), batch)
+            new = (await store.run_async(ReadFeed(limit=1))).end.position - before
+            return bad, new, PermitQueries(views).run(report())
 
 
 def _telling(tell: Callable[[int], None], lines: Iterable[bytes]) -> Iterator[bytes]:

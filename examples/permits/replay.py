@@ -8,18 +8,16 @@ they meet in few streams, and most are there already.
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from eventsrc import (
+    AsyncInterpreter,
     Do,
     Failure,
-    Interpreter,
     Operation,
-    SqliteViews,
     StoreOp,
     Success,
     gather_all,
@@ -33,6 +31,7 @@ from examples.identity.operations import AddGroup, AddUser, Join
 from examples.permits.cases import CaseCommands, RecordSteps
 from examples.permits.log import BadRow, Row
 from examples.permits.views import VIEWS
+from examples.places import Views
 
 Services: TypeAlias = RecordSteps | AddUser | AddGroup | Join
 
@@ -88,15 +87,23 @@ def _commands(rows: Sequence[Row]) -> Iterator[RecordSteps]:
         yield RecordSteps(found[0].opened, tuple(row.step for row in found))
 
 
-def replay(
-    store: Interpreter[StoreOp], views: SqliteViews, rows: Iterable[Row | BadRow], batch: int = 500
+async def replay(
+    store: AsyncInterpreter[StoreOp], views: Views, rows: Iterable[Row | BadRow], batch: int = 500
 ) -> list[BadRow]:
-    """Records all rows, so many at a time, and brings the views up to date. Answers the bad rows."""
-    services = (CaseCommands() | IdentityCommands()).into(store | world)
+    """Records all rows, so many at a time, and brings the views up to date. Answers the bad rows.
+
+    It is asynchronous for the sake of the appends: `run` would perform them one after the other, each
+    with its own commit.
+    """
+    services = (CaseCommands() | IdentityCommands()).into_async(store | world)
     services = services.around(_once(), only=(AddUser, AddGroup, Join))
-    bad = asyncio.run(_replay(services, iter(rows), batch))
+    bad: list[BadRow] = []
+    left = iter(rows)
+    while taken := list(islice(left, batch)):
+        bad += [row for row in taken if isinstance(row, BadRow)]
+        bad += await services.run_async(record([row for row in taken if isinstance(row, Row)]))
     for view in VIEWS:
-        (store | views).run(synchronise(view))
+        await (store | views).run_async(synchronise(view))
     return sorted(bad, key=lambda row: row.line)
 
 
@@ -110,14 +117,3 @@ def _once() -> Callable[[Operation[Any]], Do[Any, Any]]:
         return answers[op]
 
     return once
-
-
-async def _replay(
-    services: Interpreter[Services], rows: Iterator[Row | BadRow], batch: int
-) -> list[BadRow]:
-    bad: list[BadRow] = []
-    while taken := list(islice(rows, batch)):
-        bad += [row for row in taken if isinstance(row, BadRow)]
-        # Not by `run`, which would perform the appends one after the other: each with its own commit.
-        bad += await services.run_async(record([row for row in taken if isinstance(row, Row)]))
-    return bad

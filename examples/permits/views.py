@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
-from sqlite_utils import Database
 
-from eventsrc import Interpreter, Query, Recorded, SqliteViews, View, on
+from eventsrc import Interpreter, Query, Recorded, View, on
 from examples.identity import views as identity
 from examples.permits.cases import CaseOpened, StepTaken
+from examples.places import Views
+from examples.tables import Database, Row, tables
 
-permits: View[Database] = View("permits", prefix="permits/")
+permits: View[Any] = View("permits", prefix="permits/")
 
 VIEWS: Final = (permits, *identity.VIEWS)
 
 
 @permits.schema
 def create_permits(db: Database) -> None:
-    db.table("permit").create({"id": str, "channel": str, "department": str}, pk="id")
-    db.table("step").create(
-        {"case": str, "version": int, "task": str, "name": str, "user": str, "group": str, "at": str},
-        pk=("case", "version"),
-    )
+    tables(db).create("permit", {"id": str, "channel": str, "department": str}, "id")
+    texts = dict.fromkeys(("case", "task", "name", "user", "group", "at"), str)
+    tables(db).create("step", {**texts, "version": int}, "case", "version")
 
 
 @permits.on(CaseOpened)
 def case_opened(db: Database, event: Recorded[CaseOpened]) -> None:
     case = event.data
-    db.table("permit").insert({"id": case.case, "channel": case.channel, "department": case.department})
+    row = {"id": case.case, "channel": case.channel, "department": case.department}
+    tables(db).insert("permit", row)
 
 
 @permits.on(StepTaken)
 def step_taken(db: Database, event: Recorded[StepTaken]) -> None:
     step = event.data
-    row = {
+    row: Row = {
         "case": step.case,
         "version": event.version,  # in the stream of the case: the order of its steps
         "task": step.task,
@@ -43,7 +43,7 @@ def step_taken(db: Database, event: Recorded[StepTaken]) -> None:
         "group": step.group,
         "at": step.at.isoformat(" "),
     }
-    db.table("step").insert(row)
+    tables(db).insert("step", row)
 
 
 @attrs.frozen
@@ -84,16 +84,16 @@ _MOST_STEPS: Final = """
 
 
 class PermitQueries(Interpreter[PermitQuery]):
-    def __init__(self, views: SqliteViews) -> None:
+    def __init__(self, views: Views) -> None:
         self.views = views
 
     @on(Total)
     def total(self, op: Total) -> Totals:
         with self.views.reading(*VIEWS) as db:
-            return Totals(*db.conn.execute(_TOTALS).fetchone())
+            return Totals(*tables(db).rows(_TOTALS)[0])
 
     @on(MostSteps)
     def most_steps(self, op: MostSteps) -> Ranking:
-        sql = _MOST_STEPS.replace("{by}", f"[{op.by}]")
+        sql = _MOST_STEPS.replace("{by}", f'"{op.by}"')
         with self.views.reading(*VIEWS) as db:
-            return tuple(db.conn.execute(sql, [op.limit]).fetchall())
+            return tuple(tables(db).rows(sql, op.limit))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, assert_type
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventsrc import (
@@ -22,7 +24,6 @@ from eventsrc import (
     MemoryStore,
     Program,
     ReadFeed,
-    SqliteStore,
     SqliteViews,
     StoreOp,
     Success,
@@ -32,6 +33,7 @@ from eventsrc import (
     synchronise,
 )
 from eventsrc.positions import WrongStore
+from eventsrc.postgres import PostgresStore, PostgresViews
 from eventsrc.program import Effect
 from eventsrc.stream_id import StreamId
 from examples.identity.app import Everything, identity
@@ -70,7 +72,11 @@ from examples.identity.operations import (
 )
 from examples.identity.services import register, register_member
 from examples.identity.views import VIEWS, groups, users, users_new
+from examples.places import Views, opened
+from examples.tables import tables
 from tests.docs.pages import ROOT
+from tests.examples.conftest import own_schema, url
+from tests.postgres.test_store import in_a_loop
 
 R = TypeVar("R")
 
@@ -92,19 +98,44 @@ class Service:
         return len(self.run(ReadFeed()).events)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Interpreter[StoreOp]]:
+@pytest.fixture(params=["memory", "SqliteStore", "PostgresStore", "AsyncPostgresStore"])
+def place(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[tuple[Interpreter[StoreOp], Views]]:
+    """A store, and views beside it."""
     if request.param == "memory":
-        yield MemoryStore()
+        with opened("memory", VIEWS) as both:
+            yield both
+    elif request.param == "SqliteStore":
+        with opened(str(tmp_path / "identity.db"), VIEWS) as both:
+            yield both
     else:
-        with SqliteStore(tmp_path / "identity.db") as made:
-            yield made
+        schema, dsn = own_schema(request.getfixturevalue("shared_dsn"))
+        made: Callable[..., Any] = PostgresStore if request.param == "PostgresStore" else in_a_loop
+        with PostgresViews(dsn, VIEWS, schema=schema) as views, made(dsn, schema=f"{schema}s") as store:
+            yield store, views
 
 
 @pytest.fixture(params=["run", "run_async"])
-def service(request: pytest.FixtureRequest, store: Interpreter[StoreOp]) -> Iterator[Service]:
-    with SqliteViews.temporary(VIEWS) as views:
-        yield Service(identity(store, views), request.param == "run_async")
+def service(request: pytest.FixtureRequest, place: tuple[Interpreter[StoreOp], Views]) -> Service:
+    return Service(identity(*place), request.param == "run_async")
+
+
+@pytest.fixture(params=["SqliteViews", "PostgresViews"])
+def new_views(request: pytest.FixtureRequest) -> Callable[[], AbstractContextManager[Views]]:
+    """A function that opens views that are empty."""
+    every = (*VIEWS, users_new)
+    if request.param == "SqliteViews":
+        return lambda: SqliteViews.temporary(every)
+    shared_dsn: str = request.getfixturevalue("shared_dsn")
+
+    @contextmanager
+    def in_a_schema() -> Iterator[Views]:
+        schema, dsn = own_schema(shared_dsn)
+        with PostgresViews(dsn, every, schema=schema) as made:
+            yield made
+
+    return in_a_schema
 
 
 # --- commands -------------------------------------------------------------------------------------
@@ -380,12 +411,12 @@ class Tables:
                 pass
 
 
-@settings(deadline=None, max_examples=40)
-@given(st.lists(steps, max_size=30))
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(taken=st.lists(steps, max_size=30))
 def test_synchronised_views_hold_what_a_plain_fold_of_the_feed_makes(
-    taken: list[Program[Everything, object]],
+    new_views: Callable[[], AbstractContextManager[Views]], taken: list[Program[Everything, object]]
 ) -> None:
-    with SqliteViews.temporary((*VIEWS, users_new)) as views:
+    with new_views() as views:
         app = identity(MemoryStore(store_id="here"), views)
         for step in taken:
             app.run(step)
@@ -393,14 +424,14 @@ def test_synchronised_views_hold_what_a_plain_fold_of_the_feed_makes(
         expected = Tables()
         for recorded in app.run(ReadFeed(limit=10_000)).events:
             expected.apply(recorded.data)
-        with views.reading(users, groups) as db:
+        with views.reading(users, groups, users_new) as db:
+            rows = tables(db).rows
             found = Tables(
-                {id: (name, email) for id, name, email in db.conn.execute("SELECT * FROM users")},
-                dict(db.conn.execute("SELECT * FROM groups").fetchall()),
-                set(db.conn.execute("SELECT * FROM memberships").fetchall()),
+                {id: (name, email) for id, name, email in rows("SELECT id, name, email FROM users")},
+                dict(rows("SELECT id, name FROM groups")),
+                set(rows('SELECT "user", "group" FROM memberships')),
             )
-        with views.reading(users_new) as db:
-            domains = {row["id"]: row["email_domain"] for row in db.table("users_new").rows}
+            domains = dict(rows("SELECT id, email_domain FROM users_new"))
         searched = {name: {user.id for user in app.run(SearchUsers(name))} for name in NAMES}
     assert found == expected
     called = [name for name, _ in expected.users.values()]
@@ -428,15 +459,17 @@ def test_what_a_user_was_can_be_read_again_with_the_token(
         assert [app.run(ReadUser(user, at=state.token)) for state in states] == states
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text() | st.text('"*^:-() ANDORNEARé\0'))
 def test_any_text_can_be_searched_for(searchable: Interpreter[Everything], text: str) -> None:
     assert all(user.name for user in searchable.run(SearchUsers(text)))
 
 
-@pytest.fixture(scope="module")
-def searchable() -> Iterator[Interpreter[Everything]]:
-    with SqliteViews.temporary(VIEWS) as views:
+@pytest.fixture
+def searchable(
+    new_views: Callable[[], AbstractContextManager[Views]],
+) -> Iterator[Interpreter[Everything]]:
+    with new_views() as views:
         app = identity(MemoryStore(), views)
         app.run(register("Homer Simpson", "homer@springfield.example")).unwrap()
         app.run(for_each(VIEWS, synchronise))
@@ -484,6 +517,27 @@ def test_a_story_that_was_told_is_remembered(tmp_path: Path) -> None:
     assert "Lisa Jr, jr@springfield.example" in second.stdout
     assert "is called Maggie" in second.stdout
     assert third.stdout == second.stdout
+
+
+def test_the_story_is_told_and_remembered_in_postgres(postgres_dsn: str) -> None:
+    address = url(postgres_dsn)
+    first, second = story("--store", address), story("--store", address)
+    assert (first.returncode, first.stderr, second.returncode) == (0, "", 0)
+    shown = {" ".join(line.split()) for line in first.stdout.splitlines()}
+    told = {" ".join(line.split()) for line in story("--store", "memory").stdout.splitlines()}
+    same = {line for line in told if not re.search(r"\d\d:\d\d|kept in|->", line)}
+    assert len(same) > 40
+    assert same <= shown
+    assert "THE STORY HAS BEEN TOLD HERE ALREADY" in second.stdout
+    assert "Lisa Jr, jr@springfield.example" in second.stdout
+
+
+def test_a_postgres_that_is_not_there_is_reported_and_its_password_is_not() -> None:
+    refused = story("--store", "postgresql://app:s3cr3t@localhost:1/nothing")
+    assert refused.returncode == 1
+    assert "cannot be connected to" in refused.stderr
+    assert "s3cr3t" not in refused.stdout + refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_a_file_that_is_no_store_is_refused_with_its_name(tmp_path: Path) -> None:

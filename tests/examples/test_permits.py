@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import csv
 import os
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from contextlib import AsyncExitStack
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -20,11 +22,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from eventsrc import ReadFeed, Recorded, SqliteStore, SqliteViews
-from examples.permits.__main__ import main, opened
+from examples.permits.__main__ import main
 from examples.permits.cases import CaseId, StepTaken, cases
 from examples.permits.log import read_log
 from examples.permits.replay import replay
 from examples.permits.views import VIEWS, MostSteps, PermitQueries, Total, Totals
+from examples.places import Views, opened, opened_async
+from examples.tables import tables
+from tests.examples.conftest import url
 
 ROOT = Path(__file__).parents[2]
 RECEIPT = Path(os.environ.get("EVENTSRC_RECEIPT_CSV", ROOT / "../shared/data/receipt.csv"))
@@ -73,22 +78,21 @@ def facts_of_log(path: Path) -> Facts:
     return facts
 
 
-def facts_of_views(views: SqliteViews) -> Facts:
+def facts_of_views(views: Views) -> Facts:
     facts = Facts(defaultdict(list), set(), set(), set())
     with views.reading(*VIEWS) as db:
-        for case, *step in db.conn.execute(
-            "SELECT [case], task, name, user, [group], at FROM step ORDER BY [case], version"
-        ):
+        rows = tables(db).rows
+        steps = 'SELECT "case", task, name, "user", "group", at FROM step ORDER BY "case", version'
+        for case, *step in rows(steps):
             facts.steps[case].append(tuple(step))
-        assert {id for (id,) in db.conn.execute("SELECT id FROM permit")} == set(facts.steps)
-        facts.users.update(name for (name,) in db.conn.execute("SELECT name FROM users"))
-        facts.groups.update(name for (name,) in db.conn.execute("SELECT name FROM groups"))
-        facts.memberships.update(
-            db.conn.execute(
-                "SELECT users.name, groups.name FROM memberships "
-                "JOIN users ON users.id = user JOIN groups ON groups.id = [group]"
-            )
+        assert {id for (id,) in rows("SELECT id FROM permit")} == set(facts.steps)
+        facts.users.update(name for (name,) in rows("SELECT name FROM users"))
+        facts.groups.update(name for (name,) in rows("SELECT name FROM groups"))
+        memberships = (
+            "SELECT users.name, groups.name FROM memberships "
+            'JOIN users ON users.id = "user" JOIN groups ON groups.id = "group"'
         )
+        facts.memberships.update(rows(memberships))
     return facts
 
 
@@ -142,17 +146,30 @@ def store(tmp_path: Path) -> Path:
 
 
 @needs_receipt
-@pytest.mark.parametrize("where", ["memory", "file"])
-def test_the_views_of_the_receipt_log_equal_a_straight_computation(where: str, store: Path) -> None:
+@pytest.mark.parametrize("place", ["memory", "file", "PostgresStore", "AsyncPostgresStore"])
+def test_the_views_of_the_receipt_log_equal_a_straight_computation(
+    place: str, store: Path, request: pytest.FixtureRequest
+) -> None:
     expected = facts_of_log(RECEIPT)
     assert expected.totals() == Totals(cases=1434, steps=8577, users=48, groups=10, memberships=215)
     assert max(map(len, expected.steps.values())) == 25
-    place = "memory" if where == "memory" else str(store)
-    with opened(place) as (events, views), RECEIPT.open("rb") as lines:
-        assert replay(events, views, read_log(lines)) == []
-        assert facts_of_views(views) == expected
-        assert PermitQueries(views).run(Total()) == expected.totals()
-        assert PermitQueries(views).run(MostSteps("case", 1)) == (("case-9289", 25),)
+    where = {"memory": "memory", "file": str(store)}.get(place) or url(
+        request.getfixturevalue("postgres_dsn")
+    )
+
+    async def replayed() -> None:
+        async with AsyncExitStack() as stack:
+            if place == "AsyncPostgresStore":
+                events, views = await stack.enter_async_context(opened_async(where, VIEWS))
+            else:
+                events, views = stack.enter_context(opened(where, VIEWS))
+            with RECEIPT.open("rb") as lines:
+                assert await replay(events, views, read_log(lines)) == []
+            assert facts_of_views(views) == expected
+            assert PermitQueries(views).run(Total()) == expected.totals()
+            assert PermitQueries(views).run(MostSteps("case", 1)) == (("case-9289", 25),)
+
+    asyncio.run(replayed())
 
 
 @needs_receipt
@@ -164,6 +181,24 @@ def test_replaying_the_receipt_log_again_changes_nothing(store: Path) -> None:
     assert feed_of(store) == recorded
     assert f"{len(recorded)} events are new" in first.stdout
     assert "0 events are new" in again.stdout
+
+
+def test_a_log_that_is_replayed_in_postgres_twice_is_recorded_once(
+    log: Path, postgres_dsn: str
+) -> None:
+    where, expected = url(postgres_dsn), facts_of_log(log)
+    first, again = run(log, where, "--batch", "50"), run(log, where)
+    assert (first.exit_code, again.exit_code) == (0, 0), first.stderr + again.stderr
+    assert f"{events_of(expected)} events are new" in first.stdout
+    assert "0 events are new" in again.stdout
+    with opened(where, VIEWS) as (_, views):
+        assert facts_of_views(views) == expected
+
+
+def test_a_postgres_that_is_not_there_stops_the_replay_with_its_status(log: Path) -> None:
+    result = run(log, "postgresql://localhost:1/nothing")
+    assert result.exit_code == 2
+    assert "cannot be connected to" in result.stderr
 
 
 # --- what is recorded -----------------------------------------------------------------------------

@@ -1,0 +1,311 @@
+"""Following: who follows a store is woken by its commits, and loses nothing where no call comes.
+
+Passed if a follower whose listening connection is killed again and again sees every event long before
+it would have looked by itself; and if one that polls an idle store asks one statement each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from eventsrc import (
+    Append,
+    Elapsed,
+    Interpreter,
+    MemoryStore,
+    Polling,
+    ReadFeed,
+    Recorded,
+    Sleep,
+    SqliteStore,
+    StoreOp,
+    StreamId,
+    View,
+    WaitForEvents,
+    keep_up,
+    on,
+    world,
+)
+from eventsrc.positions import Cursor
+from eventsrc.postgres import AsyncPostgresStore, PostgresListener, PostgresStore, PostgresViews
+from eventsrc.postgres_link import Ask, Link, Rows
+from eventsrc.store import NotAStore, StoreClosed
+from tests.faults import scaled
+from tests.faults.events import CODEC, TYPES, Tick
+from tests.postgres.test_held import ask
+from tests.postgres.test_server import until
+
+Connection = psycopg.Connection[Any]
+LONG = 60.0
+"""For longer than a test waits: what is seen before was called."""
+
+LISTENERS = "FROM pg_stat_activity WHERE starts_with(query, 'LISTEN') AND datname = current_database()"
+KILL = f"SELECT pg_terminate_backend(pid) {LISTENERS}"
+
+
+def tick(number: int) -> Append:
+    return Append(StreamId("ticks"), (Tick(number, 0, 1),))
+
+
+def seen_view(seen: list[int]) -> View[Connection]:
+    """A view that tells what it is given."""
+    view: View[Connection] = View("seen", types=TYPES)
+
+    @view.on(Tick)
+    def see(_: Connection, event: Recorded[Tick]) -> None:
+        seen.append(event.data.batch)
+
+    return view
+
+
+@pytest.fixture
+def store(postgres_dsn: str) -> Iterator[PostgresStore]:
+    with PostgresStore(postgres_dsn, codec=CODEC) as store:
+        yield store
+
+
+class Stopped(Exception):
+    """Raised by a handler to end a follower."""
+
+
+@contextmanager
+def following(
+    dsn: str, store: PostgresStore, waiting: Interpreter[WaitForEvents], view: View[Connection]
+) -> Iterator[threading.Event]:
+    """A follower in a thread; it has begun to wait when the block begins."""
+    began, over = threading.Event(), threading.Event()
+    errors: list[BaseException] = []
+
+    @on(WaitForEvents).run
+    def wait(op: WaitForEvents) -> bool:
+        if over.is_set():
+            raise Stopped
+        began.set()
+        return waiting.run(op)
+
+    def follow() -> None:
+        with PostgresViews(dsn) as views:
+            try:
+                (store | views | wait | world).run(keep_up(view, LONG))
+            except (Stopped, StoreClosed):
+                pass
+            except BaseException as error:
+                errors.append(error)
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    try:
+        assert began.wait(10)
+        yield began
+    finally:
+        over.set()
+        if isinstance(waiting, PostgresListener):
+            waiting.close()
+        else:
+            store.run(tick(-1))
+        thread.join(20)
+    assert not thread.is_alive()
+    assert errors == []
+
+
+def is_listening(dsn: str) -> bool:
+    return bool(ask(dsn, f"SELECT count(*) = 1 {LISTENERS}")[0][0])
+
+
+@pytest.mark.parametrize("kind", ["listening", "polling"])
+def test_a_follower_sees_an_event_soon_after_its_commit(
+    kind: str, store: PostgresStore, postgres_dsn: str, figure: Callable[[str], None]
+) -> None:
+    seen: list[int] = []
+    waiting: Interpreter[WaitForEvents] = (
+        PostgresListener(postgres_dsn) if kind == "listening" else Polling().into(store | world)
+    )
+    took: list[float] = []
+    with following(postgres_dsn, store, waiting, seen_view(seen)):
+        if kind == "listening":
+            until(lambda: is_listening(postgres_dsn))
+        for number in range(scaled(20)):
+            store.run(tick(number)).unwrap()
+            committed = time.monotonic()
+            until(lambda n=number: len(seen) > n)  # type: ignore[misc]
+            took.append(time.monotonic() - committed)
+    assert [number for number in seen if number >= 0] == list(range(scaled(20)))
+    middle, longest = statistics.median(took) * 1000, max(took) * 1000
+    figure(f"{kind}: seen after {middle:.1f} ms in the middle, {longest:.1f} ms at most")
+    assert max(took) < 5, "many times what it takes on an idle machine, and far from a lost call"
+
+
+def test_a_follower_in_an_event_loop_is_called_too(store: PostgresStore, postgres_dsn: str) -> None:
+    seen: list[int] = []
+
+    async def follow() -> None:
+        async with AsyncPostgresStore(postgres_dsn, codec=CODEC) as mine:
+            with PostgresViews(postgres_dsn) as views, PostgresListener(postgres_dsn) as listener:
+                app = mine | views | listener | world
+                follower = asyncio.create_task(app.run_async(keep_up(seen_view(seen), LONG)))
+                try:
+                    for number in range(10):
+                        await mine.run_async(tick(number))
+                        async with asyncio.timeout(20):
+                            while len(seen) <= number:
+                                await asyncio.sleep(0.001)
+                finally:
+                    follower.cancel()
+                    await asyncio.gather(follower, return_exceptions=True)
+
+    asyncio.run(follow())
+    assert seen == list(range(10))
+
+
+def test_killing_the_listening_connection_again_and_again_loses_nothing(
+    store: PostgresStore, postgres_dsn: str, figure: Callable[[str], None]
+) -> None:
+    seen: list[int] = []
+    kills = 0
+    with (
+        following(postgres_dsn, store, PostgresListener(postgres_dsn), seen_view(seen)),
+        psycopg.connect(postgres_dsn, autocommit=True) as killer,
+    ):
+        for number in range(scaled(200)):
+            store.run(tick(number)).unwrap()
+            if number % 10 == 0:
+                until(lambda n=number: len(seen) > n)  # type: ignore[misc]
+                until(lambda: is_listening(postgres_dsn))
+            if number % 10 in (0, 3, 5):
+                kills += len(killer.execute(KILL.encode()).fetchall())
+        until(lambda: len(seen) == scaled(200))
+    assert seen == list(range(scaled(200)))
+    assert kills >= scaled(200) // 10, "one each time that somebody listens for sure"
+    figure(
+        f"{scaled(200)} events, {kills} kills of the listener; each seen without waiting for {LONG} s"
+    )
+
+
+class Trusting(PostgresListener):
+    """Broken, for the control: it takes a connection that was lost for one on which nothing came."""
+
+    def wait(self, op: WaitForEvents) -> bool:
+        """Waits for a call, however often it has to connect."""
+        deadline = time.monotonic() + op.within
+        while not self._is_closed and time.monotonic() < deadline:
+            if self._connection is None:
+                self._connect()
+            before = self._connection
+            if self._is_called(0.1) and self._connection is before:
+                return True
+        return False
+
+
+def hears(listener: PostgresListener, store: PostgresStore, dsn: str) -> bool:
+    """Whether a listener, whose connection is killed, tells of an event that is stored meanwhile."""
+    with listener:
+        wait = WaitForEvents(store.run(tick(0)).unwrap().cursor, 0.5)
+        listener.wait(wait)
+        until(lambda: is_listening(dsn))
+        ask(dsn, KILL)
+        until(lambda: not is_listening(dsn))
+        store.run(tick(1)).unwrap()
+        return listener.wait(wait)
+
+
+def test_an_event_that_is_stored_while_nobody_listens_is_told_of(
+    store: PostgresStore, postgres_dsn: str
+) -> None:
+    assert hears(PostgresListener(postgres_dsn), store, postgres_dsn)
+
+
+def test_control_a_listener_that_trusts_its_connection_is_caught(
+    store: PostgresStore, postgres_dsn: str
+) -> None:
+    assert not hears(Trusting(postgres_dsn), store, postgres_dsn)
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "postgres"])
+def test_on_any_store_a_look_is_one_query_and_news_end_the_wait(
+    kind: str, postgres_dsn: str, tmp_path: Any
+) -> None:
+    made: dict[str, Callable[[], Any]] = {
+        "memory": lambda: MemoryStore(CODEC),
+        "sqlite": lambda: SqliteStore(tmp_path / "store.db", CODEC),
+        "postgres": lambda: PostgresStore(postgres_dsn, codec=CODEC),
+    }
+    looks, sleeps = itertools.count(), itertools.count()
+    with made[kind]() as store:
+        end = store.run(tick(0)).unwrap().cursor
+
+        @on(Sleep).run
+        def sleep(op: Sleep) -> None:
+            if next(sleeps) == 9:
+                store.run(tick(1)).unwrap()
+
+        @on(ReadFeed).run
+        def look(op: ReadFeed) -> Any:
+            next(looks)
+            return store.run(op)
+
+        elapsed = on(Elapsed).run(lambda op: 0.0)
+        waiting = Polling().into(look | sleep | elapsed)
+        assert waiting.run(WaitForEvents(end, LONG)) is True
+        assert next(looks) == 11
+        assert waiting.run(WaitForEvents(Cursor(store.store_id, 1), LONG)) is True, "at once"
+        assert next(sleeps) == 10
+
+
+def test_polling_an_idle_postgres_is_one_statement_each_time(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = store.run(tick(0)).unwrap().cursor
+    asked: list[Ask] = []
+    execute = Link.execute
+
+    def counted(link: Link, ask: Ask, deadline: float | None = None) -> Rows:
+        asked.append(ask)
+        return execute(link, ask, deadline)
+
+    monkeypatch.setattr(Link, "execute", counted)
+    times = itertools.count()
+    world_of_ours = on(Sleep).run(lambda op: None) | on(Elapsed).run(lambda op: float(next(times)))
+    app: Interpreter[WaitForEvents] = Polling().into(_only_feed(store) | world_of_ours)
+    assert app.run(WaitForEvents(end, 50)) is False
+    assert len(asked) == 51 - 1
+
+
+def _only_feed(store: Interpreter[StoreOp]) -> Interpreter[ReadFeed]:
+    return on(ReadFeed).run(store.run)
+
+
+def test_a_listener_needs_a_store_and_says_so(postgres_dsn: str) -> None:
+    with pytest.raises(NotAStore, match="open the store before"):
+        PostgresListener(postgres_dsn, schema="nothing")
+
+
+def test_a_listener_that_was_closed_says_so(store: PostgresStore, postgres_dsn: str) -> None:
+    listener = PostgresListener(postgres_dsn)
+    listener.close()
+    with pytest.raises(StoreClosed):
+        listener.run(WaitForEvents(store.run(tick(0)).unwrap().cursor, 1))
+
+
+def test_stores_of_a_database_call_only_their_own_listeners(
+    store: PostgresStore, postgres_dsn: str
+) -> None:
+    with (
+        PostgresStore(postgres_dsn, schema="other", codec=CODEC) as other,
+        PostgresListener(postgres_dsn) as listener,
+        PostgresListener(postgres_dsn, schema="other") as others,
+    ):
+        wait = WaitForEvents(store.run(tick(0)).unwrap().cursor, 0.05)
+        assert [listener.run(wait), others.run(wait)] == [True, True], "now they listen"
+        other.run(tick(0)).unwrap()
+        assert others.run(wait) is True
+        assert listener.run(wait) is False

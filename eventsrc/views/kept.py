@@ -71,7 +71,7 @@ class KeptViews(Interpreter[ViewOp]):
 
     @abstractmethod
     def looking(self, view: View[Any]) -> AbstractContextManager[Ledger | None]:
-        """A transaction that only reads; None if the view was never made."""
+        """What only reads; None if the view was never made."""
 
     @abstractmethod
     def _live(self, view: View[Any]) -> int: ...

@@ -9,13 +9,13 @@ read.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Self
 
 import psycopg
 from psycopg_pool import ConnectionPool
 
-from eventsrc.postgres_link import Ask, Link, execute_on, hold, hold_on, translated
+from eventsrc.postgres_link import Ask, Link, Rows, execute_on, hold, hold_on, translated
 from eventsrc.postgres_schema import Tables, quoted
 from eventsrc.view import Lease, View, ViewError
 from eventsrc.views.kept import KeptViews
@@ -73,6 +73,7 @@ _MOVE_GUARDS: Final = """
 _LOCKABLE: Final = """
     SELECT part FROM {s}.eventsrc_part WHERE part = ANY(%b) FOR UPDATE SKIP LOCKED
 """
+_LOCK: Final = "SELECT pg_advisory_xact_lock({lock})"
 _IS_THERE: Final = "SELECT to_regclass(%s) IS NOT NULL"
 _IS_MADE: Final = "SELECT count(*) FROM {s}.eventsrc_part"
 _LIVE: Final = "SELECT version FROM {s}.eventsrc_live WHERE name = %s"
@@ -117,6 +118,7 @@ class PostgresViews(KeptViews):
         self._schema = schema
         self._main = Tables(schema, _LIVE_SCRIPTS)
         self._known: dict[tuple[str, int], Tables] = {}
+        self._ready: set[tuple[str, int]] = set()  # those whose tables are there and up to date
         self._link = Link(address, timeout)
         try:
             self._prepare(self._main)
@@ -153,16 +155,15 @@ class PostgresViews(KeptViews):
         tables = self._made(view)
         with translated(), self._link.transaction() as connection:
             connection.execute(_SET_PATH, (quoted(tables.schema),))
-            yield PostgresLedger(tables, connection)
+            cursor = connection.cursor(binary=True)
+            yield PostgresLedger(tables, lambda ask: execute_on(cursor, ask), connection)
 
     @contextlib.contextmanager
     def looking(self, view: View[Any]) -> Iterator[Ledger | None]:
-        """A transaction that only reads; None if the view was never made."""
+        """What only reads, each statement by itself; None if the view was never made."""
         tables = self._tables(view.name, view.version)
-        with translated(), self._link.transaction() as connection:
-            connection.execute("SET TRANSACTION READ ONLY")
-            is_made = self._is_made(connection, tables, view)
-            yield PostgresLedger(tables, connection) if is_made else None
+        is_made = (view.name, view.version) in self._ready or self._is_made(self._link.read, view)
+        yield PostgresLedger(tables, self._link.read, None) if is_made else None
 
     def close(self) -> None:
         """Closes the connections."""
@@ -191,24 +192,31 @@ class PostgresViews(KeptViews):
             if self._live_on(connection, view) == view.version:
                 raise ViewError(f"{view!r} is what queries read: have another version go live first")
             self._execute(connection, self._tables(*key).ask(_DROP))
-        self._known.pop(key, None)
+        self._ready.discard(key)
         self._trust = {of: trust for of, trust in self._trust.items() if of[:2] != key}
 
     def _made(self, view: View[Any]) -> Tables:
         """The tables that a version of a view has, which are made the first time."""
-        tables = self._known.get((view.name, view.version))
-        if tables is not None:
-            return tables
         tables = self._tables(view.name, view.version)
+        if (view.name, view.version) in self._ready:
+            return tables
         self._prepare(tables)
-        with translated(), self._link.transaction() as connection:
-            self._execute(connection, tables.ask("SELECT pg_advisory_xact_lock({lock})"))
-            if not self._is_made(connection, tables, view):
-                connection.execute(_SET_PATH, (quoted(tables.schema),))
-                PostgresLedger(tables, connection).make(view)
-            self._execute(connection, self._main.ask(_FIRST_LIVE, (view.name, view.version)))
-        self._known[view.name, view.version] = tables
+        if not self._is_made(self._link.read, view):
+            self._make(tables, view)
+        if not self._live(view):
+            self._link.execute(self._main.ask(_FIRST_LIVE, (view.name, view.version)))
+        self._ready.add((view.name, view.version))
         return tables
+
+    def _make(self, tables: Tables, view: View[Any]) -> None:
+        """Makes the view's tables, unless somebody else was faster."""
+        with translated(), self._link.transaction() as connection:
+            cursor = connection.cursor(binary=True)
+            ledger = PostgresLedger(tables, lambda ask: execute_on(cursor, ask), connection)
+            ledger.ask(_LOCK)
+            if not ledger.parts():
+                connection.execute(_SET_PATH, (quoted(tables.schema),))
+                ledger.make(view)
 
     def _read_schema(self, connection: psycopg.Connection[Any], view: View[Any], live: bool) -> str:
         """The quoted name of the schema that queries read."""
@@ -220,22 +228,26 @@ class PostgresViews(KeptViews):
         return int(rows[0][0]) if rows else 0
 
     def _tables(self, name: str, version: int) -> Tables:
-        schema = f"{self._schema}_{name}_{version}"
-        try:
-            return Tables(schema, _VIEW_SCRIPTS)
-        except ValueError as error:
-            raise ViewError(f"view {name!r} would have the schema {schema!r}: {error}") from error
+        tables = self._known.get((name, version))
+        if tables is None:
+            schema = f"{self._schema}_{name}_{version}"
+            try:
+                tables = self._known[name, version] = Tables(schema, _VIEW_SCRIPTS)
+            except ValueError as error:
+                raise ViewError(f"view {name!r} would have the schema {schema!r}: {error}") from error
+        return tables
 
     def _prepare(self, tables: Tables) -> None:
         if not hold(tables.are_current(), self._link.read):
             with self._link.transaction() as connection:
                 hold_on(tables.migrate(), connection)
 
-    def _is_made(self, connection: psycopg.Connection[Any], tables: Tables, view: View[Any]) -> bool:
+    def _is_made(self, execute: Callable[[Ask], Rows], view: View[Any]) -> bool:
         """Whether a view's tables are there. Raises ViewError if it has other partitions."""
+        tables = self._tables(view.name, view.version)
         name = f"{quoted(tables.schema)}.eventsrc_part"
-        ((is_there,),) = connection.execute(_IS_THERE, (name,)).fetchall()
-        parts = self._execute(connection, tables.ask(_IS_MADE))[0][0] if is_there else 0
+        ((is_there,),) = execute(tables.ask(_IS_THERE, (name,)))
+        parts = execute(tables.ask(_IS_MADE, ()))[0][0] if is_there else 0
         if parts not in (0, view.partitions):
             raise ViewError(
                 f"{view!r} has {view.partitions} partitions, and was built with {parts}: give it a new "
@@ -251,10 +263,15 @@ class PostgresViews(KeptViews):
 class PostgresLedger(Ledger):
     """A version of a view in a schema of a Postgres database."""
 
-    def __init__(self, tables: Tables, connection: psycopg.Connection[Any]) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        execute: Callable[[Ask], Rows],
+        connection: psycopg.Connection[Any] | None,
+    ) -> None:
         super().__init__(connection)
         self._tables = tables
-        self._cursor = connection.cursor(binary=True)
+        self._execute = execute
 
     def ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Executes a statement."""
@@ -296,4 +313,4 @@ class PostgresLedger(Ledger):
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | TimeoutError)
 
     def _asked(self, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
-        return execute_on(self._cursor, self._tables.ask(statement, parameters))
+        return self._execute(self._tables.ask(statement, parameters))

@@ -181,7 +181,7 @@ class SqliteViews(KeptViews):
 
     @contextlib.contextmanager
     def looking(self, view: View[Any]) -> Iterator[Ledger | None]:
-        """A transaction that only reads; None if the view was never made."""
+        """What only reads; None if the view was never made."""
         path = self._path(view.name, view.version)
         if not path.exists():
             yield None

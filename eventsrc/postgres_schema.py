@@ -21,7 +21,7 @@ _IS_THERE: Final = "SELECT to_regclass(%s) IS NOT NULL"
 _MAKE_APPLIED: Final = """
     CREATE TABLE {s}.applied (scripts integer NOT NULL, at timestamptz NOT NULL DEFAULT now())
 """
-_APPLIED: Final = "SELECT coalesce(max(scripts), 0) FROM {s}.applied"
+_APPLIED: Final = "SELECT coalesce(max(scripts), 0), to_regclass(%s) IS NULL FROM {s}.applied"
 _SET_APPLIED: Final = "INSERT INTO {s}.applied (scripts) VALUES (%s)"
 
 
@@ -29,11 +29,13 @@ class Tables:
     """The tables of one schema, and the statements that ask for them.
 
     scripts: those that make the tables, one for each version.
+    mark: one of the tables, by which they are told from other tables of this library.
     """
 
-    def __init__(self, schema: str, scripts: Sequence[str]) -> None:
+    def __init__(self, schema: str, scripts: Sequence[str], mark: str = "") -> None:
         self.schema: Final = schema
         self._scripts = scripts
+        self._mark = mark
         self._quoted = quoted(schema)
         self._lock = str(_lock_number(schema))
         self._known: dict[str, bytes] = {}
@@ -72,7 +74,12 @@ class Tables:
         ((exists,),) = yield self.ask(_IS_THERE, (f"{self._quoted}.applied",))
         if not exists:
             return 0
-        ((applied,),) = yield self.ask(_APPLIED)
+        ((applied, is_another),) = yield self.ask(_APPLIED, (f"{self._quoted}.{self._mark}",))
+        if applied and is_another:
+            raise NotAStore(
+                f"schema {self.schema!r} has other tables of eventsrc: a store and its views need a "
+                "schema each"
+            )
         if applied > len(self._scripts):
             raise NotAStore(
                 f"schema {self.schema!r} has version {applied} of its tables, and the newest known "

@@ -79,7 +79,7 @@ class PostgresViews(Interpreter[ViewOp]):
         schema: str = "eventsrc_views",
         timeout: float = 5.0,
     ) -> None:
-        self._tables = Tables(schema, _SCRIPTS)
+        self._tables = Tables(schema, _SCRIPTS, mark="guard")
         self._ask = self._tables.ask
         self._link = Link(address, timeout)
         try:

@@ -15,13 +15,16 @@ from eventsrc.postgres_link import Ask, Conversation
 from eventsrc.store import NotAStore
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock({lock})"
-_IS_SCHEMA: Final = "SELECT to_regnamespace(%s) IS NOT NULL"
+# to_regnamespace may remember what was before the lock; a look at the table does not
+_IS_SCHEMA: Final = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %s)"
 _MAKE_SCHEMA: Final = "CREATE SCHEMA {s}"
 _IS_THERE: Final = "SELECT to_regclass(%s) IS NOT NULL"
 _MAKE_APPLIED: Final = """
     CREATE TABLE {s}.eventsrc_applied (scripts integer NOT NULL, at timestamptz NOT NULL DEFAULT now())
 """
-_APPLIED: Final = "SELECT coalesce(max(scripts), 0) FROM {s}.eventsrc_applied"
+_APPLIED: Final = """
+    SELECT coalesce(max(scripts), 0), to_regclass(%s) IS NULL FROM {s}.eventsrc_applied
+"""
 _SET_APPLIED: Final = "INSERT INTO {s}.eventsrc_applied (scripts) VALUES (%s)"
 
 
@@ -29,11 +32,13 @@ class Tables:
     """The tables of one schema, and the statements that ask for them.
 
     scripts: those that make the tables, one for each version.
+    mark: one of the tables, by which they are told from other tables of this library.
     """
 
-    def __init__(self, schema: str, scripts: Sequence[str]) -> None:
+    def __init__(self, schema: str, scripts: Sequence[str], mark: str = "") -> None:
         self.schema: Final = schema
         self._scripts = scripts
+        self._mark = mark
         self._quoted = quoted(schema)
         self._lock = str(_lock_number(schema))
         self._known: dict[str, bytes] = {}
@@ -56,7 +61,7 @@ class Tables:
         Answers how many scripts they had seen before. Raises NotAStore for tables of a newer version.
         """
         yield self.ask(_LOCK)
-        ((exists,),) = yield self.ask(_IS_SCHEMA, (self._quoted,))
+        ((exists,),) = yield self.ask(_IS_SCHEMA, (self.schema,))
         if not exists:
             yield self.ask(_MAKE_SCHEMA)
         applied = yield from self._applied()
@@ -72,7 +77,12 @@ class Tables:
         ((exists,),) = yield self.ask(_IS_THERE, (f"{self._quoted}.eventsrc_applied",))
         if not exists:
             return 0
-        ((applied,),) = yield self.ask(_APPLIED)
+        ((applied, is_another),) = yield self.ask(_APPLIED, (f"{self._quoted}.{self._mark}",))
+        if applied and is_another:
+            raise NotAStore(
+                f"schema {self.schema!r} has other tables of eventsrc: a store and its views need a "
+                "schema each"
+            )
         if applied > len(self._scripts):
             raise NotAStore(
                 f"schema {self.schema!r} has version {applied} of its tables, and the newest known "

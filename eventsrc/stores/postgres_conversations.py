@@ -58,7 +58,7 @@ class Conversations:
     """Those of one store, and what it has learnt of its tables."""
 
     def __init__(self, schema: str, codec: Codec, clock: Callable[[], float]) -> None:
-        self._tables = Tables(schema, sql.SCRIPTS)
+        self._tables = Tables(schema, sql.SCRIPTS, mark="event")
         self._ask = self._tables.ask
         self.codec: Final = codec
         self.store_id = ""

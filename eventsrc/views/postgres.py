@@ -116,7 +116,7 @@ class PostgresViews(KeptViews):
     ) -> None:
         super().__init__()
         self._schema = schema
-        self._main = Tables(schema, _LIVE_SCRIPTS)
+        self._main = Tables(schema, _LIVE_SCRIPTS, mark="eventsrc_live")
         self._known: dict[tuple[str, int], Tables] = {}
         self._ready: set[tuple[str, int]] = set()  # those whose tables are there and up to date
         self._link = Link(address, timeout)
@@ -232,7 +232,9 @@ class PostgresViews(KeptViews):
         if tables is None:
             schema = f"{self._schema}_{name}_{version}"
             try:
-                tables = self._known[name, version] = Tables(schema, _VIEW_SCRIPTS)
+                tables = self._known[name, version] = Tables(
+                    schema, _VIEW_SCRIPTS, mark="eventsrc_part"
+                )
             except ValueError as error:
                 raise ViewError(f"view {name!r} would have the schema {schema!r}: {error}") from error
         return tables

@@ -57,7 +57,7 @@ def in_a_loop(dsn: str, **options: Any) -> Iterator[Interpreter[StoreOp]]:
 
     store = AsyncPostgresStore(dsn, **options)
     try:
-        wait(store.open())
+        wait(store.__aenter__())
         handlers = [on(kind).run(lambda op: wait(store.run_async(op))) for kind in get_args(StoreOp)]
         yield functools.reduce(operator.or_, handlers)
         wait(store.close())

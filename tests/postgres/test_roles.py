@@ -1,0 +1,223 @@
+"""Roles with the grants that docs/how-to/postgres.md gives them: each can do its work, and no more."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import attrs
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from eventsrc import (
+    Append,
+    AppendAll,
+    FindAppend,
+    Head,
+    Read,
+    ReadFeed,
+    StoreOp,
+    StreamAppend,
+    StreamId,
+    WaitForEvents,
+    force,
+    synchronise,
+    world,
+)
+from eventsrc.codec import Codec
+from eventsrc.postgres import PostgresListener, PostgresStore, PostgresViews
+from eventsrc.store import LoadSnapshot, NotAStore, SaveSnapshot, Snapshot, StoreReadOnly
+from eventsrc.view import GetProgress
+from tests.docs.pages import ROOT, blocks
+from tests.postgres.test_held import ask
+from tests.postgres.test_store import in_a_loop
+from tests.postgres.test_views import notes_view, rows_of
+from tests.views.library import TYPES, Closed, Noted, books
+
+CODEC = Codec(TYPES)
+HERE = books[0].id
+ELSEWHERE = StreamId("books/elsewhere")
+VIEWS = "shop_views"
+
+
+@attrs.frozen
+class Roles:
+    """A database that belongs to its owner, and whom else it knows."""
+
+    owner: str
+    writer: str
+    synchroniser: str
+    reader: str
+    stranger: str
+
+
+def grants() -> str:
+    """The grants, as the page shows them."""
+    for block in blocks(ROOT / "docs" / "how-to" / "postgres.md"):
+        if shown := re.search(r'GRANTS = """(.*?)"""', block.text, re.DOTALL):
+            return shown[1]
+    raise AssertionError("the page shows no grants")
+
+
+@pytest.fixture
+def roles(postgres_dsn: str) -> Iterator[Roles]:
+    with PostgresStore(postgres_dsn, codec=CODEC) as store:
+        store.run(books[0].append(Noted(0), Noted(1)))
+    prefix = f"r{uuid4().hex[:8]}_"
+    names = [f"{prefix}{name}" for name in ("writer", "synchroniser", "reader", "stranger")]
+    with psycopg.connect(postgres_dsn) as db:
+        try:
+            db.execute(f"CREATE ROLE {names[-1]} LOGIN".encode())
+        except psycopg.errors.InsufficientPrivilege as error:
+            pytest.skip(f"the server of the environment lets us make no roles: {error}")
+        renamed = re.sub(r"shop_(?=writer|reader|synchroniser)", prefix, grants())
+        db.execute(renamed.encode())
+    yield Roles(postgres_dsn, *(make_conninfo(postgres_dsn, user=name) for name in names))
+    with psycopg.connect(postgres_dsn) as db:
+        for name in names:
+            db.execute(f"DROP OWNED BY {name} CASCADE; DROP ROLE {name}".encode())
+
+
+@pytest.fixture(params=["PostgresStore", "AsyncPostgresStore"])
+def opened(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    return PostgresStore if request.param == "PostgresStore" else in_a_loop
+
+
+READS: list[StoreOp] = [
+    Read(HERE),
+    Head(HERE),
+    ReadFeed(),
+    ReadFeed(prefix="books/", types=frozenset({"library.noted"})),
+    FindAppend(uuid4()),
+    LoadSnapshot(HERE, "fold", 1),
+]
+WRITES: list[StoreOp] = [
+    Append(HERE, (Noted(2),)),
+    Append(HERE, (Noted(3), Noted(4)), append_id=uuid4()),
+    Append(HERE, (Closed("a kind that is new"),)),
+    AppendAll((StreamAppend(HERE, (Noted(5),)), StreamAppend(ELSEWHERE, (Noted(0),)))),
+    SaveSnapshot(Snapshot(HERE, "fold", 1, 1, b"1")),
+    SaveSnapshot(Snapshot(HERE, "fold", 1, 2, b"2")),
+]
+
+
+def test_a_writer_can_read_and_append(roles: Roles, opened: Callable[..., Any]) -> None:
+    with opened(roles.writer, codec=CODEC) as store:
+        for op in [*READS, *WRITES, *READS]:
+            store.run(op)
+        assert store.run(Head(HERE)) == 7
+        assert store.run(LoadSnapshot(HERE, "fold", 1)).data == b"2"
+
+
+@pytest.mark.parametrize("role", ["reader", "synchroniser"])
+def test_who_may_only_read_can_and_is_refused_the_rest(
+    role: str, roles: Roles, opened: Callable[..., Any]
+) -> None:
+    with opened(getattr(roles, role), codec=CODEC) as store:
+        for op in READS:
+            store.run(op)
+        for op in WRITES:
+            with pytest.raises(StoreReadOnly, match="may not write there"):
+                store.run(op)
+        assert store.run(Head(HERE)) == 2
+
+
+def test_a_synchroniser_makes_its_views_and_keeps_them_up_to_date(roles: Roles) -> None:
+    view = notes_view()
+    with (
+        PostgresStore(roles.synchroniser, codec=CODEC) as store,
+        PostgresViews(roles.synchroniser, [view], schema=VIEWS) as views,
+    ):
+        app = store | views | world
+        assert app.run(synchronise(view)).applied == 2
+        with PostgresStore(roles.writer, codec=CODEC) as writer:
+            token = writer.run(books[0].append(Noted(2))).token
+        app.run(force(view, token)).unwrap()
+        assert rows_of(views) == {HERE: "0,1,2"}
+
+
+def test_a_reader_queries_views_and_cannot_move_them(roles: Roles) -> None:
+    view = notes_view()
+    with (
+        PostgresStore(roles.synchroniser, codec=CODEC) as store,
+        PostgresViews(roles.synchroniser, [view], schema=VIEWS) as views,
+    ):
+        (store | views).run(synchronise(view))
+    with (
+        PostgresStore(roles.reader, codec=CODEC) as store,
+        PostgresViews(roles.reader, schema=VIEWS) as views,
+    ):
+        assert rows_of(views) == {HERE: "0,1"}
+        assert views.run(GetProgress(view)).applied == 2
+        with PostgresStore(roles.writer, codec=CODEC) as writer:
+            writer.run(books[0].append(Noted(2)))
+        with pytest.raises(StoreReadOnly):
+            (store | views).run(synchronise(view))
+
+
+STATEMENTS = {
+    "change an event": "UPDATE eventsrc.event SET data = ''",
+    "remove an event": "DELETE FROM eventsrc.event",
+    "empty a table": "TRUNCATE eventsrc.event",
+    "remove a stream": "DELETE FROM eventsrc.stream",
+    "rename the store": "UPDATE eventsrc.store SET id = 'x'",
+    "forget an append": "DELETE FROM eventsrc.append",
+    "change the version of the tables": "UPDATE eventsrc.eventsrc_applied SET scripts = 9",
+    "make a table": "CREATE TABLE eventsrc.mine (id int)",
+    "drop a table": "DROP TABLE eventsrc.event CASCADE",
+    "change a function": "CREATE OR REPLACE FUNCTION eventsrc.readable(data bytea) RETURNS json "
+    "LANGUAGE sql AS 'SELECT NULL::json'",
+    "make a trigger": "CREATE TRIGGER t BEFORE UPDATE ON eventsrc.event "
+    "FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+}
+
+
+@pytest.mark.parametrize("statement", STATEMENTS.values(), ids=STATEMENTS.keys())
+def test_nobody_but_the_owner_can(statement: str, roles: Roles) -> None:
+    for role in (roles.writer, roles.synchroniser, roles.reader):
+        with psycopg.connect(role) as db, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            db.execute(statement.encode())
+        db.close()
+    with psycopg.connect(roles.owner) as db:
+        db.execute(statement.encode())
+        db.rollback()
+
+
+def test_a_role_without_grants_is_refused_with_a_clear_error(
+    roles: Roles, opened: Callable[..., Any]
+) -> None:
+    with pytest.raises(StoreReadOnly, match="permission denied"), opened(roles.stranger):
+        pass
+
+
+def test_a_role_that_may_not_make_the_tables_says_so(roles: Roles, opened: Callable[..., Any]) -> None:
+    with (
+        pytest.raises(StoreReadOnly, match="permission denied"),
+        opened(roles.writer, schema="nowhere"),
+    ):
+        pass
+    assert ask(roles.owner, "SELECT to_regnamespace('nowhere') IS NULL") == [(True,)]
+
+
+def test_only_the_owner_can_have_appends_call_and_then_all_can_listen(roles: Roles) -> None:
+    with pytest.raises(StoreReadOnly, match="as the owner"):
+        PostgresListener(roles.synchroniser)
+    PostgresListener(roles.owner).close()
+    with (
+        PostgresListener(roles.synchroniser) as listener,
+        PostgresStore(roles.writer, codec=CODEC) as writer,
+    ):
+        cursor = writer.run(books[0].append(Noted(2))).cursor
+        listener._connect()
+        writer.run(books[0].append(Noted(3)))
+        assert listener.run(WaitForEvents(cursor, 10)) is True
+
+
+def test_tables_that_are_of_a_newer_version_are_refused_to_all(roles: Roles) -> None:
+    ask(roles.owner, "UPDATE eventsrc.eventsrc_applied SET scripts = 99 RETURNING 1")
+    for role in (roles.owner, roles.writer, roles.reader):
+        with pytest.raises(NotAStore, match="version 99"):
+            PostgresStore(role)

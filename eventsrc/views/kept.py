@@ -191,7 +191,7 @@ class KeptViews(Interpreter[ViewOp]):
         work = sort_out(guards, op.events, () if op.parked_too else parked)
         if isinstance(op.events, Events):
             op.events.prefetch()
-        if before in work.to_apply:
+        if before is not None and before in work.to_apply:
             sound = work.to_apply[: work.to_apply.index(before)]
             self._handle(ledger, op.view, sound)
             moved = {event.record.stream: event.record.version for event in sound}

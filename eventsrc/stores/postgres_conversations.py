@@ -371,7 +371,7 @@ class Conversations:
     def saving_snapshot(self, kept: Snapshot) -> Conversation[None]:
         """Keeps a snapshot unless there is a newer one."""
         row = kept.stream, kept.fold, kept.fold_version, kept.version, kept.data
-        yield self._ask(sql.SAVE_SNAPSHOT, row)
+        yield self._ask(sql.SAVE_SNAPSHOT, (self._patience, *row))
 
     # --- kinds
 
@@ -381,7 +381,8 @@ class Conversations:
         new = {e.kind for a in group for part in a.parts for e in part.events if e.kind not in numbers}
         if new:
             types, schemas, codecs = zip(*new, strict=True)
-            yield self._ask(sql.ADD_KINDS, (list(types), _array(schemas), list(codecs)))
+            columns = list(types), _array(schemas), list(codecs)
+            yield self._ask(sql.ADD_KINDS, (self._patience, *columns))
             yield from self._learn_kinds()
 
     def _learn_kinds(self) -> Conversation[None]:

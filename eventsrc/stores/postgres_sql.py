@@ -281,18 +281,28 @@ OF_APPEND: Final = """
 # --- the rest
 
 KINDS: Final = "SELECT id, type, schema, codec FROM {s}.kind"
-ADD_KINDS: Final = """
-    INSERT INTO {s}.kind (type, schema, codec)
-    SELECT * FROM unnest(%b::text[], %s::bigint[], %b::text[]) ON CONFLICT DO NOTHING
+# for connections that do not say how long to wait for a row that others have yet to commit
+_PATIENCE: Final = """
+    WITH patience AS MATERIALIZED (
+        SELECT CASE WHEN patience > 0 THEN set_config('lock_timeout', patience::text, true) END
+        FROM (VALUES (%s::integer)) AS given (patience)
+    )
 """
+ADD_KINDS: Final = """
+    {patience}
+    INSERT INTO {s}.kind (type, schema, codec)
+    SELECT came.* FROM patience, unnest(%b::text[], %s::bigint[], %b::text[]) AS came
+    ON CONFLICT DO NOTHING
+""".replace("{patience}", _PATIENCE)
 STORE: Final = "SELECT id, (SELECT coalesce(max(position), 0) FROM {s}.event) FROM {s}.store"
 ADD_STORE: Final = "INSERT INTO {s}.store VALUES (%s)"
 LOAD_SNAPSHOT: Final = """
     SELECT version, data FROM {s}.snapshot WHERE stream = %s AND fold = %s AND fold_version = %s
 """
 SAVE_SNAPSHOT: Final = """
-    INSERT INTO {s}.snapshot VALUES (%s, %s, %s, %s, %b)
+    {patience}
+    INSERT INTO {s}.snapshot SELECT %s, %s, %s::bigint, %s::bigint, %b FROM patience
     ON CONFLICT (stream, fold, fold_version) DO UPDATE
     SET version = excluded.version, data = excluded.data
     WHERE excluded.version > snapshot.version
-"""
+""".replace("{patience}", _PATIENCE)

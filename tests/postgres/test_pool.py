@@ -19,7 +19,7 @@ import pytest
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from eventsrc import Append, Head, Read, StreamId, Success
-from eventsrc.store import StoreError
+from eventsrc.store import SaveSnapshot, Snapshot, StoreBusy, StoreError
 from eventsrc.stores.postgres import PostgresStore
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
@@ -140,6 +140,28 @@ def attempted(store: PostgresStore) -> object:
         return store.run(Read(StreamId("ticks/0"), limit=1))
     except StoreError as error:
         return error
+
+
+def test_what_waits_for_rows_that_are_not_committed_ends_at_its_deadline(
+    pool: ConnectionPool[Any], postgres_dsn: str
+) -> None:
+    here = StreamId("ticks/0")
+    saving = SaveSnapshot(Snapshot(here, "fold", 1, 1, b"1"))
+    with (
+        PostgresStore(pool, codec=CODEC, timeout=SHORT) as store,
+        psycopg.connect(postgres_dsn) as db,
+    ):
+        joined = store.within(db)
+        joined.run(saving)
+        joined.run(Append(here, (Tick(0, 0, 1),)))  # of a kind that is new
+        for op in (saving, Append(here, (Tick(1, 0, 1),))):
+            began = time.monotonic()
+            with pytest.raises(StoreBusy):
+                store.run(op)
+            assert time.monotonic() - began < 2 * SHORT + GRACE
+        db.rollback()
+        assert store.run(Append(here, (Tick(1, 0, 1),))).unwrap().version == 1
+    assert wrong_with_pool(pool) == []
 
 
 def test_control_a_connection_that_is_not_given_back_is_caught(pool: ConnectionPool[Any]) -> None:

@@ -236,7 +236,10 @@ class PostgresViews(KeptViews):
                     schema, _VIEW_SCRIPTS, mark="eventsrc_part"
                 )
             except ValueError as error:
-                raise ViewError(f"view {name!r} would have the schema {schema!r}: {error}") from error
+                raise ViewError(
+                    f"{schema!r}, where version {version} of view {name!r} would be kept, cannot name "
+                    "a schema, which has 63 bytes at most: give the view a shorter name"
+                ) from error
         return tables
 
     def _prepare(self, tables: Tables) -> None:

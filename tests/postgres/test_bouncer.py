@@ -152,9 +152,7 @@ def test_views_are_exact(address: str, schema: str) -> None:
         ConnectionPool(address, min_size=2, max_size=8, kwargs=PROFILE) as pool,
         PostgresViews(pool, schema=schema) as views,
     ):
-        view = notes_view(f"{schema}")
-        with pool.connection() as db:
-            db.execute("DROP TABLE IF EXISTS notes")
+        view = notes_view()
 
         def synchronise_it(_: int) -> None:
             (store | views).run(synchronise(view))

@@ -110,6 +110,9 @@ class Wire(psycopg.Connection[Any]):
     until = math.inf
     """When to give up, by time.monotonic()."""
 
+    patience = math.inf
+    """For how many seconds to wait for one answer."""
+
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         """Waits for what a generator of psycopg waits for. Raises TimeoutError at the time."""
         return super().wait(_limited(gen, self), *args, **kwargs)
@@ -121,6 +124,9 @@ class AsyncWire(psycopg.AsyncConnection[Any]):
     until = math.inf
     """When to give up, by time.monotonic()."""
 
+    patience = math.inf
+    """For how many seconds to wait for one answer."""
+
     async def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         """Waits for what a generator of psycopg waits for. Raises TimeoutError at the time."""
         return await super().wait(_limited(gen, self), *args, **kwargs)
@@ -131,11 +137,12 @@ def _limited(waiting: Any, wire: Wire | AsyncWire) -> Generator[Any, Any, Any]:
 
     It is asked again every tenth of a second or so, whether anything has come or not.
     """
+    until = min(wire.until, time.monotonic() + wire.patience)
     try:
         wanted = next(waiting)
         while True:
             ready = yield wanted
-            if not ready and time.monotonic() >= wire.until:
+            if not ready and time.monotonic() >= until:
                 raise TimeoutError("Postgres has not answered in time")
             wanted = waiting.send(ready)
     except StopIteration as stop:
@@ -194,12 +201,16 @@ class Link:
 
     @contextmanager
     def transaction(self) -> Iterator[psycopg.Connection[Any]]:
-        """A connection in a transaction, which is committed at the end, or rolled back."""
+        """A connection in a transaction, which is committed at the end, or rolled back.
+
+        How long it takes is its user's affair, but for each statement.
+        """
         if self._lent is not None:
             with borrowed(self._lent, self.timeout) as connection, connection.transaction():
                 yield connection
             return
         wired = self._take()
+        wired[0].until, wired[0].patience = math.inf, self.timeout + _GRACE
         try:
             with wired[0].transaction():
                 yield wired[0]
@@ -303,12 +314,13 @@ class AsyncLink:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        """A connection in a transaction, which is committed at the end, or rolled back."""
+        """A connection in a transaction, which is committed at the end, or rolled back: see Link."""
         if self._lent is not None:
             async with borrowed_async(self._lent, self.timeout) as lent, lent.transaction():
                 yield lent
             return
         wired = await self._take()
+        wired[0].until, wired[0].patience = math.inf, self.timeout + _GRACE
         try:
             async with wired[0].transaction():
                 yield wired[0]
@@ -495,6 +507,8 @@ def translated() -> Iterator[None]:
     """Raises this library's errors for broken connections; mistakes in SQL are their maker's."""
     try:
         yield
+    except TimeoutError as error:
+        raise Lost(f"the connection to Postgres is stuck: {error}") from error
     except psycopg.OperationalError as error:
         raise translation(error) from error
 

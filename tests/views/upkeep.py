@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -60,7 +60,7 @@ from eventsrc.view import (
     ViewError,
 )
 from tests.views.kit import Kit
-from tests.views.library import CODEC, Noted, books, filled, folded
+from tests.views.library import CODEC, TYPES, Closed, Noted, books, filled, folded
 
 VERSIONS = itertools.count(1)
 
@@ -286,6 +286,49 @@ class UpkeepContract:
             view = kit.notes(version=version)
             assert kit.rows(views, view, live=False) == folded(store)
             assert views.run(GetParked(view)) == ()
+
+    # --- handlers of several events
+
+    def test_a_handler_of_several_events_gets_those_that_follow_each_other(self, kit: Kit) -> None:
+        store, runs = filled(2, 5), list[list[int]]()
+        store.run(books[0].append(Closed("for now")))
+        store.run(books[0].append(Noted(5), Noted(6)))
+        view: View[Any] = View("runs", types=TYPES)
+
+        @view.on_many(Noted)
+        def noted(_: Any, events: Sequence[Recorded[Noted]]) -> None:
+            runs.append([event.data.number for event in events])
+
+        @view.on(Closed)
+        def closed(_: Any, event: Recorded[Closed]) -> None:
+            runs.append([])
+
+        with kit.open(view) as views:
+            assert (store | views).run(synchronise(view)).applied == 8
+        assert runs == [[0, 1, 2, 3, 4], [], [5, 6]]
+
+    def test_of_several_events_the_one_that_fails_is_found(self, kit: Kit) -> None:
+        store = filled(2, 6)
+        view: View[Any] = View("many", types=TYPES)
+
+        @view.schema
+        def create(db: Any) -> None:
+            db.execute("CREATE TABLE seen (number INTEGER)")
+
+        @view.on_many(Noted)
+        def noted(db: Any, events: Sequence[Recorded[Noted]]) -> None:
+            for event in events:
+                kit.execute(db, "INSERT INTO seen VALUES (?)", event.data.number)
+                if event.data.number == 3:
+                    raise ValueError("not three")
+
+        with kit.open(view) as views:
+            assert (store | views).run(synchronise(view)).applied == 4
+            (parked,) = views.run(GetParked(view))
+            assert (parked.stream, parked.version) == (books[1].id, 2)
+            with views.reading(view) as db:
+                seen = kit.execute(db, "SELECT number FROM seen ORDER BY number")
+            assert seen == [(0,), (1,), (2,), (4,)]
 
     # --- versions
 

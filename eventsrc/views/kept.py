@@ -17,7 +17,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from eventsrc.guard import sort_out
 from eventsrc.interpreter import Interpreter, on
@@ -60,12 +60,8 @@ _log = logging.getLogger("eventsrc")
 class KeptViews(Interpreter[ViewOp]):
     """The view operations, over what is particular to a database."""
 
-    may_hurry: ClassVar = False
-    """Whether it is of use that handlers do not wait for what their statements answer."""
-
     def __init__(self) -> None:
         self._trust: dict[tuple[str, int, int], _Trust] = {}
-        self._slow: set[tuple[str, int, int]] = set()
 
     # What is particular to a database:
 
@@ -170,23 +166,17 @@ class KeptViews(Interpreter[ViewOp]):
         """
         before: Recorded[Any] | None = None
         failed: Failed | None = None
-        may_hurry = self.may_hurry or op.view.takes_many
-        hurries = may_hurry and len(op.events) > 1 and _key(op) not in self._slow
+        together = op.view.takes_many
         proves = is_safe and self._trust.get(_key(op), _Trust.PROVED) is not _Trust.PROVED
         while True:
             try:
                 with self.writing(op.view) as ledger:
-                    done = self._apply_until(ledger, op, before, failed, hurries)
+                    done = self._apply_until(ledger, op, before, failed, together)
                     if proves:
                         ledger.started(op.part)
-            except StoreError as error:
-                if not hurries or not _is_of_time(error):
-                    raise
-                hurries = False  # so many answers take longer than one of them may
-                self._slow.add(_key(op))
             except _Failing as failing:
                 if failing.event is None:  # any of them: take them one by one
-                    hurries = False
+                    together = False
                     continue
                 if op.view.failing == "stop":
                     raise failing.error from None
@@ -203,7 +193,7 @@ class KeptViews(Interpreter[ViewOp]):
         op: Apply,
         before: Recorded[Any] | None,
         failed: Failed | None,
-        hurries: bool,
+        together: bool,
     ) -> Applied:
         """Applies the events, or those before one that failed."""
         guards, parked = self._guards(ledger, op)
@@ -212,11 +202,11 @@ class KeptViews(Interpreter[ViewOp]):
             op.events.prefetch()
         if before is not None and before in work.to_apply:
             sound = work.to_apply[: work.to_apply.index(before)]
-            self._handle(ledger, op.view, sound, hurries)
+            self._handle(ledger, op.view, sound, together)
             moved = {event.record.stream: event.record.version for event in sound}
             ledger.move(op.part, moved, len(sound), None)
             return Applied(len(sound), work.ignored, failed=failed)
-        self._handle(ledger, op.view, work.to_apply, hurries)
+        self._handle(ledger, op.view, work.to_apply, together)
         ledger.hold(work.held)
         count = len(work.to_apply)
         ledger.move(op.part, work.applied, count, None if work.gaps else op.cursor)
@@ -229,15 +219,14 @@ class KeptViews(Interpreter[ViewOp]):
         return ledger.guards(streams)
 
     def _handle(
-        self, ledger: Ledger, view: View[Any], events: Sequence[Recorded[Any]], hurries: bool
+        self, ledger: Ledger, view: View[Any], events: Sequence[Recorded[Any]], together: bool
     ) -> None:
         """Has the view's handlers apply these events. Raises _Failing for one that cannot be."""
         apply, database = view.apply, ledger.database
         event: Recorded[Any] | None = None
         try:
-            if hurries:
-                with ledger.hurrying():
-                    view.apply_all(database, events)
+            if together:
+                view.apply_all(database, events)
             else:
                 for event in events:
                     apply(database, event)
@@ -309,13 +298,6 @@ class _Failing(Exception):
 
 def _failed(event: Recorded[Any], error: str, *, is_deadly: bool = False) -> Failed:
     return Failed(event.stream, event.version, event.position, event.type, error, is_deadly)
-
-
-def _is_of_time(error: BaseException | None) -> bool:
-    """Whether an error came of another one that says that something took too long."""
-    while error is not None and not isinstance(error, TimeoutError):
-        error = error.__cause__ or error.__context__
-    return error is not None
 
 
 def told(error: Exception) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import attrs
@@ -112,13 +111,6 @@ class Ledger(ABC):
     @abstractmethod
     def now(self) -> float:
         """The time by the database's clock, in seconds."""
-
-    def hurrying(self) -> AbstractContextManager[object]:
-        """While this lasts, handlers need not wait for what their statements answer.
-
-        What is wrong with one of these may so be raised later.
-        """
-        return nullcontext()
 
     @abstractmethod
     def is_surroundings(self, error: Exception) -> bool:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self
 
 import psycopg
 from psycopg_pool import ConnectionPool
@@ -106,8 +105,6 @@ class PostgresViews(KeptViews):
     A view's handlers get the psycopg.Connection, in the transaction in which the view's progress is
     committed too: declare it as `View[psycopg.Connection](...)`.
     """
-
-    may_hurry = psycopg.Pipeline.is_supported()
 
     def __init__(
         self,
@@ -315,10 +312,6 @@ class PostgresLedger(Ledger):
         """The time by the database's clock, in seconds."""
         ((now,),) = self._asked(_NOW, ())
         return float(now)
-
-    def hurrying(self) -> AbstractContextManager[object]:
-        """Sends the statements of handlers one after the other, without waiting in between."""
-        return cast("psycopg.Connection[Any]", self.database).pipeline()
 
     def is_surroundings(self, error: Exception) -> bool:
         """Whether Postgres reports of itself or the connection, and not what is wrong with a row."""

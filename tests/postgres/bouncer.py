@@ -25,9 +25,10 @@ PROGRAM: Final = "EVENTSRC_TEST_PGBOUNCER"
 SESSIONS: Final = 4
 """How many sessions of the server serve all clients."""
 
-_CONFIGURATION = """
+_SERVER: Final = ("host", "port", "user", "password")
+_CONFIGURATION: Final = """
 [databases]
-* = host={host} port={port} user={user}
+* = {server}
 [pgbouncer]
 listen_addr =
 unix_socket_dir = {directory}
@@ -63,7 +64,7 @@ def pooling(program: str, dsn: str, *more: str) -> Iterator[str]:
         configuration = directory / "bouncer.ini"
         configuration.write_text(
             _CONFIGURATION.format(
-                **{name: server.get(name) for name in ("host", "port", "user")},
+                server=" ".join(f"{name}={server[name]}" for name in _SERVER if name in server),
                 directory=directory,
                 sessions=SESSIONS,
                 more="\n".join(more),

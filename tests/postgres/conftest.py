@@ -1,7 +1,8 @@
 """A Postgres for the tests in here: one server for all of them, and a fresh database for each.
 
-EVENTSRC_TEST_POSTGRES_MAJORS is `all`, for every version found, or versions such as `16,18`. Tests that
-stop or kill a server start one of their own.
+EVENTSRC_TEST_POSTGRES_MAJORS is `all`, for every version found, or versions such as `16,18`; a
+directory in EVENTSRC_TEST_POSTGRES_BIN adds its version to those found. Tests that stop or kill a
+server start one of their own. A PgBouncer that is not on the path is named in EVENTSRC_TEST_PGBOUNCER.
 """
 
 from __future__ import annotations

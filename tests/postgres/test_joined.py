@@ -103,3 +103,25 @@ def test_asynchronously_it_does_the_same(store: PostgresStore, postgres_dsn: str
 
     asyncio.run(append())
     assert store.run(Head(HERE)) == 1
+
+
+@pytest.mark.parametrize("ends", ["commit", "rollback"])
+def test_with_sqlalchemy_events_and_rows_end_alike(
+    ends: str, store: PostgresStore, postgres_dsn: str
+) -> None:
+    alchemy = pytest.importorskip("sqlalchemy")
+    engine = alchemy.create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(postgres_dsn),
+        poolclass=alchemy.NullPool,
+    )
+    with engine.connect() as connection:
+        connection.execute(alchemy.text("INSERT INTO orders VALUES (1)"))
+        joined = store.within(connection.connection.driver_connection)
+        assert isinstance(joined.run(Append(HERE, (Noted(1),), 0)), Success)
+        assert store.run(Head(HERE)) == 0
+        getattr(connection, ends)()
+    kept = 1 if ends == "commit" else 0
+    assert store.run(Head(HERE)) == kept
+    with psycopg.connect(postgres_dsn) as db:
+        assert db.execute("SELECT count(*) FROM orders").fetchone() == (kept,)

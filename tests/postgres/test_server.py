@@ -21,7 +21,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from eventsrc.testing import _keeper, postgres
+from eventsrc.testing import _keeper, _postgres_binaries, postgres
 from eventsrc.testing.postgres import (
     ADDRESS,
     BINARIES,
@@ -316,7 +316,7 @@ def _serves(parent: int) -> bool:
 
 
 @needs_postgres
-@pytest.mark.parametrize("stage", ["_as_whom", "_initialise", "_connect"])
+@pytest.mark.parametrize("stage", ["as_whom", "_initialise", "_connect"])
 def test_an_exception_while_it_starts_leaves_nothing_behind(
     bin: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
@@ -326,7 +326,7 @@ def test_an_exception_while_it_starts_leaves_nothing_behind(
         seen.extend(temporary.iterdir())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(postgres if stage == "_as_whom" else PostgresServer, stage, interrupted)
+    monkeypatch.setattr(postgres if stage == "as_whom" else PostgresServer, stage, interrupted)
     with pytest.raises(KeyboardInterrupt):
         PostgresServer(bin=bin).start()
     assert len(seen) == 1
@@ -362,19 +362,19 @@ def test_binaries_are_searched_in_the_environment_the_wheel_and_the_system(
     wheel = [_fake(tmp_path / WHEEL / f"pginstall{n or ''}" / "bin", n or 9) for n in (18, 0)]
     (tmp_path / WHEEL / "__init__.py").write_text("raise AssertionError('it is not imported')")
     system = [_fake(tmp_path / "system" / str(n) / "bin", n) for n in (9, 15, 16, 17)]
-    monkeypatch.setattr(postgres, "WHEEL", WHEEL)
-    monkeypatch.setattr(postgres, "SYSTEM", [f"{tmp_path}/system/*/bin"])
+    monkeypatch.setattr(_postgres_binaries, "WHEEL", WHEEL)
+    monkeypatch.setattr(_postgres_binaries, "SYSTEM", [f"{tmp_path}/system/*/bin"])
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv(BINARIES, str(named))
     found = available()
     assert found == [(16, named), (18, wheel[0]), (9, wheel[1]), (17, system[3]), (15, system[1])]
     assert isinstance(found[0], Installed)
-    assert [postgres._choose(major) for major in (None, 17)] == [found[0], found[3]]
+    assert [_postgres_binaries.choose(major) for major in (None, 17)] == [found[0], found[3]]
     with pytest.raises(NoPostgres, match=r"no Postgres 8 found \(but 16 in .*named, 18 in"):
         PostgresServer(8).start()
     monkeypatch.delenv(BINARIES)
-    assert postgres._choose(None) == found[1]
-    assert postgres._choose(16) == (16, system[2])
+    assert _postgres_binaries.choose(None) == found[1]
+    assert _postgres_binaries.choose(16) == (16, system[2])
 
 
 WHEEL: Final = f"wheel_{uuid4().hex}"
@@ -382,8 +382,8 @@ WHEEL: Final = f"wheel_{uuid4().hex}"
 
 @pytest.fixture
 def nothing_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres, "WHEEL", WHEEL)
-    monkeypatch.setattr(postgres, "SYSTEM", [])
+    monkeypatch.setattr(_postgres_binaries, "WHEEL", WHEEL)
+    monkeypatch.setattr(_postgres_binaries, "SYSTEM", [])
     monkeypatch.delenv(BINARIES, raising=False)
 
 
@@ -463,9 +463,9 @@ def test_a_server_that_does_not_start_shows_the_end_of_its_log(bin: Path, tempor
     with pytest.raises(ServerFailed, match='(?s)ended with 1 .*"no_such_setting"'):
         PostgresServer(bin=bin, settings={"no_such_setting": 1}).start()
     with pytest.raises(
-        ServerFailed, match="(?s)not made by initdb within 0.05 s; the end of its log:.*data"
+        ServerFailed, match="(?s)not made by initdb within 0.25 s; the end of its log:.*data"
     ):
-        PostgresServer(bin=bin, deadline=0.05).start()
+        PostgresServer(bin=bin, deadline=0.25).start()
     assert [*temporary.iterdir()] == []
 
 

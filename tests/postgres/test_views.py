@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from eventsrc import (
     START,
@@ -219,3 +220,22 @@ def test_views_of_a_newer_library_are_refused(postgres_dsn: str) -> None:
 def test_a_server_that_is_not_there_is_unreachable() -> None:
     with pytest.raises(Unreachable, match="connect"):
         PostgresViews("host=/nowhere dbname=nothing", timeout=0.2)
+
+
+@pytest.mark.parametrize("said", ["in the address", "in PGOPTIONS"])
+def test_what_users_say_of_their_sessions_is_kept(
+    said: str, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(postgres_dsn) as db:
+        db.execute("CREATE SCHEMA shop")
+    options = "-c search_path=shop"
+    if said == "in PGOPTIONS":
+        monkeypatch.setenv("PGOPTIONS", options)
+    else:
+        postgres_dsn = make_conninfo(postgres_dsn, options=options)
+    with (
+        PostgresViews(postgres_dsn, [notes_view()], timeout=7) as views,
+        views.reading(notes_view()) as db,
+    ):
+        assert db.execute("SHOW search_path").fetchone() == ('"eventsrc_views_notes_1", shop',)
+        assert db.execute("SHOW statement_timeout").fetchone() == ("7s",), "and ours are kept too"

@@ -11,10 +11,10 @@ from eventsrc.errors import EventsrcError
 from eventsrc.event import EVENTS, EventTypes, Opaque, event
 from eventsrc.exact import NotStorable
 from eventsrc.failures import attempt, ok
-from eventsrc.fold import Fold, Folded
+from eventsrc.fold import LATEST_EVENT, LATEST_SNAPSHOT, Consistency, Fold, Folded, FoldOp, Load
 from eventsrc.handlers import AmbiguousHandlers, MissingHandlers
 from eventsrc.interpreter import AsyncInterpreter, Interpreter, Translation, on
-from eventsrc.operation import Command, Operation, Query
+from eventsrc.operation import Command, Derived, Operation, Query
 from eventsrc.positions import START, Cursor, Token
 from eventsrc.program import (
     Do,
@@ -31,6 +31,7 @@ from eventsrc.program import (
     pure,
 )
 from eventsrc.recorded import Recorded
+from eventsrc.snapshots import BadSnapshot, Snapshots
 from eventsrc.store import (
     ANY,
     EXISTS,
@@ -63,6 +64,8 @@ __all__ = [
     "ANY",
     "EVENTS",
     "EXISTS",
+    "LATEST_EVENT",
+    "LATEST_SNAPSHOT",
     "NO_STREAM",
     "START",
     "AmbiguousHandlers",
@@ -71,14 +74,17 @@ __all__ = [
     "AppendFailed",
     "Appended",
     "AsyncInterpreter",
+    "BadSnapshot",
     "Chance",
     "Codec",
     "Command",
     "Condition",
     "Conflict",
+    "Consistency",
     "Cursor",
     "DecideOp",
     "Decided",
+    "Derived",
     "Do",
     "Effect",
     "Elapsed",
@@ -87,10 +93,12 @@ __all__ = [
     "Failure",
     "FindAppend",
     "Fold",
+    "FoldOp",
     "Folded",
     "Head",
     "Interpreter",
     "Late",
+    "Load",
     "MemoryStore",
     "MissingHandlers",
     "NewId",
@@ -107,6 +115,7 @@ __all__ = [
     "Recorded",
     "Rejected",
     "Sleep",
+    "Snapshots",
     "SqliteStore",
     "SqliteViews",
     "StoreOp",

@@ -15,6 +15,7 @@ from eventsrc.fold import LATEST_EVENT, LATEST_SNAPSHOT, Consistency, Fold, Fold
 from eventsrc.handlers import AmbiguousHandlers, MissingHandlers
 from eventsrc.interpreter import AsyncInterpreter, Interpreter, Translation, on
 from eventsrc.operation import Command, Derived, Operation, Query
+from eventsrc.past import NotInToken, PastIsReadOnly, as_of, as_of_async
 from eventsrc.positions import START, Cursor, Token
 from eventsrc.program import (
     Do,
@@ -31,6 +32,8 @@ from eventsrc.program import (
     pure,
 )
 from eventsrc.recorded import Recorded
+from eventsrc.remembering import remembering, remembering_async
+from eventsrc.serializable import NotSerializable, NotSerialized, serializable
 from eventsrc.snapshots import BadSnapshot, Snapshots
 from eventsrc.store import (
     ANY,
@@ -103,11 +106,15 @@ __all__ = [
     "MissingHandlers",
     "NewId",
     "NotDecided",
+    "NotInToken",
+    "NotSerializable",
+    "NotSerialized",
     "NotStorable",
     "Now",
     "Opaque",
     "Operation",
     "Outcome",
+    "PastIsReadOnly",
     "Program",
     "Query",
     "Read",
@@ -135,6 +142,8 @@ __all__ = [
     "View",
     "ViewOp",
     "World",
+    "as_of",
+    "as_of_async",
     "attempt",
     "deliver",
     "event",
@@ -150,6 +159,9 @@ __all__ = [
     "on",
     "program",
     "pure",
+    "remembering",
+    "remembering_async",
+    "serializable",
     "synchronise",
     "trace",
     "trace_async",

@@ -158,9 +158,16 @@ def _settle(
 def _wait(
     attempt: int, deadline: float, wanted: Append, why: NotAppended
 ) -> Do[Elapsed | Chance | Sleep, None]:
-    """Waits before the next attempt, but the first; raises NotDecided if it would be too late."""
+    """Waits before the next attempt; raises NotDecided if it would be too late."""
+    if not (yield from pause(attempt, deadline)):
+        raise NotDecided(wanted.stream, attempt + 1, why)
+
+
+def pause(attempt: int, deadline: float) -> Do[Elapsed | Chance | Sleep, bool]:
+    """Waits before the next attempt, but the first; answers False at once if it would be too late."""
     longest = min(_FIRST_WAIT * (2 ** min(attempt, 20) - 1), _LONGEST_WAIT)
     seconds = (yield from Chance()) * longest
     if (yield from Elapsed()) + seconds >= deadline:
-        raise NotDecided(wanted.stream, attempt + 1, why)
+        return False
     yield from Sleep(seconds)
+    return True

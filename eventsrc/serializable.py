@@ -156,7 +156,7 @@ class _Reads:
             self._see(stream, (yield from Head(stream)))
 
     def _see(self, stream: StreamId, version: int) -> None:
-        if not self._is_written:
+        if not self._is_written and self._unknown is None:  # or it might be its own write that it sees
             before = self._versions.setdefault(stream, version)
             if before != version:
                 raise _Changed(self, Conflict(stream, before, version))

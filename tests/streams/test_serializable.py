@@ -265,7 +265,7 @@ def test_a_conflict_with_what_the_program_expects_is_answered_as_ever(expected: 
         app.run(serializable(_only_append(expected))),
         app.run(Append(left.id, (Moved(1),), expected)),
     ]
-    conflicts = [answer.failure() for answer in answers]
+    conflicts: list[Any] = [answer.failure() for answer in answers]
     assert [(c.stream, c.expected, c.actual) for c in conflicts] == [
         (left.id, 4 if isinstance(expected, Token) else expected, 1)
     ] * 3

@@ -11,11 +11,12 @@ from eventsrc.errors import EventsrcError
 from eventsrc.event import EVENTS, EventTypes, Opaque, event
 from eventsrc.exact import NotStorable
 from eventsrc.failures import attempt, ok
-from eventsrc.fold import Fold, Folded
+from eventsrc.fold import LATEST_EVENT, LATEST_SNAPSHOT, Consistency, Fold, Folded, FoldOp, Load
 from eventsrc.handlers import AmbiguousHandlers, MissingHandlers
 from eventsrc.interpreter import AsyncInterpreter, Interpreter, Translation, on
-from eventsrc.operation import Command, Operation, Query
+from eventsrc.operation import Command, Derived, Operation, Query
 from eventsrc.parking import follow, retry
+from eventsrc.past import NotInToken, PastIsReadOnly, as_of, as_of_async
 from eventsrc.positions import START, Cursor, Token
 from eventsrc.program import (
     Do,
@@ -33,7 +34,10 @@ from eventsrc.program import (
 )
 from eventsrc.rebuild import NotSound, rebuild
 from eventsrc.recorded import Recorded
+from eventsrc.remembering import remembering, remembering_async
+from eventsrc.serializable import NotSerializable, NotSerialized, serializable
 from eventsrc.sharing import leave, share
+from eventsrc.snapshots import BadSnapshot, Snapshots
 from eventsrc.store import (
     ANY,
     EXISTS,
@@ -68,6 +72,8 @@ __all__ = [
     "ANY",
     "EVENTS",
     "EXISTS",
+    "LATEST_EVENT",
+    "LATEST_SNAPSHOT",
     "NO_STREAM",
     "START",
     "AmbiguousHandlers",
@@ -76,14 +82,17 @@ __all__ = [
     "AppendFailed",
     "Appended",
     "AsyncInterpreter",
+    "BadSnapshot",
     "Chance",
     "Codec",
     "Command",
     "Condition",
     "Conflict",
+    "Consistency",
     "Cursor",
     "DecideOp",
     "Decided",
+    "Derived",
     "Discard",
     "Do",
     "Effect",
@@ -93,6 +102,7 @@ __all__ = [
     "Failure",
     "FindAppend",
     "Fold",
+    "FoldOp",
     "Folded",
     "GetLive",
     "GetParked",
@@ -100,10 +110,14 @@ __all__ = [
     "Head",
     "Interpreter",
     "Late",
+    "Load",
     "MemoryStore",
     "MissingHandlers",
     "NewId",
     "NotDecided",
+    "NotInToken",
+    "NotSerializable",
+    "NotSerialized",
     "NotSound",
     "NotStorable",
     "Now",
@@ -111,6 +125,7 @@ __all__ = [
     "Operation",
     "Outcome",
     "Parked",
+    "PastIsReadOnly",
     "Polling",
     "Program",
     "Query",
@@ -119,6 +134,7 @@ __all__ = [
     "Recorded",
     "Rejected",
     "Sleep",
+    "Snapshots",
     "SqliteStore",
     "SqliteViews",
     "Status",
@@ -140,6 +156,8 @@ __all__ = [
     "ViewOp",
     "WaitForEvents",
     "World",
+    "as_of",
+    "as_of_async",
     "at_least",
     "attempt",
     "deliver",
@@ -159,7 +177,10 @@ __all__ = [
     "program",
     "pure",
     "rebuild",
+    "remembering",
+    "remembering_async",
     "retry",
+    "serializable",
     "share",
     "status",
     "synchronise",

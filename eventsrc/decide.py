@@ -20,7 +20,7 @@ from returns.result import Failure, Success
 
 from eventsrc.codec import Json
 from eventsrc.errors import EventsrcError
-from eventsrc.fold import Fold, Folded, load
+from eventsrc.fold import Fold, Folded, FoldOp, load
 from eventsrc.positions import Token
 from eventsrc.program import Do, Outcome, Try, name_of, program
 from eventsrc.store import (
@@ -28,7 +28,6 @@ from eventsrc.store import (
     Appended,
     Conflict,
     NotAppended,
-    Read,
     Unknown,
 )
 from eventsrc.stream_id import StreamId
@@ -40,7 +39,7 @@ S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
 E_co = TypeVar("E_co", covariant=True)
 
-DecideOp: TypeAlias = Read | Append | Elapsed | Chance | Sleep
+DecideOp: TypeAlias = FoldOp | Append | Elapsed | Chance | Sleep
 """What load, decide, append performs: store operations, and the clock and chance of its retries."""
 
 WITHIN: Final = 5.0
@@ -133,7 +132,7 @@ def decide(
                 raise AppendFailed(why)
 
 
-def _caught_up(fold: Fold[S, Any], folded: Folded[S], conflict: Conflict) -> Do[Read, Folded[S]]:
+def _caught_up(fold: Fold[S, Any], folded: Folded[S], conflict: Conflict) -> Do[FoldOp, Folded[S]]:
     """The state with what others appended: from the conflict, or read if that is not all of it."""
     if folded.version + len(conflict.events) < conflict.actual:
         return (yield from load(conflict.stream, fold, folded))
@@ -159,9 +158,16 @@ def _settle(
 def _wait(
     attempt: int, deadline: float, wanted: Append, why: NotAppended
 ) -> Do[Elapsed | Chance | Sleep, None]:
-    """Waits before the next attempt, but the first; raises NotDecided if it would be too late."""
+    """Waits before the next attempt; raises NotDecided if it would be too late."""
+    if not (yield from pause(attempt, deadline)):
+        raise NotDecided(wanted.stream, attempt + 1, why)
+
+
+def pause(attempt: int, deadline: float) -> Do[Elapsed | Chance | Sleep, bool]:
+    """Waits before the next attempt, but the first; answers False at once if it would be too late."""
     longest = min(_FIRST_WAIT * (2 ** min(attempt, 20) - 1), _LONGEST_WAIT)
     seconds = (yield from Chance()) * longest
     if (yield from Elapsed()) + seconds >= deadline:
-        raise NotDecided(wanted.stream, attempt + 1, why)
+        return False
     yield from Sleep(seconds)
+    return True

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from eventsrc.handlers import MissingHandlers, Scope
-from eventsrc.operation import Operation
+from eventsrc.operation import Derived, Operation
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,15 +47,23 @@ def check_program(function: Any, scope: Scope, where: str) -> None:
         kinds = operations_of(function)
     except Exception:  # an annotation that cannot be evaluated declares nothing to check
         kinds = ()
-    missing: list[type[Any]] = [
+    missing = [
         kind
-        for kind in kinds
-        if issubclass(kind, Operation)
-        and not scope.handles(kind)
-        and not any(issubclass(handled, kind) for handled in scope)
+        for kind in missing_of(kinds, scope)
+        if issubclass(kind, Operation) and not any(issubclass(handled, kind) for handled in scope)
     ]
     if missing:
         raise MissingHandlers(missing, where)
+
+
+def missing_of(kinds: Iterable[type[Any]], scope: Scope) -> list[type[Any]]:
+    """The operations without a handler in a scope; in place of derived ones, those that they mean."""
+    missing: dict[type[Any], None] = {}
+    for kind in kinds:
+        if not scope.handles(kind):
+            lower = missing_of(kind.lower, scope) if issubclass(kind, Derived) else [kind]
+            missing.update(dict.fromkeys(lower))
+    return list(missing)
 
 
 class Mark(NamedTuple):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from eventsrc.errors import EventsrcError
+from eventsrc.operation import Derived
 from eventsrc.program import Body
 
 
@@ -73,26 +74,40 @@ class Expands:
         self.scope = scope
 
 
-class Scope:
-    """The handlers in force. Direct ones, by far the most used, have a dictionary of their own."""
+def _meaning(op: Derived[Any]) -> Body[Any, Any]:
+    return op.meaning()
 
-    __slots__ = ("accepted", "direct", "rest", "special")
+
+MEANING: Final = Expands(_meaning, None)
+"""How a derived operation is performed that nobody handles."""
+
+
+class Scope:
+    """The handlers in force. Direct ones, by far the most used, have a dictionary of their own.
+
+    rest: handles every operation without another handler, but of derived ones only those in `taking`;
+        of the others it gets what they mean.
+    """
+
+    __slots__ = ("accepted", "direct", "rest", "special", "taking")
 
     def __init__(
         self,
         direct: dict[type, Callable[[Any], Any]] | None = None,
         special: dict[type, Awaits | Expands] | None = None,
         rest: Expands | None = None,
+        taking: tuple[type, ...] = (),
     ) -> None:
         self.direct = {} if direct is None else direct
         self.special = {} if special is None else special
         self.rest = rest
+        self.taking = taking
         self.accepted: set[Any] = set()
         """The program functions all of whose declared operations are known to have handlers."""
 
     def __iter__(self) -> Iterator[type]:
         yield from self.direct
-        yield from self.special
+        yield from (kind for kind, handler in self.special.items() if handler is not MEANING)
 
     def find(self, kind: type) -> bool:
         """Gives a type without a handler that of its nearest base class which has one, if any."""
@@ -103,24 +118,31 @@ class Scope:
             if base in self.special:
                 self.special[kind] = self.special[base]
                 return True
-        if self.rest is not None:
+        if issubclass(kind, Derived) and not (self.rest and issubclass(kind, self.taking)):
+            self.special[kind] = MEANING
+        elif self.rest is not None:
             self.special[kind] = self.rest
-        return self.rest is not None
+        else:
+            return False
+        return True
 
     def handles(self, kind: type) -> bool:
-        """Whether an operation of this type would find a handler."""
-        return self.rest is not None or any(
-            base in self.direct or base in self.special for base in kind.__mro__
-        )
+        """Whether an operation of this type could be performed."""
+        if self.rest is not None or any(
+            base in self.direct or self.special.get(base, MEANING) is not MEANING
+            for base in kind.__mro__
+        ):
+            return True
+        return issubclass(kind, Derived) and all(map(self.handles, kind.lower))
 
     def overlaid(self, other: Scope) -> Scope:
         """These handlers, with the other's added and put in place of those for the same types."""
-        hidden = set(other)
-        return Scope(
-            {k: handler for k, handler in self.direct.items() if k not in hidden} | other.direct,
-            {k: handler for k, handler in self.special.items() if k not in hidden} | other.special,
-            other.rest or self.rest,
-        )
+        mine = set(self).difference(other)
+        both = Scope(rest=other.rest or self.rest, taking=other.taking + self.taking)
+        for scope, kinds in ((self, mine), (other, set(other))):
+            both.direct.update((k, handler) for k, handler in scope.direct.items() if k in kinds)
+            both.special.update((k, handler) for k, handler in scope.special.items() if k in kinds)
+        return both
 
 
 OPEN = Scope()

@@ -30,6 +30,7 @@ from eventsrc.declared import (
     declared,
     mark,
     marked,
+    missing_of,
     operations_of,
 )
 from eventsrc.handlers import (
@@ -41,7 +42,7 @@ from eventsrc.handlers import (
     Scope,
     names,
 )
-from eventsrc.operation import Operation
+from eventsrc.operation import Derived, Operation
 from eventsrc.program import Body, Call, Effect, Intercept, Program
 
 L = TypeVar("L")
@@ -99,7 +100,7 @@ class AsyncInterpreter(Handles[O_contra, O_contra]):
         operations: operation types, unions of them, or program functions (whose annotation is read).
         """
         kinds = [kind for item in operations for kind in operations_of(item)]
-        missing = [kind for kind in kinds if not self._scope.handles(kind)]
+        missing = missing_of(kinds, self._scope)
         if missing:
             raise MissingHandlers(missing, type(self).__qualname__)
         return self
@@ -261,7 +262,8 @@ class Translation(Translates[O_contra, O_contra, L_co]):
 
     def lower(self, program: Effect[O_contra, R]) -> Program[L_co, R]:
         """The program with each operation replaced by its translation: a value still, now over L."""
-        return Intercept(program, self._translate)
+        taking = tuple(kind for kind in self._programs if issubclass(kind, Derived))
+        return Intercept(program, self._translate, taking)
 
     def _over(self, lower: AsyncInterpreter[Any]) -> Scope:
         for _, described in declared(type(self)):

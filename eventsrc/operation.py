@@ -85,3 +85,18 @@ class Query(Operation[R]):
 
 class Command(Operation[R]):
     """An operation that may write."""
+
+
+class Derived(Query[R]):
+    """A query with a meaning of its own, a program over lower operations, which needs no handler.
+
+    The run loop performs the meaning where no interpreter handles the operation; one that does may do
+    better. So a service's types may name the lower operations in place of this one.
+    """
+
+    lower: ClassVar[tuple[type[Operation[Any]], ...]]
+    """The operations that the meaning may perform."""
+
+    def meaning(self) -> Effect[Any, R]:
+        """What to perform in place of the operation."""
+        raise NotImplementedError(f"{type(self).__qualname__} derives from Derived, and has no meaning")

@@ -201,6 +201,7 @@ class Intercept(Program[O_co, R_co]):
 
     source: Effect[Any, R_co]
     handler: Callable[[Any], Body[O_co, Any]]
+    taking: tuple[type, ...] = ()
 
     def __repr__(self) -> str:
         return f"intercept({self.source!r}, {name_of(self.handler)})"
@@ -231,9 +232,18 @@ def pure(value: R) -> Program[Never, R]:
     return Pure(value)
 
 
-def intercept(source: Effect[O, R], handler: Callable[[Any], Body[O2, Any]]) -> Program[O2, R]:
-    """The program with each of its operations replaced by what `handler(operation)` does."""
-    return Intercept(source, handler)
+def intercept(
+    source: Effect[O, R],
+    handler: Callable[[Any], Body[O2, Any]],
+    *,
+    taking: tuple[type, ...] = (),
+) -> Program[O2, R]:
+    """The program with each of its operations replaced by what `handler(operation)` does.
+
+    taking: derived operations, such as Load, that the handler wants as they are. Of others it gets
+        those that they mean.
+    """
+    return Intercept(source, handler, taking)
 
 
 @overload

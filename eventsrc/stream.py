@@ -27,11 +27,20 @@ from eventsrc.codec import Json
 from eventsrc.decide import WITHIN, AppendFailed, Decided, DecideOp, decide
 from eventsrc.declared import members_of
 from eventsrc.event import EventTypeError
-from eventsrc.fold import Fold, Folded, load, load_as_of, load_at
+from eventsrc.fold import (
+    LATEST_EVENT,
+    Consistency,
+    Fold,
+    Folded,
+    FoldOp,
+    load,
+    load_as_of,
+    load_at,
+)
 from eventsrc.positions import Token
 from eventsrc.program import Do, Outcome, Program, name_of, program
 from eventsrc.recorded import Recorded
-from eventsrc.store import Append, Appended, Conflict, Expected, Head, Page, Read
+from eventsrc.store import Append, Appended, Conflict, Expected, Head, LoadSnapshot, Page, Read
 from eventsrc.stream_id import BadStreamId, StreamId
 
 if TYPE_CHECKING:
@@ -122,11 +131,16 @@ class Stream(Generic[E]):
         decider: _Checked[S, E, Any] = _Checked(self, changer, fails=False)
         return decide(self.id, fold, decider, within, metadata).map(_value)
 
-    def get(self, fold: Fold[S, E]) -> Program[Read, Folded[S]]:
-        """The state after the last event."""
-        return load(self.id, fold)
+    def get(
+        self, fold: Fold[S, E], consistency: Consistency = LATEST_EVENT
+    ) -> Program[FoldOp, Folded[S]]:
+        """The state after the last event, or that of the newest snapshot: see the operation Load.
 
-    def at(self, fold: Fold[S, E], version: int | Token) -> Program[Read, Folded[S]]:
+        Raises ValueError if the newest snapshot is asked for of a fold that keeps none.
+        """
+        return load(self.id, fold, consistency=consistency)
+
+    def at(self, fold: Fold[S, E], version: int | Token) -> Program[Read | LoadSnapshot, Folded[S]]:
         """The state at a version, or where a token has seen the stream.
 
         Raises NoSuchVersion if the stream has not reached it, and WrongStore for a token of another

@@ -113,7 +113,7 @@ def test_synchronisers_at_once_apply_each_event_once(postgres_dsn: str, views: P
 
     def synchronise_it() -> None:
         try:
-            with PostgresViews(postgres_dsn) as mine:
+            with PostgresViews(postgres_dsn, timeout=60) as mine:
                 (store | mine).run(synchronise(notes_view()))
         except BaseException as error:
             errors.append(error)

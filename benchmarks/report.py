@@ -11,7 +11,7 @@ from benchmarks.entrants import entrants
 from benchmarks.machine import description
 from benchmarks.places import Places
 from benchmarks.rounds import Result, measured
-from benchmarks.work import Part, concurrent, core, growth, memory, replay, sqlite
+from benchmarks.work import Part, concurrent, core, crowds, growth, memory, postgres, replay, sqlite
 
 
 def parts() -> list[Part]:
@@ -20,6 +20,8 @@ def parts() -> list[Part]:
     return [
         sqlite.part(systems),
         concurrent.part(systems),
+        postgres.part(systems),
+        crowds.part(systems),
         memory.part(systems),
         replay.part(systems),
         growth.part(systems),
@@ -50,6 +52,7 @@ def report(
     """
     with Places(folder) as places:
         yield from (f"- {line}" for line in description(places.path))
+        is_said = False
         for part in parts():
             works = [work for work in part.works if is_chosen(work.key, only)]
             results = []
@@ -58,6 +61,9 @@ def report(
                 keep(plain(result))
                 results.append(result)
             say("")
+            if any(result.work.key.startswith("postgres/") for result in results) and not is_said:
+                is_said = True
+                yield f"- {places.postgres.version()}"
             if results:
                 yield from ("", f"## {part.title}", "", *part.table(results))
 

@@ -53,6 +53,7 @@ def beside_others(
         _compared(result, system, systems, budgets.get(result.work.key))
         for result in results
         for system in ours
+        if system.name in result.samples
     ]
     yield from markdown(heads, rows)
     latencies = [

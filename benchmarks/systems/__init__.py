@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import attrs
 
 from benchmarks.facts import Layout
+
+T = TypeVar("T")
 
 
 class Log(abc.ABC):
@@ -26,6 +29,18 @@ class Log(abc.ABC):
     async def append_async(self, stream: int, version: int, events: Sequence[Any]) -> None:
         """As `append`, in a task; for systems that have such."""
         raise NotImplementedError
+
+    def append_beside(self, stream: int, version: int, events: Sequence[Any]) -> None:
+        """As `append`, in one of many threads; where that is another way."""
+        self.append(stream, version, events)
+
+    def push(self, stream: int) -> None:
+        """Appends an event to a stream that others append to as well, however often it takes."""
+        raise NotImplementedError
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine that calls `append_async`, in the event loop of the database."""
+        return asyncio.run(work)
 
     @abc.abstractmethod
     def read(self, stream: int) -> int:
@@ -66,6 +81,7 @@ class System:
     files: whose files they are: those with the same can read each other's.
     open: opens the database in a folder, which may be new.
     open_memory: makes one in memory, if the system has such.
+    open_postgres: opens the one at an address in Postgres, if the system can.
     rival: for eventsrc, the name of the raw system that it is held against.
     """
 
@@ -75,3 +91,4 @@ class System:
     open: Callable[[Path], Log] | None
     open_memory: Callable[[], Log] | None = None
     rival: str = ""
+    open_postgres: Callable[[str], Log] | None = None

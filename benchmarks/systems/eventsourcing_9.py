@@ -192,6 +192,7 @@ class PeerLog(Log):
         self.app: Application[UUID] = Application(env={**environment, **self.settings})
 
     settings: dict[str, str] = {}  # noqa: RUF012
+    batch = _BATCH
 
     @abc.abstractmethod
     def make(self, stream: int, version: int) -> Any:
@@ -229,7 +230,7 @@ class PeerLog(Log):
 
     def fill(self, layout: Layout) -> None:
         turns = iter(layout.turns())
-        while batch := list(islice(turns, max(_BATCH // layout.at_once, 1))):
+        while batch := list(islice(turns, max(self.batch // layout.at_once, 1))):
             self.app.events.put(
                 [self.make(stream, version) for versions, stream in batch for version in versions]
             )

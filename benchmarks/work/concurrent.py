@@ -62,7 +62,7 @@ def by_threads(count: int, system: System, places: Places, scale: float) -> Samp
         jobs = _jobs(log, count, scale)
         latencies: list[float] = []
         work = [partial(_append, log, mine, latencies) for mine in jobs]
-        return Sample(sum(map(len, jobs)), _at_once(work), latencies)
+        return Sample(sum(map(len, jobs)), at_once(work), latencies)
 
 
 def by_tasks(count: int, system: System, places: Places, scale: float) -> Sample:
@@ -93,7 +93,7 @@ def _by_raw_threads(system: System, places: Places, scale: float) -> Sample:
         jobs = _jobs(logs[0], _RAW_THREADS, scale)
         latencies: list[float] = []
         work = [partial(_append, log, mine, latencies) for log, mine in zip(logs, jobs, strict=True)]
-        seconds = _at_once(work)
+        seconds = at_once(work)
         for log in logs:
             log.close()
     return Sample(sum(map(len, jobs)), seconds, latencies)
@@ -120,7 +120,7 @@ def _append(log: Log, jobs: Jobs, latencies: list[float]) -> None:
         latencies.append(perf_counter() - began)
 
 
-def _at_once(work: Sequence[Callable[[], None]]) -> float:
+def at_once(work: Sequence[Callable[[], None]]) -> float:
     """Does each in a thread of its own, all at once; answers the seconds until the last is done."""
     start = threading.Barrier(len(work) + 1)
     errors: list[BaseException] = []

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.databases import open_postgres
 from benchmarks.facts import Layout
 from benchmarks.memory import Growth
 from benchmarks.places import Places, opened
@@ -27,11 +28,15 @@ BUDGET = 50
 def part(systems: Sequence[System]) -> Part:
     """These works."""
     filed = [system for system in systems if system.open is not None]
-    kept = [system for system in systems if system.kind == "eventsrc"]
+    kept = [one for one in systems if one.kind == "eventsrc" and one.open_memory is not None]
+    based = [system for system in systems if system.open_postgres is not None]
     works = [
         Work("replay/sqlite", "replay of 1 M events, SQLite", "events/s", from_file, filed),
         Work("replay/memory", "replay of 1 M events, in memory", "events/s", from_memory, kept),
     ]
+    if based:
+        name = "replay of 1 M events, Postgres"
+        works.append(Work("replay/postgres", name, "events/s", from_postgres, based))
 
     def table(results: Sequence[Result]) -> Iterator[str]:
         heads = ("work", "system", "events/s", "extra memory, MiB", "budget, MiB", "met?")
@@ -45,23 +50,32 @@ def part(systems: Sequence[System]) -> Part:
 def from_file(system: System, places: Places, scale: float) -> Sample:
     """A replay from a file."""
     layout = _layout(scale)
-    return _in_child(system, layout, places.filled(system, layout))
+    return _in_child(system, layout, folder=str(places.filled(system, layout)))
+
+
+def from_postgres(system: System, places: Places, scale: float) -> Sample:
+    """A replay from Postgres; what the server takes does not count."""
+    layout = _layout(scale)
+    return _in_child(system, layout, address=places.postgres.filled(system, layout))
 
 
 def from_memory(system: System, _: Places, scale: float) -> Sample:
     """A replay from memory; that which the events take themselves does not count."""
-    return _in_child(system, _layout(scale), None)
+    return _in_child(system, _layout(scale))
 
 
 def _layout(scale: float) -> Layout:
     return Layout(scaled(10_000, scale, 5), 100, at_once=10)
 
 
-def _in_child(system: System, layout: Layout, folder: Path | None) -> Sample:
+def _in_child(
+    system: System, layout: Layout, folder: str | None = None, address: str | None = None
+) -> Sample:
     asked = {
         "system": system.name,
         "layout": [layout.streams, layout.each, layout.at_once],
-        "folder": None if folder is None else str(folder),
+        "folder": folder,
+        "address": address,
     }
     command = [sys.executable, "-m", __name__, json.dumps(asked)]
     root = Path(__file__).parents[2]
@@ -75,7 +89,9 @@ def _child(asked: dict[str, Any]) -> dict[str, float | None]:
 
     system = next(one for one in entrants() if one.name == asked["system"])
     layout = Layout(*asked["layout"])
-    if asked["folder"] is None:
+    if asked["address"] is not None:
+        log = open_postgres(system, asked["address"])
+    elif asked["folder"] is None:
         log = system.open_memory()  # type: ignore[misc]
         log.fill(layout)
     else:

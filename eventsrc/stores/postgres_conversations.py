@@ -17,7 +17,7 @@ from eventsrc.positions import Cursor, Token
 from eventsrc.postgres_link import Conversation, Lost, Refused, Rows, Unreachable
 from eventsrc.postgres_schema import Tables
 from eventsrc.program import Outcome
-from eventsrc.recorded import LOST, Corrupted, Events, Record
+from eventsrc.recorded import LOST, Corrupted, Events, Record, StreamData
 from eventsrc.store import (
     CONFLICT_EVENTS,
     Appended,
@@ -313,15 +313,20 @@ class Conversations:
         if rows:
             number, head = rows[0][:2]
             self._heads.move(op.stream, number, head)
-        records = yield from self._records(rows, op.stream)
-        versions = [record[2] for record in records]
+        if statement is sql.READ_DATA:
+            events: Events[Any] = yield from self._data(rows, op.stream)
+            versions = [row[2] for row in rows if row[2] is not None]
+        else:
+            records = yield from self._records(rows, op.stream)
+            events = Events(records, self.codec)
+            versions = [record[2] for record in records]
         if op.backwards:
             newest = min(place - 1, head)
             first = newest - min(op.limit, newest) + 1
             _check_complete(op.stream, versions[::-1], first, newest)
         else:
             _check_complete(op.stream, versions, op.after + 1, head)
-        return Page(Events(records, self.codec), head, Token(self.store_id, {op.stream: head}))
+        return Page(events, head, Token(self.store_id, {op.stream: head}))
 
     def finding_head(self, stream: StreamId) -> Conversation[int]:
         """The version of a stream."""
@@ -351,8 +356,15 @@ class Conversations:
         place, end_place = Cursor(self.store_id, last), Cursor(self.store_id, end)
         return FeedPage(Events(records, self.codec), place, end_place)
 
+    def _data(self, rows: Rows, stream: StreamId) -> Conversation[StreamData[Any]]:
+        """The events of a stream, of rows as READ_DATA has them."""
+        found = [row[2:] for row in rows if row[2] is not None]
+        if not {row[1] for row in found} <= self._kinds.kinds.keys():
+            yield from self._learn_kinds()
+        return StreamData(stream, found, self._kinds.kinds, self.codec)
+
     def _records(self, rows: Rows, stream: str | None) -> Conversation[list[tuple[Any, ...]]]:
-        """The records of rows as FEED or OF_APPEND have them or, of a stream, as READ or READ_DATA."""
+        """The records of rows as FEED or OF_APPEND have them or, of a stream, as READ."""
         try:
             return _records(rows, self._kinds.kinds, stream)
         except KeyError:
@@ -412,12 +424,6 @@ def _array(numbers: Iterable[int | None]) -> str:
 
 def _records(rows: Rows, kinds: Any, stream: str | None) -> list[tuple[Any, ...]]:
     match len(rows[0]) if rows else 0:
-        case 6:
-            return [
-                (0, stream, version, kinds[kind], 0, data, data_crc, b"")
-                for _, _, version, kind, data, data_crc in rows
-                if version is not None
-            ]
         case 9 if stream is not None:
             return [
                 (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)

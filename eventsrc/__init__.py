@@ -36,6 +36,7 @@ from eventsrc.rebuild import NotSound, rebuild
 from eventsrc.recorded import Recorded
 from eventsrc.remembering import remembering, remembering_async
 from eventsrc.serializable import NotSerializable, NotSerialized, serializable
+from eventsrc.session import NotNewEnough, Session
 from eventsrc.sharing import leave, share
 from eventsrc.snapshots import BadSnapshot, Snapshots
 from eventsrc.store import (
@@ -116,6 +117,7 @@ __all__ = [
     "NewId",
     "NotDecided",
     "NotInToken",
+    "NotNewEnough",
     "NotSerializable",
     "NotSerialized",
     "NotSound",
@@ -133,6 +135,7 @@ __all__ = [
     "ReadFeed",
     "Recorded",
     "Rejected",
+    "Session",
     "Sleep",
     "Snapshots",
     "SqliteStore",

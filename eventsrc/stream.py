@@ -37,7 +37,7 @@ from eventsrc.fold import (
     load_as_of,
     load_at,
 )
-from eventsrc.positions import Token
+from eventsrc.positions import BadToken, Token
 from eventsrc.program import Do, Outcome, Program, name_of, program
 from eventsrc.recorded import Recorded
 from eventsrc.store import Append, Appended, Conflict, Expected, Head, LoadSnapshot, Page, Read
@@ -97,11 +97,11 @@ class Stream(Generic[E]):
     ) -> Program[Append, Outcome[Appended, Conflict]]:
         """Appends events if the stream is at the expected version, or just where a token has seen it.
 
-        Answers Failure of a Conflict if it is not. Raises as `append`, and WrongStore for a token of
-        another store.
+        Answers Failure of a Conflict if it is not. Raises as `append`, WrongStore for a token of
+        another store, and BadToken for one that is ahead of its store, which was restored.
         """
         appending = Append(self.id, self._checked(events), expected, append_id, metadata or {})
-        return appending.map(_or_conflict)
+        return appending.map(_OrConflict(expected))
 
     def decide(
         self,
@@ -280,12 +280,29 @@ def _surely(outcome: Outcome[Appended, Any]) -> Appended:
             raise AppendFailed(why)
 
 
-def _or_conflict(outcome: Outcome[Appended, Any]) -> Outcome[Appended, Conflict]:
-    match outcome:
-        case Success() | Failure(Conflict()):
-            return outcome
-        case Failure(why):
-            raise AppendFailed(why)
+@attrs.frozen
+class _OrConflict:
+    """What became of an append that may conflict."""
+
+    expected: Expected
+
+    def __call__(self, outcome: Outcome[Appended, Any]) -> Outcome[Appended, Conflict]:
+        match outcome:
+            case Success():
+                return outcome
+            case Failure(Conflict() as conflict):
+                self._check(conflict)
+                return outcome
+            case Failure(why):
+                raise AppendFailed(why)
+
+    def _check(self, conflict: Conflict) -> None:
+        """Raises BadToken if it conflicts with what its store never had."""
+        if isinstance(self.expected, Token) and conflict.actual < self.expected[conflict.stream]:
+            raise BadToken(
+                f"the token has seen version {self.expected[conflict.stream]} of {conflict.stream}, "
+                f"which is at {conflict.actual}: the store was restored from a backup: read anew"
+            )
 
 
 def _value(outcome: Outcome[S, Any]) -> S:

@@ -152,8 +152,7 @@ def _in_processes(
                     text=True,
                 )
             )
-        for child in children:
-            _line_of(child)
+            _line_of(children[-1])  # one after the other: the peer makes its functions as it opens
         began = perf_counter()
         for child in children:
             print(file=child.stdin, flush=True)

@@ -650,6 +650,26 @@ class StoreContract:
                 with pytest.raises(WrongStore, match=f"not-{_store_id(store)}"):
                     store.run(asked)
 
+    def test_an_append_to_several_streams_can_depend_on_a_token_of_them_all(self, store: Store) -> None:
+        one, two, read = _fresh(), _fresh(), _fresh()
+        token = _append(store, one, "1").token | _append(store, two, "1", "2").token
+        token |= _append(store, read, "1").token
+
+        def asked() -> Outcome[Appended, Any]:
+            parts = tuple(StreamAppend(stream, (Noted("new"),), token) for stream in (one, two))
+            return store.run(AppendAll(parts, (Condition(read, token),)))
+
+        appended = asked().unwrap()
+        assert dict(appended.token.versions) == {one: 2, two: 3}
+        token |= appended.token
+        _append(store, read, "2")
+        match asked():
+            case Failure(Conflict(stream=stream, expected=expected, actual=actual)):
+                assert (stream, expected, actual) == (read, 1, 2)
+            case answer:
+                pytest.fail(f"it was appended, or {answer}")
+        assert _append(store, one, "3").version == 3
+
     def test_cursors_and_tokens_survive_as_text(self, store: Store) -> None:
         answer = _append(store, _fresh(), "1", "2")
         assert Cursor.parse(str(answer.cursor)) == answer.cursor

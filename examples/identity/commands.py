@@ -92,7 +92,7 @@ class IdentityCommands(Translation[IdentityCommand, Below]):
     def replace_email(self, op: ReplaceEmail) -> Try[Below, NoSuchUser | Changed, Token]:
         yield from ok(existing_user(op.user))
         event = UserEmailSet(op.user, op.email)
-        match (yield from profiles[op.user].append_at(op.seen, event)):
+        match (yield from profiles[op.user].append_at(op.seen, event, append_id=op.append_id)):
             case Success(appended):
                 return Success(appended.token)
             case Failure(conflict):

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import TypeAlias
+from uuid import UUID
 
 import attrs
 
@@ -104,11 +105,15 @@ class SetEmail(Command[Outcome[Token, NoSuchUser]]):
 
 
 class ReplaceEmail(Command[Outcome[Token, NoSuchUser | Changed]]):
-    """Sets a user's email, if the profile still is what was seen with the token."""
+    """Sets a user's email, if the profile still is what was seen with the token.
+
+    append_id: makes a retry safe.
+    """
 
     user: UserId
     email: str
     seen: Token
+    append_id: UUID | None = None
 
 
 class SetApiKey(Command[Outcome[Token, NoSuchUser]]):

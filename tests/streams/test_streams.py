@@ -37,7 +37,7 @@ from eventsrc import (
 )
 from eventsrc.event import EventTypeError
 from eventsrc.fold import PAGE, NoSuchVersion
-from eventsrc.positions import WrongStore
+from eventsrc.positions import BadToken, WrongStore
 from eventsrc.store import Appended, NotAppended
 from eventsrc.stream_id import BadStreamId
 from tests.streams.counting import Counted, Counting, Elsewhere, Reset, counter, total
@@ -209,6 +209,15 @@ def test_an_append_at_a_stale_token_conflicts_with_what_happened_since(store: Me
     assert isinstance(conflict, Conflict)
     assert [recorded.data for recorded in conflict.events] == [Counted(2), Counted(3)]
     assert store.run(counter.head()) == 3
+
+
+def test_a_token_of_what_was_lost_in_a_restore_is_none() -> None:
+    before = MemoryStore(CODEC, store_id="one")
+    token = before.run(counter.append(Counted(1), Counted(2))).token
+    restored = MemoryStore(CODEC, store_id="one")
+    restored.run(counter.append(Counted(1)))
+    with pytest.raises(BadToken, match="seen version 2 of .* at 1: the store was restored"):
+        restored.run(counter.append_at(token, Counted(3)))
 
 
 def test_a_token_that_has_not_seen_a_stream_expects_it_to_be_empty(store: MemoryStore) -> None:

@@ -1,0 +1,110 @@
+"""Reading one's own writes, without code in the service.
+
+A session notes the token of everything that is written in it, and makes views at least that new before
+a query asks them::
+
+    session = Session()
+    below = session.noting(store) | world
+    app = UserCommands().into(below) | session.forcing(UserQueries(views), users, using=below | views)
+
+Make one for each run, request or user. Its token can be taken along, and given to the next:
+`Session(token)`.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, TypeVar
+
+from returns.result import Failure, Success
+
+from eventsrc.errors import EventsrcError
+from eventsrc.interpreter import Interpreter
+from eventsrc.operation import Query
+from eventsrc.positions import Token
+from eventsrc.program import Do, Outcome
+from eventsrc.store import Append, AppendAll, Appended, Head, Page, Read, StoreOp
+from eventsrc.synchroniser import Late, force
+from eventsrc.view import View
+
+O = TypeVar("O")
+
+
+class NotNewEnough(EventsrcError):
+    """A view did not become as new as what was written in the session: see `late`."""
+
+    def __init__(self, late: Late) -> None:
+        parked = f"; parked: {', '.join(late.parked)}" if late.parked else ""
+        super().__init__(
+            f"{late.view!r} has not applied {dict(late.missing.versions)} in time{parked}: give it "
+            "more time (within=), or see why its synchroniser is behind"
+        )
+        self.late = late
+
+
+class Session:
+    """What has been seen so far.
+
+    token: what was seen before; None for nothing.
+    within: for how many seconds a view may be waited for.
+    """
+
+    def __init__(self, token: Token | None = None, *, within: float = 5.0) -> None:
+        self._token = token
+        self._within = within
+        self._lock = threading.Lock()
+        self._forced: dict[tuple[str, int], Token] = {}
+
+    @property
+    def token(self) -> Token | None:
+        """All that was written in the session, and what it began with; None for nothing."""
+        return self._token
+
+    def saw(self, token: Token) -> None:
+        """Adds what was seen elsewhere. Raises WrongStore for a token of another store."""
+        with self._lock:
+            self._token = token if self._token is None else self._token | token
+
+    def noting(self, store: Interpreter[StoreOp], *, reads: bool = False) -> Interpreter[StoreOp]:
+        """The store, of which the session notes what is written, and with `reads` what is read."""
+        kinds = (Append, AppendAll, *((Read, Head) if reads else ()))
+        return store.around(self._note, only=kinds)
+
+    def forcing(
+        self, queries: Interpreter[O], *views: View[Any], using: Interpreter[Any]
+    ) -> Interpreter[O]:
+        """The queries, before each of which the views are made as new as the session.
+
+        using: the store, the views and the world.
+        Raises NotNewEnough if a view does not become so in time.
+        """
+
+        def first(op: Any) -> Any:
+            yield from self._force(views)
+            return (yield from op)
+
+        return queries.around(first, only=Query, using=using)
+
+    def _note(self, op: Any) -> Do[Any, Any]:
+        answer: Outcome[Appended, Any] | Page[Any] | int = yield from op
+        match answer:
+            case Success(Appended(token=token)) | Page(token=token):
+                self.saw(token)
+            case _:
+                pass
+        return answer
+
+    def _force(self, views: tuple[View[Any], ...]) -> Do[Any, None]:
+        token = self._token
+        if token is None:
+            return
+        for view in views:
+            key = view.name, view.version
+            known = self._forced.get(key)
+            if known is not None and known.covers(token):
+                continue
+            match (yield from force(view, token, self._within)):
+                case Failure(late):
+                    raise NotNewEnough(late)
+                case Success():
+                    self._forced[key] = token

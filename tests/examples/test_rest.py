@@ -1,0 +1,213 @@
+"""The identity service over real HTTP: a server on a port of this machine, and its clients."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import uvicorn
+
+from eventsrc import Token
+from examples.identity.rest import rest
+
+
+@attrs.frozen
+class Told:
+    """What a server answered."""
+
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+    @property
+    def tag(self) -> str:
+        return self.headers["etag"]
+
+
+Ask = Callable[..., Told]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    place = tmp_path_factory.mktemp("rest") / "identity.db"
+    running = uvicorn.Server(uvicorn.Config(rest(str(place)), port=0, log_level="warning"))
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    end = threading.Event()
+    while not running.started:
+        assert thread.is_alive()
+        end.wait(0.01)
+    yield running.servers[0].sockets[0].getsockname()
+    running.should_exit = True
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def ask(server: tuple[str, int]) -> Iterator[Ask]:
+    """Asks the server, on one connection."""
+    connection = http.client.HTTPConnection(*server, timeout=10)
+
+    def ask(method: str, path: str, body: Any = None, **headers: str) -> Told:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, None if body is None else json.dumps(body), named)
+        reply = connection.getresponse()
+        text = reply.read()
+        sent = {name.lower(): value for name, value in reply.getheaders()}
+        return Told(reply.status, sent, json.loads(text) if text else None)
+
+    yield ask
+    connection.close()
+
+
+def new_user(ask: Ask, name: str) -> tuple[str, Told]:
+    added = ask("POST", "/users", {"name": name, "email": f"{name.lower()}@springfield.example"})
+    assert added.status == 201
+    return added.body["id"], added
+
+
+def test_a_user_and_a_group_are_added_and_then_the_user_to_the_group_with_both_tokens(ask: Ask) -> None:
+    user, added = new_user(ask, "Homer")
+    group = ask("POST", "/groups", {"name": "Simpsons"})
+    assert (group.status, group.headers["location"]) == (201, f"/groups/{group.body['id']}")
+    both = f"{added.tag}, {group.tag}"
+    joined = ask("PUT", f"/groups/{group.body['id']}/members/{user}", Seen=both)
+    assert joined.status == 200
+    there = ask("GET", f"/users/{user}/groups", Seen=f"{joined.tag}, {both}", Prefer="wait=5")
+    assert (there.status, there.body) == (200, ["Simpsons"])
+    assert there.headers["preference-applied"] == "wait=5"
+    token = Token.parse(there.tag.strip('"'))
+    assert token.covers(Token.parse(added.tag.strip('"')))
+
+
+def test_what_a_client_has_is_not_sent_again(ask: Ask) -> None:
+    user, _ = new_user(ask, "Marge")
+    first = ask("GET", f"/users/{user}")
+    assert first.body == {"id": user, "name": "Marge", "email": "marge@springfield.example"}
+    again = ask("GET", f"/users/{user}", If_None_Match=first.tag)
+    assert (again.status, again.body, again.tag) == (304, None, first.tag)
+
+
+def test_a_write_names_what_was_seen_and_is_refused_if_that_has_changed(ask: Ask) -> None:
+    user, _ = new_user(ask, "Bart")
+    seen = ask("GET", f"/users/{user}")
+    path = f"/users/{user}/email"
+    assert ask("PUT", path, {"email": "el@barto.example"}).status == 428
+    assert ask("PUT", path, {"email": "el@barto.example"}, If_Match='"7"').status == 412
+    done = ask("PUT", path, {"email": "el@barto.example"}, If_Match=seen.tag)
+    assert (done.status, done.body["email"]) == (200, "el@barto.example")
+    late = ask("PUT", path, {"email": "bart@school.example"}, If_Match=seen.tag)
+    assert (late.status, late.headers["content-type"]) == (412, "application/problem+json")
+    assert ask("PUT", path, {"email": "bart@school.example"}, If_Match=late.tag).status == 200
+
+
+def test_a_write_whose_answer_was_lost_can_be_sent_again(ask: Ask) -> None:
+    user, _ = new_user(ask, "Lisa")
+    seen = ask("GET", f"/users/{user}")
+    same = {"If_Match": seen.tag, "Idempotency_Key": "a-key-of-hers"}
+    path, body = f"/users/{user}/email", {"email": "lisa@yale.example"}
+    first = ask("PUT", path, body, **same)
+    again = ask("PUT", path, body, **same)
+    assert first.status == again.status == 200
+    assert first.tag == again.tag
+    without = ask("PUT", path, body, If_Match=seen.tag)
+    assert without.status == 412, "without the key it is another write"
+    other = ask("PUT", path, {"email": "other@yale.example"}, **same)
+    assert other.status in (412, 422), "with the key of another write it is refused"
+
+
+def test_a_client_that_wants_no_answer_gets_none(ask: Ask) -> None:
+    user, _ = new_user(ask, "Maggie")
+    seen = ask("GET", f"/users/{user}")
+    done = ask(
+        "PUT",
+        f"/users/{user}/email",
+        {"email": "m@m.example"},
+        If_Match=seen.tag,
+        Prefer="return=minimal",
+    )
+    assert (done.status, done.body) == (204, None)
+    assert done.tag
+
+
+def test_a_search_sees_what_its_client_has_written(ask: Ask) -> None:
+    _, added = new_user(ask, "Ned")
+    found = ask("GET", "/users?search=ned", Seen=added.tag)
+    assert [user["name"] for user in found.body] == ["Ned"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status"),
+    [
+        ("GET", "/users/999", None, {}, 404),
+        ("POST", "/users", {"name": "Moe", "email": "none"}, {}, 422),
+        ("POST", "/users", {"surname": "Moe"}, {}, 400),
+        ("POST", "/users", ["Moe"], {}, 400),
+        ("GET", "/users?search=x", None, {"Seen": '"made up"'}, 400),
+        ("GET", "/events?after=made+up", None, {}, 400),
+        ("GET", "/events?limit=0", None, {}, 400),
+        ("PUT", "/groups/9/members/9", None, {}, 404),
+    ],
+)
+def test_what_is_refused_says_why(
+    ask: Ask, method: str, path: str, body: Any, headers: dict[str, str], status: int
+) -> None:
+    told = ask(method, path, body, **headers)
+    assert told.status == status
+    assert told.headers["content-type"] == "application/problem+json"
+    assert told.body["status"] == status
+    assert told.body["title"]
+
+
+def test_a_name_that_is_taken_is_a_conflict_of_the_domain(ask: Ask) -> None:
+    new_user(ask, "Apu")
+    taken = ask("POST", "/users", {"name": "Apu"})
+    assert (taken.status, taken.body["title"]) == (409, "The name is taken")
+
+
+def test_tokens_of_another_store_are_refused(ask: Ask) -> None:
+    foreign = Token("elsewhere", {"users": 1})  # type: ignore[dict-item]
+    told = ask("GET", "/users?search=x", Seen=f'"{foreign}"')
+    assert (told.status, told.body["title"]) == (400, "This is no token of ours")
+
+
+def test_a_client_keeps_in_step_with_the_events(ask: Ask) -> None:
+    """What a client knows after each round is what it was told so far, none twice and none missing."""
+    known: list[tuple[str, int]] = []
+    after = ""
+
+    def catch_up(after: str) -> str:
+        while True:
+            page = ask("GET", f"/events?limit=3&after={after}")
+            known.extend((event["stream"], event["version"]) for event in page.body["events"])
+            is_full = len(page.body["events"]) == 3
+            assert ("immutable" in page.headers["cache-control"]) == is_full
+            after = page.body["next"]
+            if page.body["is_last"]:
+                return after
+
+    after = catch_up(after)
+    before = len(known)
+    new_user(ask, "Otto")
+    after = catch_up(after)
+    assert len(known) == before + 2
+    assert len(set(known)) == len(known)
+    everything = ask("GET", "/events?limit=100").body["events"]
+    assert known == [(event["stream"], event["version"]) for event in everything]
+
+
+def test_the_place_that_the_module_names_is_a_file_where_it_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    from starlette.routing import Route
+
+    routes = {route.path for route in rest().routes if isinstance(route, Route)}
+    assert {"/users", "/groups", "/events"} <= routes
+    assert not list(tmp_path.iterdir()), "it is opened when it starts"

@@ -1,0 +1,319 @@
+"""What requests say about versions, and how outcomes are answered: without any server."""
+
+from __future__ import annotations
+
+import json
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventsrc import (
+    ANY,
+    EXISTS,
+    NO_STREAM,
+    START,
+    Append,
+    Conflict,
+    EventsrcError,
+    MemoryStore,
+    ReadFeed,
+    Rejected,
+    StreamId,
+    Token,
+    Unknown,
+)
+from eventsrc.decide import AppendFailed
+from eventsrc.http import (
+    Preferences,
+    Problem,
+    Response,
+    answer,
+    append_id,
+    cursor,
+    etag,
+    expected,
+    feed_page,
+    is_known,
+    not_modified,
+    preferences,
+    problem,
+    refusal,
+    seen,
+)
+from eventsrc.positions import BadToken, WrongStore
+from eventsrc.signing import Plain, Signed, TokenTexts
+from eventsrc.store import StoreBusy, StoreClosed, StoreFull
+from eventsrc.synchroniser import Late
+from tests.views.library import CODEC, Noted, notes_view
+
+TOKEN = Token("store", {StreamId("users/4"): 7, StreamId("users"): 100})
+OTHER = Token("store", {StreamId("users/4"): 8, StreamId("groups"): 3})
+SIGNED = Signed(b"k" * 32)
+
+tokens = st.builds(
+    lambda versions: Token("store", {StreamId(f"s/{n}"): v for n, v in versions.items()}),
+    st.dictionaries(st.integers(0, 5), st.integers(1, 2**62), max_size=4),
+)
+texts = st.sampled_from([Plain(), SIGNED])
+values = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=60)
+names = st.sampled_from(["If-Match", "If-None-Match", "Seen", "Prefer", "Idempotency-Key"])
+
+
+def status_of(refused: pytest.ExceptionInfo[Problem]) -> int:
+    return refused.value.response.status
+
+
+# --- tokens
+
+
+@given(tokens, texts)
+def test_a_token_comes_back_from_its_tag(token: Token, texts: TokenTexts) -> None:
+    assert expected({"if-match": etag(token, texts)}, texts) == token
+    assert seen({"SEEN": etag(token, texts)}, texts) == token
+    assert is_known({"If-None-Match": etag(token, texts)}, token, texts)
+    assert is_known({"If-None-Match": f'"x", W/{etag(token, texts)}'}, token, texts)
+
+
+@given(tokens, tokens)
+def test_what_was_seen_together_is_merged(one: Token, two: Token) -> None:
+    assert seen({"Seen": f"{etag(one)} , ,{etag(two)}"}) == one | two
+
+
+@given(tokens, st.integers(0, 200), st.characters(categories=("L", "N"), max_codepoint=127))
+def test_a_signed_token_that_was_touched_is_none(token: Token, place: int, letter: str) -> None:
+    text = SIGNED.write(token)
+    at = place % len(text)
+    touched = text[:at] + letter + text[at + 1 :]
+    if touched != text:
+        with pytest.raises(BadToken):
+            SIGNED.read(touched)
+
+
+def test_a_token_of_another_key_or_of_none_is_refused() -> None:
+    for text in (str(TOKEN), Signed(b"x" * 32).write(TOKEN), "", "."):
+        with pytest.raises(BadToken, match="not signed here"):
+            SIGNED.read(text)
+
+
+def test_keys_can_be_changed() -> None:
+    newer = Signed(b"n" * 32, older=[b"k" * 32])
+    assert newer.read(SIGNED.write(TOKEN)) == TOKEN
+    assert newer.write(TOKEN) != SIGNED.write(TOKEN)
+
+
+def test_a_key_that_can_be_guessed_is_refused() -> None:
+    with pytest.raises(ValueError, match="6 bytes can be guessed"):
+        Signed(b"secret")
+
+
+# --- conditions
+
+
+def test_without_a_condition_a_write_has_none_unless_it_must() -> None:
+    assert expected({}) is ANY
+    with pytest.raises(Problem, match="send If-Match") as refused:
+        expected({}, is_required=True)
+    assert status_of(refused) == 428
+
+
+def test_stars_are_conditions_too() -> None:
+    assert expected({"If-Match": " * "}) is EXISTS
+    assert expected({"If-None-Match": "*"}) is NO_STREAM
+
+
+@pytest.mark.parametrize("tag", ['"7"', '""', f"W/{etag(TOKEN)}", '"' + "x" * 500 + '"'])
+def test_a_tag_that_is_none_of_ours_or_weak_matches_nothing(tag: str) -> None:
+    with pytest.raises(Problem, match="matches nothing") as refused:
+        expected({"If-Match": tag})
+    assert status_of(refused) == 412
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"If-Match": "7"},
+        {"If-Match": ""},
+        {"If-Match": '"a" "b"'},
+        {"If-Match": f"{etag(TOKEN)}, {etag(OTHER)}"},
+        {"If-None-Match": etag(TOKEN)},
+        {"If-Match": "*", "If-None-Match": "*"},
+    ],
+)
+def test_what_cannot_be_a_condition_is_refused(headers: dict[str, str]) -> None:
+    with pytest.raises(Problem) as refused:
+        expected(headers)
+    assert status_of(refused) == 400
+
+
+def test_a_reader_without_a_copy_knows_nothing() -> None:
+    assert not is_known({}, TOKEN)
+    assert not is_known({"If-None-Match": etag(OTHER)}, TOKEN)
+    assert is_known({"If-None-Match": "*"}, TOKEN)
+
+
+@pytest.mark.parametrize("text", ['"abc"', "abc", "", f'{etag(TOKEN)}, "x"'])
+def test_what_cannot_have_been_seen_is_refused(text: str) -> None:
+    with pytest.raises(Problem) as refused:
+        seen({"Seen": text})
+    assert status_of(refused) == 400
+
+
+def test_what_was_seen_in_two_stores_is_refused() -> None:
+    elsewhere = Token("elsewhere", {StreamId("users"): 1})
+    with pytest.raises(Problem, match="elsewhere"):
+        seen({"Seen": f"{etag(TOKEN)}, {etag(elsewhere)}"})
+
+
+# --- preferences and keys
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("wait=2", Preferences(wait=2)),
+        ('respond-async, wait="10"; foo="a, b", return=minimal', Preferences(10, "minimal", True)),
+        ("WAIT=100, Return = representation", Preferences(30, "representation")),
+        ("wait=soon, return=nothing, wait=3", Preferences()),
+        ("handling=lenient; x, wait=1", Preferences(1)),
+        ("", Preferences()),
+    ],
+)
+def test_preferences_are_read_as_they_are_written(text: str, wanted: Preferences) -> None:
+    assert preferences({"Prefer": text}) == wanted
+
+
+def test_what_was_applied_of_them_is_said() -> None:
+    wished = Preferences(2, "minimal")
+    assert wished.applied(wait=True, returns=True) == {"Preference-Applied": "wait=2, return=minimal"}
+    assert wished.applied() == Preferences().applied(wait=True) == {}
+
+
+def test_a_key_is_good_in_its_scope() -> None:
+    key = {"Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'}
+    assert append_id(key, "a") == append_id(key, "a") != append_id(key, "b")
+    assert append_id({"idempotency-key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}, "a") == append_id(
+        key, "a"
+    )
+    assert append_id({}, "a") is None
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": '""'}, {"Idempotency-Key": "k" * 256}])
+def test_a_key_that_is_none_is_refused_where_there_must_be_one(headers: dict[str, str]) -> None:
+    with pytest.raises(Problem, match="1 to 255"):
+        append_id(headers, "a", is_required=True)
+
+
+# --- anything
+
+
+@given(st.dictionaries(names, values))
+def test_whatever_the_headers_say_it_is_understood_or_refused(headers: dict[str, str]) -> None:
+    for read in (expected, seen, lambda h: is_known(h, TOKEN)):
+        try:
+            read(headers)
+        except Problem as refused:
+            told = refused.response.status
+        else:
+            told = 200
+        assert told in (200, 400, 412)
+    assert preferences(headers, longest_wait=5).wait in (None, 0, 1, 2, 3, 4, 5)
+
+
+# --- answers
+
+
+def test_an_answer_carries_its_token() -> None:
+    told = answer({"name": "Zoë"}, TOKEN)
+    assert (told.status, told.body) == (200, '{"name":"Zoë"}'.encode())
+    assert told.headers["ETag"] == etag(TOKEN)
+    assert told.headers["Cache-Control"] == "no-cache"
+    assert answer(None, TOKEN, status=204).body == b""
+    assert not_modified(TOKEN) == Response(304, {"ETag": etag(TOKEN), "Cache-Control": "no-cache"})
+
+
+def test_a_problem_is_told_in_the_form_of_its_rfc() -> None:
+    told = problem(409, "Taken", "by somebody", type="https://example.com/taken", by="4")
+    assert told.headers["Content-Type"] == "application/problem+json"
+    assert json.loads(told.body) == {
+        "type": "https://example.com/taken",
+        "title": "Taken",
+        "status": 409,
+        "detail": "by somebody",
+        "by": "4",
+    }
+
+
+@pytest.mark.parametrize(
+    ("why", "status"),
+    [
+        (Conflict(StreamId("a"), 1, 2), 412),
+        (Rejected("no"), 422),
+        (Unknown(uuid4(), "lost"), 503),
+        (AppendFailed(Unknown(uuid4(), "lost")), 503),
+        (Late(notes_view(), TOKEN), 503),
+        (StoreBusy("busy"), 503),
+        (StoreClosed("closed"), 503),
+        (StoreFull("full"), 507),
+        (BadToken("bad"), 400),
+        (WrongStore("wrong"), 400),
+        (Problem(problem(418, "Teapot"), "teapot"), 418),
+    ],
+)
+def test_what_is_refused_has_a_status(why: object, status: int) -> None:
+    told = refusal(why)
+    assert told.status == status == json.loads(told.body)["status"]
+    assert ("Retry-After" in told.headers) == (status == 503)
+
+
+def test_a_lost_answer_is_no_failure_and_says_how_to_ask_again() -> None:
+    id = uuid4()
+    told = refusal(Unknown(id, "lost"))
+    assert json.loads(told.body)["append_id"] == str(id)
+    assert "same Idempotency-Key" in json.loads(told.body)["detail"]
+
+
+def test_a_conflict_tells_what_came_since_and_where_it_is_now() -> None:
+    store = MemoryStore(CODEC)
+    here = StreamId("books/1")
+    token = store.run(Append(here, (Noted(1),))).unwrap().token
+    current = store.run(Append(here, (Noted(2),))).unwrap().token
+    conflict = store.run(Append(here, (Noted(3),), token)).failure()
+    told = refusal(conflict, current=current)
+    assert told.headers["ETag"] == etag(current)
+    assert json.loads(told.body)["since"] == [{"version": 2, "type": "test.view.noted"}]
+
+
+@pytest.mark.parametrize("why", [ValueError("mine"), "NameTaken", EventsrcError("other")])
+def test_what_is_not_of_a_store_is_not_answered_for_the_domain(why: object) -> None:
+    with pytest.raises(TypeError, match="no refusal of a store"):
+        refusal(why)
+
+
+# --- the feed
+
+
+def test_full_pages_of_the_feed_never_change_and_the_last_one_is_asked_again() -> None:
+    store = MemoryStore(CODEC)
+    store.run(Append(StreamId("books/1"), tuple(Noted(number) for number in range(5))))
+    after, told, kept = START, list[int](), list[str]()
+    while True:
+        page = store.run(ReadFeed(after, 2))
+        sent = feed_page(page, after, 2, lambda event: event.data.number)
+        body = json.loads(sent.body)
+        told += body["events"]
+        kept.append(sent.headers["Cache-Control"])
+        after = cursor(body["next"])
+        assert sent.headers["Link"] == f'</events?after={after}&limit=2>; rel="next"'
+        if body["is_last"]:
+            break
+    assert told == [0, 1, 2, 3, 4]
+    assert ["immutable" in each for each in kept] == [True, True, False]
+
+
+def test_a_place_that_is_none_is_refused() -> None:
+    assert cursor(None) == cursor("") == START
+    with pytest.raises(Problem, match="is no cursor") as refused:
+        cursor("seven")
+    assert status_of(refused) == 400

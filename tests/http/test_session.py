@@ -1,0 +1,121 @@
+"""A session reads its own writes, without code in the service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from eventsrc import (
+    Failure,
+    Interpreter,
+    MemoryStore,
+    Query,
+    SqliteViews,
+    Token,
+    on,
+    synchronise,
+    world,
+)
+from eventsrc.positions import WrongStore
+from eventsrc.session import NotNewEnough, Session
+from tests.views.library import CODEC, Noted, books, filled, folded, notes_view, rows_of
+
+
+class AllNotes(Query[dict[str, str]]):
+    """What the view holds."""
+
+
+VIEW = notes_view()
+
+
+class Notes(Interpreter[AllNotes]):
+    def __init__(self, views: SqliteViews) -> None:
+        self.views = views
+
+    @on(AllNotes)
+    def all_notes(self, op: AllNotes) -> dict[str, str]:
+        with self.views.reading(VIEW) as db:
+            return rows_of(db)
+
+
+@pytest.fixture
+def views() -> Iterator[SqliteViews]:
+    with SqliteViews.temporary([VIEW]) as made:
+        yield made
+
+
+def test_a_query_sees_what_was_written_in_the_session(views: SqliteViews) -> None:
+    store, session = filled(2, 6), Session()
+    noted = session.noting(store)
+    app = noted | session.forcing(Notes(views), VIEW, using=store | views | world)
+    assert app.run(AllNotes()) == {}, "nothing was written in it"
+    app.run(books[1].append(Noted(9)))
+    assert app.run(AllNotes()) == {"books/1": "1,3,5,9"}
+    assert session.token is not None
+    assert dict(session.token.versions) == {books[1].id: 4}
+
+
+def test_asynchronously_it_does_so_too(views: SqliteViews) -> None:
+    store, session = filled(2, 6), Session()
+    app = session.noting(store) | session.forcing(Notes(views), VIEW, using=store | views | world)
+
+    async def both() -> dict[str, str]:
+        await app.run_async(books[0].append(Noted(9)))
+        return await app.run_async(AllNotes())
+
+    assert asyncio.run(both()) == {"books/0": "0,2,4,9"}
+
+
+def test_control_without_a_session_a_query_sees_what_the_view_has(views: SqliteViews) -> None:
+    store = filled(2, 6)
+    app = store | Notes(views)
+    app.run(books[1].append(Noted(9)))
+    assert app.run(AllNotes()) == {}
+
+
+def test_what_was_only_read_counts_where_that_is_asked_for(views: SqliteViews) -> None:
+    store = filled(2, 6)
+    for reads, wanted in ((False, {}), (True, {"books/1": "1,3,5"})):
+        session = Session()
+        noted = session.noting(store, reads=reads)
+        app = noted | session.forcing(Notes(views), VIEW, using=store | views | world)
+        app.run(books[1].read())
+        assert app.run(AllNotes()) == wanted
+
+
+def test_a_session_goes_on_with_the_token_of_another(views: SqliteViews) -> None:
+    store, first = filled(1, 2), Session()
+    first.noting(store).run(books[0].append(Noted(9)))
+    second = Session(first.token)
+    app = second.forcing(Notes(views), VIEW, using=store | views | world)
+    assert app.run(AllNotes()) == folded(store)
+
+
+def test_a_view_that_cannot_be_made_so_new_is_an_error(views: SqliteViews) -> None:
+    store, broken = filled(1, 1), notes_view(version=2)
+
+    @broken.schema
+    def create(db: object) -> None:
+        """It has no table, so that its handler fails."""
+
+    (store | views).run(synchronise(broken))
+    session = Session()
+    app = session.noting(store) | session.forcing(Notes(views), broken, using=store | views | world)
+    app.run(books[0].append(Noted(9)))
+    with pytest.raises(NotNewEnough, match="parked: books/0") as late:
+        app.run(AllNotes())
+    assert late.value.late.missing[books[0].id] == 2
+
+
+def test_a_conflict_was_not_seen(views: SqliteViews) -> None:
+    store, session = filled(1, 2), Session()
+    assert isinstance(session.noting(store).run(books[0].append_at(0, Noted(9))), Failure)
+    assert session.token is None
+
+
+def test_tokens_of_two_stores_do_not_mix() -> None:
+    session = Session(Token("elsewhere", {books[0].id: 1}))
+    with pytest.raises(WrongStore):
+        session.noting(MemoryStore(CODEC)).run(books[0].append(Noted(1)))

@@ -436,3 +436,20 @@ def test_reads_side_by_side_are_part_of_what_was_read(store: MemoryStore) -> Non
     app = store.around(rival, only=AppendAll) | SimulatedWorld()
     app.run(serializable(join()))
     assert store.run(left.get(balance)).state == 50 + 57
+
+
+def test_a_program_that_sees_its_own_lost_append_is_not_run_again(store: MemoryStore) -> None:
+    class Silent(Interpreter[Append]):
+        @on(Append)
+        def append(self, op: Append) -> Outcome[Appended, Any]:
+            return Failure(Unknown(store.run(op).unwrap().append_id, "lost"))
+
+    @program
+    def look_again() -> Do[StoreOp, tuple[int, int]]:
+        before = yield from left.head()
+        yield from Append(left.id, (Moved(1),))
+        return before, (yield from left.head())
+
+    app = store.but(Silent()) | world
+    assert app.run(serializable(look_again())) == (1, 2)
+    assert store.run(left.head()) == 2

@@ -254,3 +254,13 @@ def test_in_an_event_loop_too() -> None:
     place = store.run(counter.append(Counted(5))).cursor
     store.run(counter.append(Counted(6)))
     assert asyncio.run(as_of_async(store, place).run_async(counter.get(total))).state == 5
+
+
+def test_a_snapshot_newer_than_the_past_is_not_there() -> None:
+    store = MemoryStore()
+    place = store.run(counter.append(Counted())).cursor
+    store.run(counter.append(Counted()))
+    store.run(counter.get(kept))
+    loading = LoadSnapshot(counter.id, "total", 1)
+    assert store.run(loading) is not None
+    assert as_of(store, place).run(loading) is None

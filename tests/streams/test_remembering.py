@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventsrc import (
+    LATEST_SNAPSHOT,
     Decided,
     Fold,
     Interpreter,
@@ -181,3 +182,13 @@ def test_tasks_share_the_states() -> None:
         return (await cached.run_async(counter.get(total))).state
 
     assert asyncio.run(work()) == 7
+
+
+def test_the_newest_snapshot_is_that_of_the_store_whatever_is_remembered() -> None:
+    store = MemoryStore()
+    cached = remembering(store)
+    store.run(counter.append(*[Counted()] * 3))
+    cached.run(counter.get(kept))
+    store.run(counter.append(Counted()))
+    assert cached.run(counter.get(kept)).version == 4
+    assert cached.run(counter.get(kept, LATEST_SNAPSHOT)).version == 3

@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any, TypeAlias
 from uuid import UUID
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from returns.result import Failure, Success
 from eventsrc import (
     ANY,
     EXISTS,
+    LATEST_SNAPSHOT,
     NO_STREAM,
     Append,
     AppendAll,
@@ -36,6 +38,7 @@ from eventsrc import (
     Read,
     ReadFeed,
     Sleep,
+    Snapshots,
     SqliteStore,
     StoreOp,
     Stream,
@@ -406,3 +409,47 @@ def test_the_programs_own_except_lets_a_change_pass_and_its_finally_is_run(
     app = store.around(Rival(store, 2, right.append(Moved(1)))) | SimulatedWorld()
     assert isinstance(app.run(serializable(careful())), Success)
     assert ended == [1, 1]
+
+
+def test_a_state_of_the_newest_snapshot_is_brought_up_to_date(store: MemoryStore) -> None:
+    kept = attrs.evolve(balance, snapshots=Snapshots("balance", of=int, every=1))
+    store.run(left.get(kept))
+    store.run(left.append(Moved(1)))
+
+    @program
+    def halve() -> Do[StoreOp, Appended]:
+        found = yield from left.get(kept, LATEST_SNAPSHOT)
+        return (yield from right.append(Moved(found.state)))
+
+    assert store.run(left.get(kept, LATEST_SNAPSHOT)).state == 50
+    (store | world).run(serializable(halve()))
+    assert store.run(right.get(balance)).state == 50 + 51
+
+
+def test_reads_side_by_side_are_part_of_what_was_read(store: MemoryStore) -> None:
+    @program
+    def join() -> Do[StoreOp, Appended]:
+        both = yield from gather(left.get(balance), right.get(balance))
+        return (yield from left.append(Moved(both[1].state)))
+
+    rival = Rival(store, 0, right.append(Moved(7)))
+    app = store.around(rival, only=AppendAll) | SimulatedWorld()
+    app.run(serializable(join()))
+    assert store.run(left.get(balance)).state == 50 + 57
+
+
+def test_a_program_that_sees_its_own_lost_append_is_not_run_again(store: MemoryStore) -> None:
+    class Silent(Interpreter[Append]):
+        @on(Append)
+        def append(self, op: Append) -> Outcome[Appended, Any]:
+            return Failure(Unknown(store.run(op).unwrap().append_id, "lost"))
+
+    @program
+    def look_again() -> Do[StoreOp, tuple[int, int]]:
+        before = yield from left.head()
+        yield from Append(left.id, (Moved(1),))
+        return before, (yield from left.head())
+
+    app = store.but(Silent()) | world
+    assert app.run(serializable(look_again())) == (1, 2)
+    assert store.run(left.head()) == 2

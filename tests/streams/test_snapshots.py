@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from eventsrc import (
     LATEST_SNAPSHOT,
     BadSnapshot,
+    Derived,
     Fold,
     Folded,
     Head,
@@ -324,3 +325,11 @@ def test_a_trace_shows_a_load_with_what_it_performed() -> None:
     (load,) = traced.root.children
     assert isinstance(load.what, Load)
     assert [child.what for child in load.children] == list(traced.operations())
+
+
+def test_a_derived_operation_without_a_meaning_says_so() -> None:
+    class Empty(Derived[int]):
+        lower = ()
+
+    with pytest.raises(NotImplementedError, match="Empty derives from Derived, and has no meaning"):
+        on(Head).always(3).run(cast("Program[Head, int]", Empty()))

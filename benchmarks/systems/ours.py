@@ -93,12 +93,11 @@ def _create(db: Database) -> None:
     db.execute("CREATE TABLE names (id TEXT PRIMARY KEY, name TEXT NOT NULL)")
 
 
-@names.on(Renamed)
-def _renamed(db: Database, event: Recorded[Renamed]) -> None:
-    thing = event.data
-    db.execute(
+@names.on_many(Renamed)
+def _renamed(db: Database, events: Sequence[Recorded[Renamed]]) -> None:
+    db.conn.executemany(
         "INSERT INTO names VALUES (?, ?) ON CONFLICT DO UPDATE SET name = excluded.name",
-        (str(thing.id), thing.name),
+        [(str(thing.id), thing.name) for thing in (event.data for event in events)],
     )
 
 

@@ -41,12 +41,13 @@ def _create(db: psycopg.Connection[Any]) -> None:
     db.execute("CREATE TABLE names (id text PRIMARY KEY, name text NOT NULL)")
 
 
-@names.on(Renamed)
-def _renamed(db: psycopg.Connection[Any], event: Recorded[Renamed]) -> None:
-    thing = event.data
+@names.on_many(Renamed)
+def _renamed(db: psycopg.Connection[Any], events: Sequence[Recorded[Renamed]]) -> None:
+    last = {str(thing.id): thing.name for thing in (event.data for event in events)}
     db.execute(
-        "INSERT INTO names VALUES (%s, %s) ON CONFLICT (id) DO UPDATE SET name = excluded.name",
-        (str(thing.id), thing.name),
+        "INSERT INTO names SELECT * FROM unnest(%s::text[], %s::text[]) "
+        "ON CONFLICT (id) DO UPDATE SET name = excluded.name",
+        (list(last), list(last.values())),
     )
 
 

@@ -1,0 +1,143 @@
+"""Metering: what stores and views are asked to do, how it ended and how long it took.
+
+`metered(app, tell)` is the application, which tells of every write as a `Measured`: appends, pages
+applied to views, streams that were parked. `tell` is any function: count in it what your Prometheus or
+OpenTelemetry collects, or have `logged()` write lines with stable keys. Services know nothing of it::
+
+    store = metered(SqliteStore("app.db"), logged())
+    views = metered(SqliteViews("views.db"), lambda measured: seconds.observe(measured.seconds))
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias, TypeVar
+
+import attrs
+from returns.result import Failure, Success
+
+from eventsrc.interpreter import Interpreter
+from eventsrc.operation import Operation
+from eventsrc.program import Do
+from eventsrc.store import Append, AppendAll, Conflict, Rejected, Unknown
+from eventsrc.view import Applied, Apply, Park
+from eventsrc.world import Elapsed, world
+
+O = TypeVar("O")
+
+METERED: Final = (Append, AppendAll, Apply, Park)
+"""What is told of, unless one says otherwise."""
+
+
+@attrs.frozen
+class Measured:
+    """An operation that was performed."""
+
+    operation: Operation[Any]
+    answer: Any
+    """None if it raised."""
+    error: BaseException | None
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        """The operation's name: "Append", "Apply"."""
+        return type(self.operation).__name__
+
+    @property
+    def outcome(self) -> str:
+        """How it ended: "appended", "conflict", "rejected", "unknown", "applied", "gap", "failed",
+        "parked", "done", or "raised"."""
+        if self.error is not None:
+            return "raised"
+        match self.answer:
+            case Success():
+                return "appended"
+            case Failure():
+                return _REFUSALS.get(type(self.answer.failure()), "refused")
+            case Applied(failed=failed, gaps=gaps):
+                return "failed" if failed is not None else "gap" if gaps else "applied"
+            case _:
+                return "parked" if isinstance(self.operation, Park) else "done"
+
+    @property
+    def events(self) -> int:
+        """How many events were appended or applied."""
+        match self.operation, self.answer:
+            case Append(events=events), Success():
+                return len(events)
+            case AppendAll(appends=appends), Success():
+                return sum(len(each.events) for each in appends)
+            case _, Applied(applied=applied):
+                return applied
+            case _:
+                return 0
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """What is the same for many of them: the operation, the outcome, the view; never a stream."""
+        found = {"operation": self.name, "outcome": self.outcome}
+        match self.operation:
+            case Apply(view=view) | Park(view=view):
+                found |= {"view": view.name, "version": str(view.version)}
+            case _:
+                pass
+        return found
+
+
+Tell: TypeAlias = Callable[[Measured], None]
+
+
+def metered(app: Interpreter[O], tell: Tell, *, only: tuple[type, ...] = METERED) -> Interpreter[O]:
+    """The application, which tells of operations as they end.
+
+    tell: is called in the thread or task that performed the operation; what it raises ends the run.
+    only: the types of operation; base classes such as Query too.
+    """
+
+    def around(op: Operation[Any]) -> Do[Any, Any]:
+        began = yield from Elapsed()
+        try:
+            answer = yield from op
+        except Exception as error:
+            tell(Measured(op, None, error, (yield from Elapsed()) - began))
+            raise
+        tell(Measured(op, answer, None, (yield from Elapsed()) - began))
+        return answer
+
+    return app.around(around, only=only, using=world)
+
+
+def logged(logger: logging.Logger | None = None) -> Tell:
+    """Writes a line for each operation: DEBUG if it went well, INFO for a conflict, else WARNING.
+
+    Each record has the keys eventsrc_operation, eventsrc_outcome, eventsrc_events, eventsrc_seconds,
+    and for a view eventsrc_view and eventsrc_version.
+    logger: "eventsrc.metering" if not given.
+    """
+    log = logger or logging.getLogger("eventsrc.metering")
+
+    def tell(measured: Measured) -> None:
+        level = _LEVELS.get(measured.outcome, logging.WARNING)
+        if log.isEnabledFor(level):
+            extra: dict[str, Any] = {f"eventsrc_{key}": text for key, text in measured.labels.items()}
+            extra |= {"eventsrc_events": measured.events, "eventsrc_seconds": measured.seconds}
+            words = measured.name, measured.outcome, measured.events, measured.seconds * 1000
+            log.log(level, "%s %s: %d events, %.3f ms", *words, extra=extra, exc_info=measured.error)
+
+    return tell
+
+
+_REFUSALS: Final[Mapping[type, str]] = {
+    Conflict: "conflict",
+    Rejected: "rejected",
+    Unknown: "unknown",
+}
+_LEVELS: Final = {
+    "appended": logging.DEBUG,
+    "applied": logging.DEBUG,
+    "done": logging.DEBUG,
+    "conflict": logging.INFO,
+    "gap": logging.INFO,
+}

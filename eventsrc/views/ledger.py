@@ -217,23 +217,51 @@ class Ledger(ABC):
     def claim(self, owner: str, seconds: float) -> tuple[Lease, ...]:
         """Takes or keeps an owner's share of the partitions."""
         now = self.now()
-        self.ask(FORGET_OWNERS, now)
-        self.ask(KEEP_OWNER, owner, now + seconds)
-        rows = [_Held(*row) for row in self.ask(LEASES)]
+        until = now + seconds
+        self.forget_owners(now)
+        owners = self.keep_owner(owner, until)
+        rows = self.leases()
         mine = [row for row in rows if row.owner == owner]
-        share = _share(owner, [name for (name,) in self.ask(OWNERS)], len(rows))
+        share = _share(owner, owners, len(rows))
         for row in mine[share:]:
-            self.ask(LEAVE, row.part, owner)
+            self.give(row.part, owner)
         kept = [Lease(row.part, row.token, seconds) for row in mine[:share]]
         for lease in kept:
             if lease.part in self.lockable([lease.part]):
-                self.ask(RENEW, now + seconds, lease.part, lease.token)
+                self.renew(lease.part, lease.token, until)
         free = [row for row in rows if row.owner is None or (row.owner != owner and row.until < now)]
         for row in free:
             if len(kept) < share and row.part in self.lockable([row.part]):
-                for (token,) in self.ask(TAKE, owner, now + seconds, row.part, row.token):
+                token = self.take(row.part, row.token, owner, until)
+                if token is not None:
                     kept.append(Lease(row.part, token, seconds))
         return tuple(kept)
+
+    def forget_owners(self, now: float) -> None:
+        """Forgets the owners who were not heard of."""
+        self.ask(FORGET_OWNERS, now)
+
+    def keep_owner(self, owner: str, until: float) -> Sequence[str]:
+        """Keeps an owner; answers all there are."""
+        self.ask(KEEP_OWNER, owner, until)
+        return [name for (name,) in self.ask(OWNERS)]
+
+    def leases(self) -> Sequence[Held]:
+        """The partitions, and who has them."""
+        return [Held(*row) for row in self.ask(LEASES)]
+
+    def renew(self, part: int, token: int, until: float) -> None:
+        """Keeps a partition for its owner."""
+        self.ask(RENEW, until, part, token)
+
+    def take(self, part: int, token: int, owner: str, until: float) -> int | None:
+        """Gives a partition to an owner, unless somebody else was faster; answers its token then."""
+        rows = self.ask(TAKE, owner, until, part, token)
+        return int(rows[0][0]) if rows else None
+
+    def give(self, part: int, owner: str) -> None:
+        """Makes a partition of an owner nobody's."""
+        self.ask(LEAVE, part, owner)
 
     def leave(self, owner: str) -> None:
         """Gives an owner's partitions to the others."""
@@ -242,7 +270,7 @@ class Ledger(ABC):
 
 
 @attrs.frozen
-class _Held:
+class Held:
     """A partition and who has it."""
 
     part: int

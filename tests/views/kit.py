@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from eventsrc import Interpreter, Recorded, SqliteStore, SqliteViews, StoreOp, View
+from eventsrc.views.memory import MemoryViews, Table
 from tests.views.library import CODEC, TYPES, Noted
 
 Views: TypeAlias = Any
@@ -18,10 +19,15 @@ Views: TypeAlias = Any
 class Kit:
     """A database for views.
 
-    address: a path, or the connection string of a Postgres.
+    address: a path, the connection string of a Postgres, or "memory".
     """
 
     address: str
+    memory: MemoryViews = attrs.field(factory=MemoryViews, repr=False)
+
+    @property
+    def is_memory(self) -> bool:
+        return self.address == "memory"
 
     @property
     def is_postgres(self) -> bool:
@@ -29,6 +35,11 @@ class Kit:
 
     def open(self, *views: View[Any], **options: Any) -> Views:
         """Opens the views that are kept there."""
+        if self.is_memory:
+            for view in views:
+                with self.memory.writing(view):
+                    pass
+            return self.memory
         if self.is_postgres:
             from eventsrc.postgres import PostgresViews
 
@@ -60,23 +71,34 @@ class Kit:
 
         @view.schema
         def create(db: Any) -> None:
-            db.execute("CREATE TABLE note (stream TEXT PRIMARY KEY, numbers TEXT NOT NULL)")
+            if not self.is_memory:
+                db.execute("CREATE TABLE note (stream TEXT PRIMARY KEY, numbers TEXT NOT NULL)")
 
         @view.on(Noted)
         def noted(db: Any, event: Recorded[Noted]) -> None:
-            self.execute(
-                db,
-                "INSERT INTO note VALUES (?, ?) ON CONFLICT (stream) DO UPDATE "
-                "SET numbers = note.numbers || ',' || excluded.numbers",
-                str(event.stream),
-                str(event.data.number),
-            )
+            self.note(db, event.stream, str(event.data.number))
             if also is not None:
                 also(db, event)
 
         return view
 
+    def note(self, db: Any, stream: str, number: str) -> None:
+        """Appends a number to the text of a stream."""
+        if self.is_memory:
+            notes: Table[str, str] = db["note"]
+            notes[stream] = f"{notes[stream]},{number}" if stream in notes else number
+            return
+        self.execute(
+            db,
+            "INSERT INTO note VALUES (?, ?) ON CONFLICT (stream) DO UPDATE "
+            "SET numbers = note.numbers || ',' || excluded.numbers",
+            str(stream),
+            number,
+        )
+
     def rows(self, views: Views, view: View[Any], live: bool = True) -> dict[str, str]:
         """What a view of notes holds: for each stream its numbers, in the order applied."""
         with views.reading(view, live=live) as db:
+            if self.is_memory:
+                return dict(db["note"])
             return dict(self.execute(db, "SELECT stream, numbers FROM note"))

@@ -1,12 +1,20 @@
-"""The upkeep of views in SQLite."""
+"""The upkeep of views in SQLite and in memory."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from eventsrc import synchronise
+from eventsrc.store import StoreBusy
+from eventsrc.view import GetProgress
+from eventsrc.views.memory import MemoryViews, Tables
 from tests.views.kit import Kit
+from tests.views.library import filled
 from tests.views.upkeep import UpkeepContract
 
 
@@ -17,3 +25,65 @@ def kit(tmp_path: Path) -> Kit:
 
 class TestUpkeepInSqlite(UpkeepContract):
     """The suite."""
+
+
+class TestUpkeepInMemory(UpkeepContract):
+    """The suite."""
+
+    @pytest.fixture
+    def kit(self) -> Kit:
+        return Kit("memory")
+
+
+def test_what_a_handler_did_before_it_failed_is_undone() -> None:
+    tables = Tables()
+    with tables.transaction():
+        tables["a"][1] = "one"
+        tables["a"][2] = "two"
+
+    def half() -> None:
+        with tables.transaction():
+            tables["a"][1] = "other"
+            tables["a"][1] = "another"
+            del tables["a"][2]
+            tables["b"][3] = "three"
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        half()
+    assert (dict(tables["a"]), dict(tables["b"])) == ({1: "one", 2: "two"}, {})
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.none() | st.integers(0, 9), st.booleans()), max_size=20)
+)
+def test_a_table_is_what_a_dict_would_be_of_what_was_not_undone(
+    steps: list[tuple[int, int | None, bool]],
+) -> None:
+    tables, model = Tables(), dict[int, int]()
+    for key, value, fails in steps:
+        expected = dict(model)
+        with contextlib.suppress(ZeroDivisionError), tables.transaction():
+            if value is None:
+                tables["t"].pop(key, None)
+                expected.pop(key, None)
+            else:
+                tables["t"][key] = expected[key] = value
+            if fails:
+                raise ZeroDivisionError
+        if not fails:
+            model = expected
+        assert dict(tables["t"]) == model
+
+
+def test_a_handler_that_uses_its_own_views_is_refused_in_time() -> None:
+    views = MemoryViews(timeout=0.05)
+    kit = Kit("memory", views)
+
+    def itself(*_: object) -> None:
+        views.run(GetProgress(view))
+
+    view = kit.notes(itself)
+    with pytest.raises(StoreBusy, match="a handler does itself"):
+        (filled(1, 1) | views).run(synchronise(view))
+    assert kit.rows(views, view) == {}

@@ -1,0 +1,337 @@
+"""Views in memory: dicts, for small read models and for tests.
+
+A view's handlers are given `Tables`, whose tables are dicts of values by key. What a handler writes
+before it fails is undone, as a database would. Rows are values: put a new one in the place of an old
+one, and change none that you were given.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, Self, TypeVar
+
+import attrs
+
+from eventsrc.positions import START, Cursor
+from eventsrc.store import StoreBusy
+from eventsrc.stream_id import StreamId
+from eventsrc.view import Failed, Lease, Parked, Part, View, ViewError
+from eventsrc.views.kept import KeptViews
+from eventsrc.views.ledger import Held, Ledger
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_GONE: Any = object()
+
+
+class Table(MutableMapping[K, V], Generic[K, V]):
+    """A dict that notes how to undo what is done to it."""
+
+    def __init__(self, undo: list[Callable[[], None]]) -> None:
+        self._rows: dict[K, V] = {}
+        self._undo = undo
+
+    def __getitem__(self, key: K) -> V:
+        return self._rows[key]
+
+    def __setitem__(self, key: K, value: V) -> None:
+        self._note(key)
+        self._rows[key] = value
+
+    def __delitem__(self, key: K) -> None:
+        self._note(key)
+        del self._rows[key]
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        return f"Table({self._rows!r})"
+
+    def _note(self, key: K) -> None:
+        before = self._rows.get(key, _GONE)
+
+        def restore() -> None:
+            if before is _GONE:
+                self._rows.pop(key, None)
+            else:
+                self._rows[key] = before
+
+        self._undo.append(restore)
+
+
+class Tables:
+    """The tables of a view, each made when it is first asked for: `tables["users"][id] = user`."""
+
+    def __init__(self) -> None:
+        self._undo: list[Callable[[], None]] = []
+        self._tables: dict[str, Table[Any, Any]] = {}
+
+    def __getitem__(self, name: str) -> Table[Any, Any]:
+        table = self._tables.get(name)
+        if table is None:
+            table = self._tables[name] = Table(self._undo)
+        return table
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What is done in it is undone if it raises."""
+        self._undo.clear()
+        try:
+            yield
+        except BaseException:
+            while self._undo:
+                self._undo.pop()()
+            raise
+
+
+@attrs.frozen
+class _Row:
+    """A partition, as it is kept."""
+
+    cursor: Cursor = START
+    applied: int = 0
+    owner: str | None = None
+    token: int = 0
+    until: float = 0.0
+    starts: int = 0
+    trying: int = 0
+    tries: int = 0
+
+
+class MemoryViews(KeptViews):
+    """Views in the memory of this process: everything is forgotten when it ends.
+
+    views: whose tables are to be there at once. It may be used from several threads and tasks, one at a
+        time.
+    timeout: how many seconds to wait for others, before StoreBusy.
+    """
+
+    def __init__(self, views: Iterable[View[Tables]] = (), *, timeout: float = 5.0) -> None:
+        super().__init__()
+        self._turn = threading.Lock()
+        self._timeout = timeout
+        self._ledgers: dict[tuple[str, int], MemoryLedger] = {}
+        self._shown: dict[str, int] = {}
+        for view in views:
+            with self.writing(view):
+                pass
+
+    @contextmanager
+    def reading(self, view: View[Tables], *, live: bool = True) -> Iterator[Tables]:
+        """The tables of a view, which nobody changes meanwhile.
+
+        live: of the version that is live (see GoLive), or else the very version that is named.
+        """
+        with self._alone():
+            version = self._shown.get(view.name, view.version) if live else view.version
+            ledger = self._ledgers.get((view.name, version))
+            yield Tables() if ledger is None else ledger.tables
+
+    @contextmanager
+    def writing(self, view: View[Any]) -> Iterator[Ledger]:
+        """A transaction that may write, with the view's tables made."""
+        key = view.name, view.version
+        with self._alone():
+            ledger = self._found(view) or MemoryLedger()
+            with ledger.kept.transaction(), ledger.tables.transaction():
+                if key not in self._ledgers:
+                    ledger.make(view)
+                yield ledger
+            self._ledgers[key] = ledger
+            self._shown.setdefault(view.name, view.version)
+
+    @contextmanager
+    def looking(self, view: View[Any]) -> Iterator[Ledger | None]:
+        """What only reads; None if the view was never made."""
+        with self._alone():
+            yield self._found(view)
+
+    def close(self) -> None:
+        """Does nothing: there is nothing to close."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._turn.acquire(timeout=self._timeout):
+            raise StoreBusy(
+                f"others used the views for {self._timeout} seconds, or a handler does itself"
+            )
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    def _found(self, view: View[Any]) -> MemoryLedger | None:
+        """What is kept of a version of a view. Raises ViewError if it has other partitions."""
+        ledger = self._ledgers.get((view.name, view.version))
+        if ledger is not None and len(ledger.parts()) != view.partitions:
+            raise ViewError(
+                f"{view!r} has {view.partitions} partitions, and was built with {len(ledger.parts())}: "
+                "give it a new version"
+            )
+        return ledger
+
+    def _live(self, view: View[Any]) -> int:
+        return self._shown.get(view.name, 0)
+
+    def _go_live(self, view: View[Any]) -> None:
+        with self._alone():
+            if (view.name, view.version) not in self._ledgers:
+                raise ViewError(f"{view!r} was never built: synchronise it first")
+            self._shown[view.name] = view.version
+
+    def _discard(self, view: View[Any]) -> None:
+        with self._alone():
+            if self._live(view) == view.version:
+                raise ViewError(f"{view!r} is what queries read: have another version go live first")
+            self._ledgers.pop((view.name, view.version), None)
+
+
+class MemoryLedger(Ledger):
+    """A version of a view in memory."""
+
+    def __init__(self) -> None:
+        self.tables = Tables()
+        self.kept = Tables()
+        super().__init__(self.tables)
+        self._parts: Table[int, _Row] = self.kept["part"]
+        self._guard: Table[str, int] = self.kept["guard"]
+        self._parked: Table[str, Parked] = self.kept["parked"]
+        self._owners: Table[str, float] = self.kept["owner"]
+
+    def make(self, view: View[Any]) -> None:
+        """Makes the view's tables, the first time."""
+        view.create(self.tables)
+        for part in range(view.partitions):
+            self._parts[part] = _Row()
+
+    def parts(self) -> tuple[Part, ...]:
+        """How far the partitions have come."""
+        return tuple(Part(row.cursor, row.applied, row.owner) for row in self._parts.values())
+
+    def place(self, part: int, lease: Lease | None) -> tuple[str, int, int]:
+        """The store, position and token of a partition."""
+        row = self._parts[part]
+        return row.cursor.store, row.cursor.position, row.token
+
+    def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
+        """The versions that were applied of some streams, and those of them that are parked."""
+        applied = {stream: self._guard[stream] for stream in streams if stream in self._guard}
+        return applied, {stream for stream in streams if stream in self._parked}
+
+    def move(self, part: int, versions: Mapping[str, int], applied: int, cursor: Cursor | None) -> None:
+        """Keeps how far a partition has come."""
+        self.move_guards(versions)
+        row = self._parts[part]
+        at = row.cursor if cursor is None else max(row.cursor, cursor)
+        self._parts[part] = attrs.evolve(row, applied=row.applied + applied, cursor=at)
+
+    def move_guards(self, versions: Mapping[str, int]) -> None:
+        """Keeps the versions that are applied now."""
+        self._guard.update(versions)
+
+    def start_up(self, part: int) -> int:
+        """Counts the processes that began: it is this one, always."""
+        return 1
+
+    def started(self, part: int) -> None:
+        """Nothing is to be forgotten."""
+
+    def hold(self, versions: Mapping[str, int]) -> None:
+        """Keeps the last versions that came of parked streams."""
+        for stream, version in versions.items():
+            parked = self._parked[stream]
+            self._parked[stream] = attrs.evolve(parked, held=max(parked.held, version))
+
+    def park(self, failed: Failed, since: str) -> None:
+        """Holds back a stream, unless the event is applied by now."""
+        if self._guard.get(failed.stream, 0) >= failed.version:
+            return
+        before = self._parked.get(failed.stream)
+        self._parked[failed.stream] = Parked(
+            failed.stream,
+            failed.version,
+            failed.position,
+            failed.type,
+            failed.error,
+            1 if before is None else before.attempts + 1,
+            failed.version if before is None else before.held,
+            since if before is None else before.since,
+            failed.is_deadly,
+        )
+
+    def parked(self) -> tuple[Parked, ...]:
+        """The parked streams, in the order of their events."""
+        return tuple(sorted(self._parked.values(), key=lambda parked: parked.position))
+
+    def unpark(self, stream: StreamId) -> bool:
+        """Lets a stream go on if nothing of it is held back; answers whether it is parked no more."""
+        parked = self._parked.get(stream)
+        if parked is not None and self._guard.get(stream, 0) < parked.held:
+            return False
+        self._parked.pop(stream, None)
+        return True
+
+    def forget_owners(self, now: float) -> None:
+        """Forgets the owners who were not heard of."""
+        for owner in [owner for owner, until in self._owners.items() if until < now]:
+            del self._owners[owner]
+
+    def keep_owner(self, owner: str, until: float) -> Sequence[str]:
+        """Keeps an owner; answers all there are."""
+        self._owners[owner] = until
+        return list(self._owners)
+
+    def leases(self) -> Sequence[Held]:
+        """The partitions, and who has them."""
+        return [Held(part, r.owner, r.token, r.until) for part, r in self._parts.items()]
+
+    def renew(self, part: int, token: int, until: float) -> None:
+        """Keeps a partition for its owner."""
+        self._parts[part] = attrs.evolve(self._parts[part], until=until)
+
+    def take(self, part: int, token: int, owner: str, until: float) -> int | None:
+        """Gives a partition to an owner; answers its token then."""
+        row = self._parts[part]
+        self._parts[part] = attrs.evolve(row, owner=owner, token=token + 1, until=until)
+        return token + 1
+
+    def give(self, part: int, owner: str) -> None:
+        """Makes a partition of an owner nobody's."""
+        self._parts[part] = attrs.evolve(self._parts[part], owner=None, until=0.0)
+
+    def leave(self, owner: str) -> None:
+        """Gives an owner's partitions to the others."""
+        for part, row in self._parts.items():
+            if row.owner == owner:
+                self.give(part, owner)
+        self._owners.pop(owner, None)
+
+    def lockable(self, parts: Sequence[int]) -> set[int]:
+        """All of them: nobody else writes now."""
+        return set(parts)
+
+    def now(self) -> float:
+        """The time of this process, which never goes back."""
+        return time.monotonic()
+
+    def is_surroundings(self, error: Exception) -> bool:
+        """Never: there are none."""
+        return False
+
+    def ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """There is no SQL here."""
+        raise NotImplementedError(statement)

@@ -62,7 +62,6 @@ from eventsrc.view import (
 from tests.views.kit import Kit
 from tests.views.library import CODEC, Noted, books, filled, folded
 
-
 VERSIONS = itertools.count(1)
 
 

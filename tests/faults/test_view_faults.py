@@ -1,0 +1,19 @@
+"""E-POISON and its like, of views in SQLite files: see tests/views."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.views.kit import Kit
+from tests.views.poison import PoisonContract
+
+
+@pytest.fixture
+def kit(tmp_path: Path) -> Kit:
+    return Kit(str(tmp_path / "app.db"))
+
+
+class TestPoison(PoisonContract):
+    """The experiment."""

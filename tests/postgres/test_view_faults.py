@@ -1,0 +1,17 @@
+"""E-POISON and its like, of views in Postgres: see tests/views."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.views.kit import Kit
+from tests.views.poison import PoisonContract
+
+
+@pytest.fixture
+def kit(postgres_dsn: str) -> Kit:
+    return Kit(postgres_dsn)
+
+
+class TestPoison(PoisonContract):
+    """The experiment."""

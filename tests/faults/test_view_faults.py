@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.views.fence import FenceContract
 from tests.views.kit import Kit
 from tests.views.poison import PoisonContract
 
@@ -16,4 +17,8 @@ def kit(tmp_path: Path) -> Kit:
 
 
 class TestPoison(PoisonContract):
+    """The experiment."""
+
+
+class TestFence(FenceContract):
     """The experiment."""

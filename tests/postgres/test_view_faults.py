@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.views.fence import FenceContract
 from tests.views.kit import Kit
 from tests.views.poison import PoisonContract
 
@@ -14,4 +15,8 @@ def kit(postgres_dsn: str) -> Kit:
 
 
 class TestPoison(PoisonContract):
+    """The experiment."""
+
+
+class TestFence(FenceContract):
     """The experiment."""

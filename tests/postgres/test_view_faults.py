@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from tests.views.failover import FailoverContract
 from tests.views.fence import FenceContract
 from tests.views.kit import Kit
 from tests.views.poison import PoisonContract
+from tests.views.rebuilding import RebuildContract
 
 
 @pytest.fixture
@@ -20,3 +22,11 @@ class TestPoison(PoisonContract):
 
 class TestFence(FenceContract):
     """The experiment."""
+
+
+class TestFailover(FailoverContract):
+    """The experiments."""
+
+
+class TestRebuild(RebuildContract):
+    """The experiments."""

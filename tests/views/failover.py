@@ -39,7 +39,7 @@ def sharing(kit: Kit, say: Say, owner: str, lease: float) -> None:
 
 
 def going_on(kit: Kit, say: Say, what: str) -> None:
-    """Keeps a view of several partitions up to date, in one way or another, and gives its share back."""
+    """Keeps a view of several partitions up to date, and gives its share of them back."""
     view = kit.notes(partitions=PARTS)
     with kit.open_store(timeout=10) as store, kit.open(view, timeout=10) as views:
         app = store | views | world
@@ -73,25 +73,26 @@ def longest_rest(kit: Kit, kills: int, lease: float = LEASE) -> float:
     with kit.open_store() as store, kit.open(view) as views:
         workers = [Worker(sharing, kit, f"{number}", lease) for number in range(3)]
         try:
+            for worker in workers:
+                assert worker.says("ready")
             for kill in range(kills):
-                for worker in workers:
-                    worker.says("ready")
                 until(lambda: all(part.owner for part in views.run(GetProgress(view)).parts), "owners")
                 victim = chance.randrange(3)
-                workers[victim].__exit__(None, None, None)
+                workers[victim].kill()
                 for number in range(3):
                     for stream in streams:
                         store.run(Append(stream, (Noted(kill * 10 + number),)))
                 wanted = (kill + 1) * 3 * PARTS
 
-                def is_done() -> bool:
+                def is_done(wanted: int = wanted) -> bool:
                     return views.run(GetProgress(view)).applied == wanted
 
                 longest = max(longest, until(is_done, "a partition at rest", 3 * LEASE + 1))
                 workers[victim] = Worker(sharing, kit, f"{kill}-{victim}", lease)
+                assert workers[victim].says("ready")
         finally:
             for worker in workers:
-                worker.__exit__(None, None, None)
+                worker.kill()
         assert kit.rows(views, view) == folded(store)
         assert views.run(GetParked(view)) == ()
     return longest

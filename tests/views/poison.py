@@ -93,7 +93,7 @@ def poisoned(store: Any) -> set[int]:
 
 
 def notes(kit: Kit, version: int = 1, *, is_fixed: bool) -> View[Any]:
-    """A view that takes events as they come or, once it is fixed, has a word for those it cannot take."""
+    """A view that takes events as they come; fixed, it has a word for those that it cannot take."""
 
     view: View[Any] = View("notes", version=version, types=TYPES)
 

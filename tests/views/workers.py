@@ -76,9 +76,12 @@ class Worker:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
     ) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """Kills it, unless it has ended, and waits for its end."""
         self._process.kill()
         self._process.join(PATIENCE)
-        self._process.close()
         self._ear.close()
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from eventsrc import Interpreter, Recorded, SqliteStore, SqliteViews, StoreOp, View
+from eventsrc import Recorded, SqliteStore, SqliteViews, View
 from tests.views.library import CODEC, TYPES, Noted
 
 Views: TypeAlias = Any
@@ -36,7 +36,7 @@ class Kit:
         options.setdefault("durability", "process")
         return SqliteViews(f"{self.address}-views", views, **options)
 
-    def open_store(self, **options: Any) -> Interpreter[StoreOp] | Any:
+    def open_store(self, **options: Any) -> Any:
         """Opens the store that is kept there."""
         if self.is_postgres:
             from eventsrc.postgres import PostgresStore

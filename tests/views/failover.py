@@ -8,7 +8,6 @@ replay makes; and if a process that is told to stop does within two seconds, wit
 from __future__ import annotations
 
 import asyncio
-import random
 import signal
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from eventsrc.parking import follow
 from eventsrc.sharing import leave
 from eventsrc.view import GetParked, GetProgress
 from tests.faults import scaled
-from tests.views.kit import Kit
+from tests.views.kit import Kit, Views
 from tests.views.library import Noted, folded
 from tests.views.workers import Say, Worker, until
 
@@ -61,41 +60,43 @@ def stream_of_each(view: View[Any]) -> list[StreamId]:
 
 
 def longest_rest(kit: Kit, kills: int, lease: float = LEASE) -> float:
-    """Kills one of three processes again and again, while events come for all partitions.
+    """Kills one of three processes, that has partitions, again and again, while events come for all.
 
     Answers for how many seconds a partition had none at work at most: from the moment that an event
     came until it was applied.
     """
-    chance = random.Random(11)
     view = kit.notes(partitions=PARTS)
     streams = stream_of_each(view)
     longest = 0.0
     with kit.open_store() as store, kit.open(view) as views:
-        workers = [Worker(sharing, kit, f"{number}", lease) for number in range(3)]
+        workers = {f"{number}": Worker(sharing, kit, f"{number}", lease) for number in range(3)}
         try:
-            for worker in workers:
+            for worker in workers.values():
                 assert worker.says("ready")
             for kill in range(kills):
-                until(lambda: all(part.owner for part in views.run(GetProgress(view)).parts), "owners")
-                victim = chance.randrange(3)
-                workers[victim].kill()
+                until(lambda: owners(views, view) <= workers.keys(), "an owner for each partition")
+                workers.pop(str(views.run(GetProgress(view)).parts[kill % PARTS].owner)).kill()
                 for number in range(3):
                     for stream in streams:
                         store.run(Append(stream, (Noted(kill * 10 + number),)))
                 wanted = (kill + 1) * 3 * PARTS
 
                 def is_done(wanted: int = wanted) -> bool:
-                    return views.run(GetProgress(view)).applied == wanted
+                    return bool(views.run(GetProgress(view)).applied == wanted)
 
                 longest = max(longest, until(is_done, "a partition at rest", 3 * LEASE + 1))
-                workers[victim] = Worker(sharing, kit, f"{kill}-{victim}", lease)
-                assert workers[victim].says("ready")
+                another = workers[f"after {kill}"] = Worker(sharing, kit, f"after {kill}", lease)
+                assert another.says("ready")
         finally:
-            for worker in workers:
+            for worker in workers.values():
                 worker.kill()
         assert kit.rows(views, view) == folded(store)
         assert views.run(GetParked(view)) == ()
     return longest
+
+
+def owners(views: Views, view: View[Any]) -> set[str | None]:
+    return {part.owner for part in views.run(GetProgress(view)).parts}
 
 
 class FailoverContract:

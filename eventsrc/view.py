@@ -318,7 +318,10 @@ class Apply(Command[Applied]):
 
 
 class Park(Command[None]):
-    """Holds back a stream from an event on, until `Unpark`; the other streams go on."""
+    """Holds back a stream from an event on, until `Unpark`; the other streams go on.
+
+    Nothing is done if the event is applied by now: somebody else has brought the view past it.
+    """
 
     view: View[Any]
     failed: Failed

@@ -14,8 +14,8 @@ from __future__ import annotations
 import enum
 import logging
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -120,14 +120,14 @@ class KeptViews(Interpreter[ViewOp]):
 
     @on(Park)
     def park(self, op: Park) -> None:
-        """Holds back a stream."""
-        with self.writing(op.view) as ledger:
+        """Holds back a stream, unless somebody else has applied the event meanwhile."""
+        with self._at_stream(op.view, op.failed.stream) as ledger:
             ledger.park(op.failed, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
 
     @on(Unpark)
     def unpark(self, op: Unpark) -> bool:
         """Lets a parked stream go on."""
-        with self.writing(op.view) as ledger:
+        with self._at_stream(op.view, op.stream) as ledger:
             return ledger.unpark(op.stream)
 
     @on(Claim)
@@ -156,6 +156,13 @@ class KeptViews(Interpreter[ViewOp]):
     def discard(self, op: Discard) -> None:
         """Removes what a version of a view has built."""
         self._discard(op.view)
+
+    @contextmanager
+    def _at_stream(self, view: View[Any], stream: StreamId) -> Iterator[Ledger]:
+        """A transaction in which nobody else applies events of a stream, or holds them back."""
+        with self.writing(view) as ledger:
+            ledger.begin(view, [stream], view.part_of(stream), None, None)
+            yield ledger
 
     # Applying:
 

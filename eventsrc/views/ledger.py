@@ -186,8 +186,11 @@ class Ledger(ABC):
         return int(tries)
 
     def park(self, failed: Failed, since: str) -> None:
-        """Holds back a stream."""
+        """Holds back a stream, unless the event is applied by now."""
         stream, version, position = str(failed.stream), failed.version, failed.position
+        applied, _ = self.guards([stream])
+        if applied.get(stream, 0) >= version:
+            return
         beside = failed.type, failed.error, version, since, failed.is_deadly
         self.ask(PARK, stream, version, position, *beside)
 

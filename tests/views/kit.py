@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from eventsrc import Interpreter, Recorded, SqliteStore, SqliteViews, StoreOp, View
+from eventsrc import Recorded, SqliteStore, SqliteViews, View
 from eventsrc.views.memory import MemoryViews, Table
 from tests.views.library import CODEC, TYPES, Noted
 
@@ -23,11 +23,11 @@ class Kit:
     """
 
     address: str
-    memory: MemoryViews = attrs.field(factory=MemoryViews, repr=False)
+    memory: MemoryViews | None = None
 
     @property
     def is_memory(self) -> bool:
-        return self.address == "memory"
+        return self.memory is not None
 
     @property
     def is_postgres(self) -> bool:
@@ -35,7 +35,7 @@ class Kit:
 
     def open(self, *views: View[Any], **options: Any) -> Views:
         """Opens the views that are kept there."""
-        if self.is_memory:
+        if self.memory is not None:
             for view in views:
                 with self.memory.writing(view):
                     pass
@@ -47,7 +47,7 @@ class Kit:
         options.setdefault("durability", "process")
         return SqliteViews(f"{self.address}-views", views, **options)
 
-    def open_store(self, **options: Any) -> Interpreter[StoreOp] | Any:
+    def open_store(self, **options: Any) -> Any:
         """Opens the store that is kept there."""
         if self.is_postgres:
             from eventsrc.postgres import PostgresStore

@@ -32,7 +32,7 @@ class TestUpkeepInMemory(UpkeepContract):
 
     @pytest.fixture
     def kit(self) -> Kit:
-        return Kit("memory")
+        return Kit("memory", MemoryViews())
 
 
 def test_what_a_handler_did_before_it_failed_is_undone() -> None:

@@ -1,0 +1,34 @@
+"""E-POISON and its like, of views in SQLite files: see tests/views."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.views.failover import FailoverContract
+from tests.views.fence import FenceContract
+from tests.views.kit import Kit
+from tests.views.poison import PoisonContract
+from tests.views.rebuilding import RebuildContract
+
+
+@pytest.fixture
+def kit(tmp_path: Path) -> Kit:
+    return Kit(str(tmp_path / "app.db"))
+
+
+class TestPoison(PoisonContract):
+    """The experiment."""
+
+
+class TestFence(FenceContract):
+    """The experiment."""
+
+
+class TestFailover(FailoverContract):
+    """The experiments."""
+
+
+class TestRebuild(RebuildContract):
+    """The experiments."""

@@ -1,0 +1,32 @@
+"""E-POISON and its like, of views in Postgres: see tests/views."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.views.failover import FailoverContract
+from tests.views.fence import FenceContract
+from tests.views.kit import Kit
+from tests.views.poison import PoisonContract
+from tests.views.rebuilding import RebuildContract
+
+
+@pytest.fixture
+def kit(postgres_dsn: str) -> Kit:
+    return Kit(postgres_dsn)
+
+
+class TestPoison(PoisonContract):
+    """The experiment."""
+
+
+class TestFence(FenceContract):
+    """The experiment."""
+
+
+class TestFailover(FailoverContract):
+    """The experiments."""
+
+
+class TestRebuild(RebuildContract):
+    """The experiments."""

@@ -1,0 +1,256 @@
+"""E-REBUILD and E-BACK: a view is rebuilt while others write and read; a slow view harms nobody.
+
+Passed if no reader ever sees a part of a view, though the process that rebuilds is killed again and
+again, and right at the swap; if the old version is whole after each kill; and if the new one has all
+events in the end. And if a view that is slow, and far behind, makes its process grow by less than 20
+MiB, says how far behind it is, and does not slow those who append.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from eventsrc import (
+    START,
+    Append,
+    ReadFeed,
+    Recorded,
+    StreamId,
+    on,
+    rebuild,
+    status,
+    synchronise,
+    world,
+)
+from eventsrc.view import Discard, GetLive, GoLive, View
+from tests.faults import scaled
+from tests.views.kit import Kit, Views
+from tests.views.library import Noted, folded
+from tests.views.workers import Say, Worker, until
+
+EVENTS = 400
+GROWTH = 20 * 1024
+"""KiB."""
+WAITING = 40_000
+SLOW = 0.01
+SOME = 60
+"""How many appends are timed."""
+
+
+def slowly(kit: Kit, version: int = 2) -> View[Any]:
+    """A view of notes that takes 0.2 ms an event, so that it can be killed."""
+    return kit.notes(lambda _, event: time.sleep(0.0002), version=version)
+
+
+def rebuilding(kit: Kit, say: Say, dies_at: str) -> None:
+    """Rebuilds the second version; dies right before or after the swap, if it shall."""
+
+    def go_live(op: GoLive) -> None:
+        if dies_at == "before the swap":
+            os.kill(os.getpid(), signal.SIGKILL)
+        views.run(op)
+        if dies_at == "after the swap":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def read(op: ReadFeed) -> Any:
+        return store.run(ReadFeed(op.after, 20, op.prefix))  # smaller pages: more places to die at
+
+    view = slowly(kit)
+    with kit.open_store(timeout=10) as store, kit.open(timeout=10) as views:
+        say("ready")
+        app = (store | views | world).but(on(GoLive).run(go_live) | on(ReadFeed).run(read))
+        app.run(rebuild(view))
+        say("done")
+
+
+def rebuilding_in_place(kit: Kit, say: Say, _: str) -> None:
+    """Broken, for the control: empties the version that queries read, and fills it again."""
+    view = slowly(kit, version=1)
+    with kit.open_store(timeout=10) as store, kit.open(timeout=10) as views:
+        other = kit.notes(version=9)
+        views.run(synchronise_nothing(views, other))
+        views.run(Discard(view))
+        views.run(synchronise_nothing(views, view))
+        say("ready")
+        (store | views).run(synchronise(view))
+        say("done")
+
+
+def synchronise_nothing(views: Views, view: View[Any]) -> GoLive:
+    """Has an empty version of a view made, to go live."""
+    with views.writing(view):
+        pass
+    return GoLive(view)
+
+
+class Reader(threading.Thread):
+    """Counts what queries see, on and on: in a whole view it never becomes less."""
+
+    def __init__(self, kit: Kit) -> None:
+        super().__init__(daemon=True)
+        self._kit = kit
+        self.counts: list[int] = []
+        self.is_over = threading.Event()
+
+    def run(self) -> None:
+        view = self._kit.notes()
+        with self._kit.open() as views:
+            while not self.is_over.is_set():
+                self.counts.append(counted(self._kit.rows(views, view)))
+                time.sleep(0.001)
+
+    def __enter__(self) -> Reader:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.is_over.set()
+        self.join(10)
+        assert not self.is_alive()
+
+    @property
+    def went_back(self) -> bool:
+        return any(later < sooner for sooner, later in zip(self.counts, self.counts[1:], strict=False))
+
+
+def counted(rows: dict[str, str]) -> int:
+    """How many notes a view holds."""
+    return sum(numbers.count(",") + 1 for numbers in rows.values())
+
+
+def append(store: Any, number: int) -> None:
+    store.run(Append(StreamId(f"books/{number % 7}"), (Noted(number),)))
+
+
+def following_slowly(kit: Kit, say: Say, is_broken: bool) -> None:
+    """Synchronises a slow view, and says by how many KiB it grew; broken, it reads all of it first."""
+    places: list[int] = []
+
+    def slow(_: Any, event: Recorded[Noted]) -> None:
+        time.sleep(SLOW)
+        places.append(event.position)
+        if len(places) == 20:
+            say("too much" if grown() - before > GROWTH else "little")
+
+    view = kit.notes(slow)
+    with kit.open_store(timeout=10) as store, kit.open(view, timeout=10) as views:
+        (store | views).run(synchronise(kit.notes(version=9), 1))  # the caches are warm now
+        before = grown()
+        say("ready")
+        events: list[Recorded[Any]] = []
+        if is_broken:
+            cursor = START
+            while len(events) < WAITING:
+                page = store.run(ReadFeed(cursor, 10_000))
+                cursor = page.next
+                events += [recorded for recorded in page.events if recorded.data is not None]
+        (store | views).run(synchronise(view))
+
+
+def grown() -> int:
+    """The most memory that this process has had, in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def median_append(store: Any) -> float:
+    """How long an append takes, in seconds."""
+    took = []
+    for number in range(SOME):
+        began = time.perf_counter()
+        append(store, number)
+        took.append(time.perf_counter() - began)
+    return statistics.median(took)
+
+
+class RebuildContract:
+    """The experiments, over a fixture `kit`."""
+
+    @pytest.mark.timeout(600)
+    def test_no_reader_sees_a_part_of_a_view_that_is_rebuilt(
+        self, kit: Kit, figure: Callable[[str], None]
+    ) -> None:
+        chance = random.Random(3)
+        old, new = kit.notes(), slowly(kit)
+        kills = [*[""] * scaled(3), "before the swap", "after the swap", ""]
+        with kit.open_store() as store, kit.open(old) as views:
+            for number in range(EVENTS):
+                append(store, number)
+            (store | views).run(synchronise(old))
+            with Reader(kit) as reader:
+                for kill, dies_at in enumerate(kills):
+                    for number in range(10):
+                        append(store, number)
+                    (store | views).run(synchronise(old))
+                    whole = folded(store)
+                    with Worker(rebuilding, kit, dies_at) as worker:
+                        assert worker.says("ready")
+                        if dies_at:
+                            assert worker.ended() == -signal.SIGKILL
+                        elif kill < len(kills) - 1:
+                            time.sleep(chance.uniform(0, 0.05))
+                            worker.send(signal.SIGKILL)
+                            assert worker.ended() == -signal.SIGKILL
+                        else:
+                            assert worker.says("done")
+                    assert kit.rows(views, old, live=False) == whole
+                    live = views.run(GetLive(old))
+                    assert (live == 2) == (dies_at == "after the swap" or kill == len(kills) - 1)
+            assert not reader.went_back
+            assert reader.counts[0] >= EVENTS
+            assert (store | views | world).run(status(new)).lag == 0
+            assert kit.rows(views, new) == folded(store)
+            figure(f"{len(kills) - 1} kills; {len(reader.counts)} times a whole view was read")
+
+    def test_control_a_view_that_is_rebuilt_in_place_is_caught(self, kit: Kit) -> None:
+        old = kit.notes()
+        with kit.open_store() as store, kit.open(old) as views:
+            for number in range(EVENTS):
+                append(store, number)
+            (store | views).run(synchronise(old))
+            with Reader(kit) as reader:
+                until(lambda: bool(reader.counts), "a first look")
+                with Worker(rebuilding_in_place, kit, "") as worker:
+                    assert worker.says("done")
+            assert reader.went_back
+
+    @pytest.mark.timeout(600)
+    def test_a_slow_view_that_is_far_behind_harms_nobody(
+        self, kit: Kit, figure: Callable[[str], None]
+    ) -> None:
+        view = kit.notes()
+        with kit.open_store() as store, kit.open(view) as views:
+            fill(store)
+            alone = median_append(store)
+            with Worker(following_slowly, kit, False) as worker:
+                assert worker.says("ready")
+                assert worker.says("little")
+                beside = median_append(store)
+                found = (store | views | world).run(status(view))
+                assert found.lag == found.end.position - found.parts[0].cursor.position
+                assert WAITING - 1000 <= found.lag <= WAITING + 2 * SOME
+                assert worker.is_alive
+            assert beside < 3 * alone + 0.01
+            figure(f"an append takes {alone * 1e3:.2f} ms, beside it {beside * 1e3:.2f} ms")
+
+    @pytest.mark.timeout(600)
+    def test_control_a_follower_that_reads_all_of_the_feed_first_is_caught(self, kit: Kit) -> None:
+        with kit.open_store() as store:
+            fill(store)
+            with Worker(following_slowly, kit, True) as worker:
+                assert worker.says("too much")
+
+
+def fill(store: Any) -> None:
+    """Appends many events."""
+    for number in range(WAITING // 1000):
+        store.run(Append(StreamId(f"books/{number % 7}"), tuple(Noted(each) for each in range(1000))))

@@ -4,6 +4,12 @@ Events are applied a page at a time, together with the guard and the place in th
 raises, nothing of its event is kept: the events before it are applied in another transaction, and the
 answer says which event failed, for the synchroniser to park it.
 
+A view can be kept in a system that has no part in the transaction, a *sink*: handlers are given the
+sink, and the place in the feed is committed after the effects. So after a crash, events of at most one
+page come again, in the order of their streams. What makes that harmless is a guard in the sink: it
+keeps the version of the event with what it made of it, and refuses what is not newer (as Elasticsearch
+does with `version_type=external`), which also keeps out a writer that wakes up late.
+
 An event can also end the process. So each process says that it begins, until it has brought the view
 forward; if one began in vain, the next applies each event by itself and says so before, which shows
 which event it is.

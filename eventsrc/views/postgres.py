@@ -101,6 +101,8 @@ class PostgresViews(KeptViews):
     schema: of the table that says which versions are read; each version of a view has a schema of its
         own, of that name and the view's.
     timeout: how many seconds a statement may take.
+    sink: what handlers are given in place of the connection, for views that are kept elsewhere: see
+        eventsrc.views.kept.
 
     A view's handlers get the psycopg.Connection, in the transaction in which the view's progress is
     committed too: declare it as `View[psycopg.Connection](...)`.
@@ -113,8 +115,10 @@ class PostgresViews(KeptViews):
         *,
         schema: str = "eventsrc_views",
         timeout: float = 5.0,
+        sink: object = None,
     ) -> None:
         super().__init__()
+        self._sink = sink
         self._schema = schema
         self._main = Tables(schema, _LIVE_SCRIPTS, mark="eventsrc_live")
         self._known: dict[tuple[str, int], Tables] = {}
@@ -156,7 +160,7 @@ class PostgresViews(KeptViews):
         with translated(), self._link.transaction() as connection:
             connection.execute(_SET_PATH, (quoted(tables.schema),))
             cursor = connection.cursor(binary=True)
-            yield PostgresLedger(tables, lambda ask: execute_on(cursor, ask), connection)
+            yield PostgresLedger(tables, lambda ask: execute_on(cursor, ask), self._given(connection))
 
     @contextlib.contextmanager
     def looking(self, view: View[Any]) -> Iterator[Ledger | None]:
@@ -208,11 +212,16 @@ class PostgresViews(KeptViews):
         self._ready.add((view.name, view.version))
         return tables
 
+    def _given(self, connection: psycopg.Connection[Any]) -> object:
+        """What handlers are given."""
+        return connection if self._sink is None else self._sink
+
     def _make(self, tables: Tables, view: View[Any]) -> None:
         """Makes the view's tables, unless somebody else was faster."""
         with translated(), self._link.transaction() as connection:
             cursor = connection.cursor(binary=True)
-            ledger = PostgresLedger(tables, lambda ask: execute_on(cursor, ask), connection)
+            given = self._given(connection)
+            ledger = PostgresLedger(tables, lambda ask: execute_on(cursor, ask), given)
             ledger.ask(_LOCK)
             if not ledger.parts():
                 connection.execute(_SET_PATH, (quoted(tables.schema),))
@@ -272,9 +281,9 @@ class PostgresLedger(Ledger):
         self,
         tables: Tables,
         execute: Callable[[Ask], Rows],
-        connection: psycopg.Connection[Any] | None,
+        database: object,
     ) -> None:
-        super().__init__(connection)
+        super().__init__(database)
         self._tables = tables
         self._execute = execute
 

@@ -94,6 +94,8 @@ class SqliteViews(KeptViews):
         that name and the view's ("views.db-users-2"). It may be the store's.
     views: whose tables are to be there at once, so that they can be queried before the first event.
     durability, timeout: as for SqliteStore.
+    sink: what handlers are given in place of the database, for views that are kept elsewhere: see
+        eventsrc.views.kept.
 
     What a view's handlers write and how far the view has come are committed in one transaction.
     """
@@ -101,16 +103,18 @@ class SqliteViews(KeptViews):
     def __init__(
         self,
         path: str | os.PathLike[str],
-        views: Iterable[View[Database]] = (),
+        views: Iterable[View[Any]] = (),
         *,
         durability: Durability = "os",
         timeout: float = 5.0,
+        sink: object = None,
     ) -> None:
         # sqlite-utils takes longer to import than all the rest: only who has views pays for it.
         from sqlite_utils import Database
 
         super().__init__()
         self._database = Database
+        self._sink = sink
         self._folder: TemporaryDirectory[str] | None = None
         self._durability: Durability = durability
         self._timeout = timeout
@@ -169,7 +173,8 @@ class SqliteViews(KeptViews):
         """A transaction that may write, with the view's tables made."""
         file = self._opened(view.name, view.version)
         with file.writing() as connection:
-            ledger = SqliteLedger(connection, self._database(connection))
+            database = self._database(connection) if self._sink is None else self._sink
+            ledger = SqliteLedger(connection, database)
             if not _is_made(connection, view):
                 ledger.make(view)
             yield ledger

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
 import attrs
@@ -25,8 +26,6 @@ from eventsrc.views.ledger import Held, Ledger
 K = TypeVar("K")
 V = TypeVar("V")
 
-_GONE: Any = object()
-
 
 class Table(MutableMapping[K, V], Generic[K, V]):
     """A dict that notes how to undo what is done to it."""
@@ -39,11 +38,15 @@ class Table(MutableMapping[K, V], Generic[K, V]):
         return self._rows[key]
 
     def __setitem__(self, key: K, value: V) -> None:
-        self._note(key)
-        self._rows[key] = value
+        rows = self._rows
+        if key in rows:
+            self._undo.append(partial(rows.__setitem__, key, rows[key]))
+        else:
+            self._undo.append(partial(rows.__delitem__, key))
+        rows[key] = value
 
     def __delitem__(self, key: K) -> None:
-        self._note(key)
+        self._undo.append(partial(self._rows.__setitem__, key, self._rows[key]))
         del self._rows[key]
 
     def __iter__(self) -> Iterator[K]:
@@ -54,17 +57,6 @@ class Table(MutableMapping[K, V], Generic[K, V]):
 
     def __repr__(self) -> str:
         return f"Table({self._rows!r})"
-
-    def _note(self, key: K) -> None:
-        before = self._rows.get(key, _GONE)
-
-        def restore() -> None:
-            if before is _GONE:
-                self._rows.pop(key, None)
-            else:
-                self._rows[key] = before
-
-        self._undo.append(restore)
 
 
 class Tables:

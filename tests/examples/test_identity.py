@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, assert_type
 
@@ -32,7 +32,7 @@ from eventsrc import (
     force,
     synchronise,
 )
-from eventsrc.positions import WrongStore
+from eventsrc.positions import BadToken, WrongStore
 from eventsrc.postgres import PostgresStore, PostgresViews
 from eventsrc.program import Effect
 from eventsrc.stream_id import StreamId
@@ -419,7 +419,8 @@ def test_synchronised_views_hold_what_a_plain_fold_of_the_feed_makes(
     with new_views() as views:
         app = identity(MemoryStore(store_id="here"), views)
         for step in taken:
-            app.run(step)
+            with suppress(BadToken):  # some of the tokens drawn have seen what this store never had
+                app.run(step)
         app.run(for_each((*VIEWS, users_new), synchronise))
         expected = Tables()
         for recorded in app.run(ReadFeed(limit=10_000)).events:

@@ -1,4 +1,5 @@
-"""Testing with eventsrc: the contract of a store, strategies for Hypothesis, checkers of histories.
+"""Testing with eventsrc: every schedule and fault of your programs, the contract of a store, strategies
+for Hypothesis, checkers of histories.
 
 It needs the extra `testing`, that is pytest and Hypothesis.
 """
@@ -8,6 +9,21 @@ import pytest
 pytest.register_assert_rewrite("eventsrc.testing.contract", "eventsrc.testing.machine")
 
 from eventsrc.testing.contract import StoreContract  # noqa: E402
+from eventsrc.testing.faults import (  # noqa: E402
+    AGAIN,
+    CONFLICT,
+    CRASH,
+    DROPPED,
+    EVERY_FAULT,
+    LATE,
+    LOST,
+    REFUSED,
+    RESTART,
+    SLOW,
+    AnswerLost,
+    Fault,
+)
+from eventsrc.testing.footprints import Footprint, reads, writes  # noqa: E402
 from eventsrc.testing.history import (  # noqa: E402
     Attempt,
     Look,
@@ -15,7 +31,11 @@ from eventsrc.testing.history import (  # noqa: E402
     check_reads,
     check_stream,
 )
+from eventsrc.testing.judging import check_history, check_view  # noqa: E402
 from eventsrc.testing.machine import StoreMachine  # noqa: E402
+from eventsrc.testing.running import BadSchedule, Crashed, NotAsBefore, Raised  # noqa: E402
+from eventsrc.testing.scenario import After, BadScenario, Found, Scenario  # noqa: E402
+from eventsrc.testing.simulation import Rows, SimulatedStore, SimulatedViews  # noqa: E402
 from eventsrc.testing.strategies import (  # noqa: E402
     appends,
     appends_to_several,
@@ -26,17 +46,45 @@ from eventsrc.testing.strategies import (  # noqa: E402
 )
 
 __all__ = [
+    "AGAIN",
+    "CONFLICT",
+    "CRASH",
+    "DROPPED",
+    "EVERY_FAULT",
+    "LATE",
+    "LOST",
+    "REFUSED",
+    "RESTART",
+    "SLOW",
+    "After",
+    "AnswerLost",
     "Attempt",
+    "BadScenario",
+    "BadSchedule",
+    "Crashed",
+    "Fault",
+    "Footprint",
+    "Found",
     "Look",
+    "NotAsBefore",
+    "Raised",
+    "Rows",
+    "Scenario",
+    "SimulatedStore",
+    "SimulatedViews",
     "StoreContract",
     "StoreMachine",
     "appends",
     "appends_to_several",
     "check_feed",
+    "check_history",
     "check_reads",
     "check_stream",
+    "check_view",
     "events",
     "json_values",
+    "reads",
     "stream_ids",
     "unstorable_values",
+    "writes",
 ]

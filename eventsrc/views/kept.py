@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import enum
 import logging
+import time
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -66,7 +67,8 @@ _log = logging.getLogger("eventsrc")
 class KeptViews(Interpreter[ViewOp]):
     """The view operations, over what is particular to a database."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self._trust: dict[tuple[str, int, int], _Trust] = {}
 
     # What is particular to a database:
@@ -128,7 +130,7 @@ class KeptViews(Interpreter[ViewOp]):
     def park(self, op: Park) -> None:
         """Holds back a stream, unless somebody else has applied the event meanwhile."""
         with self._at_stream(op.view, op.failed.stream) as ledger:
-            ledger.park(op.failed, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+            ledger.park(op.failed, f"{datetime.fromtimestamp(self._clock(), UTC):%Y-%m-%dT%H:%M:%SZ}")
 
     @on(Unpark)
     def unpark(self, op: Unpark) -> bool:

@@ -72,6 +72,10 @@ class Tables:
             table = self._tables[name] = Table(self._undo)
         return table
 
+    def copied(self) -> dict[str, dict[Any, Any]]:
+        """What the tables hold, by their names."""
+        return {name: dict(table) for name, table in self._tables.items()}
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """What is done in it is undone if it raises."""
@@ -104,10 +108,19 @@ class MemoryViews(KeptViews):
     views: whose tables are to be there at once. It may be used from several threads and tasks, one at a
         time.
     timeout: how many seconds to wait for others, before StoreBusy.
+    clock: gives the time of leases and of what is parked, in seconds since 1970; the machine's clocks if
+        not given.
     """
 
-    def __init__(self, views: Iterable[View[Tables]] = (), *, timeout: float = 5.0) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        views: Iterable[View[Tables]] = (),
+        *,
+        timeout: float = 5.0,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        super().__init__(time.time if clock is None else clock)
+        self._monotonic = time.monotonic if clock is None else clock
         self._turn = threading.Lock()
         self._timeout = timeout
         self._ledgers: dict[tuple[str, int], MemoryLedger] = {}
@@ -132,7 +145,7 @@ class MemoryViews(KeptViews):
         """A transaction that may write, with the view's tables made."""
         key = view.name, view.version
         with self._alone():
-            ledger = self._found(view) or MemoryLedger()
+            ledger = self._found(view) or MemoryLedger(self._monotonic)
             with ledger.kept.transaction(), ledger.tables.transaction():
                 if key not in self._ledgers:
                     ledger.make(view)
@@ -195,8 +208,9 @@ class MemoryViews(KeptViews):
 class MemoryLedger(Ledger):
     """A version of a view in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self.tables = Tables()
+        self._clock = clock
         self.kept = Tables()
         super().__init__(self.tables)
         self._parts: Table[int, _Row] = self.kept["part"]
@@ -317,8 +331,8 @@ class MemoryLedger(Ledger):
         return set(parts)
 
     def now(self) -> float:
-        """The time of this process, which never goes back."""
-        return time.monotonic()
+        """The time of this process."""
+        return self._clock()
 
     def is_surroundings(self, error: Exception) -> bool:
         """Never: there are none."""

@@ -1,0 +1,72 @@
+"""What can go wrong at one operation, besides what others do in between."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final
+
+from eventsrc.operation import Command
+from eventsrc.store import Append, AppendAll, Expect, StoreError
+from eventsrc.world import World
+
+
+class Fault(enum.Enum):
+    """A way in which an operation, or the program that performs it, goes wrong."""
+
+    CONFLICT = "conflict"
+    """An append is refused by a Conflict, though its condition is met: somebody undid what they did."""
+    REFUSED = "refused"
+    """The operation is not done, and raises StoreBusy."""
+    DROPPED = "dropped"
+    """A command is not done, and nobody knows: appends answer Unknown, others raise AnswerLost."""
+    LOST = "lost"
+    """As DROPPED, but it is done: just its answer is lost."""
+    LATE = "late"
+    """As DROPPED, but it is done at some later moment: the request was held up on its way."""
+    AGAIN = "again"
+    """The command is done and answered, and at some later moment done again: it was delivered twice."""
+    SLOW = "slow"
+    """The operation takes an hour by the clock of its program."""
+    CRASH = "crash"
+    """The program ends before the operation."""
+    RESTART = "restart"
+    """The program ends before the operation, and is run again from its beginning."""
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+CONFLICT: Final = Fault.CONFLICT
+REFUSED: Final = Fault.REFUSED
+DROPPED: Final = Fault.DROPPED
+LOST: Final = Fault.LOST
+LATE: Final = Fault.LATE
+AGAIN: Final = Fault.AGAIN
+SLOW: Final = Fault.SLOW
+CRASH: Final = Fault.CRASH
+RESTART: Final = Fault.RESTART
+
+EVERY_FAULT: Final = tuple(Fault)
+
+HOUR: Final = 3600.0
+"""How long a SLOW operation takes, in seconds."""
+
+_APPENDS: Final = (Append, AppendAll)
+_WORLD: Final[tuple[type, ...]] = World.__args__
+
+
+class AnswerLost(StoreError):
+    """It is not known whether a command was done: its answer did not come."""
+
+
+def can_happen(fault: Fault, op: Any) -> bool:
+    """Whether a fault makes sense at an operation."""
+    if fault in (CRASH, RESTART):
+        return True
+    if isinstance(op, _WORLD):
+        return False
+    if fault is CONFLICT:
+        return isinstance(op, Append) and not isinstance(op.expected, Expect)
+    if fault in (DROPPED, LOST, LATE, AGAIN):
+        return isinstance(op, Command)
+    return True

@@ -1,0 +1,173 @@
+"""Footprints: what an operation reads and writes, and so which operations can be told apart by order.
+
+Two operations are independent if neither writes what the other reads or writes: then no program can
+tell which of them came first, and one of the two orders need not be run. (Mazurkiewicz, Trace theory,
+1986; Godefroid, Partial-order methods for the verification of concurrent systems, 1996.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+import attrs
+
+from eventsrc.operation import Query
+from eventsrc.store import (
+    Append,
+    AppendAll,
+    FindAppend,
+    Head,
+    LoadSnapshot,
+    Read,
+    ReadFeed,
+    SaveSnapshot,
+)
+from eventsrc.testing.simulation import Rows
+from eventsrc.view import GetApplied, GetLive, GetParked, GetProgress, View, ViewOp
+from eventsrc.world import World
+
+Place: TypeAlias = Any
+"""What can be read and written, by any value: a stream's id, `place_of(view)`, a name of your own."""
+
+_NONE: Final[frozenset[Place]] = frozenset()
+
+
+@attrs.frozen
+class Footprint:
+    """What an operation reads, and what it writes."""
+
+    reads: frozenset[Place] = _NONE
+    writes: frozenset[Place] = _NONE
+
+
+Footprints: TypeAlias = Mapping[type, Callable[[Any], Footprint]]
+"""How the footprint of an operation of a type is found."""
+
+FEED: Final = "the feed"
+"""The order of events of different streams, as a place."""
+
+EVERYTHING: Final = "everything"
+"""A place that overlaps with all others."""
+
+NOTHING: Final = Footprint()
+_READS_ALL: Final = Footprint(reads=frozenset([EVERYTHING]))
+_WRITES_ALL: Final = Footprint(writes=frozenset([EVERYTHING]))
+
+
+def reads(*places: Place) -> Footprint:
+    """The footprint of an operation that only reads; views stand for what is in them."""
+    return Footprint(reads=_places(places))
+
+
+def writes(*places: Place) -> Footprint:
+    """The footprint of an operation that writes, and may read, these places."""
+    return Footprint(writes=_places(places))
+
+
+def place_of(view: View[Any]) -> Place:
+    """What a view keeps, of all its versions, as a place."""
+    return "view", view.name
+
+
+def _places(places: tuple[Place, ...]) -> frozenset[Place]:
+    return frozenset(place_of(place) if isinstance(place, View) else place for place in places)
+
+
+def are_dependent(one: Footprint, other: Footprint) -> bool:
+    """Whether the order of two operations with these footprints can matter."""
+    if one.writes and _overlap(one.writes, other.writes, other.reads):
+        return True
+    return bool(other.writes) and _overlap(other.writes, one.reads, _NONE)
+
+
+def _overlap(written: frozenset[Place], other: frozenset[Place], more: frozenset[Place]) -> bool:
+    if not written.isdisjoint(other) or not written.isdisjoint(more):
+        return True
+    if EVERYTHING in written:
+        return bool(other or more)
+    return EVERYTHING in other or EVERYTHING in more
+
+
+class Reader:
+    """Finds the footprints of operations.
+
+    known: those of an application's own operations. One that is not known is taken to read everything
+        if it is a Query, and to write everything if not.
+    ordered: whether appends to different streams are told apart by their order in the feed. As long as
+        nobody reads the feed, they need not be.
+    """
+
+    def __init__(self, known: Footprints, *, ordered: bool) -> None:
+        self.ordered = ordered
+        self._found: dict[type, Callable[[Any], Footprint]] = {}
+        self._known = {**_KNOWN, **known}
+
+    def __call__(self, op: Any) -> Footprint:
+        """The footprint of an operation. Raises FeedIsRead if order matters after all."""
+        kind = type(op)
+        find = self._found.get(kind)
+        if find is None:
+            find = self._found[kind] = self._of(kind)
+        found = find(op)
+        if self.ordered:
+            if kind is Append or kind is AppendAll:
+                return Footprint(found.reads, found.writes | {FEED})
+        elif FEED in found.reads or EVERYTHING in found.reads or EVERYTHING in found.writes:
+            raise FeedIsRead
+        return found
+
+    def _of(self, kind: type) -> Callable[[Any], Footprint]:
+        for base in kind.__mro__:
+            if base in self._known:
+                return self._known[base]
+        whole = _READS_ALL if issubclass(kind, Query) else _WRITES_ALL
+        return lambda _op: whole
+
+
+class FeedIsRead(Exception):
+    """An operation sees the order of events of different streams."""
+
+
+def _of_append(op: Append) -> Footprint:
+    return Footprint(
+        _NONE, frozenset([op.stream] if op.append_id is None else [op.stream, op.append_id])
+    )
+
+
+def _of_append_all(op: AppendAll) -> Footprint:
+    written = {part.stream for part in op.appends}
+    ids = [] if op.append_id is None else [op.append_id]
+    return Footprint(frozenset(c.stream for c in op.conditions), frozenset([*written, *ids]))
+
+
+def _snapshot(stream: str, fold: str, version: int) -> Place:
+    return "snapshot", stream, fold, version
+
+
+def _reads_view(op: Any) -> Footprint:
+    return reads(op.view)
+
+
+def _writes_view(op: Any) -> Footprint:
+    return writes(op.view)
+
+
+_VIEW_OPS: Final[tuple[type, ...]] = ViewOp.__args__
+_WORLD: Final[tuple[type, ...]] = World.__args__
+
+_KNOWN: Final[dict[type, Callable[[Any], Footprint]]] = {
+    Append: _of_append,
+    AppendAll: _of_append_all,
+    Read: lambda op: reads(op.stream),
+    Head: lambda op: reads(op.stream),
+    ReadFeed: lambda _op: reads(FEED),
+    FindAppend: lambda op: reads(op.append_id),
+    LoadSnapshot: lambda op: reads(_snapshot(op.stream, op.fold, op.fold_version)),
+    SaveSnapshot: lambda op: writes(
+        _snapshot(op.snapshot.stream, op.snapshot.fold, op.snapshot.fold_version)
+    ),
+    **dict.fromkeys(_VIEW_OPS, _writes_view),
+    **dict.fromkeys((GetProgress, GetApplied, GetParked, GetLive, Rows), _reads_view),
+    **dict.fromkeys(_WORLD, lambda _op: NOTHING),
+}

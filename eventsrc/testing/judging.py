@@ -1,0 +1,143 @@
+"""What must be true after every run on a store and its views, whatever the programs are."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import Any, Protocol, TypeVar
+from uuid import UUID
+
+from returns.result import Failure, Success
+
+from eventsrc.codec import Kind
+from eventsrc.positions import START
+from eventsrc.program import Do, Effect, program
+from eventsrc.recorded import Recorded
+from eventsrc.store import Append, AppendAll, Appended, Page, Read, ReadFeed, Unknown
+from eventsrc.stream_id import StreamId
+from eventsrc.testing.history import Attempt, check_feed, check_reads, check_stream
+from eventsrc.testing.running import Step
+from eventsrc.testing.simulation import Rows
+from eventsrc.view import View
+from eventsrc.views.memory import Tables
+
+R = TypeVar("R")
+
+
+class Ended(Protocol):
+    """How a run ended, as `holds` of a scenario is given it."""
+
+    @property
+    def before(self) -> tuple[Step, ...]: ...
+    @property
+    def steps(self) -> tuple[Step, ...]: ...
+    def run(self, program: Effect[Any, R], /) -> R: ...
+
+
+@program
+def whole_feed() -> Do[ReadFeed, list[Recorded[Any]]]:
+    """All events of the store, in the order of the feed."""
+    events: list[Recorded[Any]] = []
+    cursor = START
+    while True:
+        page = yield from ReadFeed(cursor)
+        events += page.events
+        if page.next == page.end:
+            return events
+        cursor = page.next
+
+
+def check_history(after: Ended) -> list[str]:
+    """Whether the store kept what it said: what is wrong, as sentences, and none if it is right.
+
+    Each append took effect at one moment of those in which it was performed, or not at all if it was
+    refused; each event is in its stream and in the feed once, in its place; who read saw a beginning of
+    the stream as it is now.
+    """
+    feed = after.run(whole_feed())
+    streams: dict[StreamId, list[tuple[UUID, int]]] = {}
+    for event in feed:
+        streams.setdefault(event.stream, []).append((event.append_id, event.record.nth))
+    attempts: dict[StreamId, list[Attempt]] = {}
+    steps = (*after.before, *after.steps)
+    for step in steps:
+        for stream, attempt in _attempts(step):
+            attempts.setdefault(stream, []).append(attempt)
+    wrong = check_feed(feed, {stream: (1, len(found)) for stream, found in streams.items()})
+    for stream in sorted({*streams, *attempts}):
+        its = [*_joined(attempts.get(stream, ()))]
+        wrong += check_stream(stream, its, streams.get(stream, ()))
+    reads = [step for step in steps if isinstance(step.op, Read) and isinstance(step.answer, Page)]
+    for stream in streams:
+        pages = [_seen(step.answer.events) for step in reads if _is_from_the_start(step.op, stream)]
+        wrong += check_reads(pages, _seen([event for event in feed if event.stream == stream]))
+    return wrong
+
+
+def check_view(after: Ended, view: View[Tables]) -> list[str]:
+    """Whether a view holds what its handlers make of the feed's events, each once and in its order.
+
+    Only of events that it has applied, if it has not been synchronised to the end.
+    """
+    tables = Tables()
+    view.create(tables)
+    for event in after.run(whole_feed()):
+        if event.stream.startswith(view.prefix):
+            view.apply(tables, event)
+    found, wanted = after.run(Rows(view)), tables.copied()
+    return [*_differences(view.name, found, wanted)] if found != wanted else []
+
+
+def _differences(
+    name: str, found: Mapping[str, Mapping[Any, Any]], wanted: Mapping[str, Mapping[Any, Any]]
+) -> Iterator[str]:
+    for table in {**wanted, **found}:
+        its, due = found.get(table, {}), wanted.get(table, {})
+        for key in {**due, **its}:
+            if its.get(key) != due.get(key):
+                yield f"view {name} has {its.get(key)!r} for {key!r} in {table}, not {due.get(key)!r}"
+
+
+def _attempts(step: Step) -> Iterator[tuple[StreamId, Attempt]]:
+    """The appends to each stream that a step tried."""
+    op = step.op
+    if step.is_again or not isinstance(op, Append | AppendAll):
+        return
+    match step.answer:
+        case Success(answer) | Failure(answer):
+            pass
+        case _:
+            return
+    append_id = op.append_id
+    if isinstance(answer, Appended | Unknown):
+        append_id = answer.append_id
+    nth = 0
+    for part in (op,) if isinstance(op, Append) else op.appends:
+        brought: Iterable[tuple[UUID, int]] = ()
+        if append_id is not None:
+            brought = [(append_id, nth + place) for place in range(len(part.events))]
+        nth += len(part.events)
+        yield part.stream, Attempt(step.began, step.ended, tuple(brought), answer)
+
+
+def _joined(attempts: Iterable[Attempt]) -> Iterator[Attempt]:
+    """The attempts, with one in place of those that tried the same again: it lasted until the first of
+    them was acknowledged."""
+    tries: dict[tuple[Hashable, ...], list[Attempt]] = {}
+    for attempt in attempts:
+        if attempt.brought:
+            tries.setdefault(attempt.brought, []).append(attempt)
+        else:
+            yield attempt
+    for brought, group in tries.items():
+        first = next((its for its in group if isinstance(its.answer, Appended)), None)
+        last = first or next((its for its in group if isinstance(its.answer, Unknown)), group[-1])
+        yield Attempt(group[0].began, last.ended, brought, last.answer)
+
+
+def _is_from_the_start(op: Read, stream: StreamId) -> bool:
+    return op.stream == stream and op.after == 0 and not op.backwards
+
+
+def _seen(events: Iterable[Recorded[Any]]) -> list[tuple[Kind, bytes]]:
+    """What of events every reader sees."""
+    return [(event.record.kind, event.record.data) for event in events]

@@ -1,0 +1,446 @@
+"""One run of several programs at once, a step at a time: each step is one operation of one of them.
+
+Whoever chooses the steps (exploring.py, sampling.py, a text that is pasted into a test) decides
+everything that could differ from run to run: whose turn it is, what goes wrong, what chance yields.
+A program's time, ids and chance are answered here, so that they depend on nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeAlias
+from uuid import UUID, uuid5
+
+import attrs
+from returns.result import Failure
+
+from eventsrc import machine
+from eventsrc.errors import EventsrcError
+from eventsrc.handlers import Scope
+from eventsrc.positions import Token
+from eventsrc.store import Append, AppendAll, Conflict, Expect, StoreBusy, Unknown
+from eventsrc.testing.faults import HOUR, AnswerLost, Fault, can_happen
+from eventsrc.testing.simulation import EPOCH, named, the_time
+from eventsrc.world import Chance, Elapsed, NewId, Now, Sleep
+
+Variant: TypeAlias = Fault | float | None
+"""How a step is taken: as it should be, with something going wrong, or with this chance."""
+
+Choice: TypeAlias = tuple[str, Variant]
+"""Who takes a step, and how."""
+
+A_MOMENT: Final = 0.001
+"""How long an operation takes by the clock of its program, in seconds."""
+
+_NAMES: Final = UUID("6f3d4a6e-0f0b-5c3e-9d6f-6b1d3c1c7a55")
+_BEGAN: Final = datetime.fromtimestamp(EPOCH, UTC)
+_LOCAL: Final = frozenset([Now, Elapsed, NewId, Sleep])
+_NEVER: Final = 2**40
+"""A version that no stream has."""
+
+
+class NotAsBefore(EventsrcError):
+    """A program did not do in one run what it had done in another with the same answers."""
+
+
+class BadSchedule(EventsrcError):
+    """A schedule asks for a step that cannot be taken."""
+
+
+class Begin:
+    """A program is asked to run, where real time counts."""
+
+    def __repr__(self) -> str:
+        return "begins"
+
+
+class End:
+    """A program has answered, where real time counts."""
+
+    def __repr__(self) -> str:
+        return "ends"
+
+
+@attrs.frozen
+class Raised:
+    """A program ended by raising this."""
+
+    error: BaseException
+
+
+@attrs.frozen
+class Crashed:
+    """A program was ended by a crash."""
+
+
+@attrs.define(eq=False)
+class Step:
+    """What happened at one step: an operation, and its answer or the exception that it raised.
+
+    is_again: whether nobody waited for the answer: it was held up on its way, or came a second time.
+    began, ended: when; in a simulation the step's number.
+    """
+
+    process: str
+    variant: Variant
+    op: Any
+    answer: Any = None
+    error: BaseException | None = None
+    is_again: bool = False
+    began: float = 0.0
+    ended: float = 0.0
+
+
+@attrs.define
+class Plan:
+    """What is run, and what may go wrong."""
+
+    programs: Mapping[str, Any]
+    make: Callable[[], Scope]
+    """Makes the handlers of a run, over a store that nobody has used."""
+    before: Any = None
+    """A program that is run before the others."""
+    faults: tuple[Fault, ...] = ()
+    most_faults: int = 1
+    chances: tuple[float, ...] = (0.5,)
+    real_time: bool = False
+    most_steps: int = 2_000
+
+
+class _Actor:
+    """A program that is being run, with its clock."""
+
+    __slots__ = ("answers", "children", "deliveries", "ids", "name", "program", "running", "seconds")
+
+    def __init__(self, name: str, program: Any) -> None:
+        self.name = name
+        self.program = program
+        self.running: Generator[Any, Any, Any] | None = None
+        self.seconds = 0.0
+        self.ids = 0
+        self.deliveries = 0
+        self.answers: list[Any] = []  # of a round: of each branch, once it has come
+        self.children: dict[str, int] = {}  # of a round: the branches that wait, by process
+
+
+class Process:
+    """Something that can take the next step: a program, a branch of one, a command on its way.
+
+    after: the numbers of the steps that it directly follows from.
+    """
+
+    __slots__ = ("actor", "after", "handler", "is_delivery", "name", "op")
+
+    def __init__(
+        self,
+        name: str,
+        actor: _Actor,
+        handler: Callable[[Any], Any],
+        op: Any,
+        after: tuple[int, ...],
+        is_delivery: bool = False,
+    ) -> None:
+        self.name = name
+        self.actor = actor
+        self.handler = handler
+        self.op = op
+        self.after = after
+        self.is_delivery = is_delivery
+
+    @property
+    def is_branch(self) -> bool:
+        """Whether it is one of several operations that its program performs together."""
+        return self.name in self.actor.children
+
+
+class Running:
+    """Programs that are being run: `processes` are those that can take the next step.
+
+    is_cut: whether they took all the steps that they may, and would have gone on.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.scope = plan.make()
+        self.before: list[Step] = []
+        self.steps: list[Step] = []
+        self.choices: list[Choice] = []
+        self.outcomes: dict[str, Any] = {}
+        self.processes: dict[str, Process] = {}
+        self.spans: dict[str, tuple[int, int]] = {}
+        self.is_cut = False
+        self._faults = 0
+        self._numbers = 0
+        self._one_chance = len(plan.chances) == 1
+        if plan.before is not None:
+            self.alone(plan.before, self.before)
+        for name, program in plan.programs.items():
+            actor = _Actor(name, program)
+            if plan.real_time:
+                self.processes[name] = Process(name, actor, _nothing, Begin(), ())
+            else:
+                self._start(actor, ())
+
+    @property
+    def may_fail(self) -> bool:
+        """Whether something may still go wrong."""
+        return self._faults < self.plan.most_faults
+
+    def variants(self, process: Process) -> list[Variant]:
+        """How the process can take its next step; first as it should."""
+        op = process.op
+        kind = type(op)
+        if kind is Begin or kind is End:
+            return [None]
+        found: list[Variant] = list(self.plan.chances) if kind is Chance else [None]
+        if self._faults < self.plan.most_faults and not process.is_delivery:
+            found += [fault for fault in self.plan.faults if can_happen(fault, op)]
+        return found
+
+    def step(self, name: str, variant: Variant = None) -> None:
+        """Takes a step."""
+        process = self.processes.pop(name)
+        number = len(self.steps)
+        if number == self.plan.most_steps:
+            self.is_cut = True
+            self.processes.clear()
+            return
+        self.choices.append((name, variant))
+        actor = process.actor
+        op = process.op
+        the_time.set(EPOCH + actor.seconds)
+        actor.seconds += A_MOMENT
+        if variant is None:
+            good, answer = _perform(process.handler, op)
+        elif isinstance(variant, Fault):
+            self._faults += 1
+            if variant is Fault.CRASH or variant is Fault.RESTART:
+                self.steps.append(Step(name, variant, op, began=number, ended=number))
+                self._end_badly(actor, variant, number)
+                return
+            good, answer = self._go_wrong(process, variant, number)
+        else:
+            good, answer = _perform(lambda _op: variant, op)
+        step = Step(name, variant, op, is_again=process.is_delivery, began=number, ended=number)
+        if good:
+            step.answer = answer
+        else:
+            step.error = answer
+        self.steps.append(step)
+        if not process.is_delivery:
+            self._answer(process, good, answer, number)
+
+    # What goes wrong:
+
+    def _go_wrong(self, process: Process, fault: Fault, number: int) -> tuple[bool, Any]:
+        """Performs an operation, or not, as the fault says."""
+        op, handler = process.op, process.handler
+        if fault is Fault.REFUSED:
+            return False, StoreBusy("others kept it busy until the deadline, which was simulated")
+        if fault is Fault.CONFLICT:
+            return _refuse(handler, op)
+        if fault is Fault.SLOW:
+            process.actor.seconds += HOUR
+            return _perform(handler, op)
+        if isinstance(op, Append | AppendAll) and op.append_id is None:
+            self._numbers += 1
+            op = named(op, 2**40 + self._numbers)
+        if fault is Fault.AGAIN or fault is Fault.LATE:
+            actor = process.actor
+            actor.deliveries += 1
+            name = f"{actor.name}~{actor.deliveries}"
+            self.processes[name] = Process(name, actor, handler, op, (number,), is_delivery=True)
+        if fault is Fault.AGAIN:
+            return _perform(handler, op)
+        if fault is Fault.LOST:
+            _perform(handler, op)
+        why = "its answer was lost, which was simulated"
+        if isinstance(op, Append | AppendAll):
+            assert op.append_id is not None
+            return True, Failure(Unknown(op.append_id, why))
+        return False, AnswerLost(f"whether {op!r} was done is not known: {why}")
+
+    def _end_badly(self, actor: _Actor, fault: Fault, number: int) -> None:
+        for branch in actor.children:
+            self.processes.pop(branch, None)
+        actor.children = {}
+        assert actor.running is not None
+        actor.running.close()
+        if fault is Fault.RESTART:
+            self._start(actor, (number,))
+        else:
+            self.outcomes[actor.name] = Crashed()
+
+    # What the programs do:
+
+    def _start(self, actor: _Actor, after: tuple[int, ...]) -> None:
+        actor.running = machine.machine(actor.program, self.scope, False)
+        self._go_on(actor, actor.running.__next__, (), after)
+
+    def _answer(self, process: Process, good: bool, answer: Any, number: int) -> None:
+        """Gives a program the answer that it waits for."""
+        actor = process.actor
+        after = (number,)
+        if process.name in actor.children:
+            actor.answers[actor.children.pop(process.name)] = number, (good, answer)
+            if not actor.children:
+                self._end_round(actor)
+        elif type(process.op) is Begin:
+            self.spans[actor.name] = number, number
+            self._start(actor, after)
+        elif type(process.op) is End:
+            self.spans[actor.name] = self.spans[actor.name][0], number
+        else:
+            assert actor.running is not None
+            self._go_on(actor, actor.running.send if good else actor.running.throw, (answer,), after)
+
+    def _go_on(
+        self,
+        actor: _Actor,
+        advance: Callable[..., Any],
+        answer: tuple[Any, ...],
+        after: tuple[int, ...],
+    ) -> None:
+        """Runs a program to its next operation that others could notice."""
+        running = actor.running
+        assert running is not None
+        try:
+            while True:
+                handler, op = advance(*answer)
+                if handler is machine.ROUND:
+                    if self._begin_round(actor, op, after):
+                        return
+                    answer = ([found for _, found in actor.answers],)
+                elif type(op) in _LOCAL or (self._one_chance and type(op) is Chance):
+                    answer = (self._local(actor, op),)
+                else:
+                    self.processes[actor.name] = Process(actor.name, actor, handler, op, after)
+                    return
+                advance = running.send
+        except StopIteration as stop:
+            self.outcomes[actor.name] = stop.value
+        except Exception as error:
+            self.outcomes[actor.name] = Raised(error)
+        if self.plan.real_time:
+            self.processes[actor.name] = Process(actor.name, actor, _nothing, End(), after)
+
+    def _begin_round(
+        self, actor: _Actor, requests: Sequence[tuple[Any, Any]], after: tuple[int, ...]
+    ) -> bool:
+        """Lets the branches of a program take their steps; answers whether they have any to take."""
+        actor.answers = [None] * len(requests)
+        for index, (handler, op) in enumerate(requests):
+            if type(op) in _LOCAL or (self._one_chance and type(op) is Chance):
+                actor.answers[index] = -1, (True, self._local(actor, op))
+            else:
+                name = f"{actor.name}.{index + 1}"
+                actor.children[name] = index
+                self.processes[name] = Process(name, actor, handler, op, after)
+        return bool(actor.children)
+
+    def _end_round(self, actor: _Actor) -> None:
+        after = tuple(number for number, _ in actor.answers if number >= 0)
+        assert actor.running is not None
+        answers = [found for _, found in actor.answers]
+        self._go_on(actor, actor.running.send, (answers,), after)
+
+    def alone(self, program: Any, steps: list[Step] | None = None) -> Any:
+        """Runs a program from its beginning to its end, while nothing else happens.
+
+        steps: what it does is added to them.
+        """
+        actor = _Actor("alone", program)
+        actor.ids = self._numbers = self._numbers + 1_000
+        running = machine.machine(program, self.scope, False)
+        the_time.set(EPOCH)
+
+        def answer(handler: Any, op: Any) -> tuple[bool, Any]:
+            if type(op) in _LOCAL or type(op) is Chance:
+                return True, self._local(actor, op)
+            good, value = _perform(handler, op)
+            if steps is not None:
+                step = Step("before", None, op, began=-1.0, ended=-1.0)
+                if good:
+                    step.answer = value
+                steps.append(step)
+            return good, value
+
+        try:
+            handler, op = next(running)
+            while True:
+                if handler is machine.ROUND:
+                    handler, op = running.send([answer(*request) for request in op])
+                else:
+                    good, value = answer(handler, op)
+                    handler, op = running.send(value) if good else running.throw(value)
+        except StopIteration as stop:
+            return stop.value
+
+    def _local(self, actor: _Actor, op: Any) -> Any:
+        """Answers what a program asks of the world, which nobody else can notice."""
+        kind = type(op)
+        if kind is Now:
+            return _BEGAN + timedelta(seconds=actor.seconds)
+        if kind is Elapsed:
+            return actor.seconds
+        if kind is NewId:
+            actor.ids += 1
+            return uuid5(_NAMES, f"{actor.name} {actor.ids}")
+        if kind is Sleep:
+            actor.seconds += op.seconds
+            return None
+        return self.plan.chances[0]
+
+
+def follow(running: Running, choices: Iterable[Choice], *, strictly: bool) -> None:
+    """Takes the steps that are chosen, then lets each program go on to its end, one after the other.
+
+    strictly: raises BadSchedule for a step that cannot be taken, which is left out otherwise.
+    """
+    last = ""
+    for number, (name, variant) in enumerate(choices, 1):
+        process = running.processes.get(name)
+        if process is None or variant not in running.variants(process):
+            if strictly:
+                raise BadSchedule(_why_not(running, number, name, variant))
+            continue
+        running.step(name, variant)
+        last = name
+    while running.processes:
+        if last not in running.processes:
+            last = next(iter(running.processes))
+        running.step(last, running.variants(running.processes[last])[0])
+
+
+def _why_not(running: Running, number: int, name: str, variant: Variant) -> str:
+    found = running.processes
+    if name not in found:
+        return f"step {number} is to be {name}'s, but those who have one to take are {', '.join(found)}"
+    can = ", ".join(map(str, running.variants(found[name])))
+    return (
+        f"step {number} is to be {name}'s with {variant}, but {found[name].op!r} can be done with {can}"
+    )
+
+
+def _nothing(_op: Any) -> None:
+    """Performs what is no operation."""
+
+
+def _perform(handler: Callable[[Any], Any], op: Any) -> tuple[bool, Any]:
+    try:
+        return True, handler(op)
+    except Exception as error:
+        return False, error
+
+
+def _refuse(handler: Callable[[Any], Any], op: Append) -> tuple[bool, Any]:
+    """Has the store itself refuse an append, which says what it found."""
+    hopeless: Any = attrs.evolve(op, expected=_NEVER)  # type: ignore[misc]
+    good, answer = _perform(handler, hopeless)
+    if good and isinstance(answer, Failure) and isinstance(conflict := answer.failure(), Conflict):
+        expected = op.expected
+        assert not isinstance(expected, Expect)
+        version = expected[op.stream] if isinstance(expected, Token) else expected
+        return True, Failure(attrs.evolve(conflict, expected=version, events=()))
+    return good, answer

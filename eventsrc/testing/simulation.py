@@ -1,0 +1,76 @@
+"""A store and views that behave the same in every run: those on which schedules are explored.
+
+Nothing in them comes from the machine, neither time nor chance. Time is what the simulation says: each
+program has a clock of its own, which its waiting moves, and whoever asks a store or view sees the time
+of the program that asks.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from contextvars import ContextVar
+from typing import Any, Final
+from uuid import UUID
+
+import attrs
+
+from eventsrc.codec import Codec
+from eventsrc.interpreter import on
+from eventsrc.operation import Query
+from eventsrc.program import Outcome
+from eventsrc.store import Append, AppendAll, Appended, NotAppended
+from eventsrc.stores.memory import MemoryStore
+from eventsrc.view import View
+from eventsrc.views.memory import MemoryViews, Tables
+
+EPOCH: Final = 1_700_000_000.0
+"""When every simulation begins, in seconds since 1970."""
+
+the_time: Final = ContextVar("the_time", default=EPOCH)
+"""The time of the program whose operation is performed, in seconds since 1970."""
+
+
+class SimulatedStore(MemoryStore):
+    """The memory store with nothing left to chance: the same appends make the same store."""
+
+    def __init__(self, codec: Codec | None = None) -> None:
+        super().__init__(codec, clock=the_time.get, store_id="simulated")
+        self._numbers = itertools.count(1)
+
+    @on(Append)
+    def append(self, op: Append) -> Outcome[Appended, NotAppended]:
+        """Appends to one stream."""
+        return super().append(self._named(op))
+
+    @on(AppendAll)
+    def append_all(self, op: AppendAll) -> Outcome[Appended, NotAppended]:
+        """Appends to several streams."""
+        return super().append_all(self._named(op))
+
+    def _named(self, op: Any) -> Any:
+        return op if op.append_id is not None else named(op, next(self._numbers))
+
+
+class Rows(Query[dict[str, dict[Any, Any]]]):
+    """What the tables of a view hold: by their names, rows by key."""
+
+    view: View[Tables]
+
+
+class SimulatedViews(MemoryViews):
+    """Views in memory whose leases go by the clocks of the simulation."""
+
+    def __init__(self, views: Iterable[View[Tables]] = ()) -> None:
+        super().__init__(views, clock=the_time.get)
+
+    @on(Rows)
+    def rows(self, op: Rows) -> dict[str, dict[Any, Any]]:
+        """What the tables of a view hold."""
+        with self.reading(op.view, live=False) as tables:
+            return tables.copied()
+
+
+def named(op: Any, number: int) -> Any:
+    """An append with the id of this number, such as a store would choose."""
+    return attrs.evolve(op, append_id=UUID(int=number << 80 | 0x8 << 76 | 0x2 << 62))

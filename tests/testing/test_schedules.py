@@ -1,0 +1,512 @@
+"""Every schedule that anybody can tell apart is run, once; and again in just the same way."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+from random import Random
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eventsrc import (
+    Append,
+    Do,
+    Effect,
+    Head,
+    MissingHandlers,
+    Query,
+    Read,
+    ReadFeed,
+    StreamId,
+    gather,
+    gather_all,
+    on,
+    program,
+)
+from eventsrc.store import StoreOp
+from eventsrc.testing import (
+    CRASH,
+    EVERY_FAULT,
+    LOST,
+    REFUSED,
+    After,
+    BadScenario,
+    BadSchedule,
+    Fault,
+    NotAsBefore,
+    Raised,
+    Scenario,
+    SimulatedStore,
+    exploring,
+    reads,
+)
+from eventsrc.testing.footprints import NOTHING, Reader, are_dependent
+from eventsrc.testing.running import Running, follow
+from eventsrc.testing.samples import Counted
+from eventsrc.testing.sampling import by_chance
+from eventsrc.testing.story import trace
+from eventsrc.world import Chance, Elapsed, NewId, Now, Sleep, World
+
+A = StreamId("a")
+B = StreamId("b")
+
+
+class Ask(Query[int]):
+    """A question of an application's own."""
+
+
+# --- small programs, made of a few things to do
+
+
+@program
+def does(number: int, things: Sequence[str]) -> Do[StoreOp, list[Any]]:
+    """Answers what it saw: versions, and whether its appends were stored."""
+    saw: list[Any] = []
+    for thing in things:
+        saw.append((yield from one(number, thing)))  # noqa: PERF401
+    return saw
+
+
+@program
+def one(number: int, thing: str) -> Do[StoreOp, Any]:
+    stream = A if thing.endswith("a") else B
+    match thing[:-1]:
+        case "head ":
+            return (yield from Head(stream))
+        case "append ":
+            return repr((yield from Append(stream, (Counted(number),))))[:9]
+        case "change ":
+            version = yield from Head(stream)
+            return repr((yield from Append(stream, (Counted(number),), version)))[:9]
+        case _:
+            version, _ = yield from gather(Head(A), Append(B, (Counted(number),)))
+            return version
+
+
+things = st.sampled_from(["head a", "head b", "append a", "append b", "change a", "both b"])
+actors = st.lists(st.lists(things, min_size=1, max_size=2), min_size=2, max_size=3).filter(
+    lambda lists: sum(1 + t.startswith(("change", "both")) for its in lists for t in its) <= 5
+)
+
+
+def scenario(of: Sequence[Sequence[str]], seen: list[Any], **more: Any) -> Scenario:
+    def look(after: After) -> None:
+        kept = [[event.data for event in after.run(Read(stream)).events] for stream in (A, B)]
+        seen.append(repr((sorted(after.answers.items()), kept)))
+
+    programs = {f"p{number}": does(number, its) for number, its in enumerate(of)}
+    return Scenario(programs, on=SimulatedStore, holds=look, **more)
+
+
+def observed(of: Sequence[Sequence[str]], *, reduced: bool, **more: Any) -> Counter[str]:
+    """What came of all schedules, and how often."""
+    seen: list[Any] = []
+    found = scenario(of, seen, **more).explore(reduced=reduced)
+    assert found.holds, found.story
+    assert found.schedules == len(seen)
+    return Counter(seen)
+
+
+# --- every schedule that matters
+
+
+@settings(max_examples=60, deadline=None)
+@given(actors)
+def test_what_comes_of_all_schedules_comes_of_those_that_are_run(of: Sequence[Sequence[str]]) -> None:
+    assert observed(of, reduced=True).keys() == observed(of, reduced=False).keys()
+
+
+@settings(max_examples=40, deadline=None)
+@given(actors.filter(lambda of: sum(map(len, of)) <= 4), st.sampled_from([*EVERY_FAULT]))
+def test_what_comes_of_all_faults_comes_of_those_that_are_tried(
+    of: Sequence[Sequence[str]], fault: Fault
+) -> None:
+    seen = [observed(of, reduced=reduced, faults=[fault]).keys() for reduced in (True, False)]
+    assert seen[0] == seen[1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(actors)
+def test_no_two_schedules_that_are_run_differ_in_the_order_of_independent_steps_only(
+    of: Sequence[Sequence[str]],
+) -> None:
+    plan = scenario(of, [])._plan
+    orders = [order_that_matters(running) for running in exploring.every_schedule(plan, None)]
+    kept = [order_that_matters(running) for running in exploring.every_schedule(plan, reader())]
+    assert len(kept) == len(set(kept))
+    assert set(kept) == set(orders)
+
+
+def reader() -> Reader:
+    return Reader({}, ordered=False)
+
+
+def order_that_matters(running: Running) -> frozenset[Any]:
+    """Which of two steps came first, for all that depend on each other."""
+    count: Counter[str] = Counter()
+    steps: list[tuple[Any, Any]] = []
+    footprint = reader()
+    for step in running.steps:
+        count[step.process] += 1
+        steps.append(((step.process, count[step.process]), footprint(step.op)))
+    return frozenset(
+        (one, other) for (one, its), (other, more) in combinations(steps, 2) if are_dependent(its, more)
+    ) | frozenset(name for name, _ in steps)
+
+
+def test_control_steps_that_are_wrongly_taken_for_independent_are_caught() -> None:
+    of = [["change a"], ["change a"]]
+    with patch.object(exploring, "are_dependent", lambda one, other: False):
+        assert len(observed(of, reduced=True)) == 1
+    assert len(observed(of, reduced=False)) == len(observed(of, reduced=True)) == 4
+
+
+def test_programs_that_have_nothing_to_do_with_each_other_are_run_once() -> None:
+    of = [["change a"], ["change b"]]
+    assert sum(observed(of, reduced=True).values()) == 1
+    assert sum(observed(of, reduced=False).values()) == 6
+
+
+def test_appends_to_different_streams_are_told_apart_as_soon_as_somebody_reads_the_feed() -> None:
+    seen: set[tuple[int, ...]] = set()
+
+    def look(after: After) -> None:
+        seen.add(tuple(event.data.number for event in after.answers["reader"].events))
+
+    programs: dict[str, Effect[Any, Any]] = {
+        "one": Append(A, (Counted(1),)),
+        "two": Append(B, (Counted(2),)),
+        "reader": ReadFeed(),
+    }
+    assert Scenario(programs, on=SimulatedStore, holds=look).explore().holds
+    assert seen == {(), (1,), (2,), (1, 2), (2, 1)}
+
+
+def test_an_operation_of_the_application_is_told_apart_by_the_footprint_that_is_given() -> None:
+    def found(**more: Any) -> int:
+        return (
+            Scenario(
+                {"one": Ask(), "two": Append(A, (Counted(1),)), "three": Append(B, (Counted(1),))},
+                on=lambda: SimulatedStore() | on(Ask).always(1),
+                holds=lambda after: True,
+                **more,
+            )
+            .explore()
+            .schedules
+        )
+
+    assert found() == 6
+    assert found(footprints={Ask: lambda _: NOTHING}) == 1
+    assert found(footprints={Ask: lambda _: reads(A)}) == 2
+
+
+# --- what programs choose
+
+
+@program
+def restless() -> Do[World, tuple[Any, ...]]:
+    began = yield from Elapsed()
+    yield from Sleep(3600)
+    first, second = (yield from NewId()), (yield from NewId())
+    took = (yield from Elapsed()) - began
+    return first != second, took, (yield from Now()).year, (yield from Chance())
+
+
+def test_waiting_takes_no_time_and_ids_and_chance_are_the_same_in_each_run() -> None:
+    seen: list[Any] = []
+    found = Scenario(
+        {"one": restless(), "two": restless()},
+        on=SimulatedStore,
+        holds=lambda after: seen.append(after.answers),
+    ).explore()
+    assert (found.holds, found.schedules) == (True, 1)
+    assert seen == [dict.fromkeys(["one", "two"], (True, 3600.0, 2023, 0.5))]
+
+
+def test_chance_is_tried_with_each_value_that_is_named() -> None:
+    seen: list[Any] = []
+    Scenario(
+        {"one": Chance(), "two": Chance()},
+        on=SimulatedStore,
+        chances=(0.0, 0.9),
+        holds=lambda after: seen.append(tuple(after.answers.values())),
+    ).explore()
+    assert sorted(seen) == [(0.0, 0.0), (0.0, 0.9), (0.9, 0.0), (0.9, 0.9)]
+
+
+def test_branches_of_a_program_are_interleaved_with_the_others() -> None:
+    seen: list[Any] = []
+
+    @program
+    def both() -> Do[Head, list[int]]:
+        return (yield from gather_all([Head(A), Head(B)]))
+
+    @program
+    def writer() -> Do[Append, None]:
+        yield from Append(A, (Counted(1),))
+        yield from Append(B, (Counted(1),))
+
+    Scenario(
+        {"reader": both(), "writer": writer()},
+        on=SimulatedStore,
+        holds=lambda after: seen.append(tuple(after.answers["reader"])),
+    ).explore()
+    assert sorted(seen) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+# --- what may be raised, and what is said then
+
+
+@program
+def mistaken() -> Do[Head, int]:
+    return 1 // (yield from Head(A))
+
+
+def test_a_program_that_raises_is_reported() -> None:
+    found = Scenario({"one": mistaken()}, on=SimulatedStore, holds=lambda after: True).explore()
+    assert not found.holds
+    assert found.story.startswith("one raised ZeroDivisionError")
+
+
+def test_a_program_may_raise_what_the_scenario_allows() -> None:
+    seen: list[Any] = []
+    found = Scenario(
+        {"one": mistaken()}, on=SimulatedStore, holds=seen.append, may_raise=(ZeroDivisionError,)
+    ).explore()
+    assert found.holds
+    assert isinstance(seen[0].answers["one"], Raised)
+
+
+def test_programs_that_do_not_end_are_reported() -> None:
+    @program
+    def endless() -> Do[Head, None]:
+        while True:
+            yield from Head(A)
+
+    found = Scenario(
+        {"one": endless()}, on=SimulatedStore, holds=lambda after: True, most_steps=20
+    ).explore()
+    assert not found.holds
+    assert found.story.startswith("the programs took 20 steps, and would have gone on")
+
+
+def test_a_program_that_does_something_else_with_the_same_answers_is_reported() -> None:
+    numbers = iter(range(1000))
+
+    @program
+    def moody() -> Do[StoreOp, None]:
+        yield from Head(A)
+        yield from Append(A, (Counted(next(numbers)),))
+        yield from Head(A)
+
+    moods = Scenario({"one": moody(), "two": moody()}, on=SimulatedStore, holds=lambda after: True)
+    with pytest.raises(NotAsBefore, match="takes time, ids and chance from operations"):
+        moods.explore()
+
+
+def test_a_program_that_the_interpreter_cannot_run_is_refused() -> None:
+    @program
+    def asks() -> Do[Ask, int]:
+        return (yield from Ask())
+
+    with pytest.raises(MissingHandlers, match="Ask"):
+        Scenario({"one": asks()}, on=SimulatedStore, holds=lambda after: True).explore()
+
+
+@pytest.mark.parametrize(
+    ("programs", "more", "said"),
+    [
+        ({}, {"holds": bool}, "needs a program"),
+        ({"a b": Head(A)}, {"holds": bool}, "'a b' is no name"),
+        ({"a": Head(A)}, {}, "say what must be true"),
+        ({"a": Head(A)}, {"holds": bool, "linearizable": bool}, "say what must be true"),
+        ({"a": Head(A)}, {"linearizable": bool, "faults": [LOST]}, "use `holds` with faults"),
+        ({"a": Head(A)}, {"holds": bool, "chances": [1.0]}, "from 0 and below 1"),
+        ({"a": Head(A)}, {"holds": bool, "chances": []}, "from 0 and below 1"),
+    ],
+)
+def test_a_scenario_that_makes_no_sense_is_refused(
+    programs: dict[str, Any], more: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(BadScenario, match=said):
+        Scenario(programs, on=SimulatedStore, **more)
+
+
+# --- the same again
+
+
+def naive(**more: Any) -> Scenario:
+    @program
+    def add() -> Do[StoreOp, None]:
+        page = yield from Read(A)
+        yield from Append(A, (Counted(page.head + 1),))
+
+    def counts(after: After) -> None:
+        numbers = [event.number for event in after.run(Read(A)).data]
+        assert numbers == [*range(1, len(numbers) + 1)], f"{numbers} do not go up"
+
+    return Scenario({"ann": add(), "bob": add(), "cyd": add()}, on=SimulatedStore, holds=counts, **more)
+
+
+def test_a_story_is_short_and_its_schedule_runs_it_again() -> None:
+    found = naive(faults=EVERY_FAULT, most_faults=3).sample(1_000, seed=4)
+    assert not found.holds
+    assert found.schedule is not None
+    assert "!" not in found.schedule, "nothing needs to go wrong for it"
+    again = naive().replay(found.schedule)
+    assert not again.holds
+    assert again.story.split("\n\n")[:-1] == found.story.split("\n\n")[:-1]
+    assert found.story == naive(faults=EVERY_FAULT, most_faults=3).sample(1_000, seed=4).story
+
+
+def test_a_replay_that_holds_tells_its_story_too() -> None:
+    found = naive().replay("ann*2 bob*2")
+    assert found.holds
+    assert found.story.startswith("it holds:")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        ("ann*x", "'ann\\*x' is no step"),
+        ("ann!lots", "is no step"),
+        ("dan", "those who have one to take are ann, bob, cyd"),
+        ("ann*3", "step 3 is to be ann's"),
+        ("ann!lost", "can be done with"),
+    ],
+)
+def test_a_schedule_that_does_not_fit_is_refused(schedule: str, said: str) -> None:
+    with pytest.raises(BadSchedule, match=said):
+        naive().replay(schedule)
+
+
+def test_a_search_that_is_cut_short_proves_nothing() -> None:
+    of = [["change a", "change a"], ["change a"]]
+    assert scenario(of, []).explore(most=3).holds is False
+    assert "there are more" in scenario(of, []).explore(most=3).story
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_hypothesis_draws_schedules_and_finds_what_is_wrong(data: st.DataObject) -> None:
+    scenario([["change a"], ["append a"]], [], faults=EVERY_FAULT).check(data)
+
+
+def test_what_hypothesis_finds_is_told_as_a_story() -> None:
+    @settings(max_examples=200, deadline=None, database=None)
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        naive().check(data)
+
+    with pytest.raises(AssertionError, match=r"do not go up[^$]*\.replay\('ann bob"):
+        check()
+
+
+DIGEST = "ad6faf1e694e5f7b7aedd94157a185059339fbf70a497f8074713a902e15109c"
+
+TRACES = """
+import hashlib
+from random import Random
+from tests.testing.test_schedules import naive
+from eventsrc.testing import EVERY_FAULT
+from eventsrc.testing.sampling import by_chance
+from eventsrc.testing.story import trace
+plan, random = naive(faults=EVERY_FAULT, most_faults=3)._plan, Random(7)
+text = "".join(trace(by_chance(plan, random)) for _ in range(200))
+print(hashlib.sha256(text.encode()).hexdigest())
+"""
+
+
+def test_the_same_seed_gives_the_same_traces_to_the_byte_whatever_the_process() -> None:
+    plan, random = naive(faults=EVERY_FAULT, most_faults=3)._plan, Random(7)
+    text = "".join(trace(by_chance(plan, random)) for _ in range(200))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    for hash_seed in ("0", "12345"):
+        done = subprocess.run(
+            [sys.executable, "-c", TRACES],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+            env={"PYTHONHASHSEED": hash_seed, "PATH": ""},
+        )
+        assert done.stdout.strip() == digest
+    assert digest == DIGEST, "the traces are not those of other machines and versions of Python"
+
+
+# --- linearizability
+
+
+def increments(name: str, **more: Any) -> Scenario:
+    @program
+    def atomically() -> Do[StoreOp, int]:
+        while True:
+            version = yield from Head(A)
+            done = yield from Append(A, (Counted(version),), version)
+            if type(done).__name__ == "Success":
+                return version + 1
+
+    @program
+    def blindly() -> Do[StoreOp, int]:
+        version = yield from Head(A)
+        yield from Append(A, (Counted(version),))
+        return version + 1
+
+    add = atomically if name == "atomically" else blindly
+    return Scenario(
+        {"ann": add(), "bob": add(), "cyd": Head(A)},
+        on=SimulatedStore,
+        linearizable=lambda after: dict(after.answers),
+        **more,
+    )
+
+
+def test_programs_that_act_at_one_moment_are_linearizable() -> None:
+    assert increments("atomically").explore().holds
+
+
+def test_programs_that_overtake_each_other_are_not() -> None:
+    found = increments("blindly").explore()
+    assert not found.holds
+    assert "which no order of the programs makes" in found.story
+
+
+def two_places(**more: Any) -> Scenario:
+    """A writer that writes a and then b, and readers of the one and the other."""
+    write = Append(A, (Counted(1),)).then(Append(B, (Counted(1),))).map(lambda _: None)
+    return Scenario({"writer": write, "of_a": Head(A), "of_b": Head(B)}, on=SimulatedStore, **more)
+
+
+def test_a_reader_that_begins_when_another_has_ended_must_not_see_less() -> None:
+    found = two_places(linearizable=lambda after: dict(after.answers)).explore()
+    assert not found.holds
+    assert "observed was {'of_a': 1, 'of_b': 0, 'writer': None}" in found.story
+
+
+def test_control_without_real_time_there_is_an_order_for_what_the_readers_see() -> None:
+    orders = two_places(linearizable=lambda after: dict(after.answers))._one_at_a_time
+    assert any(seen == {"of_a": 1, "of_b": 0, "writer": None} for _, seen in orders)
+
+
+# --- faults are told
+
+
+def test_a_crash_and_an_error_are_told() -> None:
+    crashed = scenario([["change a"]], [], faults=[CRASH, REFUSED]).replay("p0 p0!crash")
+    assert "and crashes before it: appends Counted(number=0) to a at version 0" in crashed.story
+    refused = scenario([["change a"]], [], faults=[CRASH, REFUSED]).replay("p0 p0!refused")
+    assert "raises StoreBusy" in refused.story
+
+
+def test_a_run_follows_a_schedule_to_its_end() -> None:
+    running = Running(scenario([["head a"], ["head a"]], [])._plan)
+    follow(running, [("p1", None)], strictly=True)
+    assert [step.process for step in running.steps] == ["p1", "p0"]

@@ -12,9 +12,9 @@ from eventsrc.codec import Kind
 from eventsrc.positions import START
 from eventsrc.program import Do, Effect, program
 from eventsrc.recorded import Recorded
-from eventsrc.store import Append, AppendAll, Appended, Page, Read, ReadFeed, Unknown
+from eventsrc.store import Append, AppendAll, Appended, Head, Page, Read, ReadFeed, Unknown
 from eventsrc.stream_id import StreamId
-from eventsrc.testing.history import Attempt, check_feed, check_reads, check_stream
+from eventsrc.testing.history import Attempt, Look, check_feed, check_reads, check_stream
 from eventsrc.testing.running import Step
 from eventsrc.testing.simulation import Rows
 from eventsrc.view import View
@@ -57,19 +57,19 @@ def check_history(after: Ended) -> list[str]:
     streams: dict[StreamId, list[tuple[UUID, int]]] = {}
     for event in feed:
         streams.setdefault(event.stream, []).append((event.append_id, event.record.nth))
-    attempts: dict[StreamId, list[Attempt]] = {}
     steps = (*after.before, *after.steps)
+    attempts: dict[StreamId, list[Attempt]] = {}
     for step in steps:
         for stream, attempt in _attempts(step):
             attempts.setdefault(stream, []).append(attempt)
     wrong = check_feed(feed, {stream: (1, len(found)) for stream, found in streams.items()})
     for stream in sorted({*streams, *attempts}):
-        its = [*_joined(attempts.get(stream, ()))]
-        wrong += check_stream(stream, its, streams.get(stream, ()))
-    reads = [step for step in steps if isinstance(step.op, Read) and isinstance(step.answer, Page)]
+        tried = [*_joined(attempts.get(stream, ()))]
+        wrong += check_stream(stream, tried, streams.get(stream, ()), _looks(steps, stream))
     for stream in streams:
-        pages = [_seen(step.answer.events) for step in reads if _is_from_the_start(step.op, stream)]
-        wrong += check_reads(pages, _seen([event for event in feed if event.stream == stream]))
+        final = _seen([event for event in feed if event.stream == stream])
+        for pages in _reads(steps, stream).values():
+            wrong += check_reads(pages, final)
     return wrong
 
 
@@ -134,8 +134,26 @@ def _joined(attempts: Iterable[Attempt]) -> Iterator[Attempt]:
         yield Attempt(group[0].began, last.ended, brought, last.answer)
 
 
-def _is_from_the_start(op: Read, stream: StreamId) -> bool:
-    return op.stream == stream and op.after == 0 and not op.backwards
+def _looks(steps: Iterable[Step], stream: StreamId) -> Iterator[Look]:
+    """When somebody saw a stream's version."""
+    for step in steps:
+        op, answer = step.op, step.answer
+        if isinstance(op, Read) and op.stream == stream and isinstance(answer, Page):
+            yield Look(step.began, step.ended, answer.head)
+        elif isinstance(op, Head) and op.stream == stream and isinstance(answer, int):
+            yield Look(step.began, step.ended, answer)
+
+
+def _reads(steps: Iterable[Step], stream: StreamId) -> dict[str, list[list[tuple[Kind, bytes]]]]:
+    """What each program saw of a stream, when it read it from the start."""
+    found: dict[str, list[list[tuple[Kind, bytes]]]] = {}
+    for step in steps:
+        op, answer = step.op, step.answer
+        if not isinstance(op, Read) or not isinstance(answer, Page):
+            continue
+        if op.stream == stream and op.after == 0 and not op.backwards:
+            found.setdefault(step.process, []).append(_seen(answer.events))
+    return found
 
 
 def _seen(events: Iterable[Recorded[Any]]) -> list[tuple[Kind, bytes]]:

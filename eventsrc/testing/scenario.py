@@ -17,6 +17,7 @@ What is found is printed as a story, with the line that runs it again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from itertools import permutations
 from random import Random
@@ -30,6 +31,7 @@ from eventsrc.interpreter import Interpreter
 from eventsrc.program import Effect, name_of
 from eventsrc.serializable import NotSerialized
 from eventsrc.store import StoreError
+from eventsrc.testing import reality
 from eventsrc.testing.exploring import every_schedule
 from eventsrc.testing.faults import Fault
 from eventsrc.testing.footprints import FeedIsRead, Footprints, Reader
@@ -66,16 +68,16 @@ class After:
     answers: Mapping[str, Any]
     before: tuple[Step, ...]
     steps: tuple[Step, ...]
-    _running: Running
+    _run: Callable[[Any], Any] = attrs.field(repr=False)
 
     @staticmethod
     def of(running: Running) -> After:
         """How a run that has ended did."""
-        return After(running.outcomes, tuple(running.before), tuple(running.steps), running)
+        return After(running.outcomes, tuple(running.before), tuple(running.steps), running.alone)
 
     def run(self, program: Effect[Any, R]) -> R:
         """Interprets a program now, after the others."""
-        result: R = self._running.alone(program)
+        result: R = self._run(program)
         return result
 
 
@@ -190,8 +192,32 @@ class Scenario:
         running = Running(self._ready)
         follow(running, choices, strictly=True)
         if self._why(running) is None:
-            return Found(True, 1, story(running, "it holds:"), schedule)
+            return Found(True, 1, story("it holds:", running.steps, running.outcomes), schedule)
         return self._told(running, choices, 1, "replayed")
+
+    def for_real(
+        self, make: Callable[[], AbstractContextManager[Interpreter[Any]]], *, rounds: int = 100
+    ) -> Found:
+        """Runs the programs in threads, on a store that is real, as often as `rounds` says.
+
+        make: makes the interpreter of a round, over a store that nobody else uses, `world` included.
+        Nothing goes wrong on purpose. Raises TimeoutError if the programs of a round do not end.
+        """
+        if self.holds is None:
+            raise BadScenario("`linearizable` is for simulated runs: use `holds` on a real store")
+        for number in range(1, rounds + 1):
+            with make() as app:
+                scope = app._scope  # pyright: ignore[reportPrivateUsage]
+                before: list[Step] = []
+                if self.before is not None:
+                    reality.recorded("before", self.before, scope, before)
+                done = reality.at_once(self.programs, scope)
+                after = After(done.outcomes, tuple(before), tuple(done.steps), app.run)
+                why = self._why_wrong(after, self.may_raise)
+            if why is not None:
+                told = story(why, done.steps, done.outcomes)
+                return Found(False, number, f"{told}\n\nfound in round {number} of {rounds}, for real")
+        return Found(True, rounds, f"it holds in {rounds} rounds, for real")
 
     # How a run is judged:
 
@@ -234,13 +260,18 @@ class Scenario:
                 "for what never comes, or `most_steps` is to be more"
             )
         expected = (*self.may_raise, *_OF_FAULTS) if running.plan.faults else self.may_raise
-        for name, answer in running.outcomes.items():
-            if isinstance(answer, Raised) and not isinstance(answer.error, expected):
-                return f"{name} raised {cut(shown(answer.error))}"
         after = After.of(running)
-        if self.linearizable is not None:
-            return self._why_not_linearizable(running, self.linearizable(after))
+        if self.linearizable is None:
+            return self._why_wrong(after, expected)
+        return _why_raised(after, expected) or self._why_not_linearizable(
+            running, self.linearizable(after)
+        )
+
+    def _why_wrong(self, after: After, may_raise: tuple[type[Exception], ...]) -> str | None:
         assert self.holds is not None
+        raised = _why_raised(after, may_raise)
+        if raised is not None:
+            return raised
         try:
             return self._broken_promise if self.holds(after) is False else None
         except AssertionError as error:
@@ -280,6 +311,8 @@ class Scenario:
 
     def _broken(self, running: Running, runs: int, where: str) -> Found:
         """The shortest story of a run that is not right."""
+        if running.is_cut:
+            return self._told(running, running.choices, runs, where)
         choices = shortened(self._ready, running.choices, lambda other: self._why(other) is not None)
         short = Running(self._ready)
         follow(short, choices, strictly=True)
@@ -289,5 +322,13 @@ class Scenario:
         why = self._why(running)
         assert why is not None, f"{running.choices} was broken once, and is not again"
         again = as_text(choices)
-        told = f"{story(running, why)}\n\n{where}; to run it again: .replay({again!r})"
+        told = story(why, running.steps, running.outcomes)
+        told += f"\n\n{where}; to run it again: .replay({again!r})"
         return Found(False, runs, told, again)
+
+
+def _why_raised(after: After, may_raise: tuple[type[Exception], ...]) -> str | None:
+    for name, answer in after.answers.items():
+        if isinstance(answer, Raised) and not isinstance(answer.error, may_raise):
+            return f"{name} raised {cut(shown(answer.error))}"
+    return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
 
@@ -35,6 +35,9 @@ from eventsrc.view import Apply, View
 WIDTH: Final = 100
 """How many characters an operation, and an answer, may take."""
 
+LONG: Final = 40
+"""How many steps of a long run are shown from its beginning, and from its end."""
+
 EVENTS: Final = 4
 """How many events of several are shown."""
 
@@ -51,24 +54,28 @@ _WRONG: Final = {
 }
 
 
-def story(running: Running, why: str) -> str:
+def story(why: str, steps: Iterable[Step], outcomes: Mapping[str, Any]) -> str:
     """The whole of a run, and why it is not right."""
     lines = [why, ""]
-    told = [step for step in running.steps if not isinstance(step.op, Begin | End)]
+    told = [step for step in steps if not isinstance(step.op, Begin | End)]
     width = max((len(step.process) for step in told), default=0)
     for number, step in enumerate(told, 1):
+        if LONG < number <= len(told) - LONG:
+            if number == LONG + 1:
+                lines.append(f"      and {len(told) - 2 * LONG} more steps, until")
+            continue
         lines.append(f"{number:4}  {step.process:{width}}  {_did(step)}")
         if (saw := _saw(step)) is not None:
             lines.append(f"{'':{width + 8}}  -> {saw}")
     lines.append("")
-    for name, outcome in running.outcomes.items():
+    for name, outcome in outcomes.items():
         lines.append(f"      {name:{width}}  {_ended(outcome)}")
     return "\n".join(lines)
 
 
 def trace(running: Running) -> str:
     """A run as text that is the same wherever and whenever the same choices are made."""
-    return story(running, "")
+    return story("", running.steps, running.outcomes)
 
 
 def _did(step: Step) -> str:

@@ -108,8 +108,8 @@ class MemoryViews(KeptViews):
     views: whose tables are to be there at once. It may be used from several threads and tasks, one at a
         time.
     timeout: how many seconds to wait for others, before StoreBusy.
-    clock: gives the time of leases and of what is parked, in seconds since 1970; the machine's clocks if
-        not given.
+    clock: gives the time of leases and of what is parked, in seconds since 1970; the machine's clocks
+        if not given.
     """
 
     def __init__(

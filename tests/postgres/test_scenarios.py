@@ -1,0 +1,32 @@
+"""What holds in every schedule of a simulation holds on Postgres too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from eventsrc import Interpreter, world
+from eventsrc.postgres import PostgresStore
+from tests.testing.shops import withdraw, withdraw_naively
+from tests.testing.test_simulation import withdrawals
+
+
+@contextmanager
+def app(dsn: str, number: int) -> Iterator[Interpreter[Any]]:
+    with PostgresStore(dsn, schema=f"round{number}") as store:
+        yield store | world
+
+
+def test_what_holds_in_every_schedule_holds_on_postgres(postgres_dsn: str) -> None:
+    numbers = iter(range(1_000))
+    found = withdrawals(withdraw).for_real(lambda: app(postgres_dsn, next(numbers)), rounds=10)
+    assert found.holds, found.story
+
+
+def test_control_what_is_wrong_in_some_schedule_is_seen_on_postgres(postgres_dsn: str) -> None:
+    numbers = iter(range(1_000))
+    naive = withdrawals(withdraw_naively)
+    found = naive.for_real(lambda: app(postgres_dsn, next(numbers)), rounds=50)
+    assert not found.holds
+    assert "for real" in found.story

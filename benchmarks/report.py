@@ -11,7 +11,18 @@ from benchmarks.entrants import entrants
 from benchmarks.machine import description
 from benchmarks.places import Places
 from benchmarks.rounds import Result, measured
-from benchmarks.work import Part, concurrent, core, crowds, growth, memory, postgres, replay, sqlite
+from benchmarks.work import (
+    Part,
+    concurrent,
+    core,
+    crowds,
+    growth,
+    memory,
+    postgres,
+    replay,
+    schedules,
+    sqlite,
+)
 
 
 def parts() -> list[Part]:
@@ -26,6 +37,7 @@ def parts() -> list[Part]:
         replay.part(systems),
         growth.part(systems),
         core.part(),
+        schedules.part(),
     ]
 
 

@@ -45,6 +45,7 @@ from eventsrc.stores.prepare import (
     check,
     check_end,
     microseconds,
+    new_append_id,
     prepare,
 )
 from eventsrc.stream_id import StreamId
@@ -70,6 +71,7 @@ class MemoryStore(Interpreter[StoreOp]):
         self.codec = Codec() if codec is None else codec
         self.store_id = secrets.token_hex(8) if store_id is None else store_id
         self._clock = clock
+        self._new_id: Callable[[int], UUID] = new_append_id
         self._lock = threading.Lock()
         self._feed: list[Record] = []
         self._streams: dict[str, list[Record]] = {}
@@ -88,12 +90,12 @@ class MemoryStore(Interpreter[StoreOp]):
     @on(Append)
     def append(self, op: Append) -> Outcome[Appended, NotAppended]:
         """Appends to one stream."""
-        return self._append(prepare(op, self.codec, self.store_id))
+        return self._append(prepare(op, self.codec, self.store_id, 0, self._new_id))
 
     @on(AppendAll)
     def append_all(self, op: AppendAll) -> Outcome[Appended, NotAppended]:
         """Appends to several streams."""
-        return self._append(prepare(op, self.codec, self.store_id))
+        return self._append(prepare(op, self.codec, self.store_id, 0, self._new_id))
 
     @on(Read)
     def read(self, op: Read) -> Page[object]:

@@ -120,11 +120,18 @@ class Prepared:
         return Success(appended(self.append_id, stored, store))
 
 
-def prepare(op: Append | AppendAll, codec: Codec, store: str, end: int = 0) -> Prepared:
+def prepare(
+    op: Append | AppendAll,
+    codec: Codec,
+    store: str,
+    end: int = 0,
+    new_id: Callable[[int], UUID] | None = None,
+) -> Prepared:
     """An append, checked and encoded.
 
     store: the store's id, which tokens are held against.
     end: the last position in the feed that is known: see new_append_id.
+    new_id: in its place.
     Raises ValueError or TypeError for one that makes no sense, EventTypeError for an object that is no
     event, WrongStore for a token of another store, BadStreamId, and NotStorable with the path to a
     value that cannot be stored.
@@ -138,7 +145,7 @@ def prepare(op: Append | AppendAll, codec: Codec, store: str, end: int = 0) -> P
         _check_distinct(parts)
     append_id = op.append_id
     if append_id is None:
-        append_id = new_append_id(end)
+        append_id = (new_id or new_append_id)(end)
     elif not isinstance(append_id, UUID):
         _refuse_type("append_id", append_id, "a UUID: uuid5 makes one of a text")
     metadata = codec.encode_metadata(op.metadata)

@@ -21,7 +21,7 @@ from eventsrc.handlers import Scope
 from eventsrc.positions import Token
 from eventsrc.store import Append, AppendAll, Conflict, Expect, StoreBusy, Unknown
 from eventsrc.testing.faults import HOUR, AnswerLost, Fault, can_happen
-from eventsrc.testing.simulation import EPOCH, named, the_time
+from eventsrc.testing.simulation import EPOCH, append_id, the_time
 from eventsrc.world import Chance, Elapsed, NewId, Now, Sleep
 
 Variant: TypeAlias = Fault | float | None
@@ -245,7 +245,7 @@ class Running:
             return _perform(handler, op)
         if isinstance(op, Append | AppendAll) and op.append_id is None:
             self._numbers += 1
-            op = named(op, 2**40 + self._numbers)
+            op = attrs.evolve(op, append_id=append_id(2**40 + self._numbers))  # type: ignore[misc]
         if fault is Fault.AGAIN or fault is Fault.LATE:
             actor = process.actor
             actor.deliveries += 1

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from eventsrc.testing.faults import Fault
 from eventsrc.testing.running import Choice, Plan, Process, Running, Variant, follow
+from eventsrc.world import Chance
 
 _FAULT_RATES: Final = (0.0, 0.02, 0.1, 0.4)
 
@@ -35,14 +36,14 @@ def by_chance(plan: Plan, random: Random) -> Running:
 def _variant(
     running: Running, process: Process, random: Random, rate: float, faults: list[Fault]
 ) -> Variant:
-    is_fault = rate > 0 and running.may_fail and random.random() < rate
-    variants = running.variants(process)
-    if is_fault:
-        wrong = [variant for variant in variants if variant in faults]
+    if rate > 0 and running.may_fail and random.random() < rate:
+        wrong = [variant for variant in running.variants(process) if variant in faults]
         if wrong:
             return wrong[int(random.random() * len(wrong))]
-    good = [variant for variant in variants if not isinstance(variant, Fault)]
-    return good[int(random.random() * len(good))] if len(good) > 1 else good[0]
+    if type(process.op) is not Chance:
+        return None
+    chances = running.plan.chances
+    return chances[int(random.random() * len(chances))]
 
 
 def drawn(plan: Plan, draw: Callable[[Sequence[Any]], Any]) -> Running:

@@ -13,13 +13,9 @@ from contextvars import ContextVar
 from typing import Any, Final
 from uuid import UUID
 
-import attrs
-
 from eventsrc.codec import Codec
 from eventsrc.interpreter import on
 from eventsrc.operation import Query
-from eventsrc.program import Outcome
-from eventsrc.store import Append, AppendAll, Appended, NotAppended
 from eventsrc.stores.memory import MemoryStore
 from eventsrc.view import View
 from eventsrc.views.memory import MemoryViews, Tables
@@ -36,20 +32,8 @@ class SimulatedStore(MemoryStore):
 
     def __init__(self, codec: Codec | None = None) -> None:
         super().__init__(codec, clock=the_time.get, store_id="simulated")
-        self._numbers = itertools.count(1)
-
-    @on(Append)
-    def append(self, op: Append) -> Outcome[Appended, NotAppended]:
-        """Appends to one stream."""
-        return super().append(self._named(op))
-
-    @on(AppendAll)
-    def append_all(self, op: AppendAll) -> Outcome[Appended, NotAppended]:
-        """Appends to several streams."""
-        return super().append_all(self._named(op))
-
-    def _named(self, op: Any) -> Any:
-        return op if op.append_id is not None else named(op, next(self._numbers))
+        numbers = itertools.count(1)
+        self._new_id = lambda _: append_id(next(numbers))
 
 
 class Rows(Query[dict[str, dict[Any, Any]]]):
@@ -71,6 +55,6 @@ class SimulatedViews(MemoryViews):
             return tables.copied()
 
 
-def named(op: Any, number: int) -> Any:
-    """An append with the id of this number, such as a store would choose."""
-    return attrs.evolve(op, append_id=UUID(int=number << 80 | 0x8 << 76 | 0x2 << 62))
+def append_id(number: int) -> UUID:
+    """The id of this number, of those that a store chooses."""
+    return UUID(int=number << 80 | 0x8 << 76 | 0x2 << 62)

@@ -30,7 +30,7 @@ from eventsrc.store import (
 )
 from eventsrc.testing.faults import Fault
 from eventsrc.testing.running import BadSchedule, Begin, Choice, Crashed, End, Raised, Running, Step
-from eventsrc.view import Apply, View
+from eventsrc.view import Applied, Apply, GetProgress, Progress, View
 
 WIDTH: Final = 100
 """How many characters an operation, and an answer, may take."""
@@ -165,9 +165,21 @@ def _read(op: Read) -> str:
 
 
 def _apply(op: Apply) -> str:
-    events = list(op.events)
-    come = ", ".join(map(repr, events[:EVENTS])) + (" and more" if len(events) > EVENTS else "")
-    return f"applies {come or 'no events'} to view {op.view.name}"
+    parts = [f"{event.stream}@{event.version}" for event in op.events[:EVENTS]]
+    if len(op.events) > EVENTS:
+        parts.append(f"and {len(op.events) - EVENTS} more")
+    return f"applies {', '.join(parts) or 'no events'} to view {op.view.name}"
+
+
+def _applied(applied: Applied) -> str:
+    text = f"{applied.applied} applied"
+    if applied.ignored:
+        text += f", {applied.ignored} known before"
+    for gap in applied.gaps:
+        text += f", {gap.stream} is at {gap.applied} and {gap.came} came"
+    if applied.failed is not None:
+        text += f", {applied.failed.stream}@{applied.failed.version} failed: {applied.failed.error}"
+    return text
 
 
 def _page(page: Page[Any]) -> str:
@@ -190,6 +202,7 @@ _OPERATIONS: Final[dict[type, Callable[[Any], str]]] = {
     ReadFeed: lambda op: f"reads the feed after position {op.after.position}",
     FindAppend: lambda op: f"asks what became of append {op.append_id}",
     Apply: _apply,
+    GetProgress: lambda op: f"asks how far view {op.view.name} has come",
 }
 
 _ANSWERS: Final[dict[type, Callable[[Any], str]]] = {
@@ -198,6 +211,8 @@ _ANSWERS: Final[dict[type, Callable[[Any], str]]] = {
     Appended: _appended,
     Conflict: lambda conflict: f"Conflict: {conflict.stream} is at version {conflict.actual}",
     Unknown: lambda unknown: f"Unknown: {unknown.reason}",
+    Applied: _applied,
+    Progress: lambda progress: f"to position {progress.cursor.position}",
 }
 
 

@@ -105,11 +105,13 @@ class StoreContract:
     """The tests that every store must pass: subclass it and give it a `store` fixture.
 
     concurrent: whether the store may be used from several threads, and tasks, at once.
+    snapshots: whether it keeps snapshots; if not, SaveSnapshot does nothing.
     reopen: a fixture, for a store that outlives its process: see there.
     What a store does not claim is skipped, visibly.
     """
 
     concurrent: ClassVar[bool] = True
+    snapshots: ClassVar[bool] = True
 
     @pytest.fixture
     def store(self) -> Iterator[Store]:
@@ -127,6 +129,12 @@ class StoreContract:
         if not self.concurrent:
             pytest.skip("the store is not for several threads: `concurrent` is False")
         return _at_once
+
+    @pytest.fixture
+    def keeps_snapshots(self) -> None:
+        """For tests of snapshots."""
+        if not self.snapshots:
+            pytest.skip("the store keeps no snapshots: `snapshots` is False")
 
     # --- appending on conditions ------------------------------------------------------------------
 
@@ -679,6 +687,7 @@ class StoreContract:
 
     # --- snapshots --------------------------------------------------------------------------------
 
+    @pytest.mark.usefixtures("keeps_snapshots")
     @_in_moderation
     @given(data=st.binary() | st.just(bytes(range(256)) * 400))
     def test_a_snapshot_comes_back_as_it_was(self, store: Store, data: bytes) -> None:
@@ -687,6 +696,7 @@ class StoreContract:
         assert store.run(SaveSnapshot(kept)) is None
         assert store.run(LoadSnapshot(kept.stream, "total", 1)) == kept
 
+    @pytest.mark.usefixtures("keeps_snapshots")
     def test_a_snapshot_of_another_stream_fold_or_fold_version_is_ignored(self, store: Store) -> None:
         stream = _fresh()
         kept = Snapshot(stream, "total", 2, 5, b"kept")
@@ -703,6 +713,7 @@ class StoreContract:
             store.run(SaveSnapshot(attrs.evolve(other, version=9)))
         assert store.run(LoadSnapshot(stream, "total", 2)) == kept
 
+    @pytest.mark.usefixtures("keeps_snapshots")
     def test_a_newer_snapshot_replaces_an_older_one_and_not_the_reverse(self, store: Store) -> None:
         stream = _fresh()
         newest = 0
@@ -712,6 +723,7 @@ class StoreContract:
             kept = store.run(LoadSnapshot(stream, "total", 1))
             assert kept == Snapshot(stream, "total", 1, newest, b"%d" % newest)
 
+    @pytest.mark.usefixtures("keeps_snapshots")
     def test_a_snapshot_is_no_event(self, store: Store) -> None:
         stream = _filled(store, 1)
         with _left_alone(store, stream):
@@ -884,6 +896,7 @@ class StoreContract:
         with pytest.raises(TypeError, match="types is"):
             store.run(ReadFeed(types=bad))
 
+    @pytest.mark.usefixtures("keeps_snapshots")
     @pytest.mark.parametrize(
         ("field", "bad"),
         [
@@ -904,6 +917,7 @@ class StoreContract:
             store.run(SaveSnapshot(attrs.evolve(right, **{field: bad})))
         assert store.run(LoadSnapshot(stream, "total", 1)) == right
 
+    @pytest.mark.usefixtures("keeps_snapshots")
     @pytest.mark.parametrize("bad", [5, None, "snapshot"], ids=repr)
     def test_what_is_no_snapshot_is_refused(self, store: Store, bad: Any) -> None:
         with pytest.raises(TypeError, match=repr(bad)):
@@ -954,6 +968,7 @@ class StoreContract:
             came = _feed(store, begin, prefix=f"{family}/{name}/")
             assert [recorded.data.text for recorded in came] == [name]
 
+    @pytest.mark.usefixtures("keeps_snapshots")
     def test_snapshots_with_hostile_names_are_kept_apart(self, store: Store) -> None:
         family = _family()
         kept = [Snapshot(StreamId(f"{family}/{n}"), n, 1, 1, n.encode()) for n in HOSTILE_NAMES]
@@ -1157,8 +1172,9 @@ class StoreContract:
         stream = _filled(store, 3)
         asked = Append(stream, (Noted("4"), *UNKNOWN), 3, uuid4(), {"by": "Homer"})
         answers = [_stored(store.run(asked)), _append(store, _fresh(), "elsewhere")]
-        snapshot = Snapshot(stream, "total", 1, 3, b"6")
-        store.run(SaveSnapshot(snapshot))
+        snapshot = Snapshot(stream, "total", 1, 3, b"6") if self.snapshots else None
+        if snapshot is not None:
+            store.run(SaveSnapshot(snapshot))
         store_id, end, feed, page = _store_id(store), _end(store), _feed(store), store.run(Read(stream))
 
         again = reopen()

@@ -108,21 +108,24 @@ class StoreMachine(RuleBasedStateMachine):
 
     open_store: ClassVar[OpenStore]
     durable: ClassVar[bool] = False
+    keeps_snapshots: ClassVar[bool] = True
 
     answers: Bundle[Both] = Bundle("answers")
     """Appends that were stored: pairs of Appended."""
     followers: Bundle[Follower] = Bundle("followers")
 
     @classmethod
-    def for_store(cls, open_store: OpenStore, *, durable: bool = False) -> type[Self]:
+    def for_store(
+        cls, open_store: OpenStore, *, durable: bool = False, snapshots: bool = True
+    ) -> type[Self]:
         """The machine for a store.
 
         open_store: is given a folder, a new one for each run, and opens the store that it finds there.
         durable: whether the store is closed now and then, and opened in the same folder again.
+        snapshots: whether it keeps snapshots.
         """
-        made: Any = type(
-            cls.__name__, (cls,), {"open_store": staticmethod(open_store), "durable": durable}
-        )
+        claims = {"durable": durable, "keeps_snapshots": snapshots}
+        made: Any = type(cls.__name__, (cls,), {"open_store": staticmethod(open_store), **claims})
         made.TestCase.settings = settings(
             deadline=None,
             max_examples=max(settings().max_examples // 2, 1),
@@ -277,6 +280,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     # --- snapshots
 
+    @precondition(lambda self: self.keeps_snapshots)
     @rule(snapshots=st.lists(_snapshots, min_size=1, max_size=3))
     def save_snapshots(self, snapshots: list[Snapshot]) -> None:
         """Saves snapshots, and loads what there is now."""

@@ -113,8 +113,10 @@ def many_streams(store: Store, size: int) -> None:
         assert len(store.run(Read(StreamId(f"s/{number}"))).events) == 1
 
 
-def ratio(make_store: MakeStore, work: Callable[[Store, int], None], size: int) -> float:
-    """How many times as long twice the size takes, by the medians of three turns; the best of three."""
+def ratio(
+    make_store: MakeStore, work: Callable[[Store, int], None], size: int, tries: int = 3
+) -> float:
+    """How many times as long twice the size takes, by the medians of three turns; the best of a few."""
 
     def seconds(size: int) -> float:
         store = make_store()
@@ -128,7 +130,7 @@ def ratio(make_store: MakeStore, work: Callable[[Store, int], None], size: int) 
             gc.enable()
 
     best = float("inf")
-    for _ in range(3):
+    for _ in range(tries):
         turns = [(seconds(size), seconds(2 * size)) for _ in range(3)]
         best = min(best, median(twice for _, twice in turns) / median(once for once, _ in turns))
         if best < MOST:
@@ -166,7 +168,7 @@ class CountsAllEvents(MemoryStore):
 
 @pytest.mark.timeout(300)
 def test_control_a_store_whose_appends_take_longer_and_longer_is_caught() -> None:
-    assert ratio(lambda: CountsAllEvents(CODEC), many_streams, 1_500) > MOST
+    assert ratio(lambda: CountsAllEvents(CODEC), many_streams, 1_000, tries=1) > MOST
 
 
 # --- what there is room for

@@ -1,0 +1,98 @@
+"""The store that the documentation shows keeps the contract, and what it says of its file."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventsrc import ANY, Append, Read, StreamId, Success
+from eventsrc.store import NotAStore, StoreBusy
+from eventsrc.testing import StoreContract
+from eventsrc.testing.samples import Noted
+from tests.docs.pages import ROOT, blocks
+
+HERE = StreamId("here")
+
+
+def page() -> Any:
+    module = types.ModuleType("your_own_store")
+    sys.modules[module.__name__] = module
+    text = "\n".join(
+        block.text
+        for block in blocks(ROOT / "docs" / "how-to" / "your-own-store.md")
+        if block.language == "python"
+    )
+    exec(compile(text, "your-own-store.md", "exec"), vars(module))
+    return module
+
+
+PAGE = page()
+TestJsonLinesStore: type[StoreContract] = PAGE.TestJsonLinesStore
+TestJsonLinesStoreAgainstMemory = PAGE.TestJsonLinesStoreAgainstMemory
+
+
+def test_the_store_of_the_page_is_no_longer_than_it_says() -> None:
+    code = next(
+        block.text
+        for block in blocks(ROOT / "docs" / "how-to" / "your-own-store.md")
+        if block.language == "python"
+    )
+    body = code[code.index("class JsonLinesStore") :]
+    assert sum(bool(line.strip()) for line in body.splitlines()) <= 155
+
+
+def test_a_line_that_was_never_finished_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with PAGE.JsonLinesStore(path) as store:
+        store.run(Append(HERE, (Noted("kept"),)))
+        store.run(Append(HERE, (Noted("torn"),)))
+    whole = path.read_bytes()
+    for end in range(whole.rindex(b"\n", 0, -1) + 1, len(whole)):
+        path.write_bytes(whole[:end])
+        with PAGE.JsonLinesStore(path) as store:
+            assert [event.text for event in store.run(Read(HERE)).data] == ["kept"]
+            assert isinstance(store.run(Append(HERE, (Noted("next"),), ANY)), Success)
+        with PAGE.JsonLinesStore(path) as store:
+            assert [event.text for event in store.run(Read(HERE)).data] == ["kept", "next"]
+
+
+def test_a_file_has_one_owner(tmp_path: Path) -> None:
+    with (
+        PAGE.JsonLinesStore(tmp_path / "events.jsonl"),
+        pytest.raises(StoreBusy, match="belongs to another process"),
+    ):
+        PAGE.JsonLinesStore(tmp_path / "events.jsonl")
+
+
+def test_another_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("Dear diary\n")
+    with pytest.raises(NotAStore, match="no file of events"):
+        PAGE.JsonLinesStore(path)
+    assert path.read_text() == "Dear diary\n"
+
+
+def test_what_a_store_does_not_claim_is_skipped_and_says_so(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from eventsrc import MemoryStore
+        from eventsrc.testing import StoreContract
+
+        class TestWithoutSnapshots(StoreContract):
+            snapshots = False
+            concurrent = False
+
+            @pytest.fixture
+            def store(self):
+                return MemoryStore()
+        """
+    )
+    done = pytester.runpytest_subprocess("-rs", "-k", "snapshot or linearizable or restart or closed")
+    outcomes = done.parseoutcomes()
+    assert outcomes.get("skipped", 0) >= 8
+    done.stdout.fnmatch_lines(["*`snapshots` is False*"])

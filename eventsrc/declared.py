@@ -22,7 +22,7 @@ def members_of(described: Any) -> tuple[type, ...]:
         members = get_args(described)
         return tuple(dict.fromkeys(kind for part in members for kind in members_of(part)))
     kind = described if origin is None else origin
-    return (kind,) if isinstance(kind, type) else ()
+    return (kind,) if isinstance(kind, type) and kind is not Any else ()
 
 
 def operations_of(described: Any) -> tuple[type, ...]:

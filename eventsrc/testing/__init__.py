@@ -24,6 +24,7 @@ from eventsrc.testing.faults import (  # noqa: E402
     Fault,
 )
 from eventsrc.testing.footprints import Footprint, reads, writes  # noqa: E402
+from eventsrc.testing.given import Given, NotGiven, Then  # noqa: E402
 from eventsrc.testing.history import (  # noqa: E402
     Attempt,
     Look,
@@ -35,7 +36,9 @@ from eventsrc.testing.judging import check_history, check_view  # noqa: E402
 from eventsrc.testing.machine import StoreMachine  # noqa: E402
 from eventsrc.testing.running import BadSchedule, Crashed, NotAsBefore, Raised  # noqa: E402
 from eventsrc.testing.scenario import After, BadScenario, Found, Scenario  # noqa: E402
+from eventsrc.testing.service_strategies import histories, operations, programs  # noqa: E402
 from eventsrc.testing.simulation import Rows, SimulatedStore, SimulatedViews  # noqa: E402
+from eventsrc.testing.steps import Steps, step, together  # noqa: E402
 from eventsrc.testing.strategies import (  # noqa: E402
     appends,
     appends_to_several,
@@ -65,15 +68,19 @@ __all__ = [
     "Fault",
     "Footprint",
     "Found",
+    "Given",
     "Look",
     "NotAsBefore",
+    "NotGiven",
     "Raised",
     "Rows",
     "Scenario",
     "SimulatedStore",
     "SimulatedViews",
+    "Steps",
     "StoreContract",
     "StoreMachine",
+    "Then",
     "appends",
     "appends_to_several",
     "check_feed",
@@ -82,9 +89,14 @@ __all__ = [
     "check_stream",
     "check_view",
     "events",
+    "histories",
     "json_values",
+    "operations",
+    "programs",
     "reads",
+    "step",
     "stream_ids",
+    "together",
     "unstorable_values",
     "writes",
 ]

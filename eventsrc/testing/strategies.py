@@ -104,29 +104,29 @@ def events(*kinds: type[E]) -> SearchStrategy[E]:
         `events(SetName) | st.builds(SetEmail, email=st.emails())`.
     """
     if not kinds:
-        return st.one_of(*map(_values, (Noted, Counted, Held, Renamed)), st.sampled_from(UNKNOWN))
-    return st.one_of([_values(kind) for kind in kinds])
+        return st.one_of(*map(values, (Noted, Counted, Held, Renamed)), st.sampled_from(UNKNOWN))
+    return st.one_of([values(kind) for kind in kinds])
 
 
-def _values(kind: Any) -> SearchStrategy[Any]:
-    """Values of a type that are stored exactly.
+def values(kind: Any) -> SearchStrategy[Any]:
+    """Values of a type that are stored exactly: what `events` uses for fields.
 
     Hypothesis' own from_type would give NaN for a float; registering other strategies with it would
     change it for everybody else.
     """
     if isinstance(kind, NewType):
-        return _values(kind.__supertype__)
+        return values(kind.__supertype__)
     origin, args = get_origin(kind), get_args(kind)
     if origin is typing.Annotated:
-        return _values(args[0])
+        return values(args[0])
     if origin is Literal:
         return st.sampled_from(args)
     if origin in (Union, types.UnionType):
-        return st.one_of([_values(arg) for arg in args])
+        return st.one_of([values(arg) for arg in args])
     if origin is tuple and args[-1:] != (...,):
-        return st.tuples(*map(_values, args))
+        return st.tuples(*map(values, args))
     if origin in _CONTAINERS:
-        return _CONTAINERS[origin](*[_values(arg) for arg in args if arg is not ...])
+        return _CONTAINERS[origin](*[values(arg) for arg in args if arg is not ...])
     if kind in _LEAVES:
         return _LEAVES[kind]
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
@@ -143,7 +143,7 @@ def _objects(kind: type) -> SearchStrategy[Any]:
     def build() -> SearchStrategy[Any]:
         attrs.resolve_types(kind)
         fields = {
-            field.alias or field.name: _values(field.type) for field in attrs.fields(kind) if field.init
+            field.alias or field.name: values(field.type) for field in attrs.fields(kind) if field.init
         }
         return st.builds(kind, **fields)
 

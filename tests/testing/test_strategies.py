@@ -1,0 +1,90 @@
+"""Operations, histories and programs are drawn from types, and make sense to those who perform them."""
+
+from __future__ import annotations
+
+from typing import Any, NewType
+
+import pytest
+from hypothesis import find, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
+
+from eventsrc import Command, Failure, Interpreter, MemoryStore, Outcome, Success, in_turn, on
+from eventsrc.testing import histories, operations, programs
+from tests.testing.shops import HOMER, MARGE, Deposited, Withdrawn, accounts
+
+UserId = NewType("UserId", str)
+
+
+class AddUser(Command[UserId]):
+    """Adds somebody, and answers who that is."""
+
+    name: str
+
+
+class Rename(Command[Outcome[None, str]]):
+    """Gives somebody another name."""
+
+    user: UserId
+    name: str
+    formal: bool = False
+
+
+class Users(Interpreter[AddUser | Rename]):
+    """Users in a list."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+
+    @on(AddUser)
+    def add_user(self, op: AddUser) -> UserId:
+        user = UserId(f"user {len(self.names)}")
+        self.names[user] = op.name
+        return user
+
+    @on(Rename)
+    def rename(self, op: Rename) -> Any:
+        if op.user not in self.names:
+            return Failure("nobody")
+        self.names[op.user] = op.name
+        return Success(None)
+
+
+@given(operations(AddUser, Rename))
+def test_operations_are_made_of_their_fields_types(op: AddUser | Rename) -> None:
+    assert isinstance(op.name, str)
+    assert isinstance(op, AddUser) or isinstance(op.user, str)
+
+
+@settings(deadline=None)
+@given(histories(accounts[HOMER], accounts[MARGE]))
+def test_histories_can_have_happened(history: tuple[Any, ...]) -> None:
+    store = MemoryStore()
+    done = store.run(in_turn(history, lambda append: append))
+    assert all(isinstance(answer, Success) for answer in done)
+    assert {type(event) for append in history for event in append.events} <= {Deposited, Withdrawn}
+
+
+@settings(deadline=None)
+@given(programs(AddUser, Rename))
+def test_programs_perform_operations_and_answer_their_answers(drawn: Any) -> None:
+    answers = Users().run(drawn)
+    assert len(answers) == len(drawn.args[0])
+    assert repr(drawn).startswith("performing(")
+
+
+ADD = st.builds(AddUser, st.just("homer"))
+RENAME = st.builds(Rename, st.just(UserId("?")), st.just("bart"))
+
+
+def renames_somebody(drawn: Any) -> bool:
+    return Success(None) in Users().run(drawn)
+
+
+def test_programs_can_use_what_earlier_answers_brought() -> None:
+    find(programs(ADD, RENAME, reusing=[UserId]), renames_somebody)
+
+
+def test_control_without_that_ids_are_never_right() -> None:
+    with pytest.raises(NoSuchExample):
+        find(programs(ADD, RENAME), renames_somebody, settings=settings(max_examples=200))

@@ -455,7 +455,8 @@ def test_what_a_user_was_can_be_read_again_with_the_token(
         app = identity(MemoryStore(store_id="here"), views)
         states = [app.run(ReadUser(user))]
         for step in taken:
-            app.run(step)
+            with suppress(BadToken):  # some of the tokens drawn have seen what this store never had
+                app.run(step)
             states.append(app.run(ReadUser(user)))
         assert [app.run(ReadUser(user, at=state.token)) for state in states] == states
 

@@ -30,6 +30,7 @@ from examples.permits.views import VIEWS, MostSteps, PermitQueries, Total, Total
 from examples.places import Views, opened, opened_async
 from examples.tables import tables
 from tests.examples.conftest import url
+from tests.faults import scaled
 
 ROOT = Path(__file__).parents[2]
 RECEIPT = Path(os.environ.get("EVENTSRC_RECEIPT_CSV", ROOT / "../shared/data/receipt.csv"))
@@ -351,7 +352,7 @@ def count(store: Path) -> int:
         return 0
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(scaled(3)))
 def test_a_replay_killed_while_it_appends_leaves_beginnings_of_cases_and_is_completed_by_the_next(
     seed: int, log: Path, store: Path
 ) -> None:

@@ -33,12 +33,6 @@ from eventsrc.testing.samples import Noted
 A, B = StreamId("a"), StreamId("b")
 
 
-class TestOverAnEmptyStore(StoreContract):
-    @pytest.fixture
-    def store(self) -> Interpreter[StoreOp]:
-        return over(MemoryStore())[1]
-
-
 class TestOverAStoreInUse(StoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[Interpreter[StoreOp]]:

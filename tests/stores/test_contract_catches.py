@@ -510,8 +510,9 @@ import tests.stores.test_contract_catches as catches
 
 def contract(kind, tests):
     class Contract:
-        concurrent = True
+        concurrent = snapshots = True
         threads = StoreContract.threads
+        keeps_snapshots = StoreContract.keeps_snapshots
         @pytest.fixture
         def store(self):
             return kind()

@@ -34,7 +34,6 @@ from eventsrc.testing.history import (  # noqa: E402
 )
 from eventsrc.testing.judging import check_history, check_view  # noqa: E402
 from eventsrc.testing.machine import StoreMachine  # noqa: E402
-from eventsrc.testing.replaying import Replayed, ReplayedRun, replay  # noqa: E402
 from eventsrc.testing.running import BadSchedule, Crashed, NotAsBefore, Raised  # noqa: E402
 from eventsrc.testing.scenario import After, BadScenario, Found, Scenario  # noqa: E402
 from eventsrc.testing.service_strategies import histories, operations, programs  # noqa: E402
@@ -74,8 +73,6 @@ __all__ = [
     "NotAsBefore",
     "NotGiven",
     "Raised",
-    "Replayed",
-    "ReplayedRun",
     "Rows",
     "Scenario",
     "SimulatedStore",
@@ -97,7 +94,6 @@ __all__ = [
     "operations",
     "programs",
     "reads",
-    "replay",
     "step",
     "stream_ids",
     "together",

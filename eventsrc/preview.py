@@ -25,12 +25,13 @@ from returns.result import Failure, Success
 from eventsrc import machine
 from eventsrc.codec import Codec, Json
 from eventsrc.errors import EventsrcError
-from eventsrc.handlers import Expands, Scope
+from eventsrc.handlers import Scope
 from eventsrc.interpreter import AsyncInterpreter, Interpreter
 from eventsrc.overlay import Overlay, over, over_async
 from eventsrc.positions import Token
 from eventsrc.program import Do, Effect, Outcome, program
 from eventsrc.recorded import Recorded
+from eventsrc.rewiring import rewired
 from eventsrc.store import (
     ANY,
     AppendAll,
@@ -274,25 +275,9 @@ def _refuse(op: Any) -> NoReturn:
 
 
 def _dry(app: AsyncInterpreter[Any]) -> Scope:
-    """The application's handlers, but for those that write to views, however deep in it."""
-    return _without_writes(app._scope, {})  # pyright: ignore[reportPrivateUsage]
+    """The application's handlers, but for those that write to views."""
 
+    def change(kind: type, _handler: Any) -> Callable[[Any], Any] | None:
+        return _refuse if issubclass(kind, WRITES_TO_VIEWS) else None
 
-def _without_writes(scope: Scope, done: dict[int, Scope]) -> Scope:
-    """A scope without the handlers that write to views. done: the scopes that it is made of, by id."""
-    made = done.get(id(scope))
-    if made is None:
-        made = done[id(scope)] = Scope(dict(scope.direct), taking=scope.taking)
-        made.rest = None if scope.rest is None else _expanding(scope.rest, done)
-        for kind, handler in scope.special.items():
-            made.special[kind] = _expanding(handler, done) if isinstance(handler, Expands) else handler
-        for kind in [kind for kind in scope if issubclass(kind, WRITES_TO_VIEWS)]:
-            made.special.pop(kind, None)
-            made.direct[kind] = _refuse
-    return made
-
-
-def _expanding(handler: Expands, done: dict[int, Scope]) -> Expands:
-    if handler.scope is None:  # MEANING, too, which stays what it is
-        return handler
-    return Expands(handler.function, _without_writes(handler.scope, done))
+    return rewired(app._scope, change)  # pyright: ignore[reportPrivateUsage]

@@ -1,0 +1,183 @@
+"""Replaying recorded runs against the code as it is now: which events would it write instead?
+
+    replayed = replay("runs.jsonl", identity(MemoryStore(), views))
+    assert replayed.same, replayed
+
+Nothing is performed. The programs are run again, and what they ask is answered from the recording
+(see eventsrc.recording): the same operation gets the same answer, and so does a read of a stream that
+the recording knows enough of. The events of each append are compared with those that were recorded, and
+the run goes on with the answer that was recorded. Where a program asks what the recording cannot tell,
+its run ends, and that is the difference.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import attrs
+
+from eventsrc import machine
+from eventsrc.codec import Codec
+from eventsrc.errors import EventsrcError
+from eventsrc.handlers import Expands, Scope
+from eventsrc.interpreter import AsyncInterpreter
+from eventsrc.masks import Masks, mask_of, replaced
+from eventsrc.portable import Portable
+from eventsrc.program import Effect, Pure
+from eventsrc.recording import FORMAT
+from eventsrc.rewiring import rewired
+from eventsrc.testing._answers import Answers, Untold
+from eventsrc.testing._differences import compared, renewed, shown
+
+Programs: TypeAlias = Callable[[str, tuple[Any, ...], Mapping[str, Any]], Effect[Any, Any] | None]
+"""The program to run in place of a recorded one, of its name ("module:function") and its arguments;
+None for the one that the name leads to."""
+
+
+class NotARecording(EventsrcError):
+    """A file, or a line of it, is not what a recording wrote."""
+
+
+@attrs.frozen
+class ReplayedRun:
+    """What became of one recorded run."""
+
+    line: int
+    """The line of the file that it is in."""
+    program: str
+    differences: tuple[str, ...]
+    """What is not as it was recorded: the events first, by stream, then the outcome."""
+
+    @property
+    def same(self) -> bool:
+        """Whether the same events were appended, with the same outcome."""
+        return not self.differences
+
+    def __str__(self) -> str:
+        lines = [f"{self.line}: {self.program}: {'same' if self.same else 'different'}"]
+        return "\n".join([*lines, *(f"  {difference}" for difference in self.differences)])
+
+
+@attrs.frozen
+class Replayed:
+    """What became of the runs of a file; printed, it is the differences."""
+
+    runs: tuple[ReplayedRun, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether all of them are the same."""
+        return all(run.same for run in self.runs)
+
+    @property
+    def different(self) -> tuple[ReplayedRun, ...]:
+        """Those that are not."""
+        return tuple(run for run in self.runs if not run.same)
+
+    def __str__(self) -> str:
+        count = f"{len(self.runs)} runs, {len(self.different)} different"
+        return "\n".join([count, *map(str, self.different)])
+
+
+def replay(
+    path: str | os.PathLike[str],
+    app: AsyncInterpreter[Any] | None = None,
+    *,
+    programs: Programs | None = None,
+    masks: Masks = None,
+    opaque: tuple[type, ...] = (),
+    codec: Codec | None = None,
+) -> Replayed:
+    """Replays the runs of a file.
+
+    app: the application, for its translations; none of its other handlers is called, so it may be made
+        over a memory store. If None, the programs are over the operations that were recorded.
+    programs: finds the program of a recorded name and arguments, where it has moved.
+    masks: those of the recording, for what programs make of unmasked values; a mask must leave what it
+        has made as it is, as pseudonyms and constants do.
+    opaque: as for the recording.
+    codec: of the events; one for all registered events if not given.
+    Raises NotARecording for a file that is none, and NotPortable for a run whose program or arguments
+    are of classes that cannot be found any more.
+    """
+    portable = Portable(codec, opaque, mask_of(masks))
+    with Path(path).open(encoding="utf-8") as lines:
+        return Replayed(
+            tuple(
+                _replayed(number, _parsed(line, number, path), app, programs, portable)
+                for number, line in enumerate(lines, 1)
+            )
+        )
+
+
+def _parsed(line: str, number: int, path: object) -> Any:
+    try:
+        run = json.loads(line)
+        known = run["eventsrc"] == FORMAT
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotARecording(f"{path}:{number} is no run: {line[:80]!r}") from error
+    if not known:
+        raise NotARecording(f"{path}:{number} is of a newer version: update this program")
+    return run
+
+
+def _replayed(
+    number: int,
+    run: Any,
+    app: AsyncInterpreter[Any] | None,
+    programs: Programs | None,
+    portable: Portable,
+) -> ReplayedRun:
+    written = run["program"]
+    name = str(written.get("$call") or written.get("$attrs") or "a program")
+    source = _program(written, programs, portable)
+    answers = Answers(run["operations"], portable)
+    ended: Mapping[str, Any] | None = None
+    stopped: tuple[str, ...] = ()
+    try:
+        result = machine.run(source, _scope(app, answers))
+        ended = {"answer": replaced(portable.plain(result), portable.masked)}
+    except Untold as untold:
+        stopped = (str(untold),)
+    except Exception as error:
+        ended = {"raises": replaced(portable.plain(error), portable.masked)}
+    differences = (*answers.differences(), *stopped)
+    if ended is not None:
+        differences += tuple(_outcomes(run, ended, portable))
+    return ReplayedRun(number, name, differences)
+
+
+def _program(written: Any, programs: Programs | None, portable: Portable) -> Effect[Any, Any]:
+    if programs is not None and "$call" in written:
+        args = tuple(portable.value(arg) for arg in written["args"])
+        kwargs = {key: portable.value(arg) for key, arg in written["kwargs"].items()}
+        found = programs(written["$call"], args, kwargs)
+        if found is not None:
+            return found
+    source: Effect[Any, Any] = portable.value(written)
+    return source
+
+
+def _scope(app: AsyncInterpreter[Any] | None, answers: Answers) -> Scope:
+    """The application's translations over recorded answers."""
+    if app is None:
+        return Scope(rest=Expands(lambda op: Pure(answers.answer(op)), None))
+
+    def change(_kind: type, handler: Any) -> Callable[[Any], Any] | None:
+        return None if isinstance(handler, Expands) else answers.answer
+
+    return rewired(app._scope, change)  # pyright: ignore[reportPrivateUsage]
+
+
+def _outcomes(run: Any, ended: Mapping[str, Any], portable: Portable) -> Iterator[str]:
+    (how, now), *_ = ended.items()
+    if how in run:
+        yield from compared(renewed(run[how], portable), now, f"{how.rstrip('s')}s", portable)
+    else:
+        before = "answer" if how == "raises" else "raises"
+        told = shown(run[before], portable), shown(now, portable)
+        yield f"{before.rstrip('s')}s {told[0]} -> {how.rstrip('s')}s {told[1]}"

@@ -1,0 +1,355 @@
+"""Runs are recorded as lines, masked where one says so; what cannot be written is told."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import enum
+import json
+import threading
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import attrs
+import pytest
+
+from eventsrc import (
+    ANY,
+    START,
+    Append,
+    Failure,
+    MemoryStore,
+    Opaque,
+    Read,
+    ReadFeed,
+    StreamId,
+    Success,
+    Token,
+    pure,
+)
+from eventsrc.masks import pseudonyms
+from eventsrc.portable import NotPortable, Portable, Unwritten
+from eventsrc.recording import RunFile, recording, recording_async
+from eventsrc.store import StoreClosed
+from tests.recording.bank import (
+    Broke,
+    Moved,
+    Pay,
+    TooLittle,
+    accounts,
+    add,
+    bank,
+    deposit,
+    fail,
+    fail_with,
+    given,
+    pay_all,
+    sum_of,
+)
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+@attrs.frozen
+class Hidden:
+    _secret: str
+    made: int = attrs.field(default=1, init=False)
+
+
+class Handle:
+    """What cannot be written."""
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    made = MemoryStore(store_id="x")
+    made.run(deposit("homer", 100))
+    return made
+
+
+def _runs(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        2**80,
+        1.5,
+        float("inf"),
+        "text",
+        "\ud800",
+        b"bytes",
+        [1, (2, {3})],
+        {"a": 1, "b": {"c": frozenset({2})}},
+        {"$a": 1},
+        {1: "a", (2, 3): "b"},
+        UUID(int=5),
+        Decimal("1.50"),
+        dt.datetime(2026, 1, 2, 3, 4, 5, 6, dt.UTC),
+        dt.date(2026, 1, 2),
+        dt.time(1, 2),
+        dt.timedelta(days=-1, microseconds=3),
+        Colour.RED,
+        ANY,
+        START,
+        StreamId("a/b"),
+        Token("x", {StreamId("a"): 2}),
+        Moved(3, "note"),
+        Opaque("unknown", 3, "other", b"\x00"),
+        Hidden("s"),
+        Success([Failure(TooLittle("homer", 3))]),
+        Pay("homer", "marge", 60),
+        Append(StreamId("a"), (Moved(1),), 3, UUID(int=1), {"by": ["x"]}),
+        pay_all("homer", ["marge"], amount=3),
+        pure(3),
+        deposit("a", 1).then(deposit("b", 2)),
+        add,
+        Moved,
+    ],
+    ids=lambda value: getattr(value, "__qualname__", repr(value)),
+)
+def test_a_value_that_is_written_comes_back_as_it_was(value: Any) -> None:
+    portable = Portable()
+    back = portable.value(json.loads(json.dumps(portable.plain(value))))
+    assert type(back) is type(value)
+    assert repr(back) == repr(value)
+    if not isinstance(value, type(deposit("a", 1).then(pure(1)))):  # functools.partial has no equality
+        assert back == value
+
+
+def test_pages_come_back_as_they_were(store: MemoryStore) -> None:
+    store.run(Append(accounts["homer"].id, (Moved(1), Opaque("u", 1, "c", b"x")), metadata={"a": 1}))
+    portable = Portable()
+    for op in (Read(accounts["homer"].id), ReadFeed()):
+        page: Any = store.run(op)
+        back = portable.value(json.loads(json.dumps(portable.plain(page))))
+        assert back == page
+        assert [e.metadata for e in back.events] == [e.metadata for e in page.events]
+        assert back.events[0].data == page.events[0].data
+
+
+def test_an_exception_keeps_its_type_and_what_it_says() -> None:
+    portable = Portable()
+    back = portable.value(portable.plain(Broke("homer", 3)))
+    assert (type(back), back.args) == (Broke, ("homer", 3))
+    other = portable.value(portable.plain(Broke(Handle())))
+    assert type(other) is Broke
+    assert "Handle" in str(other)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(Handle(), "Handle"), (lambda: 1, "<lambda>"), ([{"a": Handle()}], "opaque")]
+)
+def test_what_cannot_be_written_is_refused_with_a_remedy(value: Any, shown: str) -> None:
+    with pytest.raises(NotPortable, match=shown):
+        Portable().plain(value)
+
+
+def test_a_value_that_is_left_out_comes_back_as_its_name() -> None:
+    portable = Portable(opaque=(Handle,))
+    back = portable.value(portable.plain([Handle()]))
+    assert back == [Unwritten(f"{__name__}:Handle")]
+
+
+def test_a_name_in_a_module_that_is_not_imported_is_not_imported() -> None:
+    with pytest.raises(NotPortable, match="import xml.dom.pulldom first"):
+        Portable().value({"$ref": "xml.dom.pulldom:parse"})
+    with pytest.raises(NotPortable, match="no attrs class"):
+        Portable().value({"$attrs": "os:system", "fields": {}})
+
+
+# --- runs -----------------------------------------------------------------------------------------
+
+
+def test_a_run_is_a_line_with_all_that_handlers_answered(store: MemoryStore, tmp_path: Path) -> None:
+    with RunFile(tmp_path / "runs.jsonl") as runs:
+        app = recording(bank(store), runs)
+        assert app.run(pay_all("homer", ["marge"], 60)) == Success(40)
+        app.run(pay_all("homer", ["marge"], 60))
+    first, second = _runs(tmp_path / "runs.jsonl")
+    assert first["program"]["$call"] == "tests.recording.bank:pay_all"
+    kinds = [each["operation"]["$attrs"].partition(":")[2] for each in first["operations"]]
+    assert kinds == ["NewId", "Read", "Elapsed", "Append", "Append", "Read"]
+    assert first["answer"] == {"$success": 40}
+    assert second["answer"]["$failure"]["fields"] == {"name": "homer", "has": 40}
+
+
+def test_an_event_loop_and_branches_are_recorded_too(store: MemoryStore, tmp_path: Path) -> None:
+    with RunFile(tmp_path / "runs.jsonl") as runs:
+        app = recording_async(bank(store), runs)
+        assert asyncio.run(app.run_async(sum_of(["homer", "marge"]))) == 100
+    (run,) = _runs(tmp_path / "runs.jsonl")
+    streams = [each["operation"]["fields"]["stream"]["$stream"] for each in run["operations"]]
+    assert streams == ["accounts/homer", "accounts/marge"]
+
+
+def test_an_exception_is_recorded_and_raised(store: MemoryStore, tmp_path: Path) -> None:
+    with (
+        RunFile(tmp_path / "runs.jsonl") as runs,
+        pytest.raises(Broke, match="homer is broke"),
+    ):
+        recording(bank(store), runs).run(fail("homer"))
+    (run,) = _runs(tmp_path / "runs.jsonl")
+    assert run["raises"] == {"$error": "tests.recording.bank:Broke", "args": ["homer is broke"]}
+
+
+def test_runs_in_many_threads_are_lines_of_their_own(store: MemoryStore, tmp_path: Path) -> None:
+    with RunFile(tmp_path / "runs.jsonl") as runs:
+        app = recording(bank(store), runs)
+
+        def many() -> None:
+            for _ in range(20):
+                app.run(deposit("homer", 1, "x" * 5000))
+
+        threads = [threading.Thread(target=many) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(_runs(tmp_path / "runs.jsonl")) == 120
+
+
+def test_runs_are_added_and_only_those_that_are_wanted(store: MemoryStore, tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    for _ in range(2):
+        with RunFile(path, wanted=lambda source: source != deposit("homer", 2)) as runs:
+            app = recording(bank(store), runs)
+            app.run(deposit("homer", 1))
+            app.run(deposit("homer", 2))
+    assert [run["program"]["args"] for run in _runs(path)] == [["homer", 1]] * 2
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_program_that_cannot_be_written_is_not_run(store: MemoryStore, tmp_path: Path) -> None:
+    with RunFile(tmp_path / "runs.jsonl") as runs:
+        app = recording(bank(store), runs)
+        with pytest.raises(NotPortable, match="opaque"):
+            app.run(fail(Handle()))  # type: ignore[arg-type]
+        with pytest.raises(NotPortable, match="declare it in a module"):
+            app.run(deposit("homer", 1).map(lambda _: 1))
+    assert _runs(tmp_path / "runs.jsonl") == []
+    assert len(store.run(ReadFeed()).events) == 1
+
+
+def test_in_production_the_run_goes_on_and_somebody_is_told(store: MemoryStore, tmp_path: Path) -> None:
+    told: list[NotPortable] = []
+    with RunFile(tmp_path / "runs.jsonl", failing=told.append) as runs:
+        app = recording(bank(store), runs)
+        app.run(deposit("homer", 1).map(lambda _: 1))
+    assert len(told) == 1
+    assert len(store.run(ReadFeed()).events) == 2
+
+
+def test_what_may_be_left_out_is(store: MemoryStore, tmp_path: Path) -> None:
+    with RunFile(tmp_path / "runs.jsonl", opaque=(Handle,)) as runs:
+        recording(bank(store), runs).run(given(Handle()))
+    (run,) = _runs(tmp_path / "runs.jsonl")
+    assert run["answer"] == {"$unwritten": f"{__name__}:Handle"}
+
+
+def test_a_file_that_was_closed_takes_no_runs(store: MemoryStore, tmp_path: Path) -> None:
+    runs = RunFile(tmp_path / "runs.jsonl")
+    runs.close()
+    with pytest.raises(StoreClosed, match="was closed"):
+        recording(bank(store), runs).run(deposit("homer", 1))
+
+
+# --- masks ----------------------------------------------------------------------------------------
+
+
+def test_what_is_masked_in_one_place_is_masked_all_over_the_run(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "runs.jsonl"
+    hide = pseudonyms(b"secret")
+    with RunFile(
+        path, masks={(Pay, "source"): hide, (fail, "name"): hide, (pay_all, "source"): hide}
+    ) as runs:
+        app = recording(bank(store), runs)
+        app.run(pay_all("homer", ["marge"], 60))
+        with pytest.raises(Broke):
+            app.run(fail("homer"))
+    text = path.read_text()
+    assert "homer" not in text
+    assert f"accounts/{hide('homer')}" in text
+    assert f"{hide('homer')} is broke" in text
+    assert "accounts/marge" in text
+
+
+def test_the_texts_of_a_list_are_masked_each(store: MemoryStore, tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    with RunFile(path, masks={(pay_all, "targets"): pseudonyms(b"secret")}) as runs:
+        recording(bank(store), runs).run(pay_all("homer", ["marge", "bart"], 1))
+    assert "marge" not in path.read_text()
+    assert "bart" not in path.read_text()
+
+
+def test_the_arguments_of_an_exception_are_masked(store: MemoryStore, tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    with RunFile(path, masks={(fail_with, "name"): "***"}) as runs, pytest.raises(Broke):
+        recording(bank(store), runs).run(fail_with("homer"))
+    (run,) = _runs(path)
+    assert run["raises"]["args"] == ["*** is broke", ["***"], 3]
+
+
+def test_fields_of_events_are_masked_in_appends_and_in_reads(tmp_path: Path) -> None:
+    store = MemoryStore()
+    path = tmp_path / "runs.jsonl"
+    masks = {(Moved, "note"): "hidden", (deposit, "note"): "hidden", (Moved, "amount"): lambda a: a * 2}
+    with RunFile(path, masks=masks) as runs:
+        app = recording(bank(store), runs)
+        app.run(deposit("homer", 21, "private"))
+        app.run(Read(accounts["homer"].id))
+    assert "private" not in path.read_text()
+    written, read = _runs(path)
+    (event,) = written["operations"][0]["operation"]["fields"]["events"]["$tuple"]
+    assert event["data"] == {"amount": 42, "note": "hidden"}
+    assert read["answer"]["fields"]["events"]["$events"][0]["event"] == event
+
+
+def test_a_name_of_a_field_is_not_taken_for_a_text_that_is_masked(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "runs.jsonl"
+    with RunFile(path, masks={(deposit, "name"): pseudonyms(b"s")}) as runs:
+        recording(bank(store), runs).run(deposit("amount", 1))
+    (run,) = _runs(path)
+    (event,) = run["operations"][0]["operation"]["fields"]["events"]["$tuple"]
+    assert event["data"] == {"amount": 1, "note": ""}
+
+
+def test_a_mask_can_be_a_function_of_class_field_and_value(store: MemoryStore, tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+
+    def mask(owner: Any, field: str, value: Any) -> Any:
+        return "***" if field in ("name", "note") and isinstance(value, str) else value
+
+    with RunFile(path, masks=mask) as runs:
+        recording(bank(store), runs).run(deposit("homer", 1, "private"))
+    text = path.read_text()
+    assert "homer" not in text
+    assert "private" not in text
+    assert '"accounts/***"' in text
+
+
+def test_pseudonyms_are_the_same_for_equal_values_and_kept_with_the_secret() -> None:
+    hide = pseudonyms(b"one")
+    value = uuid4()
+    for each in ("homer", 3, value):
+        assert hide(each) == hide(hide(each)) != each
+        assert type(hide(each)) is type(each)
+        assert hide(each) != pseudonyms(b"two")(each)
+    assert hide(None) is None
+    assert hide(["homer", ("marge",)]) == [hide("homer"), (hide("marge"),)]
+    with pytest.raises(NotPortable, match="bytes has no pseudonym"):
+        hide(b"x")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -78,32 +79,57 @@ def mask_of(masks: Masks) -> Mask:
     return mask
 
 
-def replaced(plain: Any, masked: Mapping[str, str]) -> Any:
-    """What is to be written, with the texts replaced that were masked somewhere in it."""
+Hide: TypeAlias = Callable[[str], str] | None
+"""Gives a text without the texts in it that are masked; None if there are none."""
+
+
+def hiding(masked: Mapping[str, str]) -> Hide:
+    """Hides what was masked: a whole text of any length, and longer ones in others."""
+    if not masked:
+        return None
+    longer = sorted((text for text in masked if len(text) >= SHORTEST), key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, longer))) if longer else None
+
+    def hide(text: str) -> str:
+        if text in masked:
+            return masked[text]
+        return text if pattern is None else pattern.sub(lambda match: masked[match[0]], text)
+
+    return hide
+
+
+SHORTEST: Final = 4
+"""How long a text must be to be hidden in others: shorter ones would be found everywhere."""
+
+
+def replaced(plain: Any, hide: Hide) -> Any:
+    """What is to be written, with what was masked somewhere in it hidden everywhere."""
+    if hide is None:
+        return plain
     if isinstance(plain, str):
-        return masked.get(plain, plain)
+        return hide(plain)
     if isinstance(plain, list):
-        return [replaced(item, masked) for item in plain]
-    if not isinstance(plain, dict) or not masked:
+        return [replaced(item, hide) for item in plain]
+    if not isinstance(plain, dict):
         return plain
     match plain:
         case {"$stream": stream}:
-            return {"$stream": _in_stream(stream, masked)}
+            return {"$stream": _in_stream(stream, hide)}
         case {"$recorded": about, "event": event}:
-            about = {**within(about, masked), "stream": _in_stream(about["stream"], masked)}
-            return {"$recorded": about, "event": replaced(event, masked)}
+            about = {**within(about, hide), "stream": _in_stream(about["stream"], hide)}
+            return {"$recorded": about, "event": replaced(event, hide)}
         case {"$event": _, "data": data}:
-            return {**plain, "data": _in_data(data, masked)}
+            return {**plain, "data": _in_data(data, hide)}
         case {"$error": name}:
-            return {"$error": name, **_in_messages(plain, masked)}
+            return {"$error": name, **within({k: v for k, v in plain.items() if k != "$error"}, hide)}
         case {"$attrs": _, "fields": fields}:
-            return {**plain, "fields": within(fields, masked)}
+            return {**plain, "fields": within(fields, hide)}
         case {"args": args, "kwargs": kwargs}:  # of a program, or a function
-            return {**plain, "args": replaced(args, masked), "kwargs": within(kwargs, masked)}
+            return {**plain, "args": replaced(args, hide), "kwargs": within(kwargs, hide)}
     tag = next(iter(plain), "")
     if tag.startswith("$"):
-        return within(plain, masked) if tag in _CONTAINERS else plain
-    return {masked.get(key, key): replaced(item, masked) for key, item in plain.items()}
+        return within(plain, hide) if tag in _CONTAINERS else plain
+    return {hide(key): replaced(item, hide) for key, item in plain.items()}
 
 
 _CONTAINERS: Final = frozenset(
@@ -111,32 +137,19 @@ _CONTAINERS: Final = frozenset(
 )
 
 
-def within(plain: dict[str, Any], masked: Mapping[str, str]) -> dict[str, Any]:
+def within(plain: dict[str, Any], hide: Hide) -> dict[str, Any]:
     """As `replaced`, of a dict whose keys are names in a program."""
-    return {key: replaced(item, masked) for key, item in plain.items()}
+    return {key: replaced(item, hide) for key, item in plain.items()}
 
 
-def _in_data(data: Any, masked: Mapping[str, str]) -> Any:
+def _in_data(data: Any, hide: Callable[[str], str]) -> Any:
     """As `replaced`, of an event's data, in which keys are mostly the names of fields."""
     if isinstance(data, dict):
-        return {key: _in_data(item, masked) for key, item in data.items()}
+        return {key: _in_data(item, hide) for key, item in data.items()}
     if isinstance(data, list):
-        return [_in_data(item, masked) for item in data]
-    return masked.get(data, data) if isinstance(data, str) else data
+        return [_in_data(item, hide) for item in data]
+    return hide(data) if isinstance(data, str) else data
 
 
-def _in_stream(stream: str, masked: Mapping[str, str]) -> str:
-    return "/".join(masked.get(part, part) for part in stream.split("/"))
-
-
-def _in_messages(plain: Any, masked: Mapping[str, str]) -> Any:
-    def told(text: Any) -> Any:
-        if isinstance(text, str):
-            for secret in sorted(masked, key=len, reverse=True):
-                text = text.replace(secret, masked[secret]) if secret else text
-            return text
-        return replaced(text, masked)
-
-    if "text" in plain:
-        return {"text": told(plain["text"])}
-    return {"args": [told(arg) for arg in plain["args"]]}
+def _in_stream(stream: str, hide: Callable[[str], str]) -> str:
+    return "/".join(map(hide, stream.split("/")))

@@ -12,7 +12,7 @@ import datetime
 import enum
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import partial
 from types import FunctionType
@@ -47,12 +47,6 @@ class Unwritten:
     kind: str
 
 
-@attrs.frozen
-class _ViewNamed:
-    name: str
-    version: int
-
-
 def _anything(_owner: Any, _field: str, value: Any) -> Any:
     return value
 
@@ -62,14 +56,20 @@ class Portable:
 
     codec: of the events. opaque: classes of which only the name is written, and no value.
     mask: replaces values, see Mask. `masked` then has the texts that it has replaced.
+    views: those that may be read, which are written by name and version.
     """
 
     def __init__(
-        self, codec: Codec | None = None, opaque: tuple[type, ...] = (), mask: Mask = _anything
+        self,
+        codec: Codec | None = None,
+        opaque: tuple[type, ...] = (),
+        mask: Mask = _anything,
+        views: Iterable[View[Any]] = (),
     ) -> None:
         self._codec = Codec() if codec is None else codec
         self._opaque = opaque
         self._mask = mask
+        self._views = {(view.name, view.version): view for view in views}
         self.masked: dict[str, str] = {}
 
     def plain(self, value: Any) -> Any:
@@ -297,6 +297,14 @@ class Portable:
         args = [self.value(arg) for arg in plain["args"]]
         return function(*args, **{key: self.value(arg) for key, arg in plain["kwargs"].items()})
 
+    def _view(self, name: str, version: int) -> View[Any]:
+        view = self._views.get((name, version))
+        if view is None:
+            raise NotPortable(
+                f"version {version} of the view {name!r} is not known: give it in `views`"
+            )
+        return view
+
     def _partial(self, function: Any, plain: Any) -> Any:
         kwargs = {key: self.value(arg) for key, arg in plain["kwargs"].items()}
         return partial(self.value(function), *self.value(plain["args"]), **kwargs)
@@ -367,7 +375,6 @@ _WRITE: Final[Mapping[type, Callable[[Portable, Any], Any]]] = {
     Call: lambda p, value: p._plain_call(value),
     partial: lambda p, value: p._plain_partial(value),
     Unwritten: lambda _, value: {"$unwritten": value.kind},
-    _ViewNamed: lambda _, value: {"$view": [value.name, value.version]},
 }
 
 _READ: Final[Mapping[str, Callable[[Portable, Any, Any], Any]]] = {
@@ -395,6 +402,6 @@ _READ: Final[Mapping[str, Callable[[Portable, Any, Any], Any]]] = {
     "$call": lambda p, value, plain: p._call(value, plain),
     "$partial": lambda p, value, plain: p._partial(value, plain),
     "$ref": lambda _, value, __: found(value),
-    "$view": lambda _, value, __: _ViewNamed(*value),
+    "$view": lambda p, value, _: p._view(*value),
     "$unwritten": lambda _, value, __: Unwritten(value),
 }

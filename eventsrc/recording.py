@@ -21,7 +21,7 @@ from typing import Any, Final, Self, TypeVar
 from eventsrc import machine
 from eventsrc.codec import Codec
 from eventsrc.interpreter import AsyncInterpreter, Interpreter
-from eventsrc.masks import Masks, mask_of, replaced, within
+from eventsrc.masks import Masks, hiding, mask_of, replaced, within
 from eventsrc.portable import NotPortable, Portable
 from eventsrc.program import Effect
 from eventsrc.store import StoreClosed
@@ -39,8 +39,8 @@ class RunFile:
     path: is made readable for its owner only, if it is not there.
     masks: what is written in place of values: by (class, field) or (program, parameter), a function of
         the value, or any replacement; or one function for all, a Mask. A text that was masked in one
-        place is masked all over the run: as a whole, as a part of a stream's id, and in the messages of
-        exceptions. As a key of a dict in an event it is not: mask the dict.
+        place is masked all over the run: as a whole, as a part of a stream's id, and, from 4 characters
+        on, inside other texts. As a key of a dict in an event it is not: mask the dict.
     opaque: classes whose values are left out; such an answer cannot be replayed, but may be passed on.
     wanted: which runs to write, of their programs; all if not given.
     failing: is told of a run that cannot be written. If not given, NotPortable is raised: at once for
@@ -147,13 +147,13 @@ class Run:
         except NotPortable as bad:
             self._file.fail(bad)
             return
-        masked = self._portable.masked
+        hide = hiding(self._portable.masked)
         run = {
             "eventsrc": FORMAT,
             "began": self._began.isoformat(),
-            "program": replaced(self._source, masked),
-            "operations": [within(performed, masked) for performed in self._operations],
-            **within(ended, masked),
+            "program": replaced(self._source, hide),
+            "operations": [within(performed, hide) for performed in self._operations],
+            **within(ended, hide),
         }
         self._file.write(json.dumps(run, separators=(",", ":")).encode() + b"\n")
 

@@ -9,7 +9,7 @@ import attrs
 from returns.result import Failure, Success
 
 from eventsrc.errors import EventsrcError
-from eventsrc.masks import replaced
+from eventsrc.masks import hiding, replaced
 from eventsrc.operation import Query
 from eventsrc.portable import Portable
 from eventsrc.positions import Token
@@ -56,7 +56,7 @@ class Answers:
 
     def answer(self, op: Any) -> Any:
         """The answer to an operation; raises what it raised, and Untold."""
-        plain = replaced(self._portable.plain(op), self._portable.masked)
+        plain = replaced(self._portable.plain(op), hiding(self._portable.masked))
         if isinstance(op, Append | AppendAll):
             return self._write(op, plain)
         for index, performed in enumerate(self._all):

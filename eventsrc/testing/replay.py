@@ -1,7 +1,6 @@
 """Replaying recorded runs against the code as it is now: which events would it write instead?
 
-    replayed = replay("runs.jsonl", identity(MemoryStore(), views))
-    assert replayed.same, replayed
+    replay("runs.jsonl", identity(MemoryStore(), views)).check()
 
 Nothing is performed. The programs are run again, and what they ask is answered from the recording
 (see eventsrc.recording): the same operation gets the same answer, and so does a read of a stream that
@@ -14,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,13 +24,14 @@ from eventsrc.codec import Codec
 from eventsrc.errors import EventsrcError
 from eventsrc.handlers import Expands, Scope
 from eventsrc.interpreter import AsyncInterpreter
-from eventsrc.masks import Masks, mask_of, replaced
+from eventsrc.masks import Masks, hiding, mask_of, replaced
 from eventsrc.portable import Portable
 from eventsrc.program import Effect, Pure
 from eventsrc.recording import FORMAT
 from eventsrc.rewiring import rewired
 from eventsrc.testing._answers import Answers, Untold
 from eventsrc.testing._differences import compared, renewed, shown
+from eventsrc.view import View
 
 Programs: TypeAlias = Callable[[str, tuple[Any, ...], Mapping[str, Any]], Effect[Any, Any] | None]
 """The program to run in place of a recorded one, of its name ("module:function") and its arguments;
@@ -62,7 +62,7 @@ class ReplayedRun:
         return "\n".join([*lines, *(f"  {difference}" for difference in self.differences)])
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Replayed:
     """What became of the runs of a file; printed, it is the differences."""
 
@@ -82,12 +82,20 @@ class Replayed:
         count = f"{len(self.runs)} runs, {len(self.different)} different"
         return "\n".join([count, *map(str, self.different)])
 
+    __repr__ = __str__  # which a failing `assert replayed.same, replayed` shows, if not all of it
+
+    def check(self) -> None:
+        """Raises AssertionError, with all the differences, unless all runs are the same."""
+        if not self.same:
+            raise AssertionError(str(self))
+
 
 def replay(
     path: str | os.PathLike[str],
     app: AsyncInterpreter[Any] | None = None,
     *,
     programs: Programs | None = None,
+    views: Iterable[View[Any]] = (),
     masks: Masks = None,
     opaque: tuple[type, ...] = (),
     codec: Codec | None = None,
@@ -97,6 +105,7 @@ def replay(
     app: the application, for its translations; none of its other handlers is called, so it may be made
         over a memory store. If None, the programs are over the operations that were recorded.
     programs: finds the program of a recorded name and arguments, where it has moved.
+    views: those that recorded programs are given.
     masks: those of the recording, for what programs make of unmasked values; a mask must leave what it
         has made as it is, as pseudonyms and constants do.
     opaque: as for the recording.
@@ -104,7 +113,7 @@ def replay(
     Raises NotARecording for a file that is none, and NotPortable for a run whose program or arguments
     are of classes that cannot be found any more.
     """
-    portable = Portable(codec, opaque, mask_of(masks))
+    portable = Portable(codec, opaque, mask_of(masks), views)
     with Path(path).open(encoding="utf-8") as lines:
         return Replayed(
             tuple(
@@ -140,11 +149,11 @@ def _replayed(
     stopped: tuple[str, ...] = ()
     try:
         result = machine.run(source, _scope(app, answers))
-        ended = {"answer": replaced(portable.plain(result), portable.masked)}
+        ended = {"answer": replaced(portable.plain(result), hiding(portable.masked))}
     except Untold as untold:
         stopped = (str(untold),)
     except Exception as error:
-        ended = {"raises": replaced(portable.plain(error), portable.masked)}
+        ended = {"raises": replaced(portable.plain(error), hiding(portable.masked))}
     differences = (*answers.differences(), *stopped)
     if ended is not None:
         differences += tuple(_outcomes(run, ended, portable))

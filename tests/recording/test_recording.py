@@ -116,7 +116,7 @@ def _runs(path: Path) -> list[Any]:
         add,
         Moved,
     ],
-    ids=lambda value: getattr(value, "__qualname__", repr(value)),
+    ids=lambda value: type(value).__name__,
 )
 def test_a_value_that_is_written_comes_back_as_it_was(value: Any) -> None:
     portable = Portable()
@@ -148,7 +148,9 @@ def test_an_exception_keeps_its_type_and_what_it_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(Handle(), "Handle"), (lambda: 1, "<lambda>"), ([{"a": Handle()}], "opaque")]
+    ("value", "shown"),
+    [(Handle(), "Handle"), (lambda: 1, "<lambda>"), ([{"a": Handle()}], "opaque")],
+    ids=["instance", "lambda", "inside"],
 )
 def test_what_cannot_be_written_is_refused_with_a_remedy(value: Any, shown: str) -> None:
     with pytest.raises(NotPortable, match=shown):

@@ -48,6 +48,9 @@ from eventsrc import (
     trace,
     world,
 )
+from eventsrc.preview import Previewed, preview
+from eventsrc.recording import RunFile, recording
+from eventsrc.store import NotAppended
 from tests.core.service import (
     AddUserError,
     App,
@@ -277,3 +280,24 @@ def set_name(db: Database, event: Recorded[SetName]) -> None:
 
 views = SqliteViews("typing.db", [users])
 assert_type((store | views).run(synchronise(users)), Synchronised)
+
+
+# --- previews and recordings
+
+previewed = preview(MemoryStore(), handled(UserId("4")), views={users: views})
+assert_type(previewed, Previewed[Success[int] | Failure[NameTaken]])
+assert_type(previewed.result, Success[int] | Failure[NameTaken])
+assert_type(store.run(previewed.apply()), Success[Appended] | Failure[NotAppended] | None)
+
+
+def application(lower: Interpreter[StoreOp]) -> Interpreter[StoreOp | World]:
+    return lower | world
+
+
+assert_type(
+    preview(MemoryStore(), profiles[UserId("4")].get(number_of), app=application).result.state, int
+)
+recorded_runs = recording(
+    MemoryStore() | world, RunFile("runs.jsonl", masks={(SetEmail, "email"): "x"})
+)
+assert_type(recorded_runs, Interpreter[StoreOp | World])

@@ -1,6 +1,6 @@
 """Experiments: what the stores survive, each with a broken variant that the experiment must catch.
 
-N scales with the environment variable EVENTSRC_SCALE (1: every commit; 10: the longer tier).
+N scales with the environment variable EVENTSRC_SCALE (1: every commit; 16: the longer tier).
 """
 
 from __future__ import annotations

@@ -195,7 +195,7 @@ def test_a_page_that_is_too_large_is_refused_with_the_limit(make_store: MakeStor
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(SCALE < 10, reason="for the longer tier: EVENTSRC_SCALE=10")
+@pytest.mark.skipif(SCALE < 10, reason="for the longer tier: EVENTSRC_SCALE=16")
 @pytest.mark.parametrize(("work", "size"), [(long_stream, 1_000_000), (many_streams, 100_000)])
 def test_a_million_events_in_a_stream_and_a_hundred_thousand_streams(
     make_store: MakeStore,

@@ -167,7 +167,7 @@ def test_appends_to_a_memory_store_are_linearizable(
     contend: Callable[..., Notes], seed: int, figure: Callable[[str], None]
 ) -> None:
     store = MemoryStore(CODEC)
-    notes = contend(store, scaled(3_200), "exact", seed)
+    notes = contend(store, scaled(2_000), "exact", seed)
     assert wrong_with(notes, store) == []
     figure(f"{notes.operations} operations")
 
@@ -178,7 +178,7 @@ def test_appends_to_a_sqlite_store_are_linearizable(
     tmp_path: Path, contend: Callable[..., Notes], figure: Callable[[str], None]
 ) -> None:
     with SqliteStore(tmp_path / "store.db", CODEC, timeout=30) as store:
-        notes = contend(store, scaled(3_200), "exact", 1)
+        notes = contend(store, scaled(2_000), "exact", 1)
         assert wrong_with(notes, store) == []
     figure(f"{notes.operations} operations")
 
@@ -188,7 +188,7 @@ def test_appends_of_several_processes_are_linearizable(
     tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
     path = tmp_path / "store.db"
-    notes = by_processes(path, scaled(800), "exact")
+    notes = by_processes(path, scaled(500), "exact")
     with SqliteStore(path, CODEC) as store:
         assert wrong_with(notes, store) == []
     figure(f"{notes.operations} operations")
@@ -255,7 +255,7 @@ def test_appends_of_several_processes_at_any_version_are_all_stored(
     tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
     path = tmp_path / "store.db"
-    notes = by_processes(path, scaled(600), "any")
+    notes = by_processes(path, scaled(400), "any")
     with SqliteStore(path, CODEC) as store:
         assert wrong_with(notes, store) == []
     figure(f"{notes.operations} operations")

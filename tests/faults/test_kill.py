@@ -79,7 +79,7 @@ def examine(path: Path, wreck: Wreck) -> None:
 
 @pytest.mark.timeout(600)
 def test_what_was_acknowledged_survives_a_kill_and_no_batch_is_half(tmp_path: Path) -> None:
-    kills = scaled(40)
+    kills = scaled(25)
     wreck = kill_writers(tmp_path / "store.db", kills)
     assert len(wreck.acknowledged) >= kills
     assert wreck.lost == set()
@@ -89,5 +89,5 @@ def test_what_was_acknowledged_survives_a_kill_and_no_batch_is_half(tmp_path: Pa
 
 @pytest.mark.timeout(600)
 def test_control_a_writer_that_commits_one_event_at_a_time_is_caught(tmp_path: Path) -> None:
-    wreck = kill_writers(tmp_path / "store.db", scaled(25), "--one-by-one")
+    wreck = kill_writers(tmp_path / "store.db", scaled(15), "--one-by-one")
     assert wreck.half

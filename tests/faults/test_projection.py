@@ -28,8 +28,8 @@ from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 from tests.faults.projector import READY, counting_view
 
-EVENTS = min(scaled(4_000), 20_000)
-KILLS = min(scaled(15), 50)
+EVENTS = min(scaled(2_500), 20_000)
+KILLS = min(scaled(10), 50)
 SHARE = EVENTS // KILLS * 3 // 2
 """A projector is killed before it has handled so many: they do not come to the end before the last."""
 PAGES = [1, 10, 50, 100]

@@ -19,7 +19,7 @@ from tests.docs.pages import ROOT
 from tests.faults import SCALE, scaled
 from tests.faults.events import CODEC, Tick
 
-EVENTS = max(scaled(10), 1) * 10_000
+EVENTS = max(scaled(6), 1) * 10_000
 MOST = 50.0 if EVENTS > 100_000 else 20.0
 LEAST = {"feed": 50_000, "decoded": 20_000, "fold": 20_000}
 """Events per second, for the longer tier."""

@@ -105,7 +105,7 @@ def wrong_after(notes: Notes, dsn: str) -> list[str]:
 def test_appends_are_linearizable(
     postgres_dsn: str, contend: Contend, kind: Kind, figure: Callable[[str], None]
 ) -> None:
-    notes = contend(postgres_dsn, scaled(2_400), kind, 1)
+    notes = contend(postgres_dsn, scaled(1_500), kind, 1)
     assert wrong_after(notes, postgres_dsn) == []
     figure(f"{notes.operations} operations")
 

@@ -122,7 +122,7 @@ def test_readers_skip_nothing_whatever_the_order_of_the_commits(
     postgres_dsn: str, figure: Callable[[str], None]
 ) -> None:
     readers = [Reader(postgres_dsn, 1), Reader(postgres_dsn, 7, TOCKS), Reader(postgres_dsn, 500)]
-    stored = follow_writers(postgres_dsn, scaled(1_600), readers)
+    stored = follow_writers(postgres_dsn, scaled(1_000), readers)
     assert [recorded.position for recorded in stored] == [*range(1, len(stored) + 1)]
     for reader in readers:
         assert wrong_with(reader, stored) == []

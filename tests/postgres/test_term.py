@@ -78,7 +78,7 @@ def test_sessions_that_are_ended_at_random_lose_nothing_and_double_nothing(
     postgres_dsn: str, kindly: bool, figure: Callable[[str], None]
 ) -> None:
     witnesses = [Witness(number) for number in range(8)]
-    wrong, told, found = append_under_fire(postgres_dsn, witnesses, scaled(1_000), kindly=kindly)
+    wrong, told, found = append_under_fire(postgres_dsn, witnesses, scaled(600), kindly=kindly)
     assert wrong == []
     assert told["Unknown"] == 0 or not kindly, "a cancelled statement is known to have stored nothing"
     figure(f"{dict(told)}, {found} unknown ones were stored")

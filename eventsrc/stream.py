@@ -228,8 +228,9 @@ class Streams(Generic[K, E]):
         self.events: Final = _event_classes(events)
         self._key: Final = _key(pattern, key)
         StreamId(_PLACE.sub("x", pattern))
-        places = [re.escape(text) for text in _PLACE.split(pattern)[::2]]
-        self._shape = re.compile("([^/]+)".join(places))
+        texts = _PLACE.split(pattern)[::2]  # before, between and behind the places
+        self._first, self._following = texts[0], texts[1:]
+        self._shape = re.compile("([^/]+)".join(map(re.escape, texts)))
 
     @property
     def prefix(self) -> str:
@@ -238,8 +239,9 @@ class Streams(Generic[K, E]):
 
     def __getitem__(self, key: K) -> Stream[E]:
         """The stream of a key. Raises BadStreamId for a key that cannot be part of an id."""
-        parts = iter(self._key.parts(key))
-        text = _PLACE.sub(lambda _: _segment(next(parts)), self.pattern)
+        text = self._first
+        for part, following in zip(self._key.parts(key), self._following, strict=True):
+            text += _segment(part) + following
         return Stream(text, events=cast("Any", self.events))
 
     def key(self, stream: StreamId) -> K:
@@ -381,7 +383,7 @@ def _parser(kind: Any) -> Callable[[str], Any]:
 
 
 def _segment(part: object) -> str:
-    text = str(part.value) if isinstance(part, enum.Enum) else str(part)
+    text = str(part.value if isinstance(part, enum.Enum) else part)
     if not text:
         raise BadStreamId("a key is empty, and cannot be a segment of a stream id")
     return text.replace("%", "%25").replace("/", "%2F")

@@ -35,8 +35,9 @@ class StreamId(str):
             )
         if "\0" in text:
             raise BadStreamId(f"{text[:100]!r} is no stream id: remove the NUL character")
-        check_length(text)
-        return super().__new__(cls, text)
+        if len(text) > MAX_BYTES or not text.isascii():
+            check_length(text)
+        return str.__new__(cls, text)
 
     def __getnewargs__(self) -> tuple[str]:
         return (str(self),)

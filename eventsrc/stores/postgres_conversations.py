@@ -111,6 +111,7 @@ class Conversations:
                 return [answer]
         yield from self._number_kinds(group)
         answers: dict[int, Answer | Raised] = {}
+        yield from self._refuse_late(group, answers)
         if self._is_lean:  # an index that refuses an event would end a joined transaction
             yield from self._append_known(group, now, answers)
         for indexes in _portions(group, answers):
@@ -144,6 +145,31 @@ class Conversations:
         token = Token(self.store_id, {part.stream: version + 1})
         return Success(Appended(asked.append_id, token, Cursor(self.store_id, position)))
 
+    def _refuse_late(
+        self, group: Sequence[Prepared], answers: dict[int, Answer | Raised]
+    ) -> Conversation[None]:
+        """Answers those who expect a version that their stream is known to have left.
+
+        One query tells all who expect the same what has come since, and nobody waits for the lock.
+        """
+        told: dict[tuple[StreamId, int], Conflict | None] = {}
+        for index, asked in enumerate(group):
+            stream, expected = asked.parts[0].stream, asked.parts[0].expected
+            is_late = isinstance(expected, int) and expected < self._heads.of(stream)[1]
+            if isinstance(expected, int) and is_late and _is_simple(asked):
+                if (stream, expected) not in told:
+                    told[stream, expected] = yield from self._late(stream, expected)
+                if (conflict := told[stream, expected]) is not None:
+                    answers[index] = Failure(conflict)
+
+    def _late(self, stream: StreamId, expected: int) -> Conversation[Conflict | None]:
+        """The conflict of an append that expects a version; None if it may be none after all."""
+        with contextlib.suppress(StoreError):
+            page = yield from self.reading(Read(stream, expected, CONFLICT_EVENTS))
+            if page.head > expected:
+                return Conflict(stream, expected, page.head, page.events)
+        return None
+
     def _append_known(
         self, group: Sequence[Prepared], now: int, answers: dict[int, Answer | Raised]
     ) -> Conversation[None]:
@@ -157,8 +183,8 @@ class Conversations:
         for index, asked in enumerate(group):
             part = asked.parts[0]
             number, version = heads.get(part.stream) or self._heads.of(part.stream)
-            is_simple = len(asked.parts) == 1 and not asked.demands and not asked.is_keyed
-            if is_simple and version and holds(part.expected, version):
+            is_open = index not in answers and _is_simple(asked)
+            if is_open and version and holds(part.expected, version):
                 records += asked.records(len(records), lambda _, at=version: at, now)  # type: ignore[misc]
                 version = records[-1].version
                 heads[part.stream] = number, version
@@ -185,6 +211,27 @@ class Conversations:
                 answers[index] = Success(Appended(group[index].append_id, token, cursor))
             for stream, head in heads.items():
                 self._heads.move(stream, *head)
+            stored = [record._replace(position=place + record.position) for record in records]
+            answers |= self._overtaken(group, answers, stored)
+
+    def _overtaken(
+        self, group: Sequence[Prepared], answered: Container[int], stored: Sequence[Record]
+    ) -> dict[int, Answer]:
+        """The answers to those whose streams others of their group have just brought further."""
+        streams: dict[str, list[Record]] = defaultdict(list)
+        for record in stored:
+            streams[record.stream].append(record)
+        answers: dict[int, Answer] = {}
+        for index, asked in enumerate(group):
+            part = asked.parts[0]
+            if index not in answered and _is_simple(asked) and part.stream in streams:
+                since, expected = streams[part.stream], part.expected
+                before, head = since[0].version - 1, since[-1].version
+                if isinstance(expected, int) and before <= expected < head:
+                    begin = expected - before
+                    events: Events[Any] = Events(since[begin : begin + CONFLICT_EVENTS], self.codec)
+                    answers[index] = Failure(Conflict(part.stream, expected, head, events))
+        return answers
 
     def _insert(self, records: Sequence[Record], numbers: Sequence[int], now: int) -> Conversation[int]:
         """Stores events of streams with these numbers; answers the position before the first."""
@@ -400,6 +447,11 @@ class Conversations:
     def _learn_kinds(self) -> Conversation[None]:
         rows = yield self._ask(sql.KINDS)
         self._kinds.add({Kind(*kind): number for number, *kind in rows})
+
+
+def _is_simple(asked: Prepared) -> bool:
+    """Whether an append demands nothing but to be the next of one stream."""
+    return len(asked.parts) == 1 and not asked.demands and not asked.is_keyed
 
 
 def _portions(group: Sequence[Prepared], answered: Container[int]) -> list[list[int]]:

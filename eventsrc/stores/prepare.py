@@ -293,9 +293,13 @@ def new_append_id(end: int = 0) -> UUID:
 
     end: a position in the feed that it will be stored after.
     """
-    rest = int.from_bytes(os.urandom(10), "big")
-    number = (end & (2**48 - 1)) << 80 | rest
-    return UUID(int=number & ~(0xF << 76) & ~(0x3 << 62) | 0x8 << 76 | 0x2 << 62)
+    number = (end & (2**48 - 1)) << 80 | int.from_bytes(os.urandom(10), "big")
+    return UUID(int=number & ~_UUID_FIXED | _UUID_8)
+
+
+_UUID_FIXED: Final = 0xF << 76 | 0x3 << 62
+_UUID_8: Final = 0x8 << 76 | 0x2 << 62
+"""Those bits of a UUID that tell its version and variant."""
 
 
 def is_own(append_id: UUID) -> bool:

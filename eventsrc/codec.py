@@ -11,7 +11,7 @@ import datetime
 import json
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 from uuid import UUID
 
@@ -57,6 +57,10 @@ class Encoded(NamedTuple):
 
     kind: Kind
     data: bytes
+
+
+_encoded: Final[Callable[[tuple[Kind, bytes]], Encoded]] = partial(tuple.__new__, Encoded)
+"""As Encoded, and twice as fast."""
 
 
 def json_converter() -> JsonConverter:
@@ -239,15 +243,14 @@ class Codec:
 
         write = fast.writer(kind.cls, plainly) if self._is_fast else plainly
 
-        def as_json(event: Any) -> bytes:
-            return _bounded(write(event))
-
         def encode(event: Any) -> Encoded:
             try:
                 check(event)
-                data = as_json(event)
+                data = write(event)
+                if len(data) > MAX_BYTES:
+                    _bounded(data)
                 if not is_complete:
-                    _compare(event, data, decode, as_json)
+                    _compare(event, data, decode, write)
             except NotStorable as bad:
                 if not bad.path:
                     raise bad.within(self._culprit(event, kind.cls)) from bad.__cause__
@@ -255,7 +258,7 @@ class Codec:
             except Exception as error:
                 path = self._culprit(event, kind.cls)
                 raise NotStorable(f"{shown(event)} has no JSON form: {error}", path) from error
-            return Encoded(stored_as, data)
+            return _encoded((stored_as, data))
 
         return encode
 
@@ -303,12 +306,12 @@ class Codec:
 
 
 def _compare(
-    event: Any, data: bytes, decode: Callable[[bytes], Any], as_json: Callable[[Any], bytes]
+    event: Any, data: bytes, decode: Callable[[bytes], Any], write: Callable[[Any], bytes]
 ) -> None:
     """Raises NotStorable unless the event comes back equal, and as what it was: True is not 1."""
     try:
         back = decode(data)
-        is_same = back == event and as_json(back) == data
+        is_same = back == event and write(back) == data
     except Exception as error:
         raise NotStorable(f"{shown(event)} could not be read back: {error}") from error
     if not is_same:

@@ -6,7 +6,7 @@ import contextlib
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast, overload
 from uuid import UUID, uuid5
 from zlib import crc32
@@ -103,12 +103,15 @@ def make_records(
         data_crc = crc32(data, seed) ^ _folded(version)
         rest_crc = crc32(metadata, crc32(_BESIDE.pack(recorded_at, nth, append_id), seed))
         rest = _REST.pack(append_id, nth, rest_crc) + metadata
-        made.append(Record(position, stream, version, kind, recorded_at, data, data_crc, rest))
+        made.append(_record((position, stream, version, kind, recorded_at, data, data_crc, rest)))
         position += 1
         version += 1
         nth += 1
     return made
 
+
+_record: Final[Callable[[tuple[Any, ...]], Record]] = partial(tuple.__new__, Record)
+"""As Record._make, and twice as fast."""
 
 _REST: Final = struct.Struct("<16sII")
 _BESIDE: Final = struct.Struct("<qI16s")
@@ -337,9 +340,7 @@ class Events(Sequence[Recorded[E_co]]):
     def _made(self) -> tuple[Recorded[E_co], ...]:
         if self._items is None:
             codec = self._codec
-            self._items = tuple(
-                [Recorded(record, codec) for record in map(Record._make, self._records)]
-            )
+            self._items = tuple([Recorded(record, codec) for record in map(_record, self._records)])
         return self._items
 
 

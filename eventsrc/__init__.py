@@ -16,8 +16,8 @@ from eventsrc.handlers import AmbiguousHandlers, MissingHandlers
 from eventsrc.interpreter import AsyncInterpreter, Interpreter, Translation, on
 from eventsrc.operation import Command, Derived, Operation, Query
 from eventsrc.parking import follow, retry
-from eventsrc.past import NotInToken, PastIsReadOnly, as_of, as_of_async
-from eventsrc.positions import START, Cursor, Token
+from eventsrc.past import PastIsReadOnly, as_of, as_of_async
+from eventsrc.positions import START, Cursor, NotInToken, Token
 from eventsrc.program import (
     Do,
     Effect,

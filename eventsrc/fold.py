@@ -170,11 +170,12 @@ def load_at(
 ) -> Do[Read | LoadSnapshot, Folded[S]]:
     """The state of a stream when it was at a version, or where a token has seen it.
 
-    Raises NoSuchVersion if it has not got there, and WrongStore for a token of another store.
+    Raises NoSuchVersion if it has not got there, WrongStore for a token of another store, and
+    NotInToken for one that does not name the stream.
     """
     if isinstance(at, Token):
         at.check((yield from Read(stream, 0, 1)).token.store)
-        at = at[stream]
+        at = at.of(stream)
     if at < 0:
         raise ValueError(f"{at} is no version: versions are numbers from 0")
     state, version = yield from _kept(stream, fold, at)

@@ -4,7 +4,8 @@ Nothing here knows a web framework. Functions take the headers of a request, as 
 texts, and answer values of this library; what is to be sent is a `Response`: status, headers, body.
 
     If-Match, If-None-Match     the condition of a write, or whether a reader's copy is still good
-    Seen                        tokens: a view must be at least that new (a header of this library)
+    Seen                        tokens: a view must be at least that new, or an answer from one is
+                                (a header of this library)
     Prefer                      wait=, return=, respond-async
     Idempotency-Key             the id of an append, which makes a retry safe
     ETag                        the token of an answer
@@ -25,7 +26,8 @@ import attrs
 
 from eventsrc.decide import AppendFailed, NotDecided
 from eventsrc.errors import EventsrcError
-from eventsrc.positions import START, BadToken, Cursor, Token, WrongStore
+from eventsrc.exact import NotStorable
+from eventsrc.positions import START, BadToken, Cursor, NotInToken, Token, WrongStore
 from eventsrc.recorded import Recorded
 from eventsrc.session import NotNewEnough
 from eventsrc.signing import Plain, TokenTexts
@@ -42,6 +44,7 @@ from eventsrc.store import (
     StoreFull,
     Unknown,
 )
+from eventsrc.stream_id import BadStreamId
 from eventsrc.synchroniser import Late
 
 PLAIN: Final = Plain()
@@ -87,17 +90,23 @@ def answer(
     value: Any,
     token: Token | None = None,
     *,
+    at_least: Token | None = None,
     status: int = 200,
     texts: TokenTexts = PLAIN,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """A value as JSON, with the token of what it was made of.
 
+    token: of the streams that it was made of, and of nothing else: the ETag.
+    at_least: what a view had seen that it was made of, for the header Seen. It is no ETag, since the
+        view may have seen more.
     Caches may keep it, and must ask before they use it again. For a status 204 there is no body.
     """
     sent = {"Cache-Control": "no-cache"}
     if token is not None:
         sent["ETag"] = etag(token, texts)
+    if at_least is not None:
+        sent["Seen"] = etag(at_least, texts)
     body = b""
     if status != 204:
         sent["Content-Type"] = "application/json"
@@ -298,6 +307,10 @@ def refusal(why: object, texts: TokenTexts = PLAIN, *, current: Token | None = N
             )
         case Rejected(reason=reason):
             return problem(422, "It cannot be stored", reason)
+        case NotStorable():
+            return problem(422, "It cannot be stored", str(why))
+        case BadStreamId():
+            return problem(404, "There is nothing of that name", str(why))
         case Unknown(append_id=id):
             return problem(
                 503,
@@ -312,6 +325,8 @@ def refusal(why: object, texts: TokenTexts = PLAIN, *, current: Token | None = N
             return _later("Others are changing the same")
         case StoreFull():
             return problem(507, "There is no room for more")
+        case NotInToken():
+            return problem(412, "The condition does not hold", str(why))
         case BadToken() | WrongStore():
             return problem(400, "This is no token of ours", str(why))
         case StoreError():
@@ -326,23 +341,28 @@ def feed_page(
     limit: int,
     told: Callable[[Recorded[Any]], Any],
     path: str = "/events",
+    *,
+    is_public: bool = False,
 ) -> Response:
     """A page of the feed, for readers who keep in step with it.
 
     after, limit: what was asked for. told: what the reader is told of an event, as a JSON value.
-    path: where the next page is, in the header Link. A full page never changes, and may be kept for
-    ever; of the last one, the reader asks `after` its `next` again.
+    path: where the next page is, in the header Link. A full page that others follow never changes, and
+    may be kept for ever by its reader, or by all if it `is_public`: then caches that readers share may
+    keep it too, whoever may ask them. Of the last page, the reader asks `after` its `next` again.
     """
-    is_full = len(page.events) >= limit
+    is_last = page.next >= page.end
+    is_settled = len(page.events) >= limit and not is_last
+    kept = f"{'public' if is_public else 'private'}, max-age=31536000, immutable"
     sent = {
         "Content-Type": "application/json",
         "Link": f'<{path}?after={page.next}&limit={limit}>; rel="next"',
-        "Cache-Control": "public, max-age=31536000, immutable" if is_full else "no-cache",
+        "Cache-Control": kept if is_settled else "no-cache",
     }
     body = {
         "events": [told(event) for event in page.events],
         "next": str(page.next),
-        "is_last": page.next >= page.end,
+        "is_last": is_last,
     }
     return Response(200, sent, json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode())
 
@@ -351,11 +371,9 @@ def feed_page(
 
 
 def _get(headers: Mapping[str, str], name: str) -> str | None:
-    """A header's value, whatever the case of its name."""
-    for key, value in headers.items():
-        if key.lower() == name:
-            return value
-    return None
+    """A header's value, whatever the case of its name: of several lines, one list (RFC 9110, 5.3)."""
+    values = [value for key, value in headers.items() if key.lower() == name]
+    return ", ".join(values) if values else None
 
 
 def _tags(header: str, text: str) -> Sequence[tuple[bool, str]]:

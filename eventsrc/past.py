@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from eventsrc.errors import EventsrcError
 from eventsrc.fold import Folded, Load, NoSuchVersion
 from eventsrc.interpreter import AsyncInterpreter, Interpreter, Translation, on
-from eventsrc.positions import START, Cursor, Token
+from eventsrc.positions import START, Cursor, NotInToken, Token
 from eventsrc.program import Do, Program
 from eventsrc.store import (
     Append,
@@ -39,10 +39,6 @@ from eventsrc.stream_id import StreamId
 
 class PastIsReadOnly(EventsrcError):
     """A program wrote to the past."""
-
-
-class NotInToken(EventsrcError, LookupError):
-    """A program asked for what the token does not tell: it names only the streams that were seen."""
 
 
 class _Past(Translation[StoreOp | Load, StoreOp]):
@@ -164,15 +160,10 @@ def _seen(token: Token, stream: StreamId) -> Do[Read, int]:
     """The version of a stream that a token has seen."""
     page = yield from Read(stream, 0, 1, whole=False)
     token.check(page.token.store)
-    if stream not in token.versions:
-        names = ", ".join(sorted(token.versions)) or "no stream"
-        raise NotInToken(
-            f"the token names {names}, and not {stream}: merge it with one that has seen it, "
-            "or ask as of a Cursor"
-        )
-    if page.head < token[stream]:
-        raise NoSuchVersion(f"{stream} is at version {page.head}: it has not reached {token[stream]}")
-    return token[stream]
+    version = token.of(stream)
+    if page.head < version:
+        raise NoSuchVersion(f"{stream} is at version {page.head}: it has not reached {version}")
+    return version
 
 
 def _version_at(stream: StreamId, position: int) -> Do[Read, int]:

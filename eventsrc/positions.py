@@ -27,6 +27,10 @@ class BadToken(EventsrcError, ValueError):
     """A text that is no cursor or token, or one that claims what its store never had."""
 
 
+class NotInToken(EventsrcError, LookupError):
+    """A token does not tell what it is asked for."""
+
+
 @total_ordering
 @attrs.frozen(eq=False)
 class Cursor:
@@ -83,25 +87,32 @@ START: Final = Cursor("", 0)
 """The beginning of every store's feed."""
 
 
-def _without_zeros(versions: Mapping[StreamId, int]) -> Mapping[StreamId, int]:
-    return versions if all(versions.values()) else {s: v for s, v in versions.items() if v}
-
-
 @attrs.frozen(hash=False)
 class Token:
     """What a write or a read has seen: the versions of some streams of a store.
 
     `Token(store, {"users": 100, "users/4/profile": 23})` reads "all users: 100; user 4's profile: 23".
+    A stream that was seen to have no events is at 0; of one that is not named, nothing has been seen.
     Tokens of one store can be merged, and ordered by `covers`. `str(token)` is a text for an ETag or a
     cookie, `Token.parse` reads it.
     """
 
     store: str
-    versions: Mapping[StreamId, int] = attrs.field(converter=_without_zeros)
+    versions: Mapping[StreamId, int]
 
     def __getitem__(self, stream: str) -> int:
         """The version seen of a stream; 0 for one that the token does not name."""
         return self.versions.get(StreamId(stream), 0)
+
+    def of(self, stream: str) -> int:
+        """The version seen of a stream. Raises NotInToken for one that the token does not name."""
+        version = self.versions.get(StreamId(stream))
+        if version is None:
+            names = ", ".join(sorted(self.versions)) or "no stream"
+            raise NotInToken(
+                f"the token names {names}, and not {stream}: merge it with one that has seen it"
+            )
+        return version
 
     def __or__(self, other: Token) -> Token:
         """What both have seen together. Raises WrongStore for tokens of two stores."""
@@ -140,13 +151,18 @@ class Token:
             if data[:4] != _sum(data[4:]):
                 raise ValueError("a letter of it was changed")
             store, versions = json.loads(data[4:])
-            seen = {StreamId(stream): int(version) for stream, version in versions.items()}
-            token = Token(store, seen)
+            if type(store) is not str or not all(map(_is_version, versions.values())):
+                raise ValueError("it names what is no store, or no version")
+            token = Token(store, {StreamId(stream): version for stream, version in versions.items()})
             if str(token) != text:
                 raise ValueError("it is written in another way than tokens are")
             return token
         except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise BadToken(f"{text[:100]!r} is no token: pass it on as it was received") from error
+
+
+def _is_version(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**63
 
 
 def _sum(data: bytes) -> bytes:

@@ -98,7 +98,8 @@ class Stream(Generic[E]):
         """Appends events if the stream is at the expected version, or just where a token has seen it.
 
         Answers Failure of a Conflict if it is not. Raises as `append`, WrongStore for a token of
-        another store, and BadToken for one that is ahead of its store, which was restored.
+        another store, NotInToken for one that does not name the stream, and BadToken for one that is
+        ahead of its store, which was restored.
         """
         appending = Append(self.id, self._checked(events), expected, append_id, metadata or {})
         return appending.map(_OrConflict(expected))
@@ -144,7 +145,7 @@ class Stream(Generic[E]):
         """The state at a version, or where a token has seen the stream.
 
         Raises NoSuchVersion if the stream has not reached it, and WrongStore for a token of another
-        store.
+        store, and NotInToken for one that does not name the stream.
         """
         return load_at(self.id, fold, version)
 

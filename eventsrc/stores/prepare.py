@@ -133,8 +133,8 @@ def prepare(
     end: the last position in the feed that is known: see new_append_id.
     new_id: in its place.
     Raises ValueError or TypeError for one that makes no sense, EventTypeError for an object that is no
-    event, WrongStore for a token of another store, BadStreamId, and NotStorable with the path to a
-    value that cannot be stored.
+    event, WrongStore for a token of another store, NotInToken for one that does not name the stream,
+    BadStreamId, and NotStorable with the path to a value that cannot be stored.
     """
     if isinstance(op, Append):
         parts: tuple[Part, ...] = (_part(op, codec, store),)
@@ -176,7 +176,7 @@ def _expected(expected: Expected, stream: StreamId, store: str) -> int | Expect:
         return expected
     if isinstance(expected, Token):
         expected.check(store)
-        expected = expected[stream]
+        expected = expected.of(stream)
     if type(expected) is not int:
         _refuse_type("expected", expected, "a version, a token, or ANY, NO_STREAM or EXISTS")
     if not 0 <= expected < _NUMBERS:

@@ -36,7 +36,7 @@ from eventsrc.codec import UnknownEvent
 from eventsrc.event import EventTypeError, Opaque
 from eventsrc.exact import NotStorable
 from eventsrc.interpreter import Interpreter
-from eventsrc.positions import START, Cursor, Token, WrongStore
+from eventsrc.positions import START, Cursor, NotInToken, Token, WrongStore
 from eventsrc.program import Outcome
 from eventsrc.recorded import Recorded
 from eventsrc.store import (
@@ -190,7 +190,7 @@ class StoreContract:
 
     def test_a_token_demands_the_version_that_it_has_seen(self, store: Store) -> None:
         stream, other = _filled(store, 2), _fresh()
-        token = store.run(Read(stream)).token
+        token = store.run(Read(stream)).token | store.run(Read(other)).token
         assert _stored(store.run(Append(stream, (Noted("3"),), token))).version == 3
         with _left_alone(store, stream):
             conflict = _refused(store.run(Append(stream, (Noted("again"),), token)))
@@ -198,6 +198,21 @@ class StoreContract:
         assert (conflict.expected, conflict.actual) == (2, 3)
         assert _stored(store.run(Append(other, (Noted("1"),), token))).version == 1
         assert isinstance(_refused(store.run(Append(other, (Noted("1"),), token))), Conflict)
+
+    def test_a_token_that_does_not_name_a_stream_demands_nothing_of_it_and_is_refused(
+        self, store: Store
+    ) -> None:
+        stream, other = _filled(store, 1), _fresh()
+        token = store.run(Read(stream)).token
+        part = StreamAppend(stream, (Noted("new"),))
+        with _left_alone(store, stream, other):
+            for asked in (
+                Append(other, (Noted("new"),), token),
+                AppendAll((part, StreamAppend(other, (Noted("new"),), token))),
+                AppendAll((part,), (Condition(other, token),)),
+            ):
+                with pytest.raises(NotInToken, match=f"not {other}"):
+                    store.run(asked)
 
     # --- what is stored ---------------------------------------------------------------------------
 
@@ -523,7 +538,7 @@ class StoreContract:
     def test_a_stream_that_does_not_exist_is_empty(self, store: Store, backwards: bool) -> None:
         stream = _fresh()
         page = store.run(Read(stream, backwards=backwards))
-        assert (page.events, page.head, dict(page.token.versions)) == ((), 0, {})
+        assert (page.events, page.head, dict(page.token.versions)) == ((), 0, {stream: 0})
         assert store.run(Head(stream)) == 0
 
     @pytest.mark.parametrize("after", [4, 5, 6, 1000, 2**63 - 1])

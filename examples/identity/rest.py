@@ -150,7 +150,7 @@ async def search_users(request: Request) -> Reply:
         return reply(answer([attrs.asdict(user) for user in await run(request, found)]))
     match await run(request, at_least(users, token, found, within=wait or 1.0)):
         case Success(there):
-            return reply(answer([attrs.asdict(user) for user in there], token))
+            return reply(answer([attrs.asdict(user) for user in there], at_least=token))
         case Failure(late):
             return reply(refusal(late))
 
@@ -188,7 +188,7 @@ async def groups_of(request: Request) -> Reply:
         return reply(answer(await run(request, asked)))
     match await run(request, at_least(groups, token, asked, within=wished.wait or 1.0)):
         case Success(names):
-            return reply(answer(names, token, headers=wished.applied(wait=True)))
+            return reply(answer(names, at_least=token, headers=wished.applied(wait=True)))
         case Failure(late):
             return reply(refusal(late))
 

@@ -82,7 +82,7 @@ def test_a_user_and_a_group_are_added_and_then_the_user_to_the_group_with_both_t
     there = ask("GET", f"/users/{user}/groups", Seen=f"{joined.tag}, {both}", Prefer="wait=5")
     assert (there.status, there.body) == (200, ["Simpsons"])
     assert there.headers["preference-applied"] == "wait=5"
-    token = Token.parse(there.tag.strip('"'))
+    token = Token.parse(there.headers["seen"].strip('"'))
     assert token.covers(Token.parse(added.tag.strip('"')))
 
 
@@ -140,6 +140,15 @@ def test_a_search_sees_what_its_client_has_written(ask: Ask) -> None:
     _, added = new_user(ask, "Ned")
     found = ask("GET", "/users?search=ned", Seen=added.tag)
     assert [user["name"] for user in found.body] == ["Ned"]
+    assert found.headers["seen"] == added.tag
+    assert "etag" not in found.headers
+
+
+def test_the_tag_of_another_user_is_no_condition(ask: Ask) -> None:
+    one, _ = new_user(ask, "Patty")
+    _, other = new_user(ask, "Selma")
+    told = ask("PUT", f"/users/{one}/email", {"email": "s@bouvier.example"}, If_Match=other.tag)
+    assert told.status == 412
 
 
 @pytest.mark.parametrize(
@@ -153,6 +162,8 @@ def test_a_search_sees_what_its_client_has_written(ask: Ask) -> None:
         ("GET", "/events?after=made+up", None, {}, 400),
         ("GET", "/events?limit=0", None, {}, 400),
         ("PUT", "/groups/9/members/9", None, {}, 404),
+        ("GET", "/users/%00", None, {}, 404),
+        ("POST", "/users", {"name": "Moe \ud800"}, {}, 422),
     ],
 )
 def test_what_is_refused_says_why(
@@ -186,8 +197,8 @@ def test_a_client_keeps_in_step_with_the_events(ask: Ask) -> None:
         while True:
             page = ask("GET", f"/events?limit=3&after={after}")
             known.extend((event["stream"], event["version"]) for event in page.body["events"])
-            is_full = len(page.body["events"]) == 3
-            assert ("immutable" in page.headers["cache-control"]) == is_full
+            is_settled = not page.body["is_last"]
+            assert ("immutable" in page.headers["cache-control"]) == is_settled
             after = page.body["next"]
             if page.body["is_last"]:
                 return after

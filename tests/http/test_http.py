@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -25,6 +26,7 @@ from eventsrc import (
     Unknown,
 )
 from eventsrc.decide import AppendFailed
+from eventsrc.exact import NotStorable
 from eventsrc.http import (
     Preferences,
     Problem,
@@ -42,9 +44,10 @@ from eventsrc.http import (
     refusal,
     seen,
 )
-from eventsrc.positions import BadToken, WrongStore
+from eventsrc.positions import BadToken, NotInToken, WrongStore
 from eventsrc.signing import Plain, Signed, TokenTexts
 from eventsrc.store import StoreBusy, StoreClosed, StoreFull
+from eventsrc.stream_id import BadStreamId
 from eventsrc.synchroniser import Late
 from tests.views.library import CODEC, Noted, notes_view
 
@@ -285,6 +288,49 @@ def test_a_conflict_tells_what_came_since_and_where_it_is_now() -> None:
     assert json.loads(told.body)["since"] == [{"version": 2, "type": "test.view.noted"}]
 
 
+@pytest.mark.parametrize(
+    ("why", "status"),
+    [
+        (NotInToken("of something else"), 412),
+        (NotStorable("a lone surrogate"), 422),
+        (BadStreamId("no name"), 404),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_asked_of_a_store_has_a_status(why: EventsrcError, status: int) -> None:
+    sent = refusal(why)
+    assert sent.status == status
+    assert str(why) in json.loads(sent.body)["detail"]
+
+
+def test_an_answer_from_a_view_says_what_it_has_seen_and_has_no_etag() -> None:
+    token = Token("here", {StreamId("books/1"): 3})
+    sent = answer([], at_least=token)
+    assert sent.headers["Seen"] == etag(token)
+    assert "ETag" not in sent.headers
+    assert seen(sent.headers) == token
+
+
+class Lines(dict[str, str]):
+    """Headers of which some have several lines, as frameworks give them."""
+
+    def __init__(self, *lines: tuple[str, str]) -> None:
+        super().__init__(lines)
+        self.lines = lines
+
+    def items(self) -> Any:
+        return self.lines
+
+
+def test_of_several_lines_of_a_header_all_count() -> None:
+    one, other = (Token("here", {StreamId(f"books/{number}"): number}) for number in (1, 2))
+    headers = Lines(
+        ("Seen", etag(one)), ("seen", etag(other)), ("Prefer", "return=minimal"), ("prefer", "wait=5")
+    )
+    assert seen(headers) == one | other
+    assert preferences(headers) == Preferences(wait=5, returns="minimal")
+
+
 @pytest.mark.parametrize("why", [ValueError("mine"), "NameTaken", EventsrcError("other")])
 def test_what_is_not_of_a_store_is_not_answered_for_the_domain(why: object) -> None:
     with pytest.raises(TypeError, match="no refusal of a store"):
@@ -310,6 +356,25 @@ def test_full_pages_of_the_feed_never_change_and_the_last_one_is_asked_again() -
             break
     assert told == [0, 1, 2, 3, 4]
     assert ["immutable" in each for each in kept] == [True, True, False]
+
+
+def test_the_last_page_is_asked_again_even_if_it_is_full() -> None:
+    store = MemoryStore(CODEC)
+    store.run(Append(StreamId("books/1"), (Noted(1), Noted(2))))
+    sent = feed_page(store.run(ReadFeed(START, 2)), START, 2, lambda event: event.data.number)
+    assert json.loads(sent.body)["is_last"]
+    assert sent.headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize(("is_public", "who"), [(False, "private"), (True, "public")])
+def test_shared_caches_keep_pages_only_of_a_feed_that_anybody_may_read(
+    is_public: bool, who: str
+) -> None:
+    store = MemoryStore(CODEC)
+    store.run(Append(StreamId("books/1"), (Noted(1), Noted(2))))
+    page = store.run(ReadFeed(START, 1))
+    sent = feed_page(page, START, 1, lambda event: event.data.number, is_public=is_public)
+    assert sent.headers["Cache-Control"] == f"{who}, max-age=31536000, immutable"
 
 
 def test_a_place_that_is_none_is_refused() -> None:

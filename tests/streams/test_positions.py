@@ -9,13 +9,14 @@ import re
 import string
 from itertools import pairwise
 from typing import Any
+from zlib import crc32
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from eventsrc import START, Cursor, MemoryStore, ReadFeed, StreamId, Token
-from eventsrc.positions import BadToken, WrongStore
+from eventsrc.positions import BadToken, NotInToken, WrongStore
 from tests.streams.counting import Counted, counter
 from tests.streams.test_stream_ids import ids
 
@@ -166,15 +167,40 @@ def test_each_stream_is_at_its_later_version_in_a_merge(a: Token, b: Token) -> N
         assert (a | b)[stream] == max(a[stream], b[stream])
 
 
-def test_a_token_that_saw_a_stream_empty_is_one_that_did_not_see_it() -> None:
+def test_a_token_that_saw_a_stream_empty_is_not_one_that_did_not_see_it() -> None:
     one, other = token(users=0), token()
     assert one.covers(other)
     assert other.covers(one)
-    assert one == other
+    assert one != other
+    assert Token.parse(str(one)) == one
+    assert one.of("users") == 0
+    with pytest.raises(NotInToken, match="names no stream, and not users: merge it"):
+        other.of("users")
 
 
 def test_a_stream_that_a_token_does_not_name_is_at_nought() -> None:
     assert token(users=3)["orders"] == 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        '["a",{"n":-1}]',
+        '["a",{"n":9223372036854775808}]',
+        '["a",{"n":1.0}]',
+        '["a",{"n":true}]',
+        '["a",{"n":"1"}]',
+        '["a",{"n":null}]',
+        '["a",[]]',
+        '[1,{"n":1}]',
+        "[null,{}]",
+        '[["a"],{}]',
+    ],
+)
+def test_a_made_up_token_with_a_right_sum_is_no_token(data: str) -> None:
+    made = crc32(data.encode()).to_bytes(4, "big") + data.encode()
+    with pytest.raises(BadToken, match="pass it on as it was received"):
+        Token.parse(base64.urlsafe_b64encode(made).decode().rstrip("="))
 
 
 def test_some_tokens_do_not_cover_each_other() -> None:

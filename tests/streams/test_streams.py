@@ -25,6 +25,7 @@ from eventsrc import (
     Do,
     Fold,
     MemoryStore,
+    NotInToken,
     NotStorable,
     Outcome,
     ReadFeed,
@@ -220,9 +221,18 @@ def test_a_token_of_what_was_lost_in_a_restore_is_none() -> None:
         restored.run(counter.append_at(token, Counted(3)))
 
 
-def test_a_token_that_has_not_seen_a_stream_expects_it_to_be_empty(store: MemoryStore) -> None:
+def test_a_token_that_has_not_seen_a_stream_is_no_condition_for_it(store: MemoryStore) -> None:
     elsewhere: Stream[Elsewhere] = Stream("elsewhere", events=Elsewhere)
     token = store.run(elsewhere.append(Elsewhere())).token
+    with pytest.raises(NotInToken, match=f"names elsewhere, and not {counter.id}"):
+        store.run(counter.append_at(token, Counted()))
+    with pytest.raises(NotInToken, match=f"names elsewhere, and not {counter.id}"):
+        store.run(counter.at(log, token))
+    assert store.run(counter.head()) == 0
+
+
+def test_a_token_that_saw_a_stream_empty_expects_it_to_be_so(store: MemoryStore) -> None:
+    token = store.run(counter.get(log)).token
     assert store.run(counter.append_at(token, Counted())).unwrap().version == 1
     assert isinstance(store.run(counter.append_at(token, Counted())), Failure)
 

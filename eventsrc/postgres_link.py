@@ -1,19 +1,16 @@
-"""How statements get to a Postgres: connections, deadlines, and what errors mean.
+"""How statements get to a Postgres: on connections of its own, of a pool, or on a user's.
 
-What a store or a database of views asks of Postgres is written once, as a *conversation*: a generator
-that yields statements and is sent their rows. `Link` holds conversations in the caller's thread,
-`AsyncLink` in its event loop. Each statement is a transaction of its own.
+`Link` executes them for threads, `AsyncLink` for an event loop. Each statement is a transaction of its
+own, unless it is `Joined` to a user's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-import os
-import select
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -22,132 +19,28 @@ from contextlib import (
     nullcontext,
 )
 from queue import Empty, SimpleQueue
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from eventsrc.store import (
-    NotAStore,
-    StoreBusy,
-    StoreClosed,
-    StoreError,
-    StoreFull,
-    StoreReadOnly,
+from eventsrc.postgres_conversation import Ask, Conversation, Rows, hold, hold_async
+from eventsrc.postgres_errors import Lost, Refused, Unreachable, of_pool
+from eventsrc.postgres_wire import (
+    AsyncWire,
+    Wire,
+    execute_on,
+    execute_on_async,
+    is_idle,
+    is_stale,
+    settings,
 )
+from eventsrc.store import StoreBusy, StoreClosed
 
 T = TypeVar("T")
 
-Rows: TypeAlias = list[tuple[Any, ...]]
-
-
-class Ask(NamedTuple):
-    """A statement and its parameters."""
-
-    sql: bytes
-    parameters: Any = None
-    is_bold: bool = False
-    """Whether it counts on what was told before: then it is Refused if a connection was lost since."""
-
-
 _GRACE: Final = 0.25
 """How many seconds more than the server its client waits."""
-
-Conversation: TypeAlias = Generator[Ask, Rows, T]
-
-
-class Lost(StoreError):
-    """The connection broke before Postgres had answered: what it did is unknown."""
-
-
-class Refused(StoreError):
-    """A unique index refuses what was to be stored."""
-
-
-class Unreachable(StoreError):
-    """Postgres cannot be connected to, or ended the connection before it did anything."""
-
-
-def hold(conversation: Conversation[T], execute: Callable[[Ask], Rows]) -> T:
-    """Holds a conversation."""
-    try:
-        ask = next(conversation)
-        while True:
-            try:
-                rows = execute(ask)
-            except Exception as error:
-                ask = conversation.throw(error)
-            else:
-                ask = conversation.send(rows)
-    except StopIteration as stop:
-        answer: T = stop.value
-        return answer
-
-
-async def hold_async(conversation: Conversation[T], execute: Callable[[Ask], Awaitable[Rows]]) -> T:
-    """Holds a conversation, waiting for each answer."""
-    try:
-        ask = next(conversation)
-        while True:
-            try:
-                rows = await execute(ask)
-            except Exception as error:
-                ask = conversation.throw(error)
-            else:
-                ask = conversation.send(rows)
-    except StopIteration as stop:
-        answer: T = stop.value
-        return answer
-    finally:
-        conversation.close()
-
-
-class Wire(psycopg.Connection[Any]):
-    """A connection that waits for its server no longer than until a time."""
-
-    until = math.inf
-    """When to give up, by time.monotonic()."""
-
-    patience = math.inf
-    """For how many seconds to wait for one answer."""
-
-    def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
-        """Waits for what a generator of psycopg waits for. Raises TimeoutError at the time."""
-        return super().wait(_limited(gen, self), *args, **kwargs)
-
-
-class AsyncWire(psycopg.AsyncConnection[Any]):
-    """As Wire, for an event loop."""
-
-    until = math.inf
-    """When to give up, by time.monotonic()."""
-
-    patience = math.inf
-    """For how many seconds to wait for one answer."""
-
-    async def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
-        """Waits for what a generator of psycopg waits for. Raises TimeoutError at the time."""
-        return await super().wait(_limited(gen, self), *args, **kwargs)
-
-
-def _limited(waiting: Any, wire: Wire | AsyncWire) -> Generator[Any, Any, Any]:
-    """What a generator of psycopg waits for, until its connection's time.
-
-    It is asked again every tenth of a second or so, whether anything has come or not.
-    """
-    until = min(wire.until, time.monotonic() + wire.patience)
-    try:
-        wanted = next(waiting)
-        while True:
-            ready = yield wanted
-            if not ready and time.monotonic() >= until:
-                raise TimeoutError("Postgres has not answered in time")
-            wanted = waiting.send(ready)
-    except StopIteration as stop:
-        return stop.value
-
 
 _Wired: TypeAlias = tuple[Wire, psycopg.Cursor[Any]]
 _AsyncWired: TypeAlias = tuple[AsyncWire, psycopg.AsyncCursor[Any]]
@@ -241,7 +134,7 @@ class Link:
 
     def _give(self, wired: _Wired) -> None:
         connection = wired[0]
-        if self._is_closed or not _is_idle(connection):
+        if self._is_closed or not is_idle(connection):
             self._lose()
             connection.close()
         else:
@@ -356,7 +249,7 @@ class AsyncLink:
 
     async def _give(self, wired: _AsyncWired) -> None:
         connection = wired[0]
-        if self._is_closed or not _is_idle(connection):
+        if self._is_closed or not is_idle(connection):
             self._lose()
             await connection.close()
         else:
@@ -446,7 +339,7 @@ def borrowed(pool: ConnectionPool[Any], timeout: float) -> Iterator[psycopg.Conn
                 if not connection.closed:
                     connection.autocommit = was
     except (PoolTimeout, TooManyRequests, PoolClosed) as error:
-        raise _pool_error(error, timeout) from error
+        raise of_pool(error, timeout) from error
 
 
 @asynccontextmanager
@@ -464,7 +357,7 @@ async def borrowed_async(
                 if not connection.closed:
                     await connection.set_autocommit(was)
     except (PoolTimeout, TooManyRequests, PoolClosed) as error:
-        raise _pool_error(error, timeout) from error
+        raise of_pool(error, timeout) from error
 
 
 def hold_on(conversation: Conversation[T], connection: psycopg.Connection[Any]) -> T:
@@ -479,71 +372,6 @@ async def hold_on_async(conversation: Conversation[T], connection: psycopg.Async
     return await hold_async(conversation, lambda ask: execute_on_async(cursor, ask))
 
 
-def execute_on(cursor: psycopg.Cursor[Any], ask: Ask) -> Rows:
-    """Executes a statement. Raises this library's errors."""
-    try:
-        if ask.parameters is None:  # several statements cannot be sent with parameters, nor binary
-            cursor = cursor.connection.cursor()
-        cursor.execute(ask.sql, ask.parameters)
-        return cursor.fetchall() if _has_rows(cursor) else []
-    except TimeoutError as error:
-        cursor.connection.close()
-        raise Lost(f"the connection to Postgres is stuck: {error}") from error
-    except psycopg.Error as error:
-        raise translation(error) from error
-
-
-async def execute_on_async(cursor: psycopg.AsyncCursor[Any], ask: Ask) -> Rows:
-    """As execute_on, waiting for the answer."""
-    try:
-        if ask.parameters is None:
-            cursor = cursor.connection.cursor()
-        await cursor.execute(ask.sql, ask.parameters)
-        return await cursor.fetchall() if _has_rows(cursor) else []
-    except TimeoutError as error:
-        await cursor.connection.close()
-        raise Lost(f"the connection to Postgres is stuck: {error}") from error
-    except psycopg.Error as error:
-        raise translation(error) from error
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Raises this library's errors for broken connections; mistakes in SQL are their maker's."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise Lost(f"the connection to Postgres is stuck: {error}") from error
-    except psycopg.OperationalError as error:
-        raise translation(error) from error
-
-
-def _has_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:
-    result = cursor.pgresult
-    return result is not None and result.status == ExecStatus.TUPLES_OK
-
-
-def settings(address: str, timeout: float) -> dict[str, Any]:
-    """How a connection is made: nothing there waits longer than a statement may take."""
-    milliseconds = max(int(timeout * 1000), 1)
-    users = conninfo_to_dict(address).get("options") or os.environ.get("PGOPTIONS", "")
-    options = (
-        f"{users} -c statement_timeout={milliseconds} -c lock_timeout={milliseconds} "
-        f"-c idle_in_transaction_session_timeout={milliseconds}"
-    )
-    return {"autocommit": True, "options": options, "connect_timeout": max(int(timeout), 2)}
-
-
-def is_stale(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
-    """Whether the server has said something to an idle connection: goodbye, that is."""
-    if connection.closed:
-        return True
-    try:
-        return bool(select.select([connection.fileno()], [], [], 0)[0])
-    except (OSError, ValueError):
-        return True
-
-
 def _no_connection(timeout: float) -> StoreBusy:
     return StoreBusy(f"there was no free connection to Postgres for {timeout} seconds")
 
@@ -552,45 +380,6 @@ def _nothing() -> None:
     """What is done about a loss if nobody says."""
 
 
-def _is_idle(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
-    """Whether a connection is in no transaction and in the middle of nothing."""
-    return connection.pgconn.transaction_status == TransactionStatus.IDLE
-
-
 def _may_come_back(error: psycopg.OperationalError) -> bool:
     """Whether a server that refused a connection may take one in a moment."""
     return error.sqlstate is None or error.sqlstate.startswith(("08", "53", "57"))
-
-
-# --- errors ---------------------------------------------------------------------------------------
-
-_MEANINGS: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = (
-    (("23505",), Refused, "an index refused what was to be stored"),
-    (("57014", "55P03", "40001", "40P01"), StoreBusy, "others kept it busy: try again"),
-    (("53100", "53200"), StoreFull, "there is no room for more"),
-    (("25006", "42501"), StoreReadOnly, "this user, or this server, may not write there"),
-    (("42P01", "3F000", "42883"), NotAStore, "its tables are not there: open the store to make them"),
-    (("08", "57P01", "57P02", "40003", "25P03"), Lost, "the connection was ended"),
-    (("57P03", "53300", "28", "3D000"), Unreachable, "it cannot be connected to"),
-)
-
-
-def translation(error: psycopg.Error) -> StoreError:
-    """What Postgres reported, as this library's error."""
-    state = error.sqlstate
-    if state is None:
-        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-            return Lost(f"the connection to Postgres broke: {error}")
-        return StoreError(f"Postgres could not be asked: {error}")
-    for states, meaning, words in _MEANINGS:
-        if state.startswith(states):
-            return meaning(f"Postgres says {error} ({state}): {words}")
-    return StoreError(f"Postgres says {error} ({state})")
-
-
-def _pool_error(error: Exception, timeout: float) -> StoreError:
-    if isinstance(error, PoolClosed):
-        return StoreClosed("the store was closed: open it again")
-    if isinstance(error, TooManyRequests):
-        return StoreBusy(f"too many wait for a connection: give the pool more of them ({error})")
-    return Unreachable(f"there was no connection to Postgres for {timeout} seconds: {error}")

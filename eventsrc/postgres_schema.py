@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
-from eventsrc.postgres_link import Ask, Conversation
+from eventsrc.postgres_conversation import Ask, Conversation
 from eventsrc.store import NotAStore
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock({lock})"

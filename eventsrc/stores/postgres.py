@@ -17,17 +17,8 @@ from returns.result import Failure
 
 from eventsrc.codec import Codec
 from eventsrc.interpreter import AsyncInterpreter, Interpreter, on
-from eventsrc.postgres_link import (
-    AsyncJoined,
-    AsyncLink,
-    Conversation,
-    Joined,
-    Link,
-    hold,
-    hold_async,
-    hold_on,
-    hold_on_async,
-)
+from eventsrc.postgres_conversation import Conversation, hold, hold_async
+from eventsrc.postgres_link import AsyncJoined, AsyncLink, Joined, Link, hold_on, hold_on_async
 from eventsrc.program import Outcome
 from eventsrc.store import (
     Append,

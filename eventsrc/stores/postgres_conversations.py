@@ -1,4 +1,4 @@
-"""What a Postgres store asks, and what the answers mean: see postgres_link.py for conversations."""
+"""What a Postgres store asks, and what the answers mean: conversations of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from returns.result import Failure, Success
 
 from eventsrc.codec import Codec, Kind
 from eventsrc.positions import Cursor, Token
-from eventsrc.postgres_link import Conversation, Lost, Refused, Rows, Unreachable
+from eventsrc.postgres_conversation import Conversation, Rows
+from eventsrc.postgres_errors import Lost, Refused, Unreachable
 from eventsrc.postgres_schema import Tables
 from eventsrc.program import Outcome
 from eventsrc.recorded import LOST, Corrupted, Events, Record, StreamData

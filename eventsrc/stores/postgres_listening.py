@@ -17,8 +17,9 @@ from typing import Any, Final, Self
 import psycopg
 
 from eventsrc.interpreter import Interpreter, on
-from eventsrc.postgres_link import Link, settings
+from eventsrc.postgres_link import Link
 from eventsrc.postgres_schema import Tables, quoted
+from eventsrc.postgres_wire import settings
 from eventsrc.store import NotAStore, StoreClosed, StoreReadOnly
 from eventsrc.waiting import WaitForEvents
 

@@ -15,8 +15,11 @@ from typing import Any, Final, Self
 import psycopg
 from psycopg_pool import ConnectionPool
 
-from eventsrc.postgres_link import Ask, Link, Rows, execute_on, hold, hold_on, translated
+from eventsrc.postgres_conversation import Ask, Rows, hold
+from eventsrc.postgres_errors import translated
+from eventsrc.postgres_link import Link, hold_on
 from eventsrc.postgres_schema import Tables, quoted
+from eventsrc.postgres_wire import execute_on
 from eventsrc.view import Lease, View, ViewError
 from eventsrc.views.kept import KeptViews
 from eventsrc.views.ledger import Ledger

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from eventsrc import Append, Conflict, Failure, Head, StreamId, Success
-from eventsrc.postgres_link import Ask, AsyncLink, Rows
+from eventsrc.postgres_conversation import Ask, Rows
+from eventsrc.postgres_link import AsyncLink
 from eventsrc.store import CONFLICT_EVENTS
 from eventsrc.stores.postgres import AsyncPostgresStore
 from tests.faults.events import CODEC, Tick

@@ -38,7 +38,8 @@ from eventsrc import (
 )
 from eventsrc.positions import Cursor
 from eventsrc.postgres import AsyncPostgresStore, PostgresListener, PostgresStore, PostgresViews
-from eventsrc.postgres_link import Ask, Link, Rows
+from eventsrc.postgres_conversation import Ask, Rows
+from eventsrc.postgres_link import Link
 from eventsrc.store import NotAStore, StoreClosed
 from tests.faults import scaled
 from tests.faults.events import CODEC, TYPES, Tick

@@ -19,7 +19,8 @@ import psycopg
 import pytest
 
 from eventsrc import ANY, Append, Conflict, Head, Interpreter, Read, StoreOp, StreamId, Success
-from eventsrc.postgres_link import Ask, Lost, Rows
+from eventsrc.postgres_conversation import Ask, Rows
+from eventsrc.postgres_errors import Lost
 from eventsrc.store import StoreBusy, StoreError, Unknown
 from eventsrc.stores.postgres import PostgresStore
 from tests.faults import scaled

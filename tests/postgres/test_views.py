@@ -28,7 +28,7 @@ from eventsrc import (
 )
 from eventsrc.codec import Codec
 from eventsrc.positions import WrongStore
-from eventsrc.postgres_link import Unreachable
+from eventsrc.postgres_errors import Unreachable
 from eventsrc.store import NotAStore
 from eventsrc.stores.postgres import PostgresStore
 from eventsrc.view import Apply, GetApplied, GetProgress

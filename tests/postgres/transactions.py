@@ -13,7 +13,9 @@ import psycopg
 import pytest
 
 from eventsrc import Append, Appended, StreamId
-from eventsrc.postgres_link import Ask, Link, Rows, execute_on, hold
+from eventsrc.postgres_conversation import Ask, Rows, hold
+from eventsrc.postgres_link import Link
+from eventsrc.postgres_wire import execute_on
 from eventsrc.store import StoreError
 from eventsrc.stores import postgres_sql as sql
 from eventsrc.stores.postgres import PostgresStore

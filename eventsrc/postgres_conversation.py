@@ -1,0 +1,60 @@
+"""What is asked of a Postgres, written once for threads and event loops.
+
+A *conversation* is a generator that yields statements and is sent their rows. Whoever holds it decides
+on which connection they are executed, and whether a thread or an event loop waits for the answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+Rows: TypeAlias = list[tuple[Any, ...]]
+
+
+class Ask(NamedTuple):
+    """A statement and its parameters."""
+
+    sql: bytes
+    parameters: Any = None
+    is_bold: bool = False
+    """Whether it counts on what was told before: then it is Refused if a connection was lost since."""
+
+
+Conversation: TypeAlias = Generator[Ask, Rows, T]
+
+
+def hold(conversation: Conversation[T], execute: Callable[[Ask], Rows]) -> T:
+    """Holds a conversation."""
+    try:
+        ask = next(conversation)
+        while True:
+            try:
+                rows = execute(ask)
+            except Exception as error:
+                ask = conversation.throw(error)
+            else:
+                ask = conversation.send(rows)
+    except StopIteration as stop:
+        answer: T = stop.value
+        return answer
+
+
+async def hold_async(conversation: Conversation[T], execute: Callable[[Ask], Awaitable[Rows]]) -> T:
+    """Holds a conversation, waiting for each answer."""
+    try:
+        ask = next(conversation)
+        while True:
+            try:
+                rows = await execute(ask)
+            except Exception as error:
+                ask = conversation.throw(error)
+            else:
+                ask = conversation.send(rows)
+    except StopIteration as stop:
+        answer: T = stop.value
+        return answer
+    finally:
+        conversation.close()

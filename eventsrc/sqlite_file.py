@@ -10,48 +10,28 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import random
 import sqlite3
-import sys
 import threading
 import time
-import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-import attrs
-
-from eventsrc.store import NotAStore, StoreBusy, StoreClosed, StoreError, StoreFull, StoreReadOnly
-
-if sys.platform != "win32":
-    import fcntl
+from eventsrc.sqlite_errors import commit_error, is_busy, is_refused, translation
+from eventsrc.sqlite_schema import Schema, applied_scripts, apply_missing
+from eventsrc.sqlite_turn import Turn, pauses
+from eventsrc.store import NotAStore, StoreBusy, StoreClosed, StoreError, StoreReadOnly
 
 Durability: TypeAlias = Literal["os", "process"]
 """What an acknowledged write survives: "os", a power cut; "process", only the end of the process."""
 
 _SYNCHRONOUS: Final[dict[str, str]] = {"os": "FULL", "process": "NORMAL"}
 _RESET_BUG_FIXED: Final = (3, 51, 3)
-_LONGEST_POLL: Final = 0.005
 _PATIENCE: Final = 0.1
-_GLANCE: Final = 0.01
 
 _log = logging.getLogger("eventsrc")
 _log.addHandler(logging.NullHandler())
-
-
-@attrs.frozen
-class Schema:
-    """The tables of one part of a file, as the scripts that make them: those of one version each.
-
-    part: what the tables are for; the table eventsrc_schema counts the applied scripts of each part.
-    stamp: marks the whole file as this part's, as its application_id, with the count as user_version.
-    """
-
-    part: str
-    scripts: Sequence[str]
-    stamp: int | None = None
 
 
 class SqliteFile:
@@ -88,13 +68,13 @@ class SqliteFile:
         self._is_closed = False
         _warn_of_version()
         self._connections: list[sqlite3.Connection] = []
-        self._turn = _Turn(Path(f"{self.path}-turn"))
+        self._turn = Turn(Path(f"{self.path}-turn"))
         try:
             applied = self._checked(schema)
             if not read_only:
                 self._writer = self._connect(self.timeout)
                 self._enter_wal()
-                self._writer.execute("PRAGMA busy_timeout = 0")  # from here on, _Turn says who waits
+                self._writer.execute("PRAGMA busy_timeout = 0")  # from here on, Turn says who waits
             if applied < len(schema.scripts):
                 self._migrate(schema)
         except BaseException as error:
@@ -134,7 +114,7 @@ class SqliteFile:
         except sqlite3.IntegrityError:
             raise
         except sqlite3.Error as error:
-            raise self._commit_error(error) from error
+            raise commit_error(self.path, error) from error
         finally:
             self._release()
 
@@ -161,22 +141,13 @@ class SqliteFile:
         """How many of the schema's scripts the file has seen; nothing is written to find out."""
         with self.reading() as connection:
             connection.execute("BEGIN")  # all that is looked at is of one moment
-            return _applied(connection, self.path, schema)
+            return applied_scripts(connection, self.path, schema)
 
     def _migrate(self, schema: Schema) -> None:
         if self.read_only:
             raise NotAStore(f"{self.path} is not up to date: open it once without read_only")
         with self.writing() as connection:
-            applied = _applied(connection, self.path, schema)  # another process may have been faster
-            for script in schema.scripts[applied:]:
-                for statement in script.split(";\n"):
-                    if statement.strip():
-                        connection.execute(statement)
-            connection.execute(_MAKE_SCHEMA)
-            connection.execute(_SET_APPLIED, (schema.part, len(schema.scripts)))
-            if schema.stamp is not None:
-                connection.execute(f"PRAGMA application_id = {schema.stamp:d}")
-                connection.execute(f"PRAGMA user_version = {len(schema.scripts):d}")
+            apply_missing(connection, self.path, schema)
 
     def check_usable(self) -> None:
         """Raises StoreClosed for a file that was closed, or that another process opened."""
@@ -200,11 +171,11 @@ class SqliteFile:
 
     def _enter_wal(self) -> None:
         deadline = time.monotonic() + self.timeout
-        for pause in _pauses(deadline):
+        for pause in pauses(deadline):
             try:
                 (mode,) = self._writer.execute("PRAGMA journal_mode = WAL").fetchone()
             except sqlite3.OperationalError as error:
-                if not _is_busy(error):
+                if not is_busy(error):
                     raise
                 time.sleep(pause)
             else:
@@ -235,7 +206,7 @@ class SqliteFile:
             if commit:
                 self._writer.execute("COMMIT")
         except sqlite3.Error as error:
-            raise self._commit_error(error) from error
+            raise commit_error(self.path, error) from error
         finally:
             self._release()
 
@@ -246,7 +217,7 @@ class SqliteFile:
         """
         if isinstance(error, UnicodeDecodeError):  # from Python, of a message about a damaged schema
             raise StoreError(f"{self.path} is damaged: {error}") from error
-        if isinstance(error, sqlite3.Error) and not (self._is_shared and _code(error) in _MISTAKES):
+        if isinstance(error, sqlite3.Error) and not (self._is_shared and is_refused(error)):
             raise translation(self.path, error) from error
 
     def take_reader(self) -> sqlite3.Connection:
@@ -296,7 +267,7 @@ class SqliteFile:
                 self._try("BEGIN IMMEDIATE")
                 return
         try:
-            for pause in _pauses(deadline):
+            for pause in pauses(deadline):
                 if self._turn.take(insisting=time.monotonic() > began + _PATIENCE):
                     with contextlib.suppress(_Busy):
                         self._try("BEGIN IMMEDIATE")
@@ -311,14 +282,9 @@ class SqliteFile:
         try:
             return self._writer.execute(sql, parameters)
         except sqlite3.OperationalError as error:
-            if _is_busy(error):
+            if is_busy(error):
                 raise _Busy from error
             raise
-
-    def _commit_error(self, error: sqlite3.Error) -> StoreError:
-        if _code(error) in _NOT_COMMITTED:
-            return translation(self.path, error)
-        return CommitFailed(f"{self.path} could not be committed: {error}")
 
 
 class Writing:
@@ -365,171 +331,6 @@ class Reading:
 
 class _Busy(Exception):
     """Somebody else is writing."""
-
-
-class CommitFailed(StoreError):
-    """A commit failed in a way that leaves open whether its transaction will be found stored."""
-
-
-class _Turn:
-    """Whose turn it is to try for the write lock, among processes: a lock on a file of its own.
-
-    Writers that do not get SQLite's lock try again after a random pause, which is quick and mostly
-    fair. Whoever has tried for long insists: it keeps the turn to itself until it has the lock, and
-    the others let it pass. (SQLite's own waiting starves some writers.) Where there is no flock, or no
-    place for the file, nobody can insist.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: int | None = None
-        self._is_open = False
-        self._is_mine = False
-        self._free_until = 0.0
-        _turns.add(self)
-
-    def is_free(self, now: float) -> bool:
-        """Whether nobody insists, or did a moment ago, so that one attempt may be made."""
-        if now < self._free_until:
-            return True
-        is_free = self.take(insisting=False)
-        if is_free:
-            self.give()
-            self._free_until = now + _GLANCE
-        return is_free
-
-    def take(self, *, insisting: bool) -> bool:
-        """Whether to try for the lock now; who insists keeps others from it until `give`."""
-        if not self._is_open:
-            self._open()
-        if sys.platform == "win32" or self._file is None or self._is_mine:
-            return True
-        try:
-            fcntl.flock(self._file, (fcntl.LOCK_EX if insisting else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        self._is_mine = insisting
-        return True
-
-    def let_insist(self) -> None:
-        """Between two attempts: lets others insist, unless this one does."""
-        if not self._is_mine:
-            self.give()
-
-    def give(self) -> None:
-        """Lets the others try."""
-        self._is_mine = False
-        if sys.platform != "win32" and self._file is not None:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-
-    def close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-    def forget(self) -> None:
-        """In a forked process: the turn is the parent's, and must end with it."""
-        self.close()
-        self._is_open = self._is_mine = False
-
-    def _open(self) -> None:
-        self._is_open = True
-        if sys.platform != "win32":
-            with contextlib.suppress(OSError):
-                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-
-
-_turns: Final = weakref.WeakSet[_Turn]()
-
-
-def _forget_turns() -> None:
-    for turn in list(_turns):
-        turn.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_turns)
-
-
-def _pauses(deadline: float) -> Iterator[float]:
-    """Random pauses between attempts, longer and longer, until the deadline."""
-    longest = 0.0005
-    while True:
-        yield random.random() * longest
-        if time.monotonic() >= deadline:
-            return
-        longest = min(longest * 1.5, _LONGEST_POLL)
-
-
-_MAKE_SCHEMA: Final = """
-    CREATE TABLE IF NOT EXISTS eventsrc_schema (part TEXT PRIMARY KEY, applied INTEGER NOT NULL)
-"""
-_SET_APPLIED: Final = "INSERT OR REPLACE INTO eventsrc_schema VALUES (?, ?)"
-_HAS_SCHEMA: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'eventsrc_schema'"
-_GET_APPLIED: Final = "SELECT applied FROM eventsrc_schema WHERE part = ?"
-
-
-def _applied(connection: sqlite3.Connection, path: Path, schema: Schema) -> int:
-    """How many scripts of a schema a file has seen. Raises NotAStore for a file that is not ours."""
-    part, stamp, newest = schema.part, schema.stamp, len(schema.scripts)
-    ((application,),) = connection.execute("PRAGMA application_id").fetchall()
-    ((version,),) = connection.execute("PRAGMA user_version").fetchall()
-    if stamp is not None and (application not in (0, stamp) or (application == 0 and version)):
-        raise NotAStore(
-            f"{path} belongs to another application (application_id {application}, user_version "
-            f"{version}): give the {part} a file of its own"
-        )
-    ((has_schema,),) = connection.execute(_HAS_SCHEMA).fetchall()
-    row = connection.execute(_GET_APPLIED, (part,)).fetchone() if has_schema else None
-    applied = 0 if row is None else int(row[0])
-    if stamp is not None and application == stamp:
-        applied = max(applied, version)
-    if applied > newest:
-        raise NotAStore(
-            f"{path} has version {applied} of the {part}, and the newest known here is {newest}: "
-            "update eventsrc"
-        )
-    return applied
-
-
-# --- errors ---------------------------------------------------------------------------------------
-
-_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_MISTAKES: Final = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH})
-_NOT_COMMITTED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY})
-
-
-def is_mistake(error: sqlite3.Error) -> bool:
-    """Whether an error is of the statement or its values, and not of the file and its surroundings."""
-    return _code(error) in _MISTAKES | {0, sqlite3.SQLITE_RANGE, sqlite3.SQLITE_TOOBIG}
-
-
-def _code(error: sqlite3.Error) -> int:
-    """The primary result code: 0 for errors that SQLite did not report itself."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def _is_busy(error: sqlite3.Error) -> bool:
-    return _code(error) in _BUSY
-
-
-def translation(path: Path, error: sqlite3.Error) -> StoreError:
-    """What SQLite reported, as this library's error."""
-    code = _code(error)
-    if code in _BUSY:
-        return StoreBusy(f"others keep {path} busy: {error}")
-    if code == sqlite3.SQLITE_FULL:
-        return StoreFull(f"there is no room for more in {path}: {error}")
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-        return StoreReadOnly(f"{path} cannot be written: {error}")
-    if code == sqlite3.SQLITE_NOTADB:
-        return NotAStore(f"{path} is no SQLite file: {error}")
-    if code == sqlite3.SQLITE_CANTOPEN:
-        return StoreError(
-            f"{path} cannot be opened: does its folder exist, and may it be read and written? Even to "
-            "read, SQLite writes beside the file: from a read-only disk, copy it"
-        )
-    return StoreError(f"{path}: {error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})")
 
 
 _warned: list[Any] = []

@@ -20,7 +20,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
-from eventsrc.sqlite_file import Durability, Schema, SqliteFile, is_mistake
+from eventsrc.sqlite_errors import is_mistake
+from eventsrc.sqlite_file import Durability, SqliteFile
+from eventsrc.sqlite_schema import Schema
 from eventsrc.view import Lease, View, ViewError
 from eventsrc.views.kept import KeptViews
 from eventsrc.views.ledger import PLACE, Ledger

@@ -15,9 +15,11 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
-import eventsrc.stores.sqlite as sqlite_store
 from eventsrc import ANY, Append, Conflict, Head, Interpreter, SqliteStore, StoreOp, StreamId, Success
+from eventsrc.stores import sqlite_sql
 from eventsrc.stores.known import Kinds
+from eventsrc.stores.sqlite_rows import head_of
+from eventsrc.stores.sqlite_writing import Writing
 from eventsrc.testing.history import Attempt, Look
 from tests.faults.events import CODEC, Tick
 
@@ -107,9 +109,9 @@ def be_careless() -> None:
     def transact(store: SqliteStore, group: Sequence[Any]) -> list[Any]:
         with store._file.reading() as connection:
             streams = {part.stream for job in group for part in job.asked.parts}
-            known = {stream: sqlite_store._stream(connection, stream) for stream in streams}
+            known = {stream: head_of(connection, stream) for stream in streams}
         with store._file.writing(group[0].deadline) as connection:
-            writing = sqlite_store._Writing(connection, store.store_id, store.codec, Kinds(), 0)
+            writing = Writing(connection, store.store_id, store.codec, Kinds(), 0)
             for stream, (number, version) in known.items():
                 if number is not None:
                     writing.numbers[stream], writing.versions[stream] = number, version
@@ -120,7 +122,7 @@ def be_careless() -> None:
 
 def be_ignoring() -> None:
     """Breaks the store in this process: events that are in the way of others vanish."""
-    sqlite_store._ADD_EVENT = (  # type: ignore[misc]
+    sqlite_sql.ADD_EVENT = (  # type: ignore[misc]
         "INSERT OR IGNORE INTO eventsrc_event VALUES "
         "((SELECT coalesce(max(position), 0) + 1 FROM eventsrc_event) + 0 * ?,"
         " ?, ?, ?, ?, ?, ?, ?)"

@@ -38,7 +38,10 @@ SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|PRAGMA|ATTAC
 
 SAFE = {
     ("sqlite_file", "_connect"): "PRAGMA takes no parameters; the word is one of two of our own",
-    ("sqlite_file", "_migrate"): "PRAGMA takes no parameters; numbers of our own, formatted as numbers",
+    (
+        "sqlite_schema",
+        "apply_missing",
+    ): "PRAGMA takes no parameters; numbers of our own, formatted as numbers",
     ("views.sqlite", "_attached"): "ATTACH takes no parameter for the name, which is quoted",
 }
 """The functions that put statements together, and why they may."""

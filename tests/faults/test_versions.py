@@ -18,12 +18,13 @@ from pathlib import Path
 
 import pytest
 
-import eventsrc.stores.sqlite as sqlite_store
 from eventsrc import Append, Opaque, Read, SqliteStore, StreamId, Success
 from eventsrc.errors import EventsrcError
-from eventsrc.sqlite_file import Schema, SqliteFile
+from eventsrc.sqlite_file import SqliteFile
+from eventsrc.sqlite_schema import Schema
 from eventsrc.store import FindAppend, LoadSnapshot, NotAStore, Snapshot, StoreBusy
-from eventsrc.stores.sqlite import STAMP
+from eventsrc.stores import sqlite_sql
+from eventsrc.stores.sqlite_sql import SCHEMA, STAMP
 from tests.docs.pages import ROOT
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
@@ -115,7 +116,7 @@ def test_the_scripts_of_a_released_version_never_change(version: int, tmp_path: 
             ).fetchall()
 
     made = made_by(version, tmp_path / "then.db")
-    schema = Schema("store", sqlite_store.SCHEMA.scripts[:version], STAMP)
+    schema = Schema("store", SCHEMA.scripts[:version], STAMP)
     SqliteFile(tmp_path / "now.db", schema).close()
     assert tables(tmp_path / "now.db") == tables(made)
 
@@ -163,7 +164,7 @@ def test_a_migration_that_was_killed_at_any_statement_is_done_later_and_changes_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = made_by(1, tmp_path / "original.db")
-    monkeypatch.setattr(sqlite_store, "SCHEMA", SECOND_SCHEMA)
+    monkeypatch.setattr(sqlite_sql, "SCHEMA", SECOND_SCHEMA)
     assert wrong_after_kills(tmp_path, original, "second", "ours") == []
     with contextlib.closing(sqlite3.connect(tmp_path / "1.db")) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (2,)
@@ -177,7 +178,7 @@ def test_control_a_migration_of_many_transactions_is_caught(
 ) -> None:
     original = made_by(1, tmp_path / "original.db") if schema == "second" else None
     if schema == "second":
-        monkeypatch.setattr(sqlite_store, "SCHEMA", SECOND_SCHEMA)
+        monkeypatch.setattr(sqlite_sql, "SCHEMA", SECOND_SCHEMA)
     wrong = wrong_after_kills(tmp_path, original, schema, "step by step")
     assert any("already exists" in one for one in wrong), wrong
 

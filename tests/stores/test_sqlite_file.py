@@ -26,14 +26,15 @@ from eventsrc import (
     Success,
     event,
 )
-from eventsrc.sqlite_file import Schema, SqliteFile
+from eventsrc.sqlite_file import SqliteFile
+from eventsrc.sqlite_schema import Schema
 from eventsrc.store import (
     StoreBusy,
     StoreClosed,
     StoreError,
     StoreFull,
 )
-from eventsrc.stores.sqlite import STAMP
+from eventsrc.stores.sqlite_sql import STAMP
 
 TYPES = EventTypes()
 CODEC = Codec(TYPES)

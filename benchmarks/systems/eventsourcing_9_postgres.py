@@ -24,7 +24,10 @@ class PostgresNames(PostgresTrackingRecorder, NamesInterface):
 
     def __init__(self, datastore: Any, **named: Any) -> None:
         super().__init__(datastore, **named)
-        table = "CREATE TABLE IF NOT EXISTS names (id TEXT PRIMARY KEY, name TEXT NOT NULL)"
+        table = (
+            "CREATE TABLE IF NOT EXISTS names (id TEXT PRIMARY KEY, name TEXT NOT NULL) "
+            "WITH (fillfactor = 50)"
+        )
         self.sql_create_statements.append(SQL(table))
 
     def set_name(self, thing: UUID, name: str, tracking: Tracking) -> None:

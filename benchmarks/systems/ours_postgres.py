@@ -38,7 +38,7 @@ names: View[psycopg.Connection[Any]] = View("names", version=1)
 
 @names.schema
 def _create(db: psycopg.Connection[Any]) -> None:
-    db.execute("CREATE TABLE names (id text PRIMARY KEY, name text NOT NULL)")
+    db.execute("CREATE TABLE names (id text PRIMARY KEY, name text NOT NULL) WITH (fillfactor = 50)")
 
 
 @names.on_many(Renamed)

@@ -55,7 +55,7 @@ _SCAN = "SELECT position, data FROM event WHERE position > %b::int8 ORDER BY pos
 _HEAD = "SELECT coalesce(max(version), 0) FROM event WHERE stream = %b"
 
 _VIEW_SCHEMA = """
-    CREATE TABLE names (id text PRIMARY KEY, name text NOT NULL);
+    CREATE TABLE names (id text PRIMARY KEY, name text NOT NULL) WITH (fillfactor = 50);
     CREATE TABLE progress (view text PRIMARY KEY, position bigint NOT NULL);
     INSERT INTO progress VALUES ('names', 0);
 """

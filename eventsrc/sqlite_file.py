@@ -57,7 +57,7 @@ class SqliteFile:
             raise ValueError(f"durability is {durability!r}: choose 'os' or 'process'")
         if str(path) == ":memory:" or not str(path):
             raise ValueError(f"{path!r} is no file: for a store in memory, use MemoryStore()")
-        self.path: Final = Path(path)
+        self.path: Final = Path(path).absolute()  # the working directory may change
         self.durability: Final = durability
         self.timeout: Final = timeout
         self.read_only: Final = read_only
@@ -67,12 +67,15 @@ class SqliteFile:
         self._readers: deque[sqlite3.Connection] = deque()
         self._is_closed = False
         _warn_of_version()
-        self._connections: list[sqlite3.Connection] = []
+        self._writers: list[sqlite3.Connection] = []  # one, or none if it is only read
         self._turn = Turn(Path(f"{self.path}-turn"))
+        self._opened: tuple[int, int] | None = None
         try:
             applied = self._checked(schema)
+            self._opened = self._in_place()
             if not read_only:
                 self._writer = self._connect(self.timeout)
+                self._writers.append(self._writer)
                 self._enter_wal()
                 self._writer.execute("PRAGMA busy_timeout = 0")  # from here on, Turn says who waits
             if applied < len(schema.scripts):
@@ -126,7 +129,10 @@ class SqliteFile:
         )
 
     def close(self) -> None:
-        """Closes all connections; closing twice is closing once."""
+        """Closes the connections, those that are read with as soon as they are given back.
+
+        Closing twice is closing once.
+        """
         if os.getpid() != self._pid:  # the locks may be held by threads that a fork did not copy
             return
         if self._is_closed:
@@ -134,8 +140,9 @@ class SqliteFile:
         self._is_closed = True  # before the lock: those who write on and on would keep it from us
         with self._lock:
             self._turn.close()
-            while self._connections:
-                self._connections.pop().close()
+            while self._writers:
+                self._writers.pop().close()
+            self._close_readers()
 
     def _checked(self, schema: Schema) -> int:
         """How many of the schema's scripts the file has seen; nothing is written to find out."""
@@ -156,17 +163,39 @@ class SqliteFile:
         if os.getpid() != self._pid:
             raise StoreClosed(f"{self.path} was opened before a fork: open it in each process")
 
+    def is_in_place(self) -> bool:
+        """Whether the file that was opened is still where it was: not moved, deleted or replaced."""
+        return self._opened == self._in_place()
+
+    def _in_place(self) -> tuple[int, int] | None:
+        """Which file is at the path now."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _check_in_place(self) -> None:
+        if self._opened is not None and not self.is_in_place():
+            raise StoreClosed(
+                f"{self.path} was moved, deleted or replaced since it was opened: nothing that is "
+                "written to the opened file would be found there. Open it again"
+            )
+
     def _connect(self, timeout: float) -> sqlite3.Connection:
         mode = "ro" if self.read_only else "rwc"
         connection = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?mode={mode}",
+            f"{self.path.as_uri()}?mode={mode}",
             uri=True,
             isolation_level=None,
             check_same_thread=False,
             timeout=timeout,
         )
-        self._connections.append(connection)
-        connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self.durability]}")
+        try:
+            connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self.durability]}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _enter_wal(self) -> None:
@@ -223,11 +252,12 @@ class SqliteFile:
     def take_reader(self) -> sqlite3.Connection:
         """A connection to read with, to be given back."""
         self.check_usable()
+        self._check_in_place()
         try:
             return self._readers.pop()
         except IndexError:
             connection = self._connect(self.timeout)
-            connection.execute("PRAGMA query_only = ON")
+            connection.execute("PRAGMA query_only = ON")  # which reads nothing, and so cannot fail
             return connection
 
     def give_reader(self, connection: sqlite3.Connection) -> None:
@@ -235,6 +265,14 @@ class SqliteFile:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         self._readers.append(connection)
+        if self._is_closed:  # meanwhile
+            self._close_readers()
+
+    def _close_readers(self) -> None:
+        """Closes the connections that nobody reads with now."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self._readers.pop().close()
 
     def _check_writable(self) -> None:
         self.check_usable()
@@ -247,9 +285,12 @@ class SqliteFile:
             timeout=max(deadline - time.monotonic(), 0.0)
         ):
             raise self.busy()
-        if self._is_closed:  # meanwhile
+        try:
+            self.check_usable()  # again: it may have been closed meanwhile
+            self._check_in_place()
+        except BaseException:
             self._lock.release()
-            self.check_usable()
+            raise
 
     def _release(self) -> None:
         """Lets the other threads write."""

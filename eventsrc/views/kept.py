@@ -24,7 +24,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from eventsrc.guard import sort_out
 from eventsrc.interpreter import Interpreter, on
@@ -54,6 +54,8 @@ from eventsrc.view import (
     ViewOp,
 )
 from eventsrc.views.ledger import Ledger
+
+T = TypeVar("T")
 
 VAIN_STARTS: Final = 1
 """How many processes in a row must have begun in vain before events are tried one by one."""
@@ -95,22 +97,20 @@ class KeptViews(Interpreter[ViewOp]):
     @on(GetProgress)
     def get_progress(self, op: GetProgress) -> Progress:
         """How far a view has come."""
-        with self.looking(op.view) as ledger:
-            parts = () if ledger is None else ledger.parts()
-        return Progress(parts or (Part(START, 0),) * op.view.partitions)
+        unmade = (Part(START, 0),) * op.view.partitions
+        return Progress(self._seen(op.view, lambda ledger: ledger.parts(), unmade) or unmade)
 
     @on(GetApplied)
     def get_applied(self, op: GetApplied) -> Mapping[StreamId, int]:
         """The versions that a view has applied of some streams."""
-        with self.looking(op.view) as ledger:
-            found = {} if ledger is None else ledger.guards(op.streams)[0]
+        nothing: dict[str, int] = {}
+        found = self._seen(op.view, lambda ledger: ledger.guards(op.streams)[0], nothing)
         return {stream: found.get(stream, 0) for stream in op.streams}
 
     @on(GetParked)
     def get_parked(self, op: GetParked) -> tuple[Parked, ...]:
         """The parked streams of a view."""
-        with self.looking(op.view) as ledger:
-            return () if ledger is None else ledger.parked()
+        return self._seen(op.view, lambda ledger: ledger.parked(), ())
 
     @on(Apply)
     def apply(self, op: Apply) -> Applied:
@@ -164,6 +164,11 @@ class KeptViews(Interpreter[ViewOp]):
     def discard(self, op: Discard) -> None:
         """Removes what a version of a view has built."""
         self._discard(op.view)
+
+    def _seen(self, view: View[Any], look: Callable[[Ledger], T], nothing: T) -> T:
+        """What is seen in the ledger of a view; nothing if it was never made."""
+        with self.looking(view) as ledger:
+            return nothing if ledger is None else look(ledger)
 
     @contextmanager
     def _at_stream(self, view: View[Any], stream: StreamId) -> Iterator[Ledger]:

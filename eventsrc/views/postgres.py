@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import psycopg
 from psycopg_pool import ConnectionPool
@@ -20,9 +20,12 @@ from eventsrc.postgres_errors import translated
 from eventsrc.postgres_link import Link, hold_on
 from eventsrc.postgres_schema import Tables, quoted
 from eventsrc.postgres_wire import execute_on
+from eventsrc.store import NotAStore
 from eventsrc.view import Lease, View, ViewError
 from eventsrc.views.kept import KeptViews
 from eventsrc.views.ledger import Ledger
+
+T = TypeVar("T")
 
 _LIVE_SCRIPTS: Final = (
     """
@@ -96,6 +99,10 @@ _DROP: Final = "DROP SCHEMA IF EXISTS {s} CASCADE"
 _SET_PATH: Final = """
     SELECT set_config('search_path', %s || ', ' || current_setting('search_path'), true)
 """
+_SET_PATH_IF: Final = """
+    SELECT set_config('search_path', %s || ', ' || current_setting('search_path'), true),
+        to_regclass(%s) IS NOT NULL
+"""
 _END_IDLE: Final = "SELECT set_config('idle_in_transaction_session_timeout', %s, true)"
 _NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 
@@ -165,9 +172,12 @@ class PostgresViews(KeptViews):
         """A transaction that may write, with the view's tables made."""
         tables = self._made(view)
         with translated(), self._link.transaction() as connection:
-            connection.execute(_SET_PATH, (quoted(tables.schema),))
-            cursor = connection.cursor(binary=True)
-            yield PostgresLedger(tables, lambda ask: execute_on(cursor, ask), self._given(connection))
+            wanted = quoted(tables.schema), f"{quoted(tables.schema)}.eventsrc_part"
+            ((_, is_there),) = connection.execute(_SET_PATH_IF, wanted).fetchall()
+            if not is_there:  # others have discarded it
+                hold_on(tables.migrate(), connection)
+                self._fill(connection, tables, view)
+            yield self._ledger(connection, tables)
 
     @contextlib.contextmanager
     def looking(self, view: View[Any]) -> Iterator[Ledger | None]:
@@ -191,9 +201,8 @@ class PostgresViews(KeptViews):
         return int(rows[0][0]) if rows else 0
 
     def _go_live(self, view: View[Any]) -> None:
-        with self.looking(view) as ledger:
-            if ledger is None:
-                raise ViewError(f"{view!r} was never built: synchronise it first")
+        if not self._is_made(self._link.read, view):
+            raise ViewError(f"{view!r} was never built: synchronise it first")
         self._link.execute(self._main.ask(_GO_LIVE, (view.name, view.version)))
 
     def _discard(self, view: View[Any]) -> None:
@@ -219,20 +228,32 @@ class PostgresViews(KeptViews):
         self._ready.add((view.name, view.version))
         return tables
 
-    def _given(self, connection: psycopg.Connection[Any]) -> object:
-        """What handlers are given."""
-        return connection if self._sink is None else self._sink
+    def _ledger(self, connection: psycopg.Connection[Any], tables: Tables) -> PostgresLedger:
+        """The ledger in the transaction that a connection is in."""
+        cursor = connection.cursor(binary=True)
+        given = connection if self._sink is None else self._sink
+        return PostgresLedger(tables, lambda ask: execute_on(cursor, ask), given)
+
+    def _seen(self, view: View[Any], look: Callable[[Ledger], T], nothing: T) -> T:
+        """What is seen in the ledger of a view; nothing if it was never made."""
+        try:
+            return super()._seen(view, look, nothing)
+        except NotAStore:  # others have discarded it
+            self._ready.discard((view.name, view.version))
+            return super()._seen(view, look, nothing)
 
     def _make(self, tables: Tables, view: View[Any]) -> None:
         """Makes the view's tables, unless somebody else was faster."""
         with translated(), self._link.transaction() as connection:
-            cursor = connection.cursor(binary=True)
-            given = self._given(connection)
-            ledger = PostgresLedger(tables, lambda ask: execute_on(cursor, ask), given)
-            ledger.ask(_LOCK)
-            if not ledger.parts():
-                connection.execute(_SET_PATH, (quoted(tables.schema),))
-                ledger.make(view)
+            self._fill(connection, tables, view)
+
+    def _fill(self, connection: psycopg.Connection[Any], tables: Tables, view: View[Any]) -> None:
+        """Makes the view's tables, unless somebody else was faster, in a transaction."""
+        ledger = self._ledger(connection, tables)
+        ledger.ask(_LOCK)
+        if not ledger.parts():
+            connection.execute(_SET_PATH, (quoted(tables.schema),))
+            ledger.make(view)
 
     def _read_schema(self, connection: psycopg.Connection[Any], view: View[Any], live: bool) -> str:
         """The quoted name of the schema that queries read."""

@@ -122,7 +122,7 @@ class SqliteViews(KeptViews):
         self._timeout = timeout
         self._lock = threading.Lock()
         self._files: dict[tuple[str, int], SqliteFile] = {}
-        self._several: dict[tuple[tuple[str, int], ...], deque[sqlite3.Connection]] = {}
+        self._several: dict[tuple[SqliteFile, ...], deque[sqlite3.Connection]] = {}
         self._shown: set[str] = set()  # the names of which a version is known to be live
         self._file = SqliteFile(path, LIVE_SCHEMA, durability=durability, timeout=timeout)
         try:
@@ -155,7 +155,10 @@ class SqliteViews(KeptViews):
             with self._opened(*keys[0]).reading() as connection:
                 yield self._database(connection)
             return
-        connection = self._attached(tuple(keys))
+        if len(keys) > _MOST_ATTACHED + 1:
+            raise ViewError(f"{len(keys)} views cannot be read at once: name those that a query needs")
+        files = tuple([self._opened(*key) for key in keys])
+        connection = self._attached(files, [name for name, _ in keys])
         try:
             yield self._database(connection)
         except sqlite3.Error as error:
@@ -164,7 +167,11 @@ class SqliteViews(KeptViews):
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            self._several[tuple(keys)].append(connection)
+            pool = self._several.get(files)
+            if pool is None:  # one of them was discarded meanwhile
+                connection.close()
+            else:
+                pool.append(connection)
 
     def path(self, view: View[Any]) -> Path:
         """The file of a version of a view, to look at with other tools."""
@@ -244,10 +251,7 @@ class SqliteViews(KeptViews):
             if self._live(view) == view.version:
                 raise ViewError(f"{view!r} is what queries read: have another version go live first")
             with self._lock:
-                file = self._files.pop(key, None)
-                if file is not None:
-                    file.close()
-            self._trust = {of: trust for of, trust in self._trust.items() if of[:2] != key}
+                self._forget(*key)
             for suffix in ("", "-wal", "-shm", "-turn"):
                 Path(f"{self._path(*key)}{suffix}").unlink(missing_ok=True)
 
@@ -258,9 +262,12 @@ class SqliteViews(KeptViews):
         """The file of a version of a view, which is made if it is not there."""
         self._file.check_usable()
         file = self._files.get((name, version))
-        if file is None:
+        if file is None or not file.is_in_place():
             with self._lock:
                 file = self._files.get((name, version))
+                if file is not None and not file.is_in_place():  # another process has discarded it
+                    self._forget(name, version)
+                    file = None
                 if file is None:
                     file = SqliteFile(
                         self._path(name, version),
@@ -271,19 +278,27 @@ class SqliteViews(KeptViews):
                     self._files[name, version] = file
         return file
 
-    def _attached(self, keys: tuple[tuple[str, int], ...]) -> sqlite3.Connection:
+    def _forget(self, name: str, version: int) -> None:
+        """Closes the file of a version of a view, and forgets what is known of it."""
+        file = self._files.pop((name, version), None)
+        if file is not None:
+            file.close()
+            for files in [files for files in self._several if file in files]:
+                for connection in self._several.pop(files):
+                    connection.close()
+        self._trust = {of: trust for of, trust in self._trust.items() if of[:2] != (name, version)}
+
+    def _attached(self, files: tuple[SqliteFile, ...], names: Sequence[str]) -> sqlite3.Connection:
         """A connection that sees the tables of several views."""
-        if len(keys) > _MOST_ATTACHED + 1:
-            raise ViewError(f"{len(keys)} views cannot be read at once: name those that a query needs")
-        pool = self._several.setdefault(keys, deque())
+        pool = self._several.setdefault(files, deque())
         with contextlib.suppress(IndexError):
             return pool.pop()
-        first, *others = [f"{self._opened(*key).path.absolute().as_uri()}?mode=rw" for key in keys]
+        first, *others = [f"{file.path.as_uri()}?mode=rw" for file in files]
         connection = sqlite3.connect(
             first, uri=True, isolation_level=None, check_same_thread=False, timeout=self._timeout
         )
         try:
-            for (name, _), path in zip(keys[1:], others, strict=True):
+            for name, path in zip(names[1:], others, strict=True):
                 connection.execute("ATTACH ? AS " + _quoted(name), (path,))
             connection.execute("PRAGMA query_only = ON")
         except BaseException:

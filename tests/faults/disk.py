@@ -191,12 +191,12 @@ class StoreOnDisk:
 
     def __init__(self, path: Path, disk: Disk, synchronous: str = "FULL") -> None:
         self._vfs = _Vfs(disk)
-        one: list[_Connection] = []
+        self._connections: list[_Connection] = []
+        one = self._connections
 
         def connect(file: SqliteFile, timeout: float) -> Any:
             if not one:
                 one.append(_Connection(path, self._vfs.vfs_name, synchronous))
-                file._connections.append(one[0])  # type: ignore[arg-type]
             return one[0]
 
         from tests.faults.events import CODEC
@@ -210,11 +210,12 @@ class StoreOnDisk:
 
     def abandon(self) -> None:
         """Lets go of the file as a machine without power does."""
-        for connection in self.store._file._connections:
+        for connection in self._connections:
             try:
                 connection.close()
             except Exception:
                 continue  # it cannot write what it would like to: the power is gone
-        self.store._file._connections.clear()
+        self.store._file._writers.clear()
+        self.store._file._readers.clear()
         self.store._file.close()
         self._vfs.unregister()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -13,6 +13,8 @@ from tests.views.library import CODEC, TYPES, Noted
 
 Views: TypeAlias = Any
 """SqliteViews or PostgresViews: what both have is what these tests are about."""
+
+NOTES: Final = "SELECT stream, numbers FROM note"
 
 
 @attrs.frozen
@@ -101,4 +103,4 @@ class Kit:
         with views.reading(view, live=live) as db:
             if self.is_memory:
                 return dict(db["note"])
-            return dict(self.execute(db, "SELECT stream, numbers FROM note"))
+            return dict(self.execute(db, NOTES))

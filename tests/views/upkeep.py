@@ -59,7 +59,7 @@ from eventsrc.view import (
     Park,
     ViewError,
 )
-from tests.views.kit import Kit
+from tests.views.kit import NOTES, Kit
 from tests.views.library import CODEC, TYPES, Closed, Noted, books, filled, folded
 
 VERSIONS = itertools.count(1)
@@ -399,6 +399,42 @@ class UpkeepContract:
             assert kit.rows(views, old) == folded(store)
             app.run(synchronise(old))  # it is built anew
             assert kit.rows(views, old, live=False) == folded(store)
+
+    def test_what_another_process_removes_and_builds_anew_is_seen(self, kit: Kit) -> None:
+        store, old, new = filled(1, 3), kit.notes(), kit.notes(version=2)
+        with kit.open(old) as here, kit.open() as there:
+            (store | here).run(synchronise(old))
+            (store | there | world).run(rebuild(new))
+            there.run(Discard(old))
+            assert here.run(GetProgress(old)).applied == 0
+            moved(store, 1)
+            (store | there | world).run(rebuild(old))
+            assert here.run(GetProgress(old)).applied == 4
+            assert kit.rows(here, old) == kit.rows(there, old) == folded(store)
+            moved(store, 1)
+            (store | here).run(synchronise(old))
+            assert kit.rows(here, old) == kit.rows(there, old) == folded(store)
+
+    def test_a_version_that_another_process_removes_can_be_followed_on(self, kit: Kit) -> None:
+        store, old, new = filled(1, 3), kit.notes(), kit.notes(version=2)
+        with kit.open(old) as here, kit.open() as there:
+            (store | here).run(synchronise(old))
+            (store | there | world).run(rebuild(new))
+            there.run(Discard(old))
+            (store | here).run(synchronise(old))  # it is built anew
+            assert kit.rows(here, old, live=False) == kit.rows(there, old) == folded(store)
+
+    def test_a_version_that_is_removed_can_be_read_to_the_end(self, kit: Kit) -> None:
+        if kit.is_postgres or kit.is_memory:
+            pytest.skip("who removes waits for those who read")
+        store, old, new = filled(1, 3), kit.notes(), kit.notes(version=2)
+        with kit.open(old) as views:
+            app = store | views | world
+            app.run(synchronise(old))
+            with views.reading(old) as db:
+                app.run(rebuild(new))
+                app.run(Discard(old))
+                assert dict(kit.execute(db, NOTES)) == folded(store)
 
     def test_a_version_that_was_never_built_cannot_go_live(self, kit: Kit) -> None:
         with kit.open() as views, pytest.raises(ViewError, match="never built"):

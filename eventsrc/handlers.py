@@ -87,9 +87,11 @@ class Scope:
 
     rest: handles every operation without another handler, but of derived ones only those in `taking`;
         of the others it gets what they mean.
+    only, below: if `only` is given, `rest` gets operations of these types alone. The others are handled
+        as in the scope below; where that is by a program, `rest` gets what the program performs.
     """
 
-    __slots__ = ("accepted", "direct", "rest", "special", "taking")
+    __slots__ = ("accepted", "below", "direct", "only", "rest", "special", "taking")
 
     def __init__(
         self,
@@ -97,11 +99,15 @@ class Scope:
         special: dict[type, Awaits | Expands] | None = None,
         rest: Expands | None = None,
         taking: tuple[type, ...] = (),
+        only: tuple[type, ...] | None = None,
+        below: Scope | None = None,
     ) -> None:
         self.direct = {} if direct is None else direct
         self.special = {} if special is None else special
         self.rest = rest
         self.taking = taking
+        self.only = only
+        self.below = below
         self.accepted: set[Any] = set()
         """The program functions all of whose declared operations are known to have handlers."""
 
@@ -109,8 +115,20 @@ class Scope:
         yield from self.direct
         yield from (kind for kind, handler in self.special.items() if handler is not MEANING)
 
+    @staticmethod
+    def intercepting(
+        handler: Callable[[Any], Body[Any, Any]],
+        below: Scope,
+        taking: tuple[type, ...],
+        only: tuple[type, ...] | None,
+    ) -> Scope:
+        """The scope of a program whose operations get their meaning from a handler: see `intercept`."""
+        return Scope(rest=Expands(handler, below), taking=taking, only=only, below=below)
+
     def find(self, kind: type) -> bool:
         """Gives a type without a handler that of its nearest base class which has one, if any."""
+        if self.only is not None and not issubclass(kind, self.only):
+            return self._find_below(kind)
         for base in kind.__mro__[1:]:
             if base in self.direct:
                 self.direct[kind] = self.direct[base]
@@ -124,6 +142,23 @@ class Scope:
             self.special[kind] = self.rest
         else:
             return False
+        return True
+
+    def _find_below(self, kind: type) -> bool:
+        """As `find`, for a type that `rest` does not want."""
+        below = self.below
+        assert below is not None
+        assert self.rest is not None
+        if not (kind in below.direct or kind in below.special or below.find(kind)):
+            return False
+        if kind in below.direct:
+            self.direct[kind] = below.direct[kind]
+            return True
+        handler = below.special[kind]
+        if type(handler) is Expands and handler.scope is not None:
+            within = Scope.intercepting(self.rest.function, handler.scope, self.taking, self.only)
+            handler = Expands(handler.function, within)
+        self.special[kind] = handler
         return True
 
     def handles(self, kind: type) -> bool:

@@ -138,7 +138,7 @@ def machine(
                     stack.append((_RESUME, scope, send, throw))
                     send = None
                 if kind is Intercept:
-                    scope = Scope(rest=Expands(node.handler, scope), taking=node.taking)
+                    scope = Scope.intercepting(node.handler, scope, node.taking, node.only)
                     direct = scope.direct.get
                 else:
                     stack.append((_BIND if kind is Bind else _MAP, scope, node.function))

@@ -202,6 +202,7 @@ class Intercept(Program[O_co, R_co]):
     source: Effect[Any, R_co]
     handler: Callable[[Any], Body[O_co, Any]]
     taking: tuple[type, ...] = ()
+    only: tuple[type, ...] | None = None
 
     def __repr__(self) -> str:
         return f"intercept({self.source!r}, {name_of(self.handler)})"
@@ -237,13 +238,17 @@ def intercept(
     handler: Callable[[Any], Body[O2, Any]],
     *,
     taking: tuple[type, ...] = (),
+    only: tuple[type, ...] | None = None,
 ) -> Program[O2, R]:
     """The program with each of its operations replaced by what `handler(operation)` does.
 
     taking: derived operations, such as Load, that the handler wants as they are. Of others it gets
         those that they mean.
+    only: the types of the operations that are replaced, all if None. The others are performed as ever;
+        where the interpreter has a program for one (a translation), those in that program are replaced
+        too.
     """
-    return Intercept(source, handler, taking)
+    return Intercept(source, handler, taking, only)
 
 
 @overload

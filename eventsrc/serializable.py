@@ -12,7 +12,7 @@ concurrency control, 1981.)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 import attrs
@@ -50,6 +50,9 @@ SerializableOp: TypeAlias = Read | Head | AppendAll | Elapsed | Chance | Sleep
 
 Answer: TypeAlias = Outcome[Appended, NotAppended]
 
+_SEEN: Final = (Load, Read, Head, ReadFeed, Append, AppendAll)
+"""The operations that read or write streams."""
+
 
 class NotSerialized(EventsrcError):
     """Others kept changing what the program read until the deadline: `conflict` has their events."""
@@ -83,9 +86,10 @@ def serializable(source: Effect[O, R], *, within: float = WITHIN) -> Do[O | Seri
     """The program, with its append conditional on every stream that it has read; again if one changed.
 
     source: a program over store operations, run once or several times: its reads are Read, Head and
-        Load, its write is one Append or AppendAll, that of a decision included. Of a service's program,
-        take what it is lowered to: `serializable(translation.lower(service))`. A program that writes
-        nothing and reads several streams is run until it has seen them as they were at one moment.
+        Load, its write is one Append or AppendAll, that of a decision included. Those of operations
+        that the interpreter has a program for, such as the commands of a service, are among them. A
+        program that writes nothing and reads several streams is run until it has seen them as they were
+        at one moment.
     within: for how many seconds to run it again.
     A conflict at a version that the program expects, and has not read, is its own, answered as ever.
     Raises NotSerialized at the deadline, and NotSerializable for a second write, or a read of the feed.
@@ -95,7 +99,7 @@ def serializable(source: Effect[O, R], *, within: float = WITHIN) -> Do[O | Seri
     while True:
         reads = _Reads()
         try:
-            result = yield from intercept(source, reads.handle, taking=(Load,))
+            result = yield from intercept(source, reads.handle, taking=(Load,), only=_SEEN)
             yield from reads.confirm()
             return result
         except _Changed as changed:
@@ -123,7 +127,7 @@ class _Reads:
         self._unknown: UUID | None = None
 
     def handle(self, op: Any) -> Do[Any, Any]:
-        """Performs one of the program's operations."""
+        """Performs one of the program's reads and writes."""
         match op:
             case Load(stream=stream, fold=fold, known=known):
                 folded = yield from Load(stream, fold, known)  # the latest event: a state that is
@@ -142,10 +146,8 @@ class _Reads:
                     f"{op!r} reads all streams, and every append would change it: read the streams "
                     "that the decision depends on"
                 )
-            case Append() | AppendAll():
-                return (yield from self._write(op))
             case _:
-                return (yield from op)
+                return (yield from self._write(op))
 
     def confirm(self) -> Do[Head, None]:
         """Makes sure that what was read was so at one moment, if no write has made sure already."""

@@ -23,6 +23,7 @@ from eventsrc.store import (
     ReadFeed,
     SaveSnapshot,
 )
+from eventsrc.stream_id import StreamId
 from eventsrc.testing.simulation import Rows
 from eventsrc.view import GetApplied, GetLive, GetParked, GetProgress, View, ViewOp
 from eventsrc.world import World
@@ -96,10 +97,12 @@ class Reader:
         if it is a Query, and to write everything if not.
     ordered: whether appends to different streams are told apart by their order in the feed. As long as
         nobody reads the feed, they need not be.
+    is_feed_read: whether an operation was noted that sees that order, without being told it apart.
     """
 
     def __init__(self, known: Footprints, *, ordered: bool) -> None:
         self.ordered = ordered
+        self.is_feed_read = False
         self._found: dict[type, Callable[[Any], Footprint]] = {}
         self._known = {**_KNOWN, **known}
 
@@ -111,11 +114,18 @@ class Reader:
             find = self._found[kind] = self._of(kind)
         found = find(op)
         if self.ordered:
-            if kind is Append or kind is AppendAll:
+            if any(isinstance(place, StreamId) for place in found.writes):
                 return Footprint(found.reads, found.writes | {FEED})
         elif FEED in found.reads or EVERYTHING in found.reads or EVERYTHING in found.writes:
             raise FeedIsRead
         return found
+
+    def note(self, op: Any) -> None:
+        """Notes an operation by which a run is judged. (To raise here would be to raise in `holds`.)"""
+        try:
+            self(op)
+        except FeedIsRead:
+            self.is_feed_read = True
 
     def _of(self, kind: type) -> Callable[[Any], Footprint]:
         for base in kind.__mro__:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -30,6 +31,7 @@ class Ended(Protocol):
     def before(self) -> tuple[Step, ...]: ...
     @property
     def steps(self) -> tuple[Step, ...]: ...
+    def streams(self) -> Mapping[StreamId, Sequence[Recorded[Any]]]: ...
     def run(self, program: Effect[Any, R], /) -> R: ...
 
 
@@ -53,21 +55,23 @@ def check_history(after: Ended) -> list[str]:
     refused; each event is in its stream and in the feed once, in its place; who read saw a beginning of
     the stream as it is now.
     """
-    feed = after.run(whole_feed())
-    streams: dict[StreamId, list[tuple[UUID, int]]] = {}
-    for event in feed:
-        streams.setdefault(event.stream, []).append((event.append_id, event.record.nth))
+    events = after.streams()
+    streams = {
+        stream: [(event.append_id, event.record.nth) for event in its] for stream, its in events.items()
+    }
     steps = (*after.before, *after.steps)
     attempts: dict[StreamId, list[Attempt]] = {}
     for step in steps:
         for stream, attempt in _attempts(step):
             attempts.setdefault(stream, []).append(attempt)
-    wrong = check_feed(feed, {stream: (1, len(found)) for stream, found in streams.items()})
+    wrong = check_feed(
+        [*chain(*events.values())], {stream: (1, len(found)) for stream, found in streams.items()}
+    )
     for stream in sorted({*streams, *attempts}):
         tried = [*_joined(attempts.get(stream, ()))]
         wrong += check_stream(stream, tried, streams.get(stream, ()), _looks(steps, stream))
     for stream in streams:
-        final = _seen([event for event in feed if event.stream == stream])
+        final = _seen(events[stream])
         for pages in _reads(steps, stream).values():
             wrong += check_reads(pages, final)
     return wrong

@@ -345,10 +345,16 @@ class Running:
         answers = [found for _, found in actor.answers]
         self._go_on(actor, actor.running.send, (answers,), after)
 
-    def alone(self, program: Any, steps: list[Step] | None = None) -> Any:
+    def alone(
+        self,
+        program: Any,
+        steps: list[Step] | None = None,
+        note: Callable[[Any], None] | None = None,
+    ) -> Any:
         """Runs a program from its beginning to its end, while nothing else happens.
 
         steps: what it does is added to them.
+        note: is given each of its operations.
         """
         actor = _Actor("alone", program)
         actor.ids = self._numbers = self._numbers + 1_000
@@ -358,6 +364,8 @@ class Running:
         def answer(handler: Any, op: Any) -> tuple[bool, Any]:
             if type(op) in _LOCAL or type(op) is Chance:
                 return True, self._local(actor, op)
+            if note is not None:
+                note(op)
             good, value = _perform(handler, op)
             if steps is not None:
                 step = Step("before", None, op, began=-1.0, ended=-1.0)

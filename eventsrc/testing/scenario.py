@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import permutations
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -29,12 +29,15 @@ from eventsrc.decide import AppendFailed, NotDecided
 from eventsrc.errors import EventsrcError
 from eventsrc.interpreter import Interpreter
 from eventsrc.program import Effect, name_of
+from eventsrc.recorded import Recorded
 from eventsrc.serializable import NotSerialized
 from eventsrc.store import StoreError
+from eventsrc.stream_id import StreamId
 from eventsrc.testing import reality
 from eventsrc.testing.exploring import every_schedule
 from eventsrc.testing.faults import Fault
 from eventsrc.testing.footprints import FeedIsRead, Footprints, Reader
+from eventsrc.testing.judging import whole_feed
 from eventsrc.testing.running import Choice, Plan, Raised, Running, Step, follow
 from eventsrc.testing.sampling import by_chance, drawn, shortened
 from eventsrc.testing.story import as_text, cut, of_text, shown, story
@@ -62,23 +65,51 @@ class After:
 
     answers: of each program by its name: its result, Raised(error), or Crashed().
     before: what the program did that was run before the others.
-    steps: what was done, in order.
+    steps: what was done, in order. Operations that have nothing to do with each other are in one order
+        of many.
     """
 
     answers: Mapping[str, Any]
     before: tuple[Step, ...]
     steps: tuple[Step, ...]
     _run: Callable[[Any], Any] = attrs.field(repr=False)
+    _look: Callable[[Any], Any] = attrs.field(repr=False)
+    """As `_run`, for what no order of different streams can be seen by."""
 
     @staticmethod
-    def of(running: Running) -> After:
-        """How a run that has ended did."""
-        return After(running.outcomes, tuple(running.before), tuple(running.steps), running.alone)
+    def of(running: Running, note: Callable[[Any], None] | None = None) -> After:
+        """How a run that has ended did.
+
+        note: is given each operation that `run` performs.
+        """
+        return After(
+            _in_order(running.plan.programs, running.outcomes),
+            tuple(running.before),
+            tuple(running.steps),
+            partial(running.alone, note=note),
+            running.alone,
+        )
 
     def run(self, program: Effect[Any, R]) -> R:
         """Interprets a program now, after the others."""
         result: R = self._run(program)
         return result
+
+    def streams(self) -> dict[StreamId, list[Recorded[Any]]]:
+        """The events of each stream of the store, in their order in the feed; streams by their names.
+
+        How the events of different streams are ordered is not seen in it, so that fewer schedules have
+        to be run than for `run(ReadFeed())`.
+        """
+        found: dict[StreamId, list[Recorded[Any]]] = {}
+        for recorded in self._look(whole_feed()):
+            found.setdefault(recorded.stream, []).append(recorded)
+        return dict(sorted(found.items()))
+
+
+def _in_order(programs: Iterable[str], outcomes: Mapping[str, Any]) -> dict[str, Any]:
+    """Outcomes in the order of the programs: the order in which they ended is one of many."""
+    return {name: outcomes[name] for name in programs if name in outcomes}
 
 
 @attrs.frozen
@@ -212,7 +243,8 @@ class Scenario:
                 if self.before is not None:
                     reality.recorded("before", self.before, scope, before)
                 done = reality.at_once(self.programs, scope)
-                after = After(done.outcomes, tuple(before), tuple(done.steps), app.run)
+                outcomes = _in_order(self.programs, done.outcomes)
+                after = After(outcomes, tuple(before), tuple(done.steps), app.run, app.run)
                 why = self._why_wrong(after, self.may_raise)
             if why is not None:
                 told = story(why, done.steps, done.outcomes)
@@ -246,21 +278,26 @@ class Scenario:
         number = 0
         for running in every_schedule(self._ready, reader):
             number += 1
-            if self._why(running) is not None:
+            if self._why(running, None if reader is None else reader.note) is not None:
                 return self._broken(running, number, f"found in schedule {number}")
+            if reader is not None and reader.is_feed_read:
+                raise FeedIsRead
             if number == most:
                 return Found(False, number, f"it holds in {number} schedules, and there are more")
         return Found(True, number, f"it holds in every schedule: {number} different ones")
 
-    def _why(self, running: Running) -> str | None:
-        """Why a run is not right, or None if it is."""
+    def _why(self, running: Running, note: Callable[[Any], None] | None = None) -> str | None:
+        """Why a run is not right, or None if it is.
+
+        note: is given each operation by which that is found out.
+        """
         if running.is_cut:
             return (
                 f"the programs took {self.most_steps} steps, and would have gone on: either one waits "
                 "for what never comes, or `most_steps` is to be more"
             )
         expected = (*self.may_raise, *_OF_FAULTS) if running.plan.faults else self.may_raise
-        after = After.of(running)
+        after = After.of(running, note)
         if self.linearizable is None:
             return self._why_wrong(after, expected)
         return _why_raised(after, expected) or self._why_not_linearizable(

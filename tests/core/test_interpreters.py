@@ -23,6 +23,7 @@ from eventsrc import (
     Translation,
     gather,
     gather_all,
+    intercept,
     on,
     program,
     trace,
@@ -145,6 +146,57 @@ def test_a_lowered_program_is_still_a_value() -> None:
     lowered = CountInCells().lower(Count().map(str))
     assert repr(lowered).startswith("intercept(Count().map(str)")
     assert Dict(a=1, b=2).run(lowered) == "3"
+
+
+# --- intercepting some operations, through layers
+
+
+class Twice(Query[int]):
+    """What there is twice."""
+
+
+class TwiceTheCount(Translation[Twice, Count]):
+    @on(Twice).program
+    def twice(self, op: Twice) -> Do[Count, int]:
+        return 2 * (yield from Count())
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda cells: TwiceTheCount().into(CountInCells().into(cells)) | cells,
+        lambda cells: TwiceTheCount().into(CountInCells().into(cells).around(lambda op: op)) | cells,
+        lambda cells: (TwiceTheCount().into(CountInCells().into(cells)) | cells).around(lambda op: op),
+    ],
+    ids=["layers", "with something around the lower", "with something around all"],
+)
+def test_only_operations_of_a_type_are_intercepted_through_all_layers(layers: Any) -> None:
+    seen: list[Any] = []
+
+    def noting(op: Any) -> Any:
+        seen.append(op)
+        return op.map(lambda value: value + 10)
+
+    both = gather(Twice(), Get("a"))
+    cells = Dict(a=1, b=2)
+    assert layers(cells).run(intercept(both, noting, only=(Get,))) == (46, 11)
+    assert seen == [Get("a"), Get("a"), Get("b")] or seen == [Get("a"), Get("b"), Get("a")]
+    assert cells.log == seen
+    assert layers(cells).run(intercept(both, noting, only=(Put,))) == (6, 1)
+    noted: Any = intercept(both, noting, only=(Get,))
+    lowered: Any = CountInCells().lower(TwiceTheCount().lower(noted))
+    assert cells.run(lowered) == (46, 11)
+
+
+def test_each_of_two_interceptions_gets_its_own() -> None:
+    def plus(number: int) -> Any:
+        return lambda op: op.map(lambda value: value + number)
+
+    source = gather(Count(), Get("a"))
+    app = CountInCells().into(Dict(a=1, b=2)) | Dict(a=5)
+    inner = intercept(source, plus(10), only=(Get,))
+    assert app.run(intercept(inner, plus(100), only=(Get,))) == (223, 115)
+    assert app.run(intercept(inner, plus(100), only=(Count,))) == (123, 15)
 
 
 @given(effects())

@@ -23,11 +23,14 @@ from eventsrc import (
     AppendAll,
     Appended,
     Chance,
+    Command,
     Condition,
     Conflict,
     Do,
+    Effect,
     Elapsed,
     Fold,
+    Folded,
     Interpreter,
     MemoryStore,
     NotSerializable,
@@ -35,6 +38,7 @@ from eventsrc import (
     Operation,
     Outcome,
     Program,
+    Query,
     Read,
     ReadFeed,
     Sleep,
@@ -44,6 +48,7 @@ from eventsrc import (
     Stream,
     StreamAppend,
     Token,
+    Translation,
     Try,
     Unknown,
     event,
@@ -100,12 +105,53 @@ def withdraw_by_decision(account: Stream[Moved], amount: int) -> Try[App, str, A
     return (yield from account.decide(balance, decider))
 
 
-def plain(effect: Program[App, Any]) -> Program[App, Any]:
+class Withdraw(Command[Outcome[Appended, str]]):
+    """The same, as a command of the service."""
+
+    account: Stream[Moved]
+    amount: int
+
+
+class Balance(Query[Folded[int]]):
+    """Which uses a query of the service."""
+
+    account: Stream[Moved]
+
+
+class Commands(Translation[Withdraw, App | Balance]):
+    @on(Withdraw).program
+    def withdraw(self, op: Withdraw) -> Try[App | Balance, str, Appended]:
+        other = yield from Balance(right if op.account is left else left)
+        mine = yield from Balance(op.account)
+        if mine.state + other.state < op.amount:
+            return Failure("too little")
+        outcome = yield from op.account.append_at(mine.version, Moved(-op.amount))
+        return Success(outcome.unwrap())
+
+
+class Queries(Translation[Balance, StoreOp]):
+    @on(Balance).program
+    def balance(self, op: Balance) -> Program[StoreOp, Folded[int]]:
+        return op.account.get(balance)
+
+
+def served(app: Interpreter[App]) -> Interpreter[App | Withdraw]:
+    """An application of layers, with something around its commands."""
+    commands = Commands().into(app | Queries().into(app)).around(pure_around)
+    return app | commands
+
+
+@program
+def pure_around(op: Withdraw) -> Do[Withdraw, Any]:
+    return (yield from op)
+
+
+def plain(effect: Effect[App, Any]) -> Effect[App, Any]:
     """The control: the program as it is."""
     return effect
 
 
-SERVICES = [withdraw, withdraw_by_decision]
+SERVICES = [withdraw, withdraw_by_decision, Withdraw]
 
 
 @pytest.fixture
@@ -148,7 +194,7 @@ def test_whenever_a_rival_spends_the_money_is_not_spent_twice(service: Any) -> N
         for before in range(4):
             store = funded()
             rival = Rival(store, before, right.append(Moved(-80)))
-            app = store.around(rival, only=(Read, Append, AppendAll)) | SimulatedWorld()
+            app = served(store.around(rival, only=(Read, Append, AppendAll)) | SimulatedWorld())
             outcome = app.run(wrap(service(left, 80)))
             if wrap is serializable:
                 assert money(store) >= 0
@@ -185,14 +231,16 @@ def test_in_every_interleaving_of_two_only_one_gets_the_money(service: Any) -> N
     def check(schedule: list[int], cached: bool) -> None:
         store = funded()
         loading = remembering(store) if cached else store
-        app = loading | SimulatedWorld()
+        app = served(loading | SimulatedWorld())
         programs = [serializable(service(account, 80)) for account in (left, right)]
         results = interleaved(app, programs, schedule)
         assert money(store) == 20
         assert sorted(isinstance(result, Success) for result in results) == [False, True]
 
         control = funded()
-        interleaved(control | SimulatedWorld(), [service(left, 80), service(right, 80)], schedule)
+        interleaved(
+            served(control | SimulatedWorld()), [service(left, 80), service(right, 80)], schedule
+        )
         seen.add(money(control))
 
     check()

@@ -6,7 +6,7 @@ import hashlib
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from random import Random
 from typing import Any
@@ -18,18 +18,23 @@ from hypothesis import strategies as st
 
 from eventsrc import (
     Append,
+    Command,
     Do,
     Effect,
     Head,
+    Interpreter,
     MissingHandlers,
     Query,
     Read,
     ReadFeed,
+    Recorded,
     StreamId,
+    View,
     gather,
     gather_all,
     on,
     program,
+    synchronise,
 )
 from eventsrc.store import StoreOp
 from eventsrc.testing import (
@@ -43,16 +48,21 @@ from eventsrc.testing import (
     Fault,
     NotAsBefore,
     Raised,
+    Rows,
     Scenario,
     SimulatedStore,
+    SimulatedViews,
+    check_history,
     exploring,
     reads,
+    writes,
 )
 from eventsrc.testing.footprints import NOTHING, Reader, are_dependent
 from eventsrc.testing.running import Running, follow
 from eventsrc.testing.samples import Counted
 from eventsrc.testing.sampling import by_chance
 from eventsrc.testing.story import trace
+from eventsrc.views.memory import Tables
 from eventsrc.world import Chance, Elapsed, NewId, Now, Sleep, World
 
 A = StreamId("a")
@@ -188,6 +198,111 @@ def test_appends_to_different_streams_are_told_apart_as_soon_as_somebody_reads_t
     }
     assert Scenario(programs, on=SimulatedStore, holds=look).explore().holds
     assert seen == {(), (1,), (2,), (1, 2), (2, 1)}
+
+
+class Told(Command[None]):
+    """A command of an application's own, which appends."""
+
+    stream: StreamId
+
+
+def appends(number: int, stream: StreamId) -> Append:
+    return Append(stream, (Counted(number),))
+
+
+def told(number: int, stream: StreamId) -> Told:
+    return Told(stream)
+
+
+def with_told() -> Interpreter[Any]:
+    store = SimulatedStore()
+
+    def append(op: Told) -> None:
+        store.run(appends(1 if op.stream == A else 2, op.stream))
+
+    return store | on(Told).run(append)
+
+
+first: View[Tables] = View("first")
+
+
+@first.on(Counted)
+def _(tables: Tables, event: Recorded[Counted]) -> None:
+    tables["first"].setdefault("number", event.data.number)
+
+
+def by_the_feed(after: After) -> int:
+    number: int = after.run(ReadFeed()).events[0].data.number
+    return number
+
+
+def by_a_view(after: After) -> int:
+    after.run(synchronise(first))
+    number: int = after.run(Rows(first))["first"]["number"]
+    return number
+
+
+def by_an_operation_of_its_own(after: After) -> int:
+    return after.run(Ask())
+
+
+def orders(make: Any, holds: Any) -> Scenario:
+    """Two append to streams of their own, and it is looked at afterwards which of them was first."""
+
+    def app() -> Interpreter[Any]:
+        below = with_told()
+        asks = on(Ask).run(lambda _: below.run(ReadFeed()).events[0].data.number)
+        return below | SimulatedViews([first]) | asks
+
+    programs = {"one": make(1, A), "two": make(2, B)}
+    return Scenario(programs, on=app, footprints={Told: lambda op: writes(op.stream)}, holds=holds)
+
+
+@pytest.mark.parametrize("look", [by_the_feed, by_a_view, by_an_operation_of_its_own])
+@pytest.mark.parametrize("make", [appends, told], ids=lambda make: make.__name__)
+def test_appends_to_different_streams_are_told_apart_if_the_feed_is_read_to_judge_the_run(
+    look: Callable[[After], int], make: Any
+) -> None:
+    def one_is_first(after: After) -> bool:
+        return look(after) == 1
+
+    found = orders(make, one_is_first).explore()
+    assert not found.holds
+    assert found.schedule == "two"
+
+
+def test_what_linearizable_is_given_may_look_at_the_feed_too() -> None:
+    seen: set[int] = set()
+
+    def observe(after: After) -> int:
+        seen.add(by_the_feed(after))
+        return 0
+
+    assert (
+        Scenario({"one": appends(1, A), "two": appends(2, B)}, on=SimulatedStore, linearizable=observe)
+        .explore()
+        .holds
+    )
+    assert seen == {1, 2}
+
+
+def test_streams_are_looked_at_without_their_order_in_the_feed() -> None:
+    seen: list[Any] = []
+
+    def look(after: After) -> None:
+        assert check_history(after) == []
+        seen.append({name: [e.data.number for e in its] for name, its in after.streams().items()})
+
+    programs = {"two": appends(2, B), "one": appends(1, A)}
+    assert Scenario(programs, on=SimulatedStore, holds=look).explore().schedules == 1
+    assert repr(seen) == "[{'a': [1], 'b': [2]}]"
+
+
+def test_answers_are_in_the_order_of_the_programs_whoever_ended_first() -> None:
+    seen: set[tuple[str, ...]] = set()
+    programs = {"one": appends(1, A), "two": appends(2, A)}
+    Scenario(programs, on=SimulatedStore, holds=lambda after: seen.add((*after.answers,))).explore()
+    assert seen == {("one", "two")}
 
 
 def test_an_operation_of_the_application_is_told_apart_by_the_footprint_that_is_given() -> None:
@@ -488,7 +603,7 @@ def two_places(**more: Any) -> Scenario:
 def test_a_reader_that_begins_when_another_has_ended_must_not_see_less() -> None:
     found = two_places(linearizable=lambda after: dict(after.answers)).explore()
     assert not found.holds
-    assert "observed was {'of_a': 1, 'of_b': 0, 'writer': None}" in found.story
+    assert "observed was {'writer': None, 'of_a': 1, 'of_b': 0}" in found.story
 
 
 def test_control_without_real_time_there_is_an_order_for_what_the_readers_see() -> None:

@@ -61,7 +61,16 @@ from eventsrc.stores.memory import MemoryStore
 from eventsrc.stores.sqlite import SqliteStore
 from eventsrc.stream import Stream, Streams
 from eventsrc.stream_id import StreamId
-from eventsrc.synchroniser import Late, Synchronised, SyncOp, at_least, deliver, force, synchronise
+from eventsrc.synchroniser import (
+    ForceOp,
+    Late,
+    Synchronised,
+    SyncOp,
+    at_least,
+    deliver,
+    force,
+    synchronise,
+)
 from eventsrc.trace import Trace, trace, trace_async
 from eventsrc.view import Discard, GetLive, GetParked, GoLive, Parked, View, ViewOp
 from eventsrc.views.sqlite import SqliteViews
@@ -105,6 +114,7 @@ __all__ = [
     "Fold",
     "FoldOp",
     "Folded",
+    "ForceOp",
     "GetLive",
     "GetParked",
     "GoLive",

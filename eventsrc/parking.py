@@ -105,7 +105,9 @@ def _retry(view: View[Any], stream: StreamId) -> Do[RetryOp, None]:
         while True:
             page: Page[Any] = yield from Read(stream, at, PAGE)
             part = view.part_of(stream)
-            done = yield from Apply(view, page.events, part=part, parked_too=True)
+            done = yield from Apply(
+                view, page.events, part=part, parked_too=True, store=page.token.store
+            )
             if done.failed is not None:
                 yield from Park(view, done.failed)
                 return

@@ -18,7 +18,7 @@ from returns.result import Failure, Success
 
 from eventsrc.program import Try, program
 from eventsrc.synchroniser import Synchronised, SyncOp, synchronise
-from eventsrc.view import GetParked, GoLive, Parked, View
+from eventsrc.view import Apply, GetParked, GoLive, Parked, View
 from eventsrc.world import Elapsed, Sleep
 
 RebuildOp: TypeAlias = SyncOp | GoLive | Elapsed | Sleep
@@ -43,18 +43,20 @@ def rebuild(view: View[Any], pace: float | None = None) -> Try[RebuildOp, NotSou
     if pace is not None and pace <= 0:
         raise ValueError(f"a pace of {pace} events per second never ends: give more, or None")
     began = yield from Elapsed()
-    looked_at = 0
+    yield from Apply(view, ())  # which makes its tables, if there is nothing to apply yet
+    applied = ignored = 0
     while True:
         done = yield from synchronise(view, 1)
-        looked_at += done.applied + done.ignored
+        applied += done.applied
+        ignored += done.ignored
         if not done.lag:
             break
         if pace is not None:
-            ahead = looked_at / pace - ((yield from Elapsed()) - began)
+            ahead = (applied + ignored) / pace - ((yield from Elapsed()) - began)
             if ahead > 0:
                 yield from Sleep(ahead)
     parked = yield from GetParked(view)
     if parked:
         return Failure(NotSound(view, parked))
     yield from GoLive(view)
-    return Success(done)
+    return Success(attrs.evolve(done, applied=applied, ignored=ignored))

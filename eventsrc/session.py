@@ -14,7 +14,7 @@ Make one for each run, request or user. Its token can be taken along, and given 
 from __future__ import annotations
 
 import threading
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from returns.result import Failure, Success
 
@@ -24,10 +24,13 @@ from eventsrc.operation import Query
 from eventsrc.positions import Token
 from eventsrc.program import Do, Outcome
 from eventsrc.store import Append, AppendAll, Appended, Head, Page, Read, StoreOp
+from eventsrc.stream_id import StreamId
 from eventsrc.synchroniser import Late, force
-from eventsrc.view import View
+from eventsrc.view import GetLive, View
 
 O = TypeVar("O")
+
+_ANY_STREAM: Final = StreamId("any")
 
 
 class NotNewEnough(EventsrcError):
@@ -45,7 +48,8 @@ class NotNewEnough(EventsrcError):
 class Session:
     """What has been seen so far.
 
-    token: what was seen before; None for nothing.
+    token: what was seen before; None for nothing. If it is of another store, the first operation raises
+        WrongStore, before it does anything: begin again without it.
     within: for how many seconds a view may be waited for.
     """
 
@@ -54,6 +58,7 @@ class Session:
         self._within = within
         self._lock = threading.Lock()
         self._forced: dict[tuple[str, int], Token] = {}
+        self._is_checked = token is None
 
     @property
     def token(self) -> Token | None:
@@ -86,6 +91,10 @@ class Session:
         return queries.around(first, only=Query, using=using)
 
     def _note(self, op: Any) -> Do[Any, Any]:
+        if not self._is_checked and self._token is not None:
+            page: Page[Any] = yield from Read(next(iter(self._token.versions), _ANY_STREAM), limit=1)
+            self._token.check(page.token.store)
+            self._is_checked = True
         answer: Outcome[Appended, Any] | Page[Any] | int = yield from op
         match answer:
             case Success(Appended(token=token)) | Page(token=token):
@@ -98,8 +107,12 @@ class Session:
         token = self._token
         if token is None:
             return
-        for view in views:
-            key = view.name, view.version
+        read: dict[tuple[str, int], View[Any]] = {}
+        for view in views:  # of several versions of one, that which queries read
+            live = yield from GetLive(view)
+            if view.version == live or (view.name, live) not in read:
+                read[view.name, live] = view
+        for key, view in read.items():
             known = self._forced.get(key)
             if known is not None and known.covers(token):
                 continue

@@ -9,7 +9,7 @@ An event that fails parks its stream, and the others go on: `retry` (parking.py)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -21,10 +21,21 @@ from eventsrc.guard import Gap
 from eventsrc.positions import BadToken, Cursor, Token
 from eventsrc.program import Do, Effect, Try, program
 from eventsrc.recorded import Recorded, of_streams
-from eventsrc.store import Page, Read, ReadFeed
+from eventsrc.store import Page, Read, ReadFeed, StoreBusy
 from eventsrc.stream_id import StreamId
-from eventsrc.view import Applied, Apply, Failed, GetApplied, GetParked, GetProgress, Lease, Park, View
-from eventsrc.world import Elapsed
+from eventsrc.view import (
+    Applied,
+    Apply,
+    Failed,
+    GetApplied,
+    GetLive,
+    GetParked,
+    GetProgress,
+    Lease,
+    Park,
+    View,
+)
+from eventsrc.world import Elapsed, Sleep
 
 O = TypeVar("O")
 R = TypeVar("R")
@@ -37,6 +48,9 @@ ROUNDS: Final = 3
 
 SyncOp: TypeAlias = ReadFeed | Read | GetProgress | GetApplied | GetParked | Apply | Park
 """What synchronising performs: on the store and on the database of the view."""
+
+ForceOp: TypeAlias = SyncOp | GetLive | Elapsed | Sleep
+"""What forcing performs."""
 
 
 @attrs.frozen
@@ -136,7 +150,9 @@ def deliver(view: View[Any], events: Iterable[Recorded[Any]]) -> Do[SyncOp, Appl
 
 
 @program
-def force(view: View[Any], token: Token, within: float = 5.0) -> Try[SyncOp | Elapsed, Late, Token]:
+def force(
+    view: View[Any], token: Token, within: float = 5.0, *, live: bool = True
+) -> Try[ForceOp, Late, Token]:
     """Makes a view at least as new as a token, by reading just the token's streams.
 
     These are then ahead of others that were recorded before them: a handler must not count on the order
@@ -144,28 +160,39 @@ def force(view: View[Any], token: Token, within: float = 5.0) -> Try[SyncOp | El
 
     within: for how many seconds to go on; then the answer is Failure of Late, and at once if what is
         missing is parked.
-    Answers what the view has applied of those streams. Raises WrongStore for a token of another store,
-    and BadToken for one that is ahead of its store (which was restored, or did not make the token).
+    live: whether to bring forward the version that queries read. If that is another than the view's,
+        whose handlers are elsewhere, it is waited for. If not live, it is the very version that is
+        named.
+    Answers what the view has applied of those streams. Raises WrongStore for a token or a view of
+    another store, and BadToken for a token that is ahead of its store (which was restored, or did not
+    make the token).
     """
     deadline = (yield from Elapsed()) + within
     streams = tuple(stream for stream in token.versions if stream.startswith(view.prefix))
     for stream in streams:
         yield from _check_token(token, stream)
+    version = ((yield from GetLive(view)) if live else 0) or view.version
+    asked = view if version == view.version else view.beside(version)
+    pause = 0.005
     while True:
-        applied = yield from GetApplied(view, streams)
+        applied = yield from GetApplied(asked, streams, token.store)
         behind = {stream: token[stream] for stream in streams if applied[stream] < token[stream]}
         if not behind:
             return Success(Token(token.store, dict(applied)))
-        if (yield from Elapsed()) > deadline:
-            return Failure(Late(view, Token(token.store, behind)))
-        held = 0
-        for stream in behind:
-            page: Page[Any] = yield from Read(stream, applied[stream], PAGE)
-            held += (yield from _apply(Apply(view, page.events), [])).held
+        left = deadline - (yield from Elapsed())
+        if left <= 0:
+            return Failure(Late(asked, Token(token.store, behind)))
+        if asked is view:
+            needed = {stream: applied[stream] for stream in behind}
+            if not (yield from _pull(view, needed, token.store, left)):
+                continue
+        else:
+            yield from Sleep(min(pause, left))
+            pause = min(2 * pause, 0.1)
+        parked = yield from GetParked(asked)
+        held = tuple([its.stream for its in parked if its.stream in behind])
         if held:
-            parked = tuple([its.stream for its in (yield from GetParked(view)) if its.stream in behind])
-            if parked:
-                return Failure(Late(view, Token(token.store, behind), parked))
+            return Failure(Late(asked, Token(token.store, behind), held))
 
 
 @program
@@ -176,7 +203,7 @@ def at_least(
     *,
     within: float = 5.0,
     otherwise: Effect[O, R] | None = None,
-) -> Try[SyncOp | Elapsed | O, Late, R]:
+) -> Try[ForceOp | O, Late, R]:
     """Asks a query of a view that is made at least as new as a token first.
 
     otherwise: what to ask if the view does not become as new in time: the same query again, to take
@@ -189,6 +216,24 @@ def at_least(
             return forced
         query = otherwise
     return Success((yield from query))
+
+
+def _pull(
+    view: View[Any], applied: Mapping[StreamId, int], store: str, within: float
+) -> Do[SyncOp, bool]:
+    """Applies what follows of some streams, unless others keep the view for so many seconds.
+
+    Answers whether any are parked.
+    """
+    held = 0
+    for stream, version in applied.items():
+        page: Page[Any] = yield from Read(stream, version, PAGE)
+        try:
+            op = Apply(view, page.events, store=store, within=within)
+            held += (yield from _apply(op, [])).held
+        except StoreBusy:
+            break
+    return held > 0
 
 
 def _together(one: Synchronised, other: Synchronised) -> Synchronised:
@@ -247,7 +292,8 @@ def _fill(op: Apply, gap: Gap, parked: list[Failed]) -> Do[SyncOp, int]:
         page: Page[Any] = yield from Read(gap.stream, at, min(PAGE, gap.came - 1 - at))
         if not page.events:
             raise GapRemains(gap)
-        done = yield from Apply(op.view, page.events, None, op.part, op.lease)
+        store = page.token.store
+        done = yield from Apply(op.view, page.events, None, op.part, op.lease, False, store, op.within)
         applied += done.applied
         if done.failed is not None:
             yield from Park(op.view, done.failed)

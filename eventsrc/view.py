@@ -21,6 +21,7 @@ a database of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias
 from zlib import crc32
@@ -138,6 +139,21 @@ class View(Generic[DB]):
     def part_of(self, stream: str) -> int:
         """The partition that a stream belongs to, from 0."""
         return crc32(stream.encode()) % self.partitions
+
+    def beside(self, version: int) -> View[DB]:
+        """Another version of this view, to ask what it has applied: it has no handlers here."""
+        other = copy(self)
+        unknown = {"version": version, "partitions": 0, "_handlers": {}, "_many": {}}
+        vars(other).update(unknown)
+        return other
+
+    def check_partitions(self, found: int) -> None:
+        """Raises ViewError if the view was built with another number of partitions."""
+        if self.partitions and found not in (0, self.partitions):
+            raise ViewError(
+                f"{self!r} has {self.partitions} partitions, and was built with {found}: give it a new "
+                "version"
+            )
 
     def create(self, database: DB) -> None:
         """Makes the view's tables."""
@@ -288,10 +304,14 @@ class GetProgress(Query[Progress]):
 
 
 class GetApplied(Query[Mapping[StreamId, int]]):
-    """The versions that a view has applied of some streams: 0 for none."""
+    """The versions that a view has applied of some streams: 0 for none.
+
+    store: whose streams they are, if that is known; raises WrongStore if the view is of another.
+    """
 
     view: View[Any]
     streams: tuple[StreamId, ...]
+    store: str | None = None
 
 
 class GetParked(Query[tuple[Parked, ...]]):
@@ -307,6 +327,9 @@ class Apply(Command[Applied]):
     part: the partition of the view that the cursor is of.
     lease: what makes the partition the caller's; raises LostLease if it is another's.
     parked_too: whether to try events of parked streams.
+    store: whose events they are, if that is known; raises WrongStore if the view is of another.
+    within: for how many seconds to wait for others who apply, before StoreBusy; None for as long as the
+        views wait for anything.
     """
 
     view: View[Any]
@@ -315,6 +338,8 @@ class Apply(Command[Applied]):
     part: int = 0
     lease: Lease | None = None
     parked_too: bool = False
+    store: str | None = None
+    within: float | None = None
 
 
 class Park(Command[None]):

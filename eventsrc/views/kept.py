@@ -76,8 +76,11 @@ class KeptViews(Interpreter[ViewOp]):
     # What is particular to a database:
 
     @abstractmethod
-    def writing(self, view: View[Any]) -> AbstractContextManager[Ledger]:
-        """A transaction that may write, with the view's tables made."""
+    def writing(self, view: View[Any], within: float | None = None) -> AbstractContextManager[Ledger]:
+        """A transaction that may write, with the view's tables made.
+
+        within: for how many seconds to wait for others, if not for as long as for anything.
+        """
 
     @abstractmethod
     def looking(self, view: View[Any]) -> AbstractContextManager[Ledger | None]:
@@ -103,8 +106,13 @@ class KeptViews(Interpreter[ViewOp]):
     @on(GetApplied)
     def get_applied(self, op: GetApplied) -> Mapping[StreamId, int]:
         """The versions that a view has applied of some streams."""
+
+        def look(ledger: Ledger) -> dict[str, int]:
+            ledger.check_store(op.view, op.store)
+            return ledger.guards(op.streams)[0]
+
         nothing: dict[str, int] = {}
-        found = self._seen(op.view, lambda ledger: ledger.guards(op.streams)[0], nothing)
+        found = self._seen(op.view, look, nothing)
         return {stream: found.get(stream, 0) for stream in op.streams}
 
     @on(GetParked)
@@ -190,7 +198,7 @@ class KeptViews(Interpreter[ViewOp]):
         proves = is_safe and self._trust.get(_key(op), _Trust.PROVED) is not _Trust.PROVED
         while True:
             try:
-                with self.writing(op.view) as ledger:
+                with self.writing(op.view, op.within) as ledger:
                     done = self._apply_until(ledger, op, before, failed, together)
                     if proves:
                         ledger.started(op.part)
@@ -224,18 +232,18 @@ class KeptViews(Interpreter[ViewOp]):
             sound = work.to_apply[: work.to_apply.index(before)]
             self._handle(ledger, op.view, sound, together)
             moved = {event.record.stream: event.record.version for event in sound}
-            ledger.move(op.part, moved, len(sound), None)
+            ledger.move(op.part, moved, len(sound), None, _store(op))
             return Applied(len(sound), work.ignored, failed=failed)
         self._handle(ledger, op.view, work.to_apply, together)
         ledger.hold(work.held)
         count = len(work.to_apply)
-        ledger.move(op.part, work.applied, count, None if work.gaps else op.cursor)
+        ledger.move(op.part, work.applied, count, None if work.gaps else op.cursor, _store(op))
         return Applied(count, work.ignored, work.gaps, len(work.held))
 
     def _guards(self, ledger: Ledger, op: Apply) -> tuple[dict[str, int], set[str]]:
         """The versions that were applied of the events' streams, and which of them are parked."""
         streams = sorted({event.record.stream for event in op.events})
-        ledger.begin(op.view, streams, op.part, op.lease, op.cursor)
+        ledger.begin(op.view, streams, op.part, op.lease, _store(op))
         return ledger.guards(streams)
 
     def _handle(
@@ -263,19 +271,19 @@ class KeptViews(Interpreter[ViewOp]):
         """Whether earlier processes seem to have ended because of one of the events."""
         trust = self._trust.get(_key(op))
         if trust is None:
-            with self.writing(op.view) as ledger:
+            with self.writing(op.view, op.within) as ledger:
                 is_vain = ledger.start_up(op.part) > VAIN_STARTS
             trust = self._trust[_key(op)] = _Trust.NONE if is_vain else _Trust.SOME
         return trust is _Trust.NONE
 
     def _apply_each(self, op: Apply) -> Applied:
         """Applies the events of a page each by itself, counting how often each was tried."""
-        with self.writing(op.view) as ledger:
+        with self.writing(op.view, op.within) as ledger:
             guards, parked = self._guards(ledger, op)
         work = sort_out(guards, op.events, parked)
         applied = 0
         for event in work.to_apply:
-            with self.writing(op.view) as ledger:
+            with self.writing(op.view, op.within) as ledger:
                 tries = ledger.attempt(op.part, event.position)
             if tries > VAIN_TRIES:
                 why = f"{tries - 1} processes in a row ended while they applied this event"
@@ -285,13 +293,18 @@ class KeptViews(Interpreter[ViewOp]):
             cursor = None
             if op.cursor is not None and not work.gaps:
                 cursor = Cursor(op.cursor.store, event.position)
-            alone = Apply(op.view, (event,), cursor, op.part, op.lease)
+            alone = Apply(op.view, (event,), cursor, op.part, op.lease, False, _store(op), op.within)
             done = self._apply(alone, is_safe=False)
             applied += done.applied
             if done.failed is not None:
                 return Applied(applied, work.ignored, failed=done.failed)
         rest = self._apply(op)
         return Applied(applied + rest.applied, work.ignored, rest.gaps, rest.held, rest.failed)
+
+
+def _store(op: Apply) -> str | None:
+    """Whose events they are, if that is known."""
+    return op.store if op.cursor is None else op.cursor.store
 
 
 def _key(op: Apply) -> tuple[str, int, int]:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import attrs
 
-from eventsrc.positions import START, Cursor
+from eventsrc.positions import START, Cursor, WrongStore
 from eventsrc.stream_id import StreamId
 from eventsrc.view import Failed, Lease, LostLease, Parked, Part, View
 
@@ -27,7 +27,12 @@ ADD_PART: Final = """
     VALUES (?, '', 0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING
 """
 PLACE: Final = "SELECT store, position, token FROM {s}.eventsrc_part WHERE part = ?"
-COUNT: Final = "UPDATE {s}.eventsrc_part SET applied = applied + ? WHERE part = ?"
+STORES: Final = "SELECT DISTINCT store FROM {s}.eventsrc_part WHERE store <> ''"
+COUNT: Final = """
+    UPDATE {s}.eventsrc_part
+    SET applied = applied + ?, store = CASE WHEN store = '' THEN ? ELSE store END
+    WHERE part = ?
+"""
 MOVE: Final = """
     UPDATE {s}.eventsrc_part
     SET applied = applied + ?, store = ?, position = CASE WHEN position < ? THEN ? ELSE position END
@@ -137,23 +142,31 @@ class Ledger(ABC):
         streams: Iterable[str],
         part: int,
         lease: Lease | None,
-        cursor: Cursor | None,
+        store: str | None,
     ) -> None:
         """Before events are applied: keeps the partitions of their streams from others until the end.
 
-        Raises LostLease, and WrongStore for another store's cursor.
+        Raises LostLease, and WrongStore for events of another store than those before them.
         """
         parts = {part} if view.partitions == 1 else {part, *map(view.part_of, streams)}
         for each in sorted(parts):
-            store, _, token = self.place(each, lease)
-            if each != part:
-                continue
-            if lease is not None and lease.token != token:
+            known, _, token = self.place(each, lease)
+            if each == part and lease is not None and lease.token != token:
                 raise LostLease(
                     f"partition {part} was taken by another synchroniser: claim a share of them again"
                 )
-            if cursor is not None and store:
-                cursor.check(store)
+            if known:
+                _check_store(view, known, store)
+
+    def check_store(self, view: View[Any], store: str | None) -> None:
+        """Raises WrongStore if the view has applied events of another store."""
+        if store is not None:
+            for known in self.stores():
+                _check_store(view, known, store)
+
+    def stores(self) -> set[str]:
+        """The store that events were applied of; none if that is not known yet."""
+        return {store for (store,) in self.ask(STORES)}
 
     def move(
         self,
@@ -161,15 +174,16 @@ class Ledger(ABC):
         versions: Mapping[str, int],
         applied: int,
         cursor: Cursor | None,
+        store: str | None,
     ) -> None:
-        """Keeps how far a partition has come."""
+        """Keeps how far a partition has come, and of which store, if that is known."""
         if versions:
             self.move_guards(versions)
         if cursor is not None:
             at = cursor.position
             self.ask(MOVE, applied, cursor.store, at, at, part)
         elif applied:
-            self.ask(COUNT, applied, part)
+            self.ask(COUNT, applied, store or "", part)
 
     def start_up(self, part: int) -> int:
         """Counts the processes that began and have not brought the partition forward yet."""
@@ -287,3 +301,11 @@ def _share(owner: str, owners: Iterable[str], parts: int) -> int:
     names = sorted(owners)
     each, rest = divmod(parts, len(names))
     return each + (names.index(owner) < rest)
+
+
+def _check_store(view: View[Any], known: str, store: str | None) -> None:
+    if store not in (None, known):
+        raise WrongStore(
+            f"{view!r} is of store {known}, and has been given what is of store {store}: it shows what "
+            "one store says. Give it a new version, and rebuild that"
+        )

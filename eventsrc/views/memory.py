@@ -141,10 +141,10 @@ class MemoryViews(KeptViews):
             yield Tables() if ledger is None else ledger.tables
 
     @contextmanager
-    def writing(self, view: View[Any]) -> Iterator[Ledger]:
+    def writing(self, view: View[Any], within: float | None = None) -> Iterator[Ledger]:
         """A transaction that may write, with the view's tables made."""
         key = view.name, view.version
-        with self._alone():
+        with self._alone(within):
             ledger = self._found(view) or MemoryLedger(self._monotonic)
             with ledger.kept.transaction(), ledger.tables.transaction():
                 if key not in self._ledgers:
@@ -169,11 +169,10 @@ class MemoryViews(KeptViews):
         self.close()
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        if not self._turn.acquire(timeout=self._timeout):
-            raise StoreBusy(
-                f"others used the views for {self._timeout} seconds, or a handler does itself"
-            )
+    def _alone(self, within: float | None = None) -> Iterator[None]:
+        timeout = self._timeout if within is None else max(min(within, self._timeout), 0.0)
+        if not self._turn.acquire(timeout=timeout):
+            raise StoreBusy(f"others used the views for {timeout} seconds, or a handler does itself")
         try:
             yield
         finally:
@@ -182,11 +181,8 @@ class MemoryViews(KeptViews):
     def _found(self, view: View[Any]) -> MemoryLedger | None:
         """What is kept of a version of a view. Raises ViewError if it has other partitions."""
         ledger = self._ledgers.get((view.name, view.version))
-        if ledger is not None and len(ledger.parts()) != view.partitions:
-            raise ViewError(
-                f"{view!r} has {view.partitions} partitions, and was built with {len(ledger.parts())}: "
-                "give it a new version"
-            )
+        if ledger is not None:
+            view.check_partitions(len(ledger.parts()))
         return ledger
 
     def _live(self, view: View[Any]) -> int:
@@ -238,11 +234,24 @@ class MemoryLedger(Ledger):
         applied = {stream: self._guard[stream] for stream in streams if stream in self._guard}
         return applied, {stream for stream in streams if stream in self._parked}
 
-    def move(self, part: int, versions: Mapping[str, int], applied: int, cursor: Cursor | None) -> None:
-        """Keeps how far a partition has come."""
+    def stores(self) -> set[str]:
+        """The store that events were applied of; none if that is not known yet."""
+        return {row.cursor.store for row in self._parts.values()} - {""}
+
+    def move(
+        self,
+        part: int,
+        versions: Mapping[str, int],
+        applied: int,
+        cursor: Cursor | None,
+        store: str | None,
+    ) -> None:
+        """Keeps how far a partition has come, and of which store, if that is known."""
         self.move_guards(versions)
         row = self._parts[part]
         at = row.cursor if cursor is None else max(row.cursor, cursor)
+        if not at.store and store:
+            at = Cursor(store, at.position)
         self._parts[part] = attrs.evolve(row, applied=row.applied + applied, cursor=at)
 
     def move_guards(self, versions: Mapping[str, int]) -> None:

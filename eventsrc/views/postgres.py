@@ -9,6 +9,7 @@ read.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Self, TypeVar
 
@@ -95,7 +96,7 @@ _GO_LIVE: Final = """
 _KEEP_LIVE: Final = "LOCK TABLE {s}.eventsrc_live IN SHARE MODE"
 _DROP: Final = "DROP SCHEMA IF EXISTS {s} CASCADE"
 
-# for the time of a transaction, as are both settings
+# for the time of a transaction, as are all settings
 _SET_PATH: Final = """
     SELECT set_config('search_path', %s || ', ' || current_setting('search_path'), true)
 """
@@ -104,6 +105,7 @@ _SET_PATH_IF: Final = """
         to_regclass(%s) IS NOT NULL
 """
 _END_IDLE: Final = "SELECT set_config('idle_in_transaction_session_timeout', %s, true)"
+_WAIT: Final = "SELECT set_config('lock_timeout', %s, true)"
 _NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 
 
@@ -168,12 +170,15 @@ class PostgresViews(KeptViews):
         return self._tables(view.name, view.version).schema
 
     @contextlib.contextmanager
-    def writing(self, view: View[Any]) -> Iterator[Ledger]:
+    def writing(self, view: View[Any], within: float | None = None) -> Iterator[Ledger]:
         """A transaction that may write, with the view's tables made."""
         tables = self._made(view)
         with translated(), self._link.transaction() as connection:
             wanted = quoted(tables.schema), f"{quoted(tables.schema)}.eventsrc_part"
             ((_, is_there),) = connection.execute(_SET_PATH_IF, wanted).fetchall()
+            if within is not None:
+                wait = max(min(within, self._link.timeout), 0.001)
+                connection.execute(_WAIT, (f"{math.ceil(wait * 1000)}ms",))
             if not is_there:  # others have discarded it
                 hold_on(tables.migrate(), connection)
                 self._fill(connection, tables, view)
@@ -290,11 +295,7 @@ class PostgresViews(KeptViews):
         name = f"{quoted(tables.schema)}.eventsrc_part"
         ((is_there,),) = execute(tables.ask(_IS_THERE, (name,)))
         parts = execute(tables.ask(_IS_MADE, ()))[0][0] if is_there else 0
-        if parts not in (0, view.partitions):
-            raise ViewError(
-                f"{view!r} has {view.partitions} partitions, and was built with {parts}: give it a new "
-                "version"
-            )
+        view.check_partitions(parts)
         return bool(parts)
 
     @staticmethod

@@ -178,10 +178,11 @@ class SqliteViews(KeptViews):
         return self._path(view.name, view.version)
 
     @contextlib.contextmanager
-    def writing(self, view: View[Any]) -> Iterator[Ledger]:
+    def writing(self, view: View[Any], within: float | None = None) -> Iterator[Ledger]:
         """A transaction that may write, with the view's tables made."""
         file = self._opened(view.name, view.version)
-        with file.writing() as connection:
+        wait = file.timeout if within is None else min(within, file.timeout)
+        with file.writing(time.monotonic() + wait) as connection:
             database = self._database(connection) if self._sink is None else self._sink
             ledger = SqliteLedger(connection, database)
             if not _is_made(connection, view):
@@ -352,11 +353,7 @@ class SqliteLedger(Ledger):
 def _is_made(connection: sqlite3.Connection, view: View[Any]) -> bool:
     """Whether a view's tables are there. Raises ViewError if it has other partitions."""
     ((parts,),) = connection.execute(_IS_MADE).fetchall()
-    if parts not in (0, view.partitions):
-        raise ViewError(
-            f"{view!r} has {view.partitions} partitions, and was built with {parts}: give it a new "
-            "version"
-        )
+    view.check_partitions(parts)
     return bool(parts)
 
 

@@ -20,6 +20,7 @@ from eventsrc import (
 )
 from eventsrc.positions import WrongStore
 from eventsrc.session import NotNewEnough, Session
+from eventsrc.view import GoLive
 from tests.views.library import CODEC, Noted, books, filled, folded, notes_view, rows_of
 
 
@@ -101,6 +102,7 @@ def test_a_view_that_cannot_be_made_so_new_is_an_error(views: SqliteViews) -> No
         """It has no table, so that its handler fails."""
 
     (store | views).run(synchronise(broken))
+    views.run(GoLive(broken))
     session = Session()
     app = session.noting(store) | session.forcing(Notes(views), broken, using=store | views | world)
     app.run(books[0].append(Noted(9)))
@@ -116,6 +118,20 @@ def test_a_conflict_was_not_seen(views: SqliteViews) -> None:
 
 
 def test_tokens_of_two_stores_do_not_mix() -> None:
-    session = Session(Token("elsewhere", {books[0].id: 1}))
-    with pytest.raises(WrongStore):
-        session.noting(MemoryStore(CODEC)).run(books[0].append(Noted(1)))
+    session, store = Session(Token("elsewhere", {books[0].id: 1})), MemoryStore(CODEC)
+    for _ in range(2):
+        with pytest.raises(WrongStore):
+            session.noting(store).run(books[0].append(Noted(1)))
+    assert store.run(books[0].head()) == 0, "nothing was stored"
+
+
+def test_a_query_asks_the_version_that_is_live(views: SqliteViews) -> None:
+    store, session, new = filled(1, 2), Session(), notes_view(version=2)
+    below = store | views | world
+    app = session.noting(store) | session.forcing(Notes(views), VIEW, new, using=below)
+    app.run(books[0].append(Noted(9)))
+    assert app.run(AllNotes()) == folded(store)
+    below.run(synchronise(new, 1))
+    app.run(books[0].append(Noted(10)))
+    views.run(GoLive(new))
+    assert app.run(AllNotes()) == folded(store)

@@ -18,6 +18,7 @@ from eventsrc import (
     Do,
     Failure,
     Fold,
+    ForceOp,
     Interpreter,
     MemoryStore,
     MissingHandlers,
@@ -30,7 +31,6 @@ from eventsrc import (
     StoreOp,
     Streams,
     Success,
-    SyncOp,
     Translation,
     Try,
     View,
@@ -232,7 +232,7 @@ class Balance(Query[int]):
     name: str
 
 
-Store: TypeAlias = StoreOp | SyncOp | World
+Store: TypeAlias = StoreOp | ForceOp | World
 
 
 class Queries(Translation[Balance, StoreOp]):

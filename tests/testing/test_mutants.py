@@ -458,7 +458,7 @@ class CheckpointFirst(SimulatedViews):
         op = move.op
         with self.writing(op.view) as ledger:
             work = sort_out(ledger.guards([event.stream for event in op.events])[0], op.events)
-            ledger.move(op.part, work.applied, len(work.to_apply), op.cursor)
+            ledger.move(op.part, work.applied, len(work.to_apply), op.cursor, None)
 
     @on(Handled)
     def handle(self, handled: Handled) -> Applied:

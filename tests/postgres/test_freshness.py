@@ -1,0 +1,17 @@
+"""The freshness of views in Postgres."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.views.freshness import FreshnessContract
+from tests.views.kit import Kit
+
+
+@pytest.fixture
+def kit(postgres_dsn: str) -> Kit:
+    return Kit(postgres_dsn)
+
+
+class TestFreshnessInPostgres(FreshnessContract):
+    """The suite."""

@@ -34,8 +34,8 @@ from eventsrc.testing.history import (  # noqa: E402
 )
 from eventsrc.testing.judging import check_history, check_view  # noqa: E402
 from eventsrc.testing.machine import StoreMachine  # noqa: E402
-from eventsrc.testing.running import BadSchedule, Crashed, NotAsBefore, Raised  # noqa: E402
-from eventsrc.testing.scenario import After, BadScenario, Found, Scenario  # noqa: E402
+from eventsrc.testing.running import BadScenario, BadSchedule, Crashed, NotAsBefore, Raised  # noqa: E402
+from eventsrc.testing.scenario import After, Found, Scenario  # noqa: E402
 from eventsrc.testing.service_strategies import histories, operations, programs  # noqa: E402
 from eventsrc.testing.simulation import Rows, SimulatedStore, SimulatedViews  # noqa: E402
 from eventsrc.testing.steps import Steps, step, together  # noqa: E402

@@ -16,11 +16,22 @@ import attrs
 
 from eventsrc.testing.faults import Fault
 from eventsrc.testing.footprints import EVERYTHING, NOTHING, Footprint, Reader, are_dependent
-from eventsrc.testing.running import Begin, Choice, End, NotAsBefore, Plan, Process, Running, Variant
+from eventsrc.testing.running import (
+    Answer,
+    Begin,
+    Choice,
+    End,
+    NotAsBefore,
+    Plan,
+    Process,
+    Running,
+    Variant,
+)
 
 _REAL_TIME: Final = "real time"
 _BEGIN: Final = Footprint(reads=frozenset([_REAL_TIME]))
 _END: Final = Footprint(writes=frozenset([_REAL_TIME]))
+_NO_OPERATIONS: Final = (Begin, End, Answer)
 
 
 @attrs.define(eq=False)
@@ -122,7 +133,7 @@ def _repeat(running: Running, node: _Node) -> None:
     name = node.chosen[0]
     process = running.processes.get(name)
     was = node.ops[name]
-    if process is None or (process.op != was and type(was) is not Begin and type(was) is not End):
+    if process is None or (process.op != was and type(was) not in _NO_OPERATIONS):
         now = "nothing" if process is None else repr(process.op)
         raise NotAsBefore(
             f"{name} performed {was!r} in one run, and {now} in another that was the same until then: "
@@ -182,6 +193,8 @@ def _footprint(
         return _BEGIN
     if kind is End:
         return _END
+    if kind is Answer:
+        return NOTHING
     found = NOTHING if type(variant) is float else _of_fault(reader(op), variant)
     if process.is_branch and {Fault.CRASH, Fault.RESTART} & {*running.plan.faults}:
         # A crash in one branch takes from the others the steps that they have not taken.

@@ -28,9 +28,9 @@ class Fault(enum.Enum):
     SLOW = "slow"
     """The operation takes an hour by the clock of its program."""
     CRASH = "crash"
-    """The program ends before the operation."""
+    """The program ends before the operation, or after the last before anybody gets its answer."""
     RESTART = "restart"
-    """The program ends before the operation, and is run again from its beginning."""
+    """As CRASH, and it is run again from its beginning."""
 
     def __repr__(self) -> str:
         return self.name

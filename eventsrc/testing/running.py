@@ -44,6 +44,10 @@ class NotAsBefore(EventsrcError):
     """A program did not do in one run what it had done in another with the same answers."""
 
 
+class BadScenario(EventsrcError, ValueError):
+    """A scenario makes no sense."""
+
+
 class BadSchedule(EventsrcError):
     """A schedule asks for a step that cannot be taken."""
 
@@ -60,6 +64,13 @@ class End:
 
     def __repr__(self) -> str:
         return "ends"
+
+
+class Answer:
+    """A program gives its answer, where it may end before anybody gets it."""
+
+    def __repr__(self) -> str:
+        return "answers"
 
 
 @attrs.frozen
@@ -173,8 +184,9 @@ class Running:
         self._faults = 0
         self._numbers = 0
         self._one_chance = len(plan.chances) == 1
+        self._may_crash = not {Fault.CRASH, Fault.RESTART}.isdisjoint(plan.faults)
         if plan.before is not None:
-            self.alone(plan.before, self.before)
+            check_before(self.alone(plan.before, self.before))
         for name, program in plan.programs.items():
             actor = _Actor(name, program)
             if plan.real_time:
@@ -193,6 +205,9 @@ class Running:
         kind = type(op)
         if kind is Begin or kind is End:
             return [None]
+        if kind is Answer:
+            ends = (Fault.CRASH, Fault.RESTART) if self.may_fail else ()
+            return [None, *(fault for fault in self.plan.faults if fault in ends)]
         found: list[Variant] = list(self.plan.chances) if kind is Chance else [None]
         if self._faults < self.plan.most_faults and not process.is_delivery:
             found += [fault for fault in self.plan.faults if can_happen(fault, op)]
@@ -206,9 +221,10 @@ class Running:
             self.is_cut = True
             self.processes.clear()
             return
-        self.choices.append((name, variant))
         actor = process.actor
         op = process.op
+        if type(op) is not Answer or variant is not None:  # to answer in the end is no choice
+            self.choices.append((name, variant))
         the_time.set(EPOCH + actor.seconds)
         actor.seconds += A_MOMENT
         if variant is None:
@@ -267,6 +283,7 @@ class Running:
         actor.children = {}
         assert actor.running is not None
         actor.running.close()
+        self.outcomes.pop(actor.name, None)
         if fault is Fault.RESTART:
             self._start(actor, (number,))
         else:
@@ -291,7 +308,7 @@ class Running:
             self._start(actor, after)
         elif type(process.op) is End:
             self.spans[actor.name] = self.spans[actor.name][0], number
-        else:
+        elif type(process.op) is not Answer:
             assert actor.running is not None
             self._go_on(actor, actor.running.send if good else actor.running.throw, (answer,), after)
 
@@ -322,7 +339,9 @@ class Running:
             self.outcomes[actor.name] = stop.value
         except Exception as error:
             self.outcomes[actor.name] = Raised(error)
-        if self.plan.real_time:
+        if self._may_crash:
+            self.processes[actor.name] = Process(actor.name, actor, _nothing, Answer(), after)
+        elif self.plan.real_time:
             self.processes[actor.name] = Process(actor.name, actor, _nothing, End(), after)
 
     def _begin_round(
@@ -419,6 +438,15 @@ def follow(running: Running, choices: Iterable[Choice], *, strictly: bool) -> No
         if last not in running.processes:
             last = next(iter(running.processes))
         running.step(last, running.variants(running.processes[last])[0])
+
+
+def check_before(answer: Any) -> None:
+    """Raises BadScenario if the program that is run first has failed."""
+    if isinstance(answer, Failure):
+        raise BadScenario(
+            f"the program that is run before the others answered {answer!r:.500}: they would begin "
+            "with something else than you mean"
+        )
 
 
 def _why_not(running: Running, number: int, name: str, variant: Variant) -> str:

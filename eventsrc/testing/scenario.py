@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import attrs
 
 from eventsrc.decide import AppendFailed, NotDecided
-from eventsrc.errors import EventsrcError
 from eventsrc.interpreter import Interpreter
 from eventsrc.program import Effect, name_of
 from eventsrc.recorded import Recorded
@@ -38,7 +37,16 @@ from eventsrc.testing.exploring import every_schedule
 from eventsrc.testing.faults import Fault
 from eventsrc.testing.footprints import FeedIsRead, Footprints, Reader
 from eventsrc.testing.judging import whole_feed
-from eventsrc.testing.running import Choice, Plan, Raised, Running, Step, follow
+from eventsrc.testing.running import (
+    BadScenario,
+    Choice,
+    Plan,
+    Raised,
+    Running,
+    Step,
+    check_before,
+    follow,
+)
 from eventsrc.testing.sampling import by_chance, drawn, shortened
 from eventsrc.testing.story import as_text, cut, of_text, shown, story
 from eventsrc.world import world
@@ -53,10 +61,6 @@ _OF_FAULTS: Final = (StoreError, AppendFailed, NotDecided, NotSerialized)
 
 MOST: Final = 100_000
 """How many schedules are run before it is said that there are more."""
-
-
-class BadScenario(EventsrcError, ValueError):
-    """A scenario makes no sense."""
 
 
 @attrs.frozen(eq=False)
@@ -146,8 +150,8 @@ class Scenario:
     programs: by their names in the story, of letters and digits.
     on: makes the interpreter of a run, new each time, over a SimulatedStore (and SimulatedViews) that
         nobody else uses. Time, ids and chance are always the simulation's.
-    before: a program that is run first, by itself.
-    holds: is given how a run ended; it answers False, or raises AssertionError, if that is not right.
+    before: a program that is run first, by itself. BadScenario is raised if it answers a Failure.
+    holds: is given how a run ended; it answers False, or raises, if that is not right.
     linearizable: in place of `holds`: what is observed after a run. It must be what would be observed
         if each program had been performed at one moment between its beginning and its end.
     faults, most_faults: what may go wrong, and how often in a run.
@@ -241,7 +245,7 @@ class Scenario:
                 scope = app._scope  # pyright: ignore[reportPrivateUsage]
                 before: list[Step] = []
                 if self.before is not None:
-                    reality.recorded("before", self.before, scope, before)
+                    check_before(reality.recorded("before", self.before, scope, before))
                 done = reality.at_once(self.programs, scope)
                 outcomes = _in_order(self.programs, done.outcomes)
                 after = After(outcomes, tuple(before), tuple(done.steps), app.run, app.run)
@@ -313,6 +317,8 @@ class Scenario:
             return self._broken_promise if self.holds(after) is False else None
         except AssertionError as error:
             return str(error) or self._broken_promise
+        except Exception as error:
+            return f"{self._broken_promise}: it raised {cut(shown(error))}"
 
     @property
     def _broken_promise(self) -> str:

@@ -29,7 +29,17 @@ from eventsrc.store import (
     Unknown,
 )
 from eventsrc.testing.faults import Fault
-from eventsrc.testing.running import BadSchedule, Begin, Choice, Crashed, End, Raised, Running, Step
+from eventsrc.testing.running import (
+    Answer,
+    BadSchedule,
+    Begin,
+    Choice,
+    Crashed,
+    End,
+    Raised,
+    Running,
+    Step,
+)
 from eventsrc.view import Applied, Apply, GetProgress, Progress, View
 
 WIDTH: Final = 100
@@ -53,11 +63,16 @@ _WRONG: Final = {
     Fault.RESTART: "and is restarted before it",
 }
 
+_UNANSWERED: Final[dict[Any, str]] = {
+    Fault.CRASH: "crashes before anybody gets its answer",
+    Fault.RESTART: "is restarted before anybody gets its answer",
+}
+
 
 def story(why: str, steps: Iterable[Step], outcomes: Mapping[str, Any]) -> str:
     """The whole of a run, and why it is not right."""
     lines = [why, ""]
-    told = [step for step in steps if not isinstance(step.op, Begin | End)]
+    told = [step for step in steps if _is_told(step)]
     width = max((len(step.process) for step in told), default=0)
     for number, step in enumerate(told, 1):
         if LONG < number <= len(told) - LONG:
@@ -78,7 +93,14 @@ def trace(running: Running) -> str:
     return story("", running.steps, running.outcomes)
 
 
+def _is_told(step: Step) -> bool:
+    """Whether something is to be told of a step."""
+    return not isinstance(step.op, Begin | End | Answer) or step.variant is not None
+
+
 def _did(step: Step) -> str:
+    if isinstance(step.op, Answer):
+        return _UNANSWERED[step.variant]
     wanted = cut(operation(step.op))
     if isinstance(step.variant, Fault):
         tries = "would have " if step.variant in (Fault.CRASH, Fault.RESTART) else ""

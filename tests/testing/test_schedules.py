@@ -6,7 +6,8 @@ import hashlib
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import combinations
 from random import Random
 from typing import Any
@@ -23,6 +24,7 @@ from eventsrc import (
     Effect,
     Head,
     Interpreter,
+    MemoryStore,
     MissingHandlers,
     Query,
     Read,
@@ -35,6 +37,7 @@ from eventsrc import (
     on,
     program,
     synchronise,
+    world,
 )
 from eventsrc.store import StoreOp
 from eventsrc.testing import (
@@ -42,6 +45,7 @@ from eventsrc.testing import (
     EVERY_FAULT,
     LOST,
     REFUSED,
+    RESTART,
     After,
     BadScenario,
     BadSchedule,
@@ -482,6 +486,52 @@ def test_a_story_is_short_and_its_schedule_runs_it_again() -> None:
     assert found.story == naive(faults=EVERY_FAULT, most_faults=3).sample(1_000, seed=4).story
 
 
+def test_a_promise_that_raises_is_broken_and_told_as_any_other() -> None:
+    def all_decided(after: After) -> None:
+        for answer in after.answers.values():
+            answer.unwrap()
+
+    @program
+    def once() -> Do[StoreOp, Any]:
+        return (yield from Append(A, (Counted(1),), 0))
+
+    found = Scenario({"ann": once(), "bob": once()}, on=SimulatedStore, holds=all_decided).explore()
+    assert not found.holds
+    assert found.story.startswith("all_decided does not hold: it raised UnwrapFailedError")
+    assert "to run it again" in found.story
+
+
+@contextmanager
+def real_memory() -> Iterator[Interpreter[Any]]:
+    yield MemoryStore() | world
+
+
+@pytest.mark.parametrize("run", [Scenario.explore, lambda its: its.for_real(real_memory, rounds=1)])
+def test_a_program_that_comes_first_and_fails_is_no_beginning(run: Any) -> None:
+    its = Scenario({"ann": Read(A)}, on=SimulatedStore, before=Append(A, (Counted(1),), 7), holds=bool)
+    with pytest.raises(BadScenario, match="run before the others answered .*Conflict"):
+        run(its)
+
+
+def test_what_nobody_got_an_answer_for_is_run_again() -> None:
+    @program
+    def pays() -> Do[StoreOp, None]:
+        yield from Append(A, (Counted(1),))
+
+    def once(after: After) -> bool:
+        return after.run(Head(A)) == 1
+
+    its = Scenario({"ann": pays()}, on=SimulatedStore, faults=[RESTART], holds=once)
+    found = its.explore()
+    assert not found.holds
+    assert "ann  is restarted before anybody gets its answer" in found.story
+    assert found.schedule == "ann ann!restart"
+    assert not its.replay(found.schedule).holds
+    crashed = Scenario({"ann": pays()}, on=SimulatedStore, faults=[CRASH], holds=bool)
+    assert crashed.replay("ann ann!crash").story.endswith("ann  crashed")
+    assert crashed.explore().schedules == 3, "it ends well, before the append, or after it"
+
+
 def test_a_replay_that_holds_tells_its_story_too() -> None:
     found = naive().replay("ann*2 bob*2")
     assert found.holds
@@ -525,7 +575,7 @@ def test_what_hypothesis_finds_is_told_as_a_story() -> None:
         check()
 
 
-DIGEST = "ad6faf1e694e5f7b7aedd94157a185059339fbf70a497f8074713a902e15109c"
+DIGEST = "fd441316efbf28fdda30a21ffc7858fa7c41b6223e272dc4b7e8b6e55dd7cc1f"
 
 TRACES = """
 import hashlib

@@ -32,6 +32,9 @@ R = TypeVar("R")
 FORMAT: Final = 1
 """The version of what a line has."""
 
+BEGINNING: Final = '{"eventsrc":'
+"""What every line begins with."""
+
 
 class RunFile:
     """A file to which runs are added, one line for each. It may be used from several threads.
@@ -43,8 +46,8 @@ class RunFile:
         on, inside other texts. As a key of a dict in an event it is not: mask the dict.
     opaque: classes whose values are left out; such an answer cannot be replayed, but may be passed on.
     wanted: which runs to write, of their programs; all if not given.
-    failing: is told of a run that cannot be written. If not given, NotPortable is raised: at once for
-        the program and its arguments, and else when the run has ended, in place of its result.
+    failing: is told of a run that cannot be written. If not given, NotPortable or OSError is raised: at
+        once for the program and its arguments, and else when the run has ended, in place of its result.
     codec: of the events; one for all registered events if not given.
     """
 
@@ -55,7 +58,7 @@ class RunFile:
         masks: Masks = None,
         opaque: tuple[type, ...] = (),
         wanted: Callable[[Effect[Any, Any]], bool] | None = None,
-        failing: Callable[[NotPortable], None] | None = None,
+        failing: Callable[[NotPortable | OSError], None] | None = None,
         codec: Codec | None = None,
     ) -> None:
         self._mask = mask_of(masks)
@@ -65,7 +68,8 @@ class RunFile:
         self._codec = Codec() if codec is None else codec
         self._lock = threading.Lock()
         self._path = os.fspath(path)
-        self._file: int | None = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._file: int | None = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self._is_torn = _ends_torn(self._file)
 
     def close(self) -> None:
         """Closes the file."""
@@ -91,19 +95,23 @@ class RunFile:
             self.fail(error)
             return None
 
-    def fail(self, error: NotPortable) -> None:
+    def fail(self, error: NotPortable | OSError) -> None:
         """Tells that a run cannot be written."""
         if self._failing is None:
             raise error
         self._failing(error)
 
     def write(self, line: bytes) -> None:
-        """Adds a line. Raises StoreClosed if the file was closed."""
+        """Adds a line. Raises StoreClosed if the file was closed, OSError if it cannot be written."""
         with self._lock:
             if self._file is None:
                 raise StoreClosed(f"{self._path} was closed: open it for as long as programs are run")
+            if self._is_torn:
+                line = b"\n" + line
+            self._is_torn = True
             while line:
                 line = line[os.write(self._file, line) :]
+            self._is_torn = False
 
 
 class Run:
@@ -155,7 +163,10 @@ class Run:
             "operations": [within(performed, hide) for performed in self._operations],
             **within(ended, hide),
         }
-        self._file.write(json.dumps(run, separators=(",", ":")).encode() + b"\n")
+        try:
+            self._file.write(json.dumps(run, separators=(",", ":")).encode() + b"\n")
+        except OSError as error:
+            self._file.fail(error)
 
     def _end(self, value: Any, error: BaseException | None) -> dict[str, Any]:
         if error is not None:
@@ -208,3 +219,12 @@ def recording(app: Interpreter[O], to: RunFile) -> Interpreter[O]:
 def recording_async(app: AsyncInterpreter[O], to: RunFile) -> AsyncInterpreter[O]:
     """As `recording`, for an application that needs an event loop."""
     return _Recording(app, to)
+
+
+def _ends_torn(file: int) -> bool:
+    """Whether a process ended while it wrote the last line."""
+    size = os.fstat(file).st_size
+    if not size:
+        return False
+    os.lseek(file, size - 1, os.SEEK_SET)
+    return os.read(file, 1) != b"\n"

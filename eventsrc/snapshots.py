@@ -79,13 +79,16 @@ class Snapshots(Generic[S]):
                 "aside and make another from the events"
             )
         try:
-            return self._decoded(data)
+            state = self._decoded(data)
+            if self._encoded(state) != data:  # converters are lenient: they make a str of an int
+                raise ValueError(f"it would be kept as {self._encoded(state)[:100]!r} now")
         except Exception as error:
             raise BadSnapshot(
                 f"the snapshot {self.name!r} of {kept.stream} at version {kept.version} is no "
                 f"{name_of(self.of)} ({error}): if the type has changed, write "
                 f"Snapshots(..., version={self.version + 1})"
             ) from error
+        return state
 
     def encode(self, state: S) -> bytes:
         """A state as JSON. Raises NotStorable for one that would not come back equal."""

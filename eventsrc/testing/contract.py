@@ -338,6 +338,16 @@ class StoreContract:
             with _left_alone(store, stream):
                 assert store.run(retry) == answer
 
+    def test_an_append_id_is_remembered_for_longer_than_the_next_thousand(self, store: Store) -> None:
+        stream, other, append_id = _filled(store, 1), _fresh(), uuid4()
+        asked = Append(stream, (Noted("a"),), append_id=append_id)
+        answer = store.run(asked)
+        for _ in range(1_001):
+            _append(store, other, "later", append_id=uuid4())
+        with _left_alone(store, stream):
+            assert store.run(asked) == answer
+        assert store.run(FindAppend(append_id)) == _stored(answer)
+
     def test_an_append_whose_id_the_store_chose_can_be_retried_with_that(self, store: Store) -> None:
         stream = _fresh()
         first, second = _append(store, stream, "a"), _append(store, stream, "a")

@@ -27,7 +27,7 @@ from eventsrc.interpreter import AsyncInterpreter
 from eventsrc.masks import Masks, hiding, mask_of, replaced
 from eventsrc.portable import Portable
 from eventsrc.program import Effect, Pure
-from eventsrc.recording import FORMAT
+from eventsrc.recording import BEGINNING, FORMAT
 from eventsrc.rewiring import rewired
 from eventsrc.testing._answers import Answers, Untold
 from eventsrc.testing._differences import compared, renewed, shown
@@ -67,6 +67,8 @@ class Replayed:
     """What became of the runs of a file; printed, it is the differences."""
 
     runs: tuple[ReplayedRun, ...]
+    torn: tuple[int, ...] = ()
+    """The lines that hold only a part of a run: the process ended, or the disk was full."""
 
     @property
     def same(self) -> bool:
@@ -80,6 +82,8 @@ class Replayed:
 
     def __str__(self) -> str:
         count = f"{len(self.runs)} runs, {len(self.different)} different"
+        if self.torn:
+            count += f"; only a part of a run is in line {', '.join(map(str, self.torn))}"
         return "\n".join([count, *map(str, self.different)])
 
     __repr__ = __str__  # which a failing `assert replayed.same, replayed` shows, if not all of it
@@ -110,24 +114,33 @@ def replay(
         has made as it is, as pseudonyms and constants do.
     opaque: as for the recording.
     codec: of the events; one for all registered events if not given.
-    Raises NotARecording for a file that is none, and NotPortable for a run whose program or arguments
-    are of classes that cannot be found any more.
+    Raises NotARecording for a file that is none or holds no run, and NotPortable for a run whose
+    program or arguments are of classes that cannot be found any more.
     """
     portable = Portable(codec, opaque, mask_of(masks), views)
-    with Path(path).open(encoding="utf-8") as lines:
-        return Replayed(
-            tuple(
-                _replayed(number, _parsed(line, number, path), app, programs, portable)
-                for number, line in enumerate(lines, 1)
-            )
-        )
+    runs: list[ReplayedRun] = []
+    torn: list[int] = []
+    with Path(path).open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
+            run = _parsed(line, number, path)
+            if run is None:
+                torn.append(number)
+            else:
+                runs.append(_replayed(number, run, app, programs, portable))
+    if not runs:
+        raise NotARecording(f"{path} holds no run: record some first (see eventsrc.recording)")
+    return Replayed(tuple(runs), tuple(torn))
 
 
 def _parsed(line: str, number: int, path: object) -> Any:
+    """The run that is in a line; None if only the beginning of one is."""
     try:
         run = json.loads(line)
         known = run["eventsrc"] == FORMAT
     except (ValueError, KeyError, TypeError) as error:
+        is_part = line.startswith(BEGINNING) or BEGINNING.startswith(line.strip() or "nothing")
+        if isinstance(error, ValueError) and is_part:
+            return None
         raise NotARecording(f"{path}:{number} is no run: {line[:80]!r}") from error
     if not known:
         raise NotARecording(f"{path}:{number} is of a newer version: update this program")

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, NewType, TypeVar, Union, get_args, get_o
 from uuid import UUID
 
 import attrs
+from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -100,8 +101,8 @@ def events(*kinds: type[E]) -> SearchStrategy[E]:
     """Events of these classes, with values for their fields that can be stored: by the fields' types.
 
     kinds: event classes; if none are given, those that the testing kit brings, and events of unknown
-        types. Classes whose fields have validators want a strategy of your own beside this one:
-        `events(SetName) | st.builds(SetEmail, email=st.emails())`.
+        types. Values that a class refuses are left out. If it refuses nearly all, write a strategy of
+        your own beside this one: `events(SetName) | st.builds(SetEmail, email=st.emails())`.
     """
     if not kinds:
         return st.one_of(*map(values, (Noted, Counted, Held, Renamed)), st.sampled_from(UNKNOWN))
@@ -145,10 +146,38 @@ def _objects(kind: type) -> SearchStrategy[Any]:
         fields = {
             field.alias or field.name: values(field.type) for field in attrs.fields(kind) if field.init
         }
-        return st.builds(kind, **fields)
+        return _accepted(kind, fields)
 
     return st.deferred(build)
 
+
+def _accepted(kind: type, fields: dict[str, SearchStrategy[Any]]) -> SearchStrategy[Any]:
+    """Objects of a class, but for those that its validators refuse."""
+    made = refused = 0
+
+    @st.composite
+    def build(draw: st.DrawFn) -> Any:
+        nonlocal made, refused
+        given = {name: draw(strategy) for name, strategy in fields.items()}
+        try:
+            value = kind(**given)
+        except (TypeError, ValueError) as error:
+            refused += 1
+            if refused >= _MOST_REFUSED and not made:
+                raise ValueError(
+                    f"{kind.__qualname__} refused all of {_MOST_REFUSED} values that were made by the "
+                    f"types of its fields, the last with {error!r}: write a strategy of your own, "
+                    f"st.builds({kind.__qualname__}, ...)"
+                ) from error
+            reject()
+        made += 1
+        return value
+
+    return build()
+
+
+_MOST_REFUSED: Final = 40
+"""After how many values it is said that a class refuses them all."""
 
 _CONTAINERS: Final[Mapping[Any, Callable[..., SearchStrategy[Any]]]] = {
     list: lambda inner: st.lists(inner, max_size=4),

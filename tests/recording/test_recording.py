@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import enum
 import json
+import os
 import threading
 from decimal import Decimal
 from pathlib import Path
@@ -244,12 +245,45 @@ def test_a_program_that_cannot_be_written_is_not_run(store: MemoryStore, tmp_pat
 
 
 def test_in_production_the_run_goes_on_and_somebody_is_told(store: MemoryStore, tmp_path: Path) -> None:
-    told: list[NotPortable] = []
+    told: list[NotPortable | OSError] = []
     with RunFile(tmp_path / "runs.jsonl", failing=told.append) as runs:
         app = recording(bank(store), runs)
         app.run(deposit("homer", 1).map(lambda _: 1))
     assert len(told) == 1
     assert len(store.run(ReadFeed()).events) == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk is full here")
+def test_a_full_disk_does_not_end_a_run_that_has_stored_its_events(store: MemoryStore) -> None:
+    told: list[NotPortable | OSError] = []
+    with RunFile("/dev/full", failing=told.append) as runs:
+        recording(bank(store), runs).run(deposit("homer", 1))
+    assert [type(error) for error in told] == [OSError]
+    with RunFile("/dev/full") as runs, pytest.raises(OSError, match="No space left"):
+        recording(bank(store), runs).run(deposit("homer", 1))
+
+
+def test_what_was_half_written_is_not_a_part_of_what_follows(
+    store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write = tmp_path / "runs.jsonl", os.write
+
+    def half(file: int, line: bytes) -> int:
+        monkeypatch.setattr(os, "write", fail)
+        return write(file, line[:20])
+
+    def fail(_file: int, _line: bytes) -> int:
+        monkeypatch.setattr(os, "write", write)
+        raise OSError("the disk is full")
+
+    with RunFile(path, failing=lambda _: None) as runs:
+        app = recording(bank(store), runs)
+        monkeypatch.setattr(os, "write", half)
+        app.run(deposit("homer", 1))
+        app.run(deposit("homer", 2))
+    lines = path.read_text().splitlines()
+    assert len(lines[0]) == 20
+    assert json.loads(lines[1])["eventsrc"] == 1
 
 
 def test_what_may_be_left_out_is(store: MemoryStore, tmp_path: Path) -> None:

@@ -339,6 +339,27 @@ def test_a_file_that_is_no_recording_is_refused(path: Path) -> None:
             replay(path)
 
 
+@pytest.mark.parametrize("text", ["", '{"eventsrc":1,"began":'])
+def test_a_file_without_a_run_shows_nothing_and_is_refused(path: Path, text: str) -> None:
+    path.write_text(text)
+    with pytest.raises(NotARecording, match=r"runs\.jsonl holds no run: record some first"):
+        replay(path)
+
+
+@pytest.mark.parametrize("kept", [5, 40, -2])
+def test_a_run_whose_process_ended_in_the_midst_is_told_and_spoils_no_other(
+    path: Path, store: MemoryStore, kept: int
+) -> None:
+    record(path, store, deposit("homer", 1), deposit("homer", 2))
+    first, second = path.read_text().splitlines()
+    path.write_text(f"{first}\n{second[:kept]}")
+    record(path, store, deposit("homer", 3))
+    replayed = replay(path, bank(untouchable()))
+    assert ([run.line for run in replayed.runs], replayed.torn) == ([1, 3], (2,))
+    assert replayed.same
+    assert str(replayed) == "2 runs, 0 different; only a part of a run is in line 2"
+
+
 def test_a_program_that_is_no_more_must_be_named(path: Path, store: MemoryStore) -> None:
     record(path, store, deposit("homer", 1))
     path.write_text(path.read_text().replace("bank:deposit", "bank:gone"))

@@ -26,9 +26,12 @@ from eventsrc.recorded import Record, make_record
 from eventsrc.store import (
     ANY,
     Append,
+    AppendAll,
     Appended,
+    Condition,
     Conflict,
     Expect,
+    Expected,
     FeedPage,
     LoadSnapshot,
     NotAppended,
@@ -37,6 +40,7 @@ from eventsrc.store import (
     ReadFeed,
     SaveSnapshot,
     Snapshot,
+    StreamAppend,
     Unknown,
 )
 from eventsrc.stores.prepare import Part, Prepared, appended
@@ -199,6 +203,16 @@ class IgnoresAppendIds(MemoryStore):
         return super()._append(asked)
 
 
+class RemembersAThousandIds(MemoryStore):
+    """Knows a retry only for a while, as a window of message ids does."""
+
+    def _append(self, asked: Prepared) -> Answer:
+        answer = super()._append(asked)
+        for append_id in [*self._appends][:-1_000]:
+            del self._appends[append_id]
+        return answer
+
+
 class TakesOtherEventsForARetry(MemoryStore):
     """Looks at the append_id only."""
 
@@ -268,6 +282,24 @@ class IgnoresConditions(MemoryStore):
     def _append(self, asked: Prepared) -> Answer:
         asked.demands = ()
         return super()._append(asked)
+
+
+class TakesSilenceForVersion0(MemoryStore):
+    """Has a token that does not name a stream demand that there is none."""
+
+    @on(Append)
+    def append(self, op: Append) -> Answer:
+        return super().append(Append(op.stream, op.events, _told(op.expected, op.stream), op.append_id))
+
+    @on(AppendAll)
+    def append_all(self, op: AppendAll) -> Answer:
+        appends = [StreamAppend(a.stream, a.events, _told(a.expected, a.stream)) for a in op.appends]
+        conditions = [Condition(c.stream, _told(c.expected, c.stream)) for c in op.conditions]
+        return super().append_all(AppendAll(tuple(appends), tuple(conditions), op.append_id))
+
+
+def _told(expected: Expected, stream: StreamId) -> Expected:
+    return 0 if isinstance(expected, Token) and stream not in expected.versions else expected
 
 
 class HasNoLock(MemoryStore):
@@ -460,12 +492,16 @@ CAUGHT: Final[dict[type[MemoryStore], str]] = {
     StripsNames: "test_streams_with_hostile_names_are_kept_apart",
     IgnoresTypes: "test_the_feed_can_be_filtered",
     IgnoresAppendIds: "test_a_retry_with_the_same_append_id_answers_with_the_first_result",
+    RemembersAThousandIds: "test_an_append_id_is_remembered_for_longer_than_the_next_thousand",
     TakesOtherEventsForARetry: "test_an_append_id_that_was_used_for_other_events_is_rejected",
     ChecksConditionsOfRetries: "test_an_append_to_several_streams_can_be_retried",
     UsesUpIdsOfConflicts: "test_an_append_id_is_not_used_up_by_a_conflict",
     AppendsOneByOne: "test_an_append_to_several_streams_is_stored_in_none_if_one_is_in_conflict",
     ShowsHalfAnAppend: "test_an_append_to_several_streams_is_seen_in_all_or_in_none",
     IgnoresConditions: "test_a_condition_on_a_stream_that_is_only_read_decides_too",
+    TakesSilenceForVersion0: (
+        "test_a_token_that_does_not_name_a_stream_demands_nothing_of_it_and_is_refused"
+    ),
     HasNoLock: "test_appends_to_a_hot_stream_are_linearizable",
     HasNoLockForIds: "test_one_append_id_from_many_threads_is_stored_once",
     SwallowsConflicts: "test_an_append_is_stored_just_if_its_condition_holds",

@@ -243,6 +243,18 @@ def test_a_fold_whose_type_changed_and_whose_version_did_not_is_told_so() -> Non
         Snapshots("total", of=Rich).state(old)
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "state"),
+    [(int, str, 5), (str, int, "5"), (float, int, 5.0), (tuple[int, ...], list[str], (5,))],
+)
+def test_a_converter_that_is_lenient_does_not_make_another_state(
+    before: Any, now: Any, state: Any
+) -> None:
+    old = Snapshots("total", of=before).snapshot(counter.id, 2, state)
+    with pytest.raises(BadSnapshot, match=r"would be kept as .* if the type has changed"):
+        Snapshots("total", of=now).state(old)
+
+
 # --- Load as an operation -------------------------------------------------------------------------
 
 

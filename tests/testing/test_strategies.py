@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, NewType
 
+import attrs
 import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
-from eventsrc import Command, Failure, Interpreter, MemoryStore, Outcome, Success, in_turn, on
-from eventsrc.testing import histories, operations, programs
+from eventsrc import Command, Failure, Interpreter, MemoryStore, Outcome, Success, event, in_turn, on
+from eventsrc.testing import events, histories, operations, programs
 from tests.testing.shops import HOMER, MARGE, Deposited, Withdrawn, accounts
 
 UserId = NewType("UserId", str)
@@ -88,3 +89,31 @@ def test_programs_can_use_what_earlier_answers_brought() -> None:
 def test_control_without_that_ids_are_never_right() -> None:
     with pytest.raises(NoSuchExample):
         find(programs(ADD, RENAME), renames_somebody, settings=settings(max_examples=200))
+
+
+# --- events of classes that refuse values
+
+
+@event("test.strategies.paid")
+class Paid:
+    cents: int = attrs.field(validator=attrs.validators.ge(0))
+
+
+@event("test.strategies.picky")
+class Picky:
+    word: str = attrs.field(validator=attrs.validators.in_(["the only one"]))
+
+
+@given(events(Paid))
+def test_values_that_a_class_refuses_are_left_out(paid: Paid) -> None:
+    assert paid.cents >= 0
+
+
+def test_a_class_that_refuses_all_is_named_with_the_remedy() -> None:
+    @settings(database=None)
+    @given(events(Picky))
+    def check(_: Picky) -> None:
+        """Never called."""
+
+    with pytest.raises(ValueError, match=r"Picky refused all of 40 .*st\.builds\(Picky, \.\.\.\)"):
+        check()

@@ -14,20 +14,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeAlias, TypeVar
+from uuid import UUID
 
 import attrs
 from returns.result import Failure, Success
 
 from eventsrc.codec import Json
 from eventsrc.errors import EventsrcError
-from eventsrc.fold import Fold, Folded, FoldOp, load
+from eventsrc.fold import Fold, Folded, FoldOp, load, load_at
 from eventsrc.positions import Token
 from eventsrc.program import Do, Outcome, Try, name_of, program
 from eventsrc.store import (
     Append,
     Appended,
     Conflict,
+    FindAppend,
+    LoadSnapshot,
     NotAppended,
+    Page,
+    Read,
+    Rejected,
     Unknown,
 )
 from eventsrc.stream_id import StreamId
@@ -39,7 +45,7 @@ S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
 E_co = TypeVar("E_co", covariant=True)
 
-DecideOp: TypeAlias = FoldOp | Append | Elapsed | Chance | Sleep
+DecideOp: TypeAlias = FoldOp | Append | FindAppend | Elapsed | Chance | Sleep
 """What load, decide, append performs: store operations, and the clock and chance of its retries."""
 
 WITHIN: Final = 5.0
@@ -88,21 +94,30 @@ def decide(
     decider: Callable[[S], Outcome[Sequence[E], F]],
     within: float = WITHIN,
     metadata: Json | None = None,
+    append_id: UUID | None = None,
 ) -> Try[DecideOp, F, Decided[S, E]]:
     """Appends what the decider makes of the stream's state, or ends with the decider's failure.
 
     decider: answers Success of the events to append, none if there is nothing to do, or a Failure.
         It may be called several times, with newer states, and must be pure.
     within: for how many seconds to try again when others are faster.
-    Raises NotDecided at the deadline, and AppendFailed if the store rejects the events.
+    append_id: makes a retry safe: what was decided under this id before is answered again, whatever
+        the state is now.
+    Raises NotDecided at the deadline, and AppendFailed if the store rejects the events, or the id was
+    used for an append to another stream.
     """
+    before = yield from _before(stream, fold, append_id)
+    if before is not None:
+        return Success(before)
     folded = yield from load(stream, fold)
     deadline: float | None = None
     attempt = 0
     while True:
         match decider(folded.state):
             case Failure() as refused:
-                return refused
+                # perhaps because of what was stored under the id meanwhile
+                before = yield from _before(stream, fold, append_id)
+                return refused if before is None else Success(before)
             case Success(decided):
                 events = tuple(decided)
             case answer:
@@ -117,19 +132,51 @@ def decide(
             state = fold.evolve(state, event)
         if deadline is None:
             deadline = (yield from Elapsed()) + within
-        wanted = Append(stream, events, folded.version, metadata=metadata or {})
+        wanted = Append(stream, events, folded.version, append_id, metadata or {})
         outcome = yield from wanted
         if isinstance(outcome, Failure) and isinstance(outcome.failure(), Unknown):
             outcome = yield from _settle(wanted, outcome, deadline)
         match outcome:
-            case Success(appended):
+            case Success(appended) if appended.version == folded.version + len(events):
                 return Success(Decided(state, events, appended.version, appended.token))
+            case Success():  # the same events were stored under the id meanwhile, on an earlier state
+                before = yield from _before(stream, fold, append_id)
+                assert before is not None
+                return Success(before)
             case Failure(Conflict() as conflict):
                 yield from _wait(attempt, deadline, wanted, conflict)
                 folded = yield from _caught_up(fold, folded, conflict)
                 attempt += 1
-            case Failure(why):
-                raise AppendFailed(why)
+            case Failure(why):  # perhaps because another decision was stored under the id meanwhile
+                before = yield from _before(stream, fold, append_id)
+                if before is None:
+                    raise AppendFailed(why)
+                return Success(before)
+
+
+def _before(
+    stream: StreamId, fold: Fold[S, Any], append_id: UUID | None
+) -> Do[FindAppend | Read | LoadSnapshot, Decided[S, Any] | None]:
+    """What was decided before under an append_id, if there is one and anything was."""
+    if append_id is None:
+        return None
+    found = yield from FindAppend(append_id)
+    if found is None:
+        return None
+    if found.token.versions.keys() != {stream}:
+        others = ", ".join(found.token.versions)
+        raise AppendFailed(
+            Rejected(f"append_id {append_id} was used for an append to {others}: choose one for each")
+        )
+    version = found.version
+    folded = yield from load_at(stream, fold, version)
+    events: list[Any] = []
+    while True:
+        page: Page[Any] = yield from Read(stream, version - len(events) + 1, backwards=True)
+        its = [event for event in page.events if event.append_id == append_id]
+        events += [event.data for event in its]
+        if len(its) < len(page.events) or not its:
+            return Decided(folded.state, tuple(reversed(events)), version, found.token)
 
 
 def _caught_up(fold: Fold[S, Any], folded: Folded[S], conflict: Conflict) -> Do[FoldOp, Folded[S]]:

@@ -110,14 +110,16 @@ class Stream(Generic[E]):
         decider: Callable[[S], Outcome[Sequence[E], F]],
         *,
         within: float = WITHIN,
+        append_id: UUID | None = None,
         metadata: Json | None = None,
     ) -> Program[DecideOp, Outcome[Decided[S, E], F]]:
         """Loads the state, decides, and appends at the version read; again if others were faster.
 
         decider: of the state, Success of the events to append, or a Failure. It must be pure.
         within: for how many seconds to try again. Raises NotDecided then.
+        append_id: makes a retry safe: what was decided under it is answered again, and not anew.
         """
-        return decide(self.id, fold, _Checked(self, decider), within, metadata)
+        return decide(self.id, fold, _Checked(self, decider), within, metadata, append_id)
 
     def change(
         self,
@@ -125,12 +127,13 @@ class Stream(Generic[E]):
         changer: Callable[[S], Sequence[E]],
         *,
         within: float = WITHIN,
+        append_id: UUID | None = None,
         metadata: Json | None = None,
     ) -> Program[DecideOp, Decided[S, E]]:
         """As `decide`, for a decision that cannot fail: the changer answers the events."""
 
         decider: _Checked[S, E, Any] = _Checked(self, changer, fails=False)
-        return decide(self.id, fold, decider, within, metadata).map(_value)
+        return decide(self.id, fold, decider, within, metadata, append_id).map(_value)
 
     def get(
         self, fold: Fold[S, E], consistency: Consistency = LATEST_EVENT

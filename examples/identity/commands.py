@@ -66,7 +66,7 @@ class IdentityCommands(Translation[IdentityCommand, Below]):
                 return Failure(NameTaken(op.name, by))
             return Success([UserNameSet(UserId(next_id(names)), op.name)])
 
-        decided = yield from ok(all_users.decide(user_names, claim))
+        decided = yield from ok(all_users.decide(user_names, claim, append_id=op.append_id))
         return Success(UserAdded(decided.events[0].user, decided.token))
 
     @on(RenameUser).program
@@ -85,7 +85,8 @@ class IdentityCommands(Translation[IdentityCommand, Below]):
     @on(SetEmail).program
     def set_email(self, op: SetEmail) -> Try[Below, NoSuchUser, Token]:
         yield from ok(existing_user(op.user))
-        appended = yield from profiles[op.user].append(UserEmailSet(op.user, op.email))
+        event = UserEmailSet(op.user, op.email)
+        appended = yield from profiles[op.user].append(event, append_id=op.append_id)
         return Success(appended.token)
 
     @on(ReplaceEmail).program

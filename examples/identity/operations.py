@@ -90,6 +90,8 @@ class Entry:
 
 class AddUser(Command[Outcome[UserAdded, NameTaken]]):
     name: str
+    append_id: UUID | None = None
+    """Makes a retry safe: the same user is answered again."""
 
 
 class RenameUser(Command[Outcome[Token, NameTaken | NoSuchUser]]):
@@ -102,6 +104,7 @@ class RenameUser(Command[Outcome[Token, NameTaken | NoSuchUser]]):
 class SetEmail(Command[Outcome[Token, NoSuchUser]]):
     user: UserId
     email: str
+    append_id: UUID | None = None
 
 
 class ReplaceEmail(Command[Outcome[Token, NoSuchUser | Changed]]):

@@ -103,7 +103,9 @@ def rest(where: str = "identity.db") -> Starlette:
 
 async def add_user(request: Request) -> Reply:
     body = await body_of(request)
-    made = register(body["name"], body["email"]) if "email" in body else AddUser(body["name"])
+    name, email = body["name"], body.get("email")
+    retry = append_id(request.headers, f"the user {name} with {email}")
+    made = AddUser(name, retry) if email is None else register(name, email, retry)
     match await run(request, made):
         case Success(added):
             place = {"Location": f"/users/{added.user}"}

@@ -1,5 +1,7 @@
 """What the service offers: programs over its operations, which know nothing of where they run."""
 
+from uuid import UUID, uuid5
+
 import attrs
 
 from eventsrc import Failure, Outcome, Success, Try, ok, program
@@ -23,11 +25,16 @@ def checked_email(email: str) -> Outcome[str, BadEmail]:
 
 
 @program
-def register(name: str, email: str) -> Try[App, BadEmail | NameTaken | NoSuchUser, UserAdded]:
-    """Adds a user with an email. Where `ok` is given a Failure, the program ends with it."""
+def register(
+    name: str, email: str, request: UUID | None = None
+) -> Try[App, BadEmail | NameTaken | NoSuchUser, UserAdded]:
+    """Adds a user with an email. Where `ok` is given a Failure, the program ends with it.
+
+    request: what comes again with the same one is done once, and goes on where it had stopped.
+    """
     address = yield from ok(checked_email(email))
-    added = yield from ok(AddUser(name))
-    token = yield from ok(SetEmail(added.user, address))
+    added = yield from ok(AddUser(name, request))
+    token = yield from ok(SetEmail(added.user, address, request and uuid5(request, "email")))
     return Success(attrs.evolve(added, token=added.token | token))
 
 

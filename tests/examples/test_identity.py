@@ -507,7 +507,7 @@ def test_the_story_is_told_in_a_folder_that_is_removed() -> None:
     ):
         assert line in {" ".join(shown.split()) for shown in lines}
     assert "refused, after UserEmailSet(user='3'" in told.stdout
-    assert "├─ AddUser(name='Lisa')" in told.stdout
+    assert "├─ AddUser(name='Lisa'" in told.stdout
     assert not Path(lines[-1].removesuffix(" is removed again.")).exists()
 
 

@@ -122,6 +122,18 @@ def test_a_write_whose_answer_was_lost_can_be_sent_again(ask: Ask) -> None:
     assert other.status in (412, 422), "with the key of another write it is refused"
 
 
+@pytest.mark.parametrize("email", [{}, {"email": "patty@dmv.example"}])
+def test_a_user_is_added_once_however_often_the_request_comes(ask: Ask, email: dict[str, str]) -> None:
+    body = {"name": f"Patty {len(email)}", **email}
+    first = ask("POST", "/users", body, Idempotency_Key="a-key-of-hers")
+    renamed = ask("POST", "/users", {"name": f"Selma {len(email)}"}, Idempotency_Key="a-key-of-hers")
+    again = ask("POST", "/users", body, Idempotency_Key="a-key-of-hers")
+    assert (first.status, renamed.status, again.status) == (201, 201, 201)
+    assert again.body == first.body != renamed.body, "what is asked for is a part of the key"
+    assert again.tag == first.tag
+    assert ask("POST", "/users", body).status == 409, "without the key it is another request"
+
+
 def test_a_client_that_wants_no_answer_gets_none(ask: Ask) -> None:
     user, _ = new_user(ask, "Maggie")
     seen = ask("GET", f"/users/{user}")

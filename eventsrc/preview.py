@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Generic, NoReturn, TypeVar, overload
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import attrs
 from returns.result import Failure, Success
@@ -41,6 +41,7 @@ from eventsrc.store import (
     StoreOp,
     StreamAppend,
 )
+from eventsrc.stores.prepare import is_own
 from eventsrc.stream_id import StreamId
 from eventsrc.view import Apply, Claim, Discard, GoLive, Leave, Park, Unpark, View
 from eventsrc.views.changes import Changes, changes_of
@@ -50,6 +51,9 @@ from eventsrc.world import World, world
 O = TypeVar("O")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
+
+_SEVERAL: Final = UUID("0c9f0f0e-0c0a-5d0e-8a47-3f6b7b1e2d59")
+"""The namespace of ids that stand for those of several appends."""
 
 
 class PreviewError(EventsrcError):
@@ -98,10 +102,11 @@ class Previewed(Generic[R_co]):
         """A program that appends just these events, all or none, or answers None if there are none.
 
         It ends with a Conflict if a stream that the run has seen has changed since. The program that
-        was previewed is not run again, and what it did besides is not repeated.
-        append_id: makes a retry safe; see the operation Append.
+        was previewed is not run again, and what it did besides is not repeated. However often it is
+        run, it stores the events once.
+        append_id: of the append; that which the program chose for its own, or a new one, if not given.
         Raises PreviewError for a run that has ended with an exception, that has read the feed, or whose
-        appends had different metadata.
+        appends had different metadata or ids of the program's own.
         """
         if isinstance(self.outcome, Failure):
             raise PreviewError(
@@ -113,7 +118,8 @@ class Previewed(Generic[R_co]):
                 "the program read the feed, and no condition can be set on that: run it on the store, "
                 "or have it read streams"
             )
-        return _applied(self._appends(), self._conditions(), append_id, self._metadata())
+        given = self._append_id() if append_id is None else append_id
+        return _applied(self._appends(), self._conditions(), given, self._metadata())
 
     def _appends(self) -> tuple[StreamAppend, ...]:
         return tuple(
@@ -127,6 +133,18 @@ class Previewed(Generic[R_co]):
 
     def _expected(self, stream: StreamId) -> Any:
         return self.seen.get(stream, ANY)
+
+    def _append_id(self) -> UUID:
+        """The id of the one append, or one that stands for several."""
+        ids = sorted({recorded.append_id for recorded in self.events})
+        if len(ids) == 1:
+            return ids[0]
+        if not all(map(is_own, ids)):
+            raise PreviewError(
+                "the program chose ids for several appends, and one append has one: name that "
+                "(append_id=), or run the program itself"
+            )
+        return uuid5(_SEVERAL, " ".join(map(str, ids)))
 
     def _metadata(self) -> Json:
         several = [recorded.metadata for recorded in self.events]

@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 import pytest
@@ -172,6 +172,37 @@ def test_what_was_previewed_can_be_applied(store: MemoryStore) -> None:
     assert [(e.stream, e.version, e.data) for e in found[1:]] == [
         (e.stream, e.version, e.data) for e in previewed.events
     ]
+
+
+@pytest.mark.parametrize("make", [pay_twice, lambda: move("homer", "marge", 60)])
+def test_it_is_stored_once_however_often_it_is_applied(store: MemoryStore, make: Any) -> None:
+    previewed = preview(store, make())
+    first = store.run(previewed.apply())
+    assert isinstance(first, Success)
+    assert store.run(previewed.apply()) == first
+    assert len(store.run(ReadFeed()).events) == 1 + len(previewed.events)
+
+
+def test_the_program_that_chose_an_id_is_then_answered_with_what_was_applied(
+    store: MemoryStore,
+) -> None:
+    paying = accounts["homer"].append(Moved(1), append_id=uuid4())
+    previewed = preview(store, paying)
+    applied = store.run(previewed.apply())
+    assert applied == Success(store.run(paying))
+    assert len(store.run(ReadFeed()).events) == 2
+
+
+def test_several_ids_that_were_chosen_are_not_lost(store: MemoryStore) -> None:
+    both = (
+        accounts["homer"]
+        .append(Moved(1), append_id=uuid4())
+        .then(accounts["homer"].append(Moved(2), append_id=uuid4()))
+    )
+    previewed = preview(store, both)
+    with pytest.raises(PreviewError, match="chose ids for several appends"):
+        previewed.apply()
+    assert isinstance(store.run(previewed.apply(uuid4())), Success)
 
 
 @pytest.mark.parametrize("changed", ["homer", "marge"])

@@ -23,6 +23,7 @@ from urllib.parse import quote
 from eventsrc.sqlite_errors import is_mistake
 from eventsrc.sqlite_file import Durability, SqliteFile
 from eventsrc.sqlite_schema import Schema
+from eventsrc.stream_id import StreamId
 from eventsrc.view import Lease, View, ViewError
 from eventsrc.views.kept import KeptViews
 from eventsrc.views.ledger import PLACE, Ledger
@@ -113,7 +114,9 @@ class SqliteViews(KeptViews):
     ) -> None:
         # sqlite-utils takes longer to import than all the rest: only who has views pays for it.
         from sqlite_utils import Database
+        from sqlite_utils.db import COLUMN_TYPE_MAPPING
 
+        COLUMN_TYPE_MAPPING.setdefault(StreamId, "TEXT")  # it does not look for bases of a type
         super().__init__()
         self._database = Database
         self._sink = sink

@@ -69,6 +69,19 @@ def in_view(views: SqliteViews, version: int = 1) -> dict[str, str]:
 # --- following the feed
 
 
+def test_sqlite_utils_takes_the_names_of_streams_for_texts() -> None:
+    view: View[Database] = View("streams", types=TYPES)
+
+    @view.on(Noted)
+    def noted(db: Database, event: Recorded[Noted]) -> None:
+        db.table("streams").insert({"stream": event.stream}, pk="stream", replace=True)
+
+    with SqliteViews.temporary([view]) as views:
+        assert (filled(1, 2) | views).run(synchronise(view)).parked == ()
+        with views.reading(view) as db:
+            assert [row["stream"] for row in db.table("streams").rows] == [books[0].id]
+
+
 def test_a_view_is_what_folding_the_feed_gives(views: SqliteViews) -> None:
     store, view = filled(7, 2500), notes_view()
     done = (store | views).run(synchronise(view))

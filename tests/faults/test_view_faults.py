@@ -9,6 +9,7 @@ import pytest
 from tests.views.failover import FailoverContract
 from tests.views.fence import FenceContract
 from tests.views.kit import Kit
+from tests.views.lag import LagContract
 from tests.views.poison import PoisonContract
 from tests.views.rebuilding import RebuildContract
 
@@ -16,6 +17,10 @@ from tests.views.rebuilding import RebuildContract
 @pytest.fixture
 def kit(tmp_path: Path) -> Kit:
     return Kit(str(tmp_path / "app.db"))
+
+
+class TestLag(LagContract):
+    """The suite."""
 
 
 class TestPoison(PoisonContract):

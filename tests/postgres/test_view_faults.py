@@ -7,6 +7,7 @@ import pytest
 from tests.views.failover import FailoverContract
 from tests.views.fence import FenceContract
 from tests.views.kit import Kit
+from tests.views.lag import LagContract
 from tests.views.poison import PoisonContract
 from tests.views.rebuilding import RebuildContract
 
@@ -14,6 +15,10 @@ from tests.views.rebuilding import RebuildContract
 @pytest.fixture
 def kit(postgres_dsn: str) -> Kit:
     return Kit(postgres_dsn)
+
+
+class TestLag(LagContract):
+    """The suite."""
 
 
 class TestPoison(PoisonContract):

@@ -92,16 +92,28 @@ def poisoned(store: Any) -> set[int]:
     return places
 
 
-def notes(kit: Kit, version: int = 1, *, is_fixed: bool) -> View[Any]:
-    """A view that takes events as they come; fixed, it has a word for those that it cannot take."""
+def notes(
+    kit: Kit,
+    version: int = 1,
+    *,
+    is_fixed: bool,
+    name: str = "notes",
+    prefix: str = "",
+    before: Callable[[Recorded[Any]], None] = lambda _: None,
+) -> View[Any]:
+    """A view that takes events as they come; fixed, it has a word for those that it cannot take.
 
-    view: View[Any] = View("notes", version=version, types=TYPES)
+    before: is called before each event is handled, and may raise.
+    """
+
+    view: View[Any] = View(name, version=version, prefix=prefix, types=TYPES)
 
     @view.schema
     def create(db: Any) -> None:
         db.execute("CREATE TABLE note (stream TEXT PRIMARY KEY, numbers TEXT NOT NULL)")
 
     def noted(db: Any, event: Recorded[Any]) -> None:
+        before(event)
         try:
             number = str(attrs.astuple(event.data)[0])
         except Exception:

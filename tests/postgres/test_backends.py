@@ -47,7 +47,7 @@ def longest_rest(
     """Ends all connections of three processes again and again, while events come for all partitions.
 
     Answers for how many seconds a partition had none at work at most, and how many of the connections
-    were in a transaction.
+    were at work.
     """
     view = kit.notes(partitions=PARTS)
     streams = stream_of_each(view)
@@ -94,9 +94,7 @@ def test_those_whose_connections_are_ended_go_on(kit: Kit, figure: Callable[[str
     longest, busy = longest_rest(kit, ends)
     assert longest < 3 * LEASE
     assert busy > 0, "some of them held locks"
-    figure(
-        f"{10 * ends} times, {busy} in a transaction; a partition rested for {longest:.2f} s at most"
-    )
+    figure(f"{10 * ends} times, {busy} of them at work; a partition rested for {longest:.2f} s at most")
 
 
 @pytest.mark.timeout(600)

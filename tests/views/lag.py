@@ -151,7 +151,7 @@ class LagContract:
         self, kit: Kit, figure: Callable[[str], None]
     ) -> None:
         for _ in range(TRIES):
-            calm, poisoned = p99s(kit, scaled(4))
+            calm, poisoned = p99s(kit, scaled(2))
             if poisoned < 2 * calm + GRAIN:
                 break
         figure(f"p99 of the lag {calm * 1e3:.1f} ms without poison, {poisoned * 1e3:.1f} ms with it")

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import datetime
 import json
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
-from uuid import UUID
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, get_args
+from uuid import UUID, SafeUUID
 
 import attrs
 
@@ -72,7 +74,7 @@ def json_converter() -> JsonConverter:
     converter = make_converter(detailed_validation=False)
     converter.register_unstructure_hook(float, float)  # an int in a float field becomes a float
     converter.register_unstructure_hook(UUID, str)
-    converter.register_structure_hook(UUID, lambda text, _kind: UUID(text))
+    converter.register_structure_hook(UUID, _uuid)
     converter.register_unstructure_hook(Decimal, str)
     converter.register_structure_hook(Decimal, lambda text, _kind: Decimal(text))
     converter.register_unstructure_hook(datetime.datetime, _rfc_3339)
@@ -98,6 +100,20 @@ def _sorted_set_hook(kind: Any, converter: Converter) -> Callable[[Any], list[An
     (item_kind,) = get_args(kind) or (Any,)
     item_hook = converter.get_unstructure_hook(item_kind)
     return lambda items: sorted(map(item_hook, items), key=json.dumps)
+
+
+def _uuid(text: str, _kind: object) -> UUID:
+    """UUID(text), in half the time where the text has just digits and hyphens."""
+    digits = text.replace("-", "")
+    if len(digits) != 32:
+        return UUID(text)
+    found = UUID.__new__(UUID)
+    _set(found, "int", int(digits, 16))
+    _set(found, "is_safe", SafeUUID.unknown)
+    return found
+
+
+_set: Final = object.__setattr__
 
 
 def _rfc_3339(time: datetime.datetime) -> str:
@@ -137,6 +153,7 @@ class Codec:
         ).encode
         self._encoders: dict[type, Callable[[Any], Encoded]] = {Opaque: _same_bytes}
         self._decoders: dict[Kind, Callable[[bytes], Any]] = {}
+        self._page_decoders: dict[Kind, Callable[[Sequence[bytes]], list[Any]]] = {}
 
     def encode(self, event: object) -> Encoded:
         """An event as bytes.
@@ -178,10 +195,16 @@ class Codec:
             decoder = self._decoders[kind] = self._decoder(kind)
         return decoder
 
-    def swift_decoder(self, kind: Kind) -> Callable[[bytes], Any]:
-        """As `decoder`, but one that may raise for data that does fit: then ask that one."""
-        decoder = self.decoder(kind)
-        return getattr(decoder, "swiftly", decoder)
+    def page_decoder(self, kind: Kind) -> Callable[[Sequence[bytes]], list[Any]]:
+        """As `decoder`, of several data at once; it may raise for data that do fit: then ask that one.
+
+        Raises UnknownEvent.
+        """
+        decoder = self._page_decoders.get(kind)
+        if decoder is None or self._revision != self.types.revision:
+            self._refresh()
+            decoder = self._page_decoders[kind] = self._page_decoder(kind)
+        return decoder
 
     def decode(self, encoded: Encoded) -> Any:
         """The event that was stored, brought forward to the current version of its type.
@@ -223,6 +246,7 @@ class Codec:
             self._revision = self.types.revision
             self._encoders.clear()
             self._decoders.clear()
+            self._page_decoders.clear()
 
     def _encoder(self, kind: EventType) -> Callable[[Any], Encoded]:
         try:
@@ -292,17 +316,36 @@ class Codec:
         return bool(back == value) and again == data
 
     def _decoder(self, kind: Kind) -> Callable[[bytes], Any]:
-        known = self.types.named(kind.type)
-        if known is None or not self.knows(kind):
-            raise UnknownEvent(_unknown(kind, known))
-        structure, cls, schema = self._converter.get_structure_hook(known.cls), known.cls, kind.schema
-        if schema != known.version:
-            return lambda data: structure(known.brought_forward(_loads(data), schema), cls)
+        structure, cls = self._structure(kind)
 
         def plainly(data: bytes) -> Any:
             return structure(_loads(data), cls)
 
-        return fast.reader(cls, plainly) if self._is_fast else plainly
+        swiftly = self._swift_decoder(kind)
+        return plainly if swiftly is None else fast.either(swiftly, plainly)
+
+    def _page_decoder(self, kind: Kind) -> Callable[[Sequence[bytes]], list[Any]]:
+        swiftly = self._swift_decoder(kind)
+        if swiftly is not None:
+            return lambda datas: [*map(swiftly, datas)]
+        structure, cls = self._structure(kind)
+        return lambda datas: [*map(structure, _loads_all(datas), repeat(cls))]
+
+    def _swift_decoder(self, kind: Kind) -> Callable[[bytes], Any] | None:
+        """What decodes data by msgspec, and may raise for data that fits, if there is such a thing."""
+        known = self.types.named(kind.type)
+        is_current = known is not None and kind.schema == known.version
+        return fast.reader(known.cls) if known and is_current and self._is_fast else None
+
+    def _structure(self, kind: Kind) -> tuple[Callable[[Any, type], Any], type]:
+        """What makes events of a kind of parsed JSON, and their class. Raises UnknownEvent."""
+        known = self.types.named(kind.type)
+        if known is None or not self.knows(kind):
+            raise UnknownEvent(_unknown(kind, known))
+        structure, schema = self._converter.get_structure_hook(known.cls), kind.schema
+        if schema == known.version:
+            return structure, known.cls
+        return lambda value, cls: structure(known.brought_forward(value, schema), cls), known.cls
 
 
 def _compare(
@@ -330,6 +373,29 @@ def _loads(data: bytes) -> Any:
     except ValueError:  # what it is too strict for, such as a space before it, and what is no JSON
         return json.loads(text)
     return value if end == len(text) else json.loads(text)
+
+
+def _loads_all(datas: Sequence[bytes]) -> Sequence[Any]:
+    """What json.loads makes of each, parsed together, which takes a third of the time.
+
+    Between them stands a number that nobody knew when they were written: so data that are no JSON are
+    never taken for JSON because of what stands beside them.
+    """
+    if sum(map(len, datas)) > _TOGETHER:
+        return [*map(_loads, datas)]
+    text = (b"[%b]" % _BETWEEN.join(datas)).decode()
+    values, end = _parse(text)
+    is_one_each = len(values) == 2 * len(datas) - 1 and values[1::2] == [_NUMBER] * (len(datas) - 1)
+    if not is_one_each or end != len(text):
+        raise ValueError("some of the data are no JSON")
+    return cast("Sequence[Any]", values[::2])
+
+
+_TOGETHER: Final = 16 * 1024 * 1024
+"""The most bytes that are parsed together."""
+
+_NUMBER: Final = secrets.randbits(60)
+_BETWEEN: Final = b",%d," % _NUMBER
 
 
 def _same_bytes(event: Any) -> Encoded:

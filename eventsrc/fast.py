@@ -19,6 +19,8 @@ from uuid import UUID
 
 import attrs
 
+A = TypeVar("A")
+B = TypeVar("B")
 T = TypeVar("T")
 
 _WRITTEN_ALIKE: Final[frozenset[Any]] = frozenset(
@@ -27,26 +29,28 @@ _WRITTEN_ALIKE: Final[frozenset[Any]] = frozenset(
 _READ_ALIKE: Final = _WRITTEN_ALIKE | {float, frozenset}
 
 
-def reader(cls: type[T], plainly: Callable[[bytes], T]) -> Callable[[bytes], T]:
-    """Makes objects of an attrs class of JSON, by msgspec if it is there and can.
+def reader(cls: type[T]) -> Callable[[bytes], T] | None:
+    """What makes objects of an attrs class of JSON by msgspec, if it is there and can.
 
-    plainly: does it otherwise, and with what msgspec refuses.
+    It may raise for JSON that cattrs takes.
     """
-    swiftly: Callable[[bytes], T] | None = None
     msgspec = _msgspec()
-    if msgspec is not None and _consists_of(cls, _READ_ALIKE):
-        swiftly = msgspec.json.Decoder(cls).decode
-    if swiftly is None:
-        return plainly
+    if msgspec is None or not _consists_of(cls, _READ_ALIKE):
+        return None
+    decode: Callable[[bytes], T] = msgspec.json.Decoder(cls).decode
+    return decode
 
-    def read(data: bytes) -> T:
+
+def either(swiftly: Callable[[A], B], plainly: Callable[[A], B]) -> Callable[[A], B]:
+    """What answers swiftly or, if that raises, plainly."""
+
+    def answer(asked: A) -> B:
         try:
-            return swiftly(data)
+            return swiftly(asked)
         except Exception:
-            return plainly(data)
+            return plainly(asked)
 
-    read.swiftly = swiftly  # type: ignore[attr-defined]
-    return read
+    return answer
 
 
 def writer(cls: type, plainly: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
@@ -57,15 +61,7 @@ def writer(cls: type, plainly: Callable[[Any], bytes]) -> Callable[[Any], bytes]
     msgspec = _msgspec()
     if msgspec is None or not _consists_of(cls, _WRITTEN_ALIKE):
         return plainly
-    swiftly = msgspec.json.Encoder().encode
-
-    def write(value: Any) -> bytes:
-        try:
-            return swiftly(value)  # type: ignore[no-any-return]
-        except Exception:
-            return plainly(value)
-
-    return write
+    return either(msgspec.json.Encoder().encode, plainly)
 
 
 def _msgspec() -> Any:

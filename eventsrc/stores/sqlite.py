@@ -10,13 +10,13 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Self, TypeAlias
 
 import attrs
 from returns.result import Failure, Success
 
-from eventsrc.codec import Codec, Kind
+from eventsrc.codec import Codec
 from eventsrc.interpreter import Interpreter, on
 from eventsrc.positions import Cursor, Token
 from eventsrc.program import Outcome
@@ -55,9 +55,9 @@ from eventsrc.stores.prepare import (
 from eventsrc.stores.sqlite_rows import (
     check_complete,
     head_of,
+    kinds_of,
+    records_of,
     records_of_append,
-    records_of_rows,
-    stored_kinds,
 )
 from eventsrc.stores.sqlite_writing import Writing
 
@@ -234,14 +234,13 @@ class SqliteStore(Interpreter[StoreOp]):
             number, head = head_of(connection, op.stream)
             place = (op.after or head + 1) if op.backwards else op.after
             rows = connection.execute(statement, (number, place, op.limit)).fetchall()
-            if statement is sql.READ_DATA:
-                kinds = self._kinds_of(connection, {row[1] for row in rows})
-                events: Events[Any] = StreamData(op.stream, rows, kinds, self.codec)
-                versions = [row[0] for row in rows]
-            else:
-                records = records_of_rows(connection, self._kinds, rows, op.stream)
-                events = Events(records, self.codec)
-                versions = [row[1] for row in rows]
+            kinds = kinds_of(connection, self._kinds, [row[1] for row in rows])
+        versions = [row[0] for row in rows]
+        events: Events[Any]
+        if statement is sql.READ_DATA:
+            events = StreamData(op.stream, rows, kinds, self.codec)
+        else:
+            events = Events(records_of(op.stream, rows), self.codec, kinds)
         if op.backwards:
             newest = max([min(place - 1, head), *versions[:1]])
             first = newest - min(op.limit, newest) + 1
@@ -277,13 +276,13 @@ class SqliteStore(Interpreter[StoreOp]):
                 "types": None if op.types is None else json.dumps(sorted(op.types)),
             }
             rows = connection.execute(sql.FEED, wanted).fetchall()
-            events = records_of_rows(connection, self._kinds, rows)
+            kinds = kinds_of(connection, self._kinds, [row[3] for row in rows])
         check_end(op, end)
         if not op.prefix and op.types is None:
             check_complete("the feed", [row[0] for row in rows], after + 1, end)
         last = rows[-1][0] if len(rows) == op.limit else max(after, end)
         place, end_place = Cursor(self.store_id, last), Cursor(self.store_id, end)
-        return FeedPage(Events(events, self.codec), place, end_place)
+        return FeedPage(Events(rows, self.codec, kinds), place, end_place)
 
     # --- snapshots
 
@@ -310,11 +309,6 @@ class SqliteStore(Interpreter[StoreOp]):
         }
         with self._file.writing() as connection:
             connection.execute(sql.SAVE_SNAPSHOT, row)
-
-    def _kinds_of(self, connection: sqlite3.Connection, numbers: set[Any]) -> Mapping[Any, Kind]:
-        if not numbers <= self._kinds.kinds.keys():
-            self._kinds.add(stored_kinds(connection))
-        return self._kinds.kinds
 
     def _find_end(self) -> int:
         with self._file.reading() as connection:

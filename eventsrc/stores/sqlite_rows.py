@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 from uuid import UUID
@@ -21,28 +20,20 @@ def stored_kinds(connection: sqlite3.Connection) -> dict[Kind, int]:
     return {Kind(*kind): number for number, *kind in connection.execute(sql.KINDS).fetchall()}
 
 
-def records_of_rows(
-    connection: sqlite3.Connection, kinds: Kinds, rows: Sequence[Any], stream: str | None = None
-) -> list[tuple[Any, ...]]:
-    """The records of rows as FEED has them or, of a stream, as READ."""
-    try:
-        return _records(rows, kinds.kinds, stream)
-    except KeyError:
+def kinds_of(
+    connection: sqlite3.Connection, kinds: Kinds, numbers: Collection[Any]
+) -> Mapping[Any, Kind]:
+    """What the numbers of kinds stand for."""
+    if not kinds.kinds.keys() >= {*numbers}:
         kinds.add(stored_kinds(connection))
-        return _records(rows, defaultdict(lambda: LOST, kinds.kinds), stream)
+    return kinds.kinds
 
 
-def _records(
-    rows: Sequence[Any], kinds: Mapping[Any, Kind], stream: str | None
-) -> list[tuple[Any, ...]]:
-    if stream is None:
-        return [
-            (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)
-            for position, stream, version, kind, recorded_at, data, data_crc, rest in rows
-        ]
+def records_of(stream: str, rows: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The records of rows as READ has them, with the numbers of their kinds."""
     return [
-        (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)
-        for position, version, kind, recorded_at, data, data_crc, rest in rows
+        (position, stream, version, kind, recorded_at, data, data_crc, rest)
+        for version, kind, position, recorded_at, data, data_crc, rest in rows
     ]
 
 
@@ -57,9 +48,9 @@ def head_of(connection: sqlite3.Connection, stream: str) -> tuple[int | None, in
     return number, version
 
 
-def check_complete(what: str, numbers: list[int], first: int, end: int) -> None:
+def check_complete(what: str, numbers: Sequence[int], first: int, end: int) -> None:
     """Raises Corrupted if a page that begins at `first` has holes, or is empty before the end."""
-    if numbers != list(range(first, first + len(numbers))) or (not numbers and first <= end):
+    if [*numbers] != [*range(first, first + len(numbers))] or (not numbers and first <= end):
         raise Corrupted(f"events of {what} from {first} on are missing: the file is damaged")
 
 
@@ -75,4 +66,5 @@ def records_of_append(connection: sqlite3.Connection, kinds: Kinds, append_id: U
     cursor = connection.execute(sql.OF_APPEND, first)
     rows = list(takewhile(lambda row: row[-1][:16] == key, cursor))
     cursor.close()
-    return [Record._make(record) for record in records_of_rows(connection, kinds, rows)]
+    known = kinds_of(connection, kinds, [row[3] for row in rows])
+    return [Record._make(row)._replace(kind=known.get(row[3], LOST)) for row in rows]

@@ -79,12 +79,12 @@ READ_DATA: Final = """
     ORDER BY version LIMIT ?
 """
 READ: Final = """
-    SELECT position, version, kind, recorded_at, data, data_crc, rest FROM eventsrc_event
+    SELECT version, kind, position, recorded_at, data, data_crc, rest FROM eventsrc_event
     WHERE stream = ? AND version > ?
     ORDER BY version LIMIT ?
 """
 READ_BACKWARDS: Final = """
-    SELECT position, version, kind, recorded_at, data, data_crc, rest FROM eventsrc_event
+    SELECT version, kind, position, recorded_at, data, data_crc, rest FROM eventsrc_event
     WHERE stream = ? AND version < ?
     ORDER BY version DESC LIMIT ?
 """

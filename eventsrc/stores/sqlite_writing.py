@@ -16,7 +16,13 @@ from eventsrc.store import CONFLICT_EVENTS, Appended, Conflict, Expect, NotAppen
 from eventsrc.stores import sqlite_sql as sql
 from eventsrc.stores.known import Kinds
 from eventsrc.stores.prepare import Prepared
-from eventsrc.stores.sqlite_rows import head_of, records_of_append, records_of_rows, stored_kinds
+from eventsrc.stores.sqlite_rows import (
+    head_of,
+    kinds_of,
+    records_of,
+    records_of_append,
+    stored_kinds,
+)
 from eventsrc.stream_id import StreamId
 
 
@@ -103,5 +109,6 @@ class Writing:
         if isinstance(expected, int):
             wanted = self.numbers.get(stream), expected, CONFLICT_EVENTS
             rows = self.connection.execute(sql.READ, wanted).fetchall()
-        events = records_of_rows(self.connection, self.kinds.copy(), rows, stream)
-        return Conflict(stream, expected, actual, Events(events, self.codec))
+        kinds = kinds_of(self.connection, self.kinds.copy(), [row[1] for row in rows])
+        events: Events[Any] = Events(records_of(stream, rows), self.codec, kinds)
+        return Conflict(stream, expected, actual, events)

@@ -43,7 +43,7 @@ PIECES = [b'{"name":"a"},{"name":"b"}', b'{"name":"c","tags":["d"', b'"e"]}']
 
 
 def page_outcome(codec: Codec, each: list[bytes]) -> list[str] | None:
-    """As `outcome`, of several data that are decoded together; None if they have to be looked at alone."""
+    """As `outcome`, of several data together; None if they have to be looked at alone."""
     try:
         return list(map(repr, codec.page_decoder(of_plain(b"").kind)(each)))
     except Exception:

@@ -15,7 +15,7 @@ from decimal import Decimal
 from functools import cache, partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, get_args
-from uuid import UUID, SafeUUID
+from uuid import UUID
 
 import attrs
 
@@ -23,6 +23,7 @@ from eventsrc import fast
 from eventsrc.errors import EventsrcError
 from eventsrc.event import EVENTS, NAME, EventType, EventTypes, Opaque
 from eventsrc.exact import MAX_DEPTH, NotStorable, check_for, check_json, shown
+from eventsrc.uuids import parsed
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -74,7 +75,7 @@ def json_converter() -> JsonConverter:
     converter = make_converter(detailed_validation=False)
     converter.register_unstructure_hook(float, float)  # an int in a float field becomes a float
     converter.register_unstructure_hook(UUID, str)
-    converter.register_structure_hook(UUID, _uuid)
+    converter.register_structure_hook(UUID, lambda text, _kind: parsed(text))
     converter.register_unstructure_hook(Decimal, str)
     converter.register_structure_hook(Decimal, lambda text, _kind: Decimal(text))
     converter.register_unstructure_hook(datetime.datetime, _rfc_3339)
@@ -100,20 +101,6 @@ def _sorted_set_hook(kind: Any, converter: Converter) -> Callable[[Any], list[An
     (item_kind,) = get_args(kind) or (Any,)
     item_hook = converter.get_unstructure_hook(item_kind)
     return lambda items: sorted(map(item_hook, items), key=json.dumps)
-
-
-def _uuid(text: str, _kind: object) -> UUID:
-    """UUID(text), in half the time where the text has just digits and hyphens."""
-    digits = text.replace("-", "")
-    if len(digits) != 32:
-        return UUID(text)
-    found = UUID.__new__(UUID)
-    _set(found, "int", int(digits, 16))
-    _set(found, "is_safe", SafeUUID.unknown)
-    return found
-
-
-_set: Final = object.__setattr__
 
 
 def _rfc_3339(time: datetime.datetime) -> str:
@@ -148,9 +135,7 @@ class Codec:
         self._is_default = converter is None
         self._is_fast = fast and converter is None
         self._revision = types.revision
-        self._dumps = json.JSONEncoder(
-            ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        ).encode
+        self._dumps = _dumps
         self._encoders: dict[type, Callable[[Any], Encoded]] = {Opaque: _same_bytes}
         self._decoders: dict[Kind, Callable[[bytes], Any]] = {}
         self._page_decoders: dict[Kind, Callable[[Sequence[bytes]], list[Any]]] = {}
@@ -363,6 +348,27 @@ def _compare(
 
 def _anything(_: Any) -> None:
     """The check that all values pass."""
+
+
+def _dumps(value: Any) -> str:
+    """JSON without spaces, as it is stored."""
+    return "".join(_encode(value, 0)) if _encode else _ENCODER.encode(value)
+
+
+def _prepared(encoder: json.JSONEncoder) -> Callable[[Any, int], Sequence[str]] | None:
+    """What CPython's encoder makes anew for each value, which takes as long as to encode an event."""
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return None
+    quote = json.encoder.encode_basestring
+    prepared: Callable[[Any, int], Sequence[str]] = make(
+        None, encoder.default, quote, None, ":", ",", False, False, False
+    )
+    return prepared
+
+
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_encode: Final = _prepared(_ENCODER)
 
 
 def _loads(data: bytes) -> Any:

@@ -106,20 +106,21 @@ def decide(
     Raises NotDecided at the deadline, and AppendFailed if the store rejects the events, or the id was
     used for an append to another stream.
     """
-    before = yield from _before(stream, fold, append_id)
-    if before is not None:
-        return Success(before)
+    if append_id is not None:
+        before = yield from _before(stream, fold, append_id)
+        if before is not None:
+            return Success(before)
     folded = yield from load(stream, fold)
     deadline: float | None = None
     attempt = 0
     while True:
         match decider(folded.state):
+            case Success(decided):
+                events = tuple(decided)
             case Failure() as refused:
                 # perhaps because of what was stored under the id meanwhile
                 before = yield from _before(stream, fold, append_id)
                 return refused if before is None else Success(before)
-            case Success(decided):
-                events = tuple(decided)
             case answer:
                 raise TypeError(
                     f"{name_of(decider)} answered {answer!r:.200}: a decider answers Success(events) "
@@ -134,7 +135,7 @@ def decide(
             deadline = (yield from Elapsed()) + within
         wanted = Append(stream, events, folded.version, append_id, metadata or {})
         outcome = yield from wanted
-        if isinstance(outcome, Failure) and isinstance(outcome.failure(), Unknown):
+        if type(outcome) is not Success and isinstance(outcome.failure(), Unknown):
             outcome = yield from _settle(wanted, outcome, deadline)
         match outcome:
             case Success(appended) if appended.version == folded.version + len(events):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import enum
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
 
 import attrs
@@ -74,12 +75,9 @@ class Fold(Generic[S, E_contra]):
 
     def apply(self, state: S, events: Sequence[Recorded[Any]]) -> S:
         """The state after some more events."""
-        evolve = self.evolve
         if self.unknown == "skip":
             events = [recorded for recorded in events if recorded.is_known]
-        for event in decoded(events):
-            state = evolve(state, event)
-        return state
+        return reduce(self.evolve, decoded(events), state)
 
     def without_saving(self) -> Fold[S, E_contra]:
         """This fold, using the snapshots that are there and saving none."""
@@ -131,7 +129,7 @@ class Load(Derived[Folded[Any]]):
                 break
             state = fold.apply(state, page.events)
             version += len(page.events)
-            if len(page.events) < PAGE:
+            if version >= page.head or len(page.events) < PAGE:
                 break
         if fold.snapshots is not None and fold.snapshots.is_due(start, version):
             yield from SaveSnapshot(fold.snapshots.snapshot(stream, version, state))

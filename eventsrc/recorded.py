@@ -345,12 +345,25 @@ class Events(Sequence[Recorded[E_co]]):
                 recorded._data = data
 
     def _decoded_together(self) -> list[E_co]:
-        if not self._records:
+        """Raises something if any of the events has to be looked at alone."""
+        if not len(self):
             return []
-        _, streams, versions, names, _, datas, data_crcs, _ = zip(*self._records, strict=True)
-        kinds = names if self._kinds is None else [*map(self._kinds.__getitem__, names)]
-        _check_all(map(_seed, streams, kinds), versions, datas, data_crcs)
+        streams, versions, names, datas, data_crcs = self._columns()
+        kinds: Sequence[Kind] = names
+        if self._kinds is not None:
+            kinds = [*map(self._kinds.__getitem__, names)]
+        # Loops in C take a fraction of what a loop over the rows does.
+        seeds: Iterable[int] = map(_seed, streams, kinds)
+        if _are_equal(kinds) and _are_equal(streams):
+            seeds = repeat(_seed(streams[0], kinds[0]))
+        if [*map(xor, map(crc32, datas, seeds), versions)] != [*data_crcs]:  # or one is beyond 32 bits
+            raise Corrupted("one of the events was changed")
         return _decoded_all(self._codec, kinds, datas)
+
+    def _columns(self) -> tuple[Sequence[Any], ...]:
+        """Streams, versions, kinds or what stands for them, data and their checksums."""
+        _, streams, versions, names, _, datas, data_crcs, _ = zip(*self._records, strict=True)
+        return streams, versions, names, datas, data_crcs
 
     def _made(self) -> tuple[Recorded[E_co], ...]:
         if self._items is None:
@@ -362,24 +375,23 @@ class Events(Sequence[Recorded[E_co]]):
         return self._items
 
 
-class StreamData(Events[E_co]):
-    """The events of a stream of which only the data was read.
+class EventsData(Events[E_co]):
+    """Recorded events of which only the data was read.
 
-    rows: version, number of the kind, data and its checksum; kinds: what the numbers stand for.
+    columns: streams, versions, what stands for the kinds in `kinds`, data, and checksums of the data.
     """
 
-    __slots__ = ("_rows", "_stream")
+    __slots__ = ("_data",)
 
     def __init__(
-        self, stream: str, rows: Sequence[tuple[Any, ...]], kinds: Mapping[Any, Kind], codec: Codec
+        self, columns: tuple[Sequence[Any], ...], kinds: Mapping[Any, Kind], codec: Codec
     ) -> None:
-        super().__init__((), codec, kinds)
-        self._stream = stream
-        self._rows = rows
+        super().__init__((), codec)
+        self._data = columns
         self._kinds: Mapping[Any, Kind] = kinds
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._data[0])
 
     @overload
     def __getitem__(self, index: int) -> Recorded[E_co]: ...
@@ -387,41 +399,34 @@ class StreamData(Events[E_co]):
     def __getitem__(self, index: slice) -> Events[E_co]: ...
     def __getitem__(self, index: int | slice) -> Recorded[E_co] | Events[E_co]:
         if isinstance(index, slice):
-            return StreamData(self._stream, self._rows[index], self._kinds, self._codec)
+            columns = tuple(column[index] for column in self._data)
+            return EventsData(columns, self._kinds, self._codec)
         return self._made()[index]
 
-    def _decoded_together(self) -> list[E_co]:
-        if not self._rows:
-            return []
-        versions, numbers, datas, data_crcs = zip(*self._rows, strict=True)
-        kinds = [*map(self._kinds.__getitem__, numbers)]
-        seeds: Iterable[int] = map(_seed, repeat(self._stream), kinds)
-        if kinds.count(kinds[0]) == len(kinds):
-            seeds = repeat(_seed(self._stream, kinds[0]))
-        _check_all(seeds, versions, datas, data_crcs)
-        return _decoded_all(self._codec, kinds, datas)
+    def of_streams(self, is_wanted: Callable[[str], bool]) -> Events[E_co]:
+        """Those of some streams."""
+        self._made()
+        return super().of_streams(is_wanted)
+
+    def _columns(self) -> tuple[Sequence[Any], ...]:
+        return self._data
 
     def _made(self) -> tuple[Recorded[E_co], ...]:
         if self._items is None:
             self._records = [
-                (0, self._stream, version, number, 0, data, data_crc, b"")
-                for version, number, data, data_crc in self._rows
+                (0, stream, version, name, 0, data, data_crc, b"")
+                for stream, version, name, data, data_crc in zip(*self._data, strict=True)
             ]
         return super()._made()
 
 
-def _check_all(
-    seeds: Iterable[int], versions: Sequence[int], datas: Sequence[bytes], data_crcs: Sequence[int]
-) -> None:
-    """Raises Corrupted if some data may not be what was stored: look at each."""
-    # Loops in C take a fraction of what a loop over the rows does. A version beyond 32 bits is folded.
-    if (*map(xor, map(crc32, datas, seeds), versions),) != data_crcs:
-        raise Corrupted("one of the events was changed")
+def _are_equal(values: Sequence[Any]) -> bool:
+    return values.count(values[0]) == len(values)
 
 
 def _decoded_all(codec: Codec, kinds: Sequence[Kind], datas: Sequence[bytes]) -> list[Any]:
     """Events, those of each kind decoded together."""
-    if kinds.count(kinds[0]) == len(kinds):
+    if _are_equal(kinds):
         return codec.page_decoder(kinds[0])(datas)
     of_kind: dict[Kind, list[bytes]] = {kind: [] for kind in kinds}
     for kind, data in zip(kinds, datas, strict=True):

@@ -58,6 +58,7 @@ class SqliteFile:
         if str(path) == ":memory:" or not str(path):
             raise ValueError(f"{path!r} is no file: for a store in memory, use MemoryStore()")
         self.path: Final = Path(path).absolute()  # the working directory may change
+        self._name: Final = str(self.path)
         self.durability: Final = durability
         self.timeout: Final = timeout
         self.read_only: Final = read_only
@@ -170,7 +171,7 @@ class SqliteFile:
     def _in_place(self) -> tuple[int, int] | None:
         """Which file is at the path now."""
         try:
-            found = self.path.stat()
+            found = os.stat(self._name)  # noqa: PTH116  as Path.stat, on the path of each operation
         except FileNotFoundError:
             return None
         return found.st_dev, found.st_ino

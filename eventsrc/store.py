@@ -245,12 +245,14 @@ class ReadFeed(Query[FeedPage[Any]]):
     limit: at most so many events, 1 to 10 000.
     prefix: only events of the streams below it; empty, or ending with `/`.
     types: only events of types with these stored names; None for all.
+    whole: as of Read.
     """
 
     after: Cursor = START
     limit: int = 500
     prefix: str = ""
     types: frozenset[str] | None = None
+    whole: bool = True
 
 
 class LoadSnapshot(Query[Snapshot | None]):

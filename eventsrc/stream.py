@@ -245,7 +245,7 @@ class Streams(Generic[K, E]):
         """The stream of a key. Raises BadStreamId for a key that cannot be part of an id."""
         text = self._first
         for part, following in zip(self._key.parts(key), self._following, strict=True):
-            text += _segment(part) + following
+            text += (str(part) if type(part) is UUID else _segment(part)) + following
         return Stream(text, events=cast("Any", self.events))
 
     def key(self, stream: StreamId) -> K:

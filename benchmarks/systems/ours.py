@@ -125,7 +125,7 @@ class OurLog(Log):
     def scan(self) -> int:
         at, count = START, 0
         while True:
-            page = self.store.run(ReadFeed(at, 1000))
+            page = self.store.run(ReadFeed(at, 1000, whole=False))
             for event in page.data:
                 count += event.name != ""
             at = page.next

@@ -18,7 +18,7 @@ from eventsrc.postgres_conversation import Conversation, Rows
 from eventsrc.postgres_errors import Lost, Refused, Unreachable
 from eventsrc.postgres_schema import Tables
 from eventsrc.program import Outcome
-from eventsrc.recorded import LOST, Corrupted, Events, Record, StreamData
+from eventsrc.recorded import LOST, Corrupted, Events, EventsData, Record
 from eventsrc.store import (
     CONFLICT_EVENTS,
     Appended,
@@ -404,12 +404,14 @@ class Conversations:
         place, end_place = Cursor(self.store_id, last), Cursor(self.store_id, end)
         return FeedPage(Events(records, self.codec), place, end_place)
 
-    def _data(self, rows: Rows, stream: StreamId) -> Conversation[StreamData[Any]]:
+    def _data(self, rows: Rows, stream: StreamId) -> Conversation[EventsData[Any]]:
         """The events of a stream, of rows as READ_DATA has them."""
         found = [row[2:] for row in rows if row[2] is not None]
         if not {row[1] for row in found} <= self._kinds.kinds.keys():
             yield from self._learn_kinds()
-        return StreamData(stream, found, self._kinds.kinds, self.codec)
+        versions, names, datas, data_crcs = [*zip(*found, strict=True)] or [()] * 4
+        streams, kinds = [stream] * len(found), self._kinds.kinds
+        return EventsData((streams, versions, names, datas, data_crcs), kinds, self.codec)
 
     def _records(self, rows: Rows, stream: str | None) -> Conversation[list[tuple[Any, ...]]]:
         """The records of rows as FEED or OF_APPEND have them or, of a stream, as READ."""

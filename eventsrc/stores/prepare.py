@@ -42,6 +42,7 @@ from eventsrc.store import (
 )
 from eventsrc.stream_id import MAX_BYTES as MAX_NAME
 from eventsrc.stream_id import StreamId, checked_prefix
+from eventsrc.uuids import uuid_of
 
 # --- checking appends -----------------------------------------------------------------------------
 
@@ -152,8 +153,11 @@ def prepare(
     return Prepared(append_id, parts, demands, metadata, op.append_id is not None)
 
 
+_TO_ONE_STREAM: Final = (Append, StreamAppend)
+
+
 def _part(asked: Append | StreamAppend, codec: Codec, store: str) -> Part:
-    if not isinstance(asked, Append | StreamAppend):
+    if not isinstance(asked, _TO_ONE_STREAM):
         _refuse_type("an append", asked, "a StreamAppend")
     _checked_stream(asked.stream)
     if not asked.events:
@@ -294,7 +298,7 @@ def new_append_id(end: int = 0) -> UUID:
     end: a position in the feed that it will be stored after.
     """
     number = (end & (2**48 - 1)) << 80 | int.from_bytes(os.urandom(10), "big")
-    return UUID(int=number & ~_UUID_FIXED | _UUID_8)
+    return uuid_of(number & ~_UUID_FIXED | _UUID_8)
 
 
 _UUID_FIXED: Final = 0xF << 76 | 0x3 << 62

@@ -20,7 +20,7 @@ from eventsrc.codec import Codec
 from eventsrc.interpreter import Interpreter, on
 from eventsrc.positions import Cursor, Token
 from eventsrc.program import Outcome
-from eventsrc.recorded import Events, StreamData
+from eventsrc.recorded import Events, EventsData
 from eventsrc.sqlite_errors import CommitFailed
 from eventsrc.sqlite_file import Durability, SqliteFile
 from eventsrc.store import (
@@ -54,6 +54,8 @@ from eventsrc.stores.prepare import (
 )
 from eventsrc.stores.sqlite_rows import (
     check_complete,
+    check_count,
+    columns,
     head_of,
     kinds_of,
     records_of,
@@ -229,29 +231,46 @@ class SqliteStore(Interpreter[StoreOp]):
     def read(self, op: Read) -> Page[Any]:
         """A page of a stream."""
         check(op)
-        statement = sql.READ_BACKWARDS if op.backwards else sql.READ if op.whole else sql.READ_DATA
         with self._file.reading() as connection:
             number, head = head_of(connection, op.stream)
-            place = (op.after or head + 1) if op.backwards else op.after
-            rows = connection.execute(statement, (number, place, op.limit)).fetchall()
-            kinds = kinds_of(connection, self._kinds, [row[1] for row in rows])
+            if op.backwards or op.whole:
+                events, head = self._events(connection, op, number, head)
+            else:
+                events = self._data(connection, op, number, head)
+        if number is not None:
+            self._heads.move(op.stream, number, head)
+        return Page(events, head, Token(self.store_id, {op.stream: head}))
+
+    def _events(
+        self, connection: sqlite3.Connection, op: Read, number: int | None, head: int
+    ) -> tuple[Events[Any], int]:
+        """Those that are asked for of a stream, and its version, which others may have moved on."""
+        statement = sql.READ_BACKWARDS if op.backwards else sql.READ
+        place = (op.after or head + 1) if op.backwards else op.after
+        rows = connection.execute(statement, (number, place, op.limit)).fetchall()
         versions = [row[0] for row in rows]
-        events: Events[Any]
-        if statement is sql.READ_DATA:
-            events = StreamData(op.stream, rows, kinds, self.codec)
-        else:
-            events = Events(records_of(op.stream, rows), self.codec, kinds)
         if op.backwards:
             newest = max([min(place - 1, head), *versions[:1]])
             first = newest - min(op.limit, newest) + 1
             check_complete(op.stream, versions[::-1], first, newest)
         else:
             check_complete(op.stream, versions, op.after + 1, head)
-        head = max([head, *versions[:1], *versions[-1:]])  # others may have appended since it was read
-        if number is not None:
-            self._heads.move(op.stream, number, head)
-        token = Token(self.store_id, {op.stream: head})
-        return Page(events, head, token)
+        kinds = kinds_of(connection, self._kinds, [row[1] for row in rows])
+        events: Events[Any] = Events(records_of(op.stream, rows), self.codec, kinds)
+        return events, max([head, *versions[:1], *versions[-1:]])
+
+    def _data(
+        self, connection: sqlite3.Connection, op: Read, number: int | None, head: int
+    ) -> Events[Any]:
+        """The data of those that are asked for of a stream that is at a version."""
+        count = max(min(op.limit, head - op.after), 0)
+        rows = connection.execute(sql.READ_DATA, (number, op.after, op.after + count)).fetchall()
+        check_count(op.stream, rows, op.after + 1, count)
+        names, datas, data_crcs = columns(rows, 3)
+        kinds = kinds_of(connection, self._kinds, names)
+        versions = range(op.after + 1, op.after + count + 1)
+        streams = [op.stream] * count
+        return EventsData((streams, versions, names, datas, data_crcs), kinds, self.codec)
 
     @on(Head)
     def head(self, op: Head) -> int:
@@ -265,24 +284,42 @@ class SqliteStore(Interpreter[StoreOp]):
         """A page of the feed."""
         check(op)
         after = op.after.check(self.store_id)
+        is_all = not op.prefix and op.types is None
         with self._file.reading() as connection:
             ((end,),) = connection.execute(sql.END).fetchall()
-            wanted = {
-                "after": after,
-                "end": end,
-                "limit": op.limit,
-                "prefix": op.prefix,
-                "beyond": op.prefix[:-1] + chr(ord("/") + 1),
-                "types": None if op.types is None else json.dumps(sorted(op.types)),
-            }
-            rows = connection.execute(sql.FEED, wanted).fetchall()
-            kinds = kinds_of(connection, self._kinds, [row[3] for row in rows])
-        check_end(op, end)
+            check_end(op, end)
+            if is_all and not op.whole:
+                last = min(after + op.limit, end)
+                events = self._feed_data(connection, after, last)
+            else:
+                events, last = self._feed(connection, op, after, end)
+        return FeedPage(events, Cursor(self.store_id, last), Cursor(self.store_id, end))
+
+    def _feed(
+        self, connection: sqlite3.Connection, op: ReadFeed, after: int, end: int
+    ) -> tuple[Events[Any], int]:
+        """Those that are asked for of the feed, and the last position that was looked at."""
+        wanted = {
+            "after": after,
+            "end": end,
+            "limit": op.limit,
+            "prefix": op.prefix,
+            "beyond": op.prefix[:-1] + chr(ord("/") + 1),
+            "types": None if op.types is None else json.dumps(sorted(op.types)),
+        }
+        rows = connection.execute(sql.FEED, wanted).fetchall()
         if not op.prefix and op.types is None:
             check_complete("the feed", [row[0] for row in rows], after + 1, end)
+        kinds = kinds_of(connection, self._kinds, [row[3] for row in rows])
         last = rows[-1][0] if len(rows) == op.limit else max(after, end)
-        place, end_place = Cursor(self.store_id, last), Cursor(self.store_id, end)
-        return FeedPage(Events(rows, self.codec, kinds), place, end_place)
+        return Events(rows, self.codec, kinds), last
+
+    def _feed_data(self, connection: sqlite3.Connection, after: int, last: int) -> Events[Any]:
+        """The data of the events of the feed from one position to another."""
+        rows = connection.execute(sql.FEED_DATA, (after, last)).fetchall()
+        check_count("the feed", rows, after + 1, last - after)
+        found = columns(rows, 5)
+        return EventsData(found, kinds_of(connection, self._kinds, found[2]), self.codec)
 
     # --- snapshots
 

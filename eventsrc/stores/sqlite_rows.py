@@ -48,10 +48,25 @@ def head_of(connection: sqlite3.Connection, stream: str) -> tuple[int | None, in
     return number, version
 
 
+def columns(rows: Sequence[Any], width: int) -> tuple[tuple[Any, ...], ...]:
+    """The columns of rows that have so many."""
+    return tuple(zip(*rows, strict=True)) or ((),) * width
+
+
 def check_complete(what: str, numbers: Sequence[int], first: int, end: int) -> None:
     """Raises Corrupted if a page that begins at `first` has holes, or is empty before the end."""
     if [*numbers] != [*range(first, first + len(numbers))] or (not numbers and first <= end):
-        raise Corrupted(f"events of {what} from {first} on are missing: the file is damaged")
+        raise _missing(what, first)
+
+
+def check_count(what: str, rows: Sequence[Any], first: int, count: int) -> None:
+    """Raises Corrupted unless there are so many rows, of numbers from `first` on without holes."""
+    if len(rows) != count:
+        raise _missing(what, first)
+
+
+def _missing(what: str, first: int) -> Corrupted:
+    return Corrupted(f"events of {what} from {first} on are missing: the file is damaged")
 
 
 def records_of_append(connection: sqlite3.Connection, kinds: Kinds, append_id: UUID) -> list[Record]:

@@ -74,9 +74,9 @@ HEAD: Final = """
 
 # by eventsrc_event_by_stream
 READ_DATA: Final = """
-    SELECT version, kind, data, data_crc FROM eventsrc_event
-    WHERE stream = ? AND version > ?
-    ORDER BY version LIMIT ?
+    SELECT kind, data, data_crc FROM eventsrc_event
+    WHERE stream = ? AND version > ? AND version <= ?
+    ORDER BY version
 """
 READ: Final = """
     SELECT version, kind, position, recorded_at, data, data_crc, rest FROM eventsrc_event
@@ -100,6 +100,12 @@ FEED: Final = """
             SELECT id FROM eventsrc_kind WHERE type IN (SELECT value FROM json_each(:types))
         ))
     ORDER BY position LIMIT :limit
+"""
+FEED_DATA: Final = """
+    SELECT name, version, kind, data, data_crc
+    FROM eventsrc_event CROSS JOIN eventsrc_stream ON eventsrc_stream.id = stream
+    WHERE position > ? AND position <= ?
+    ORDER BY position
 """
 KINDS: Final = "SELECT id, type, schema, codec FROM eventsrc_kind"
 

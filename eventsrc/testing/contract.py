@@ -595,6 +595,21 @@ class StoreContract:
                 assert all(len(page.events) == limit for page in pages[:-1])
                 assert {page.end for page in pages} == {cursors[-1]} == {pages[-1].next}
 
+    def test_a_feed_whose_data_alone_is_read_has_the_same_events(self, store: Store) -> None:
+        begin = _end(store)
+        for _ in range(3):
+            _filled(store, 2)
+        cursor = begin
+        for limit in (1, 2, 500):
+            whole, bare = (store.run(ReadFeed(cursor, limit, whole=whole)) for whole in (True, False))
+            assert bare.data == whole.data
+            assert [(e.stream, e.version, e.opaque()) for e in bare.events] == [
+                (e.stream, e.version, e.opaque()) for e in whole.events
+            ]
+            assert (bare.next, bare.end) == (whole.next, whole.end)
+            cursor = bare.next
+        assert cursor == whole.end
+
     def test_a_feed_that_was_read_to_its_end_goes_on_with_what_comes_later(self, store: Store) -> None:
         stream, begin = _filled(store, 2), _end(store)
         for cursor in (begin, store.run(ReadFeed(begin)).next, Cursor.parse(str(begin))):

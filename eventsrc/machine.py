@@ -108,9 +108,7 @@ def machine(
                     observer.enter(node)
                     stack.append(observer)
                 if special.scope is not None:
-                    if (
-                        stack and type(stack[-1]) is not Scope
-                    ):  # else a tail call: nothing to go back to
+                    if stack and type(stack[-1]) is not Scope:  # else there is no way back to mark
                         stack.append(scope)
                     scope = special.scope
                     direct = scope.direct.get

@@ -97,14 +97,17 @@ class Late:
 
 
 @program
-def synchronise(view: View[Any], pages: int | None = None) -> Do[SyncOp, Synchronised]:
+def synchronise(
+    view: View[Any], pages: int | None = None, size: int = PAGE
+) -> Do[SyncOp, Synchronised]:
     """Applies the store's feed to a view, from where it stopped to the end.
 
-    pages: stop after so many pages of 1 000 events, to report progress; until the end if not given.
+    pages: stop after so many pages, to report progress; until the end if not given.
+    size: how many events a page has.
     """
     done: Synchronised | None = None
     for part in range(view.partitions):
-        its = yield from synchronise_part(view, part, pages)
+        its = yield from synchronise_part(view, part, pages, size=size)
         done = its if done is None else _together(done, its)
     assert done is not None
     return done
@@ -112,14 +115,18 @@ def synchronise(view: View[Any], pages: int | None = None) -> Do[SyncOp, Synchro
 
 @program
 def synchronise_part(
-    view: View[Any], part: int, pages: int | None = None, lease: Lease | None = None
+    view: View[Any],
+    part: int,
+    pages: int | None = None,
+    lease: Lease | None = None,
+    size: int = PAGE,
 ) -> Do[SyncOp, Synchronised]:
     """As `synchronise`, one partition of the view. Raises LostLease if it is another's by now."""
     at = (yield from GetProgress(view)).parts[part].cursor
     applied = ignored = read = 0
     parked: list[Failed] = []
     while True:
-        page = yield from ReadFeed(at, PAGE, view.prefix)
+        page = yield from ReadFeed(at, size, view.prefix)
         if page.next != at:
             events = page.events
             if view.partitions > 1:

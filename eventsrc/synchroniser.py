@@ -46,6 +46,8 @@ PAGE: Final = 1000
 ROUNDS: Final = 3
 """How often a gap is filled before it is believed to remain."""
 
+_ANY_STREAM: Final = StreamId("any")
+
 SyncOp: TypeAlias = ReadFeed | Read | GetProgress | GetApplied | GetParked | Apply | Park
 """What synchronising performs: on the store and on the database of the view."""
 
@@ -174,8 +176,12 @@ def force(
     another store, and BadToken for a token that is ahead of its store (which was restored, or did not
     make the token).
     """
+    if not isinstance(token, Token):
+        raise TypeError(f"{token!r:.100} is no token: give what a write or a read answers as its token")
     deadline = (yield from Elapsed()) + within
-    streams = tuple(stream for stream in token.versions if stream.startswith(view.prefix))
+    streams = _seen_by(view, token)
+    if not streams:
+        yield from check_store(token)
     for stream in streams:
         yield from _check_token(token, stream)
     version = ((yield from GetLive(view)) if live else 0) or view.version
@@ -252,6 +258,17 @@ def _together(one: Synchronised, other: Synchronised) -> Synchronised:
         max(one.end, other.end),
         one.parked + other.parked,
     )
+
+
+def _seen_by(view: View[Any], token: Token) -> tuple[StreamId, ...]:
+    """The token's streams that a view sees."""
+    return tuple(stream for stream in token.versions if stream.startswith(view.prefix))
+
+
+def check_store(token: Token) -> Do[Read, None]:
+    """Raises WrongStore for a token of another store, whatever streams it names."""
+    page: Page[Any] = yield from Read(next(iter(token.versions), _ANY_STREAM), limit=1)
+    token.check(page.token.store)
 
 
 def _check_token(token: Token, stream: StreamId) -> Do[SyncOp, None]:

@@ -216,19 +216,22 @@ def at_least(
     *,
     within: float = 5.0,
     otherwise: Effect[O, R] | None = None,
-) -> Try[ForceOp | O, Late, R]:
+) -> Try[ForceOp | O, Late, tuple[R, Token]]:
     """Asks a query of a view that is made at least as new as a token first.
 
     otherwise: what to ask if the view does not become as new in time: the same query again, to take
         what there is, or a program that folds the streams themselves. If None, that is a Failure.
-    Raises as `force`.
+    Answers the query's answer, and what the view had applied of the token's streams before: the answer
+    has seen that at least. Raises as `force`.
     """
-    forced = yield from force(view, token, within)
-    if isinstance(forced, Failure):
-        if otherwise is None:
-            return forced
-        query = otherwise
-    return Success((yield from query))
+    match (yield from force(view, token, within)):
+        case Success(applied):
+            return Success(((yield from query), applied))
+        case Failure(late) as failed:
+            if otherwise is None:
+                return failed
+            had = yield from GetApplied(late.view, _seen_by(view, token), token.store)
+            return Success(((yield from otherwise), Token(token.store, dict(had))))
 
 
 def _pull(

@@ -14,6 +14,7 @@ from eventsrc import (
     Fold,
     Interpreter,
     MemoryStore,
+    Outcome,
     Query,
     SqliteViews,
     Success,
@@ -95,7 +96,11 @@ def test_what_a_retry_finds_written_is_seen(views: SqliteViews) -> None:
     """The first answer was lost with its process, and so was its session."""
     store, session = filled(1, 2), Session()
     count: Fold[int, Any] = Fold(0, lambda so_far, _: so_far + 1)
-    note = books[0].decide(count, lambda so_far: Success([Noted(so_far)]), append_id=uuid4())
+
+    def decider(so_far: int) -> Outcome[list[Noted], str]:
+        return Success([Noted(so_far)])
+
+    note = books[0].decide(count, decider, append_id=uuid4())
     (store | world).run(note)
     app = session.noting(store) | world
     app |= session.forcing(Notes(views), VIEW, using=store | views | world)

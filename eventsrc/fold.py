@@ -146,6 +146,8 @@ def load(
 
     Raises ValueError if the newest snapshot is asked for of a fold that keeps none.
     """
+    if not isinstance(consistency, Consistency):
+        raise TypeError(f"{consistency!r:.100} is no consistency: LATEST_EVENT or LATEST_SNAPSHOT is")
     if consistency is LATEST_SNAPSHOT and fold.snapshots is None:
         raise ValueError(f"{fold!r} keeps no snapshots: give it snapshots=, or ask for LATEST_EVENT")
     return cast("Program[FoldOp, Folded[S]]", Load(stream, fold, known, consistency))
@@ -174,6 +176,10 @@ def load_at(
     if isinstance(at, Token):
         at.check((yield from Read(stream, 0, 1)).token.store)
         at = at.of(stream)
+    if not isinstance(at, int):
+        raise TypeError(
+            f"{at!r:.100} is no version and no token: for a time or a place in the feed, ask `as_of`"
+        )
     if at < 0:
         raise ValueError(f"{at} is no version: versions are numbers from 0")
     state, version = yield from _kept(stream, fold, at)
@@ -196,6 +202,8 @@ def load_as_of(stream: StreamId, fold: Fold[S, Any], time: datetime.datetime) ->
     tells which event was the first recorded later.
     Raises ValueError for a time without a time zone.
     """
+    if not isinstance(time, datetime.datetime):
+        raise TypeError(f"{time!r:.100} is no time: write datetime(..., tzinfo=UTC)")
     if time.tzinfo is None:
         raise ValueError(f"{time} has no time zone: write datetime(..., tzinfo=UTC)")
     state, version = fold.initial, 0

@@ -6,12 +6,13 @@ texts, and answer values of this library; what is to be sent is a `Response`: st
     If-Match, If-None-Match     the condition of a write, or whether a reader's copy is still good
     Seen                        tokens: a view must be at least that new, or an answer from one is
                                 (a header of this library)
-    Prefer                      wait=, return=, respond-async
+    Prefer                      wait=, return=, handling=, respond-async
     Idempotency-Key             the id of an append, which makes a retry safe
     ETag                        the token of an answer
 
-(RFC 9110 for conditional requests, RFC 7240 for Prefer, RFC 9457 for problems, and the draft
-"Idempotency-Key" of the IETF's httpapi group. A domain's refusals are its own: see `problem`.)
+(RFC 9110 for conditional requests, RFC 7240 for Prefer, RFC 6585 for what is too long, RFC 9457 for
+problems, and the draft "Idempotency-Key" of the IETF's httpapi group. A domain's refusals are its own:
+see `problem`.)
 """
 
 from __future__ import annotations
@@ -53,11 +54,23 @@ PLAIN: Final = Plain()
 RETRY_AFTER: Final = 1
 """After how many seconds one may try again what could not be done."""
 
+LONGEST_HEADER: Final = 8_192
+"""How many characters a header may have that is read here."""
+
+LONGEST_TAG: Final = 4_000
+"""How many characters an entity tag may have: two fit in a header."""
+
 _KEYS: Final = UUID("6f1b6a0e-3e0a-5d5e-9a35-4f4f1f1f8a10")
-_TAG: Final = re.compile(r'[ \t]*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)")?[ \t]*(?:,|$)')
+_FORM_MARK: Final = "~"
+"""What is between a token and the form: no text of a token has it."""
+
+# Strangers write what these read. In each a part gives nothing back (`*+`), or cannot take what may
+# follow it, so that a text takes no longer than in proportion to its length.
+_TAG: Final = re.compile(r'[ \t]*+(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*+)")?[ \t]*+(?:,|$)')
+_MEMBER: Final = re.compile(r'(?:[^,"]++|"(?:[^"\\]|\\.)*(?:"|\\?\Z))+', re.DOTALL)
 _PREFERENCE: Final = re.compile(
-    r"[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*(?:=[ \t]*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s,;\"]*)))?"
-    r"[^,\"]*(?:\"[^\"]*\"[^,\"]*)*(?:,|$)"
+    r"[ \t]*+([!#$%&'*+.^_`|~0-9A-Za-z-]++)[ \t]*+"
+    r"(?:=[ \t]*+(?:\"((?:[^\"\\]|\\.)*)\"|([^\s,;\"]*+)))?[ \t]*+(?:;|$)"
 )
 
 
@@ -81,9 +94,29 @@ class Problem(EventsrcError):
         self.response = response
 
 
-def etag(token: Token, texts: TokenTexts = PLAIN) -> str:
-    """The strong entity tag of a token."""
-    return f'"{texts.write(token)}"'
+class TokenTooLong(EventsrcError):
+    """A token names too many streams for a header."""
+
+    def __init__(self, token: Token, length: int) -> None:
+        super().__init__(
+            f"the token of {len(token.versions)} streams would be a tag of {length} characters, and "
+            f"headers take {LONGEST_TAG}: answer with the token of those streams that the answer is "
+            "about, or keep the token on the server, as of a Session, and give the client a key to it"
+        )
+        self.token = token
+
+
+def etag(token: Token, texts: TokenTexts = PLAIN, form: str = "") -> str:
+    """The strong entity tag of a token.
+
+    form: which representation of several that one URL has, such as "json": letters and digits. Each
+        has a tag of its own, and all are good as the condition of a write.
+    Raises TokenTooLong for a token of more streams than fit in a header, about a hundred.
+    """
+    tag = _tag(token, texts, form)
+    if len(tag) > LONGEST_TAG:
+        raise TokenTooLong(token, len(tag))
+    return f'"{tag}"'
 
 
 def answer(
@@ -94,29 +127,42 @@ def answer(
     status: int = 200,
     texts: TokenTexts = PLAIN,
     headers: Mapping[str, str] | None = None,
+    form: str = "",
 ) -> Response:
     """A value as JSON, with the token of what it was made of.
 
     token: of the streams that it was made of, and of nothing else: the ETag.
     at_least: what a view had seen that it was made of, for the header Seen. It is no ETag, since the
         view may have seen more.
+    form: see `etag`; caches are told that it depends on the header Accept.
     Caches may keep it, and must ask before they use it again. For a status 204 there is no body.
+    Raises TokenTooLong as `etag` does, and ValueError for NaN and infinities, which JSON does not have.
     """
-    sent = {"Cache-Control": "no-cache"}
+    sent = {"Cache-Control": "no-cache", **_varying(form)}
     if token is not None:
-        sent["ETag"] = etag(token, texts)
+        sent["ETag"] = etag(token, texts, form)
     if at_least is not None:
         sent["Seen"] = etag(at_least, texts)
     body = b""
     if status != 204:
         sent["Content-Type"] = "application/json"
-        body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        body = _json(value)
     return Response(status, sent | dict(headers or {}), body)
 
 
-def not_modified(token: Token, texts: TokenTexts = PLAIN) -> Response:
+def accepted(place: str, *, headers: Mapping[str, str] | None = None) -> Response:
+    """The work has begun for a sender who would rather not wait (`Preferences.respond_async`): 202.
+
+    place: where one can ask what came of it.
+    """
+    sent = {"Location": place, "Retry-After": str(RETRY_AFTER), "Cache-Control": "no-store"}
+    return Response(202, sent | dict(headers or {}))
+
+
+def not_modified(token: Token, texts: TokenTexts = PLAIN, form: str = "") -> Response:
     """What the reader has is still good."""
-    return Response(304, {"ETag": etag(token, texts), "Cache-Control": "no-cache"})
+    tag = {"ETag": etag(token, texts, form)}
+    return Response(304, {**tag, "Cache-Control": "no-cache", **_varying(form)})
 
 
 def problem(
@@ -136,11 +182,7 @@ def problem(
     if detail:
         body["detail"] = detail
     sent = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
-    return Response(
-        status,
-        sent | dict(headers or {}),
-        json.dumps(body | more, ensure_ascii=False, separators=(",", ":")).encode(),
-    )
+    return Response(status, sent | dict(headers or {}), _json(body | more))
 
 
 # --- what a request says --------------------------------------------------------------------------
@@ -152,8 +194,9 @@ def expected(
     """The condition of a write: of If-Match a token or EXISTS, of If-None-Match NO_STREAM, else ANY.
 
     is_required: whether a request without a condition is a Problem (428).
-    Raises Problem: 412 for a tag that no token of ours has, which matches nothing, and 400 for what
-    cannot be the condition of a write, such as several tags.
+    Raises Problem: 412 for a tag that no token of ours has, which matches nothing, 400 for what
+    cannot be the condition of a write, such as several tags, and as all that is read here, 431 for a
+    header of more than 8 192 characters.
     """
     match, none_match = _get(headers, "if-match"), _get(headers, "if-none-match")
     if match is not None and none_match is not None:
@@ -177,16 +220,19 @@ def expected(
     ((is_weak, tag),) = tags
     try:
         if not is_weak:
-            return texts.read(tag)
+            return _token(tag, texts)
     except BadToken:
         pass
     detail = "the tag in If-Match is none of ours, and so matches nothing: read anew and use that ETag"
     raise Problem(problem(412, "The condition does not hold", detail), detail)
 
 
-def is_known(headers: Mapping[str, str], token: Token, texts: TokenTexts = PLAIN) -> bool:
+def is_known(
+    headers: Mapping[str, str], token: Token, texts: TokenTexts = PLAIN, form: str = ""
+) -> bool:
     """Whether a reader says, in If-None-Match, that it has this already: then send `not_modified`.
 
+    form: of which representation, see `etag`.
     Raises Problem (400) for a header that is not well formed.
     """
     text = _get(headers, "if-none-match")
@@ -194,7 +240,7 @@ def is_known(headers: Mapping[str, str], token: Token, texts: TokenTexts = PLAIN
         return False
     if text.strip() == "*":
         return True
-    return texts.write(token) in [tag for _, tag in _tags("If-None-Match", text)]
+    return _tag(token, texts, form) in [tag for _, tag in _tags("If-None-Match", text)]
 
 
 def seen(headers: Mapping[str, str], texts: TokenTexts = PLAIN) -> Token | None:
@@ -206,7 +252,7 @@ def seen(headers: Mapping[str, str], texts: TokenTexts = PLAIN) -> Token | None:
     if text is None:
         return None
     try:
-        tokens = [texts.read(tag) for _, tag in _tags("Seen", text)]
+        tokens = [_token(tag, texts) for _, tag in _tags("Seen", text)]
         merged = tokens[0]
         for token in tokens[1:]:
             merged |= token
@@ -224,12 +270,27 @@ class Preferences:
     returns: str | None = None
     """"minimal" or "representation": what a write should answer."""
     respond_async: bool = False
-    """Whether it would rather be told at once that the work has begun."""
+    """Whether it would rather be told at once that the work has begun: see `accepted`."""
+    handling: str | None = None
+    """"strict" or "lenient": lenient if an older answer is better than none."""
 
-    def applied(self, *, wait: bool = False, returns: bool = False) -> dict[str, str]:
+    def within(self, otherwise: float) -> float:
+        """For how many seconds to wait for it: as it wishes, or so many if it does not say."""
+        return otherwise if self.wait is None else self.wait
+
+    def applied(
+        self,
+        *,
+        wait: bool = False,
+        returns: bool = False,
+        handling: bool = False,
+        respond_async: bool = False,
+    ) -> dict[str, str]:
         """The header that says which of them were applied."""
         parts = [f"wait={self.wait:g}"] if wait and self.wait is not None else []
         parts += [f"return={self.returns}"] if returns and self.returns is not None else []
+        parts += [f"handling={self.handling}"] if handling and self.handling is not None else []
+        parts += ["respond-async"] if respond_async and self.respond_async else []
         return {"Preference-Applied": ", ".join(parts)} if parts else {}
 
 
@@ -237,18 +298,22 @@ def preferences(headers: Mapping[str, str], *, longest_wait: float = 30.0) -> Pr
     """What the sender would like. What is not understood is left out, as RFC 7240 wants it.
 
     longest_wait: a longer wait is cut to so many seconds.
+    Raises Problem (431) for a header that is too long.
     """
     text = _get(headers, "prefer") or ""
     found: dict[str, str] = {}
-    for part in _PREFERENCE.finditer(text):
-        name, quoted, plain = part.groups()
-        found.setdefault(name.lower(), quoted if quoted is not None else plain or "")
+    for member in _MEMBER.finditer(text):
+        part = _PREFERENCE.match(member[0])
+        if part is not None:
+            name, quoted, plain = part.groups()
+            found.setdefault(name.lower(), quoted if quoted is not None else plain or "")
     wait = found.get("wait", "")
-    returns = found.get("return", "").lower()
+    returns, handling = found.get("return", "").lower(), found.get("handling", "").lower()
     return Preferences(
         min(float(wait), longest_wait) if wait.isascii() and wait.isdigit() else None,
         returns if returns in ("minimal", "representation") else None,
         "respond-async" in found,
+        handling if handling in ("strict", "lenient") else None,
     )
 
 
@@ -264,7 +329,10 @@ def append_id(headers: Mapping[str, str], scope: str, *, is_required: bool = Fal
         return None
     if not key or len(key) > 255:
         raise _bad("send an Idempotency-Key of 1 to 255 characters: the same one when you try again")
-    return uuid5(_KEYS, f"{len(scope)} {scope} {key}")
+    try:
+        return uuid5(_KEYS, f"{len(scope)} {scope} {key}")
+    except UnicodeEncodeError as error:  # a half of a pair of UTF-16, as JSON can write it
+        raise _bad(f"what the Idempotency-Key is for is no text: {error}") from error
 
 
 def cursor(text: str | None) -> Cursor:
@@ -364,16 +432,26 @@ def feed_page(
         "next": str(page.next),
         "is_last": is_last,
     }
-    return Response(200, sent, json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode())
+    return Response(200, sent, _json(body))
 
 
 # --- pieces ---------------------------------------------------------------------------------------
 
 
 def _get(headers: Mapping[str, str], name: str) -> str | None:
-    """A header's value, whatever the case of its name: of several lines, one list (RFC 9110, 5.3)."""
+    """A header's value, whatever the case of its name: of several lines, one list (RFC 9110, 5.3).
+
+    Raises Problem (431) for one that is too long.
+    """
     values = [value for key, value in headers.items() if key.lower() == name]
-    return ", ".join(values) if values else None
+    text = ", ".join(values)
+    if len(text) > LONGEST_HEADER:
+        detail = (
+            f"{name} has {len(text)} characters, and at most {LONGEST_HEADER} are read: "
+            "of tags, send only those of what this request is about"
+        )
+        raise Problem(problem(431, "A header is too long", detail), detail)
+    return text if values else None
 
 
 def _tags(header: str, text: str) -> Sequence[tuple[bool, str]]:
@@ -390,6 +468,30 @@ def _tags(header: str, text: str) -> Sequence[tuple[bool, str]]:
     if at < len(text) or not found:
         raise _bad(f'{header} is a list of tags, such as "abc", and not {text[:100]!r}')
     return found
+
+
+def _tag(token: Token, texts: TokenTexts, form: str) -> str:
+    """The tag of a token in a form, without its quotes."""
+    if not form:
+        return texts.write(token)
+    if not (form.isascii() and form.isalnum()):
+        raise ValueError(f"{form!r} is no form: name it with letters and digits, such as json")
+    return f"{texts.write(token)}{_FORM_MARK}{form}"
+
+
+def _token(tag: str, texts: TokenTexts) -> Token:
+    """The token of a tag, whatever its form. Raises BadToken for another text."""
+    return texts.read(tag.partition(_FORM_MARK)[0])
+
+
+def _varying(form: str) -> dict[str, str]:
+    return {"Vary": "Accept"} if form else {}
+
+
+def _json(value: Any) -> bytes:
+    """A value as JSON. A lone half of a pair of UTF-16, which UTF-8 does not have, is escaped."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _bad(detail: str) -> Problem:

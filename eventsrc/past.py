@@ -45,6 +45,10 @@ class _Past(Translation[StoreOp | Load, StoreOp]):
     """Answers queries from those events of a store that are not after a place."""
 
     def __init__(self, at: Cursor | Token | datetime.datetime) -> None:
+        if not isinstance(at, Cursor | Token | datetime.datetime):
+            raise TypeError(
+                f"{at!r:.100} is no past: give a Cursor, a Token, or a time, datetime(..., tzinfo=UTC)"
+            )
         if isinstance(at, datetime.datetime) and at.tzinfo is None:
             raise ValueError(f"{at} has no time zone: write datetime(..., tzinfo=UTC)")
         self._at = at

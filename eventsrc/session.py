@@ -19,18 +19,22 @@ from typing import Any, Final, TypeVar
 from returns.result import Failure, Success
 
 from eventsrc.errors import EventsrcError
+from eventsrc.fold import Folded, Load
 from eventsrc.interpreter import Interpreter
 from eventsrc.operation import Query
 from eventsrc.positions import Token
 from eventsrc.program import Do, Outcome
-from eventsrc.store import Append, AppendAll, Appended, Head, Page, Read, StoreOp
-from eventsrc.stream_id import StreamId
-from eventsrc.synchroniser import Late, force
+from eventsrc.store import Append, AppendAll, Appended, FindAppend, Head, Page, Read, StoreOp
+from eventsrc.synchroniser import Late, check_store, force
 from eventsrc.view import GetLive, View
 
 O = TypeVar("O")
 
-_ANY_STREAM: Final = StreamId("any")
+_WRITES: Final = (Append, AppendAll, FindAppend)
+"""FindAppend too: a decision that is made again under its id finds what it wrote the first time."""
+
+_READS: Final = (Read, Head, Load)
+"""Load too: a store that remembers answers it itself, and reads below what is noted here."""
 
 
 class NotNewEnough(EventsrcError):
@@ -71,9 +75,11 @@ class Session:
             self._token = token if self._token is None else self._token | token
 
     def noting(self, store: Interpreter[StoreOp], *, reads: bool = False) -> Interpreter[StoreOp]:
-        """The store, of which the session notes what is written, and with `reads` what is read."""
-        kinds = (Append, AppendAll, *((Read, Head) if reads else ()))
-        return store.around(self._note, only=kinds)
+        """The store, of which the session notes what is written, and with `reads` what is read.
+
+        The feed is not noted: who reads it, reads all.
+        """
+        return store.around(self._note, only=_WRITES + _READS if reads else _WRITES)
 
     def forcing(
         self, queries: Interpreter[O], *views: View[Any], using: Interpreter[Any]
@@ -92,13 +98,20 @@ class Session:
 
     def _note(self, op: Any) -> Do[Any, Any]:
         if not self._is_checked and self._token is not None:
-            page: Page[Any] = yield from Read(next(iter(self._token.versions), _ANY_STREAM), limit=1)
-            self._token.check(page.token.store)
+            yield from check_store(self._token)
             self._is_checked = True
-        answer: Outcome[Appended, Any] | Page[Any] | int = yield from op
+        answer: Outcome[Appended, Any] | Appended | Page[Any] | Folded[Any] | int | None = yield from op
         match answer:
-            case Success(Appended(token=token)) | Page(token=token):
+            case (
+                Success(Appended(token=token))
+                | Appended(token=token)
+                | Page(token=token)
+                | Folded(token=token)
+            ):
                 self.saw(token)
+            case int():
+                page: Page[Any] = yield from Read(op.stream, limit=1)  # whose token names the store
+                self.saw(Token(page.token.store, {op.stream: answer}))
             case _:
                 pass
         return answer

@@ -46,6 +46,8 @@ PAGE: Final = 1000
 ROUNDS: Final = 3
 """How often a gap is filled before it is believed to remain."""
 
+_ANY_STREAM: Final = StreamId("any")
+
 SyncOp: TypeAlias = ReadFeed | Read | GetProgress | GetApplied | GetParked | Apply | Park
 """What synchronising performs: on the store and on the database of the view."""
 
@@ -97,14 +99,17 @@ class Late:
 
 
 @program
-def synchronise(view: View[Any], pages: int | None = None) -> Do[SyncOp, Synchronised]:
+def synchronise(
+    view: View[Any], pages: int | None = None, size: int = PAGE
+) -> Do[SyncOp, Synchronised]:
     """Applies the store's feed to a view, from where it stopped to the end.
 
-    pages: stop after so many pages of 1 000 events, to report progress; until the end if not given.
+    pages: stop after so many pages, to report progress; until the end if not given.
+    size: how many events a page has.
     """
     done: Synchronised | None = None
     for part in range(view.partitions):
-        its = yield from synchronise_part(view, part, pages)
+        its = yield from synchronise_part(view, part, pages, size=size)
         done = its if done is None else _together(done, its)
     assert done is not None
     return done
@@ -112,14 +117,18 @@ def synchronise(view: View[Any], pages: int | None = None) -> Do[SyncOp, Synchro
 
 @program
 def synchronise_part(
-    view: View[Any], part: int, pages: int | None = None, lease: Lease | None = None
+    view: View[Any],
+    part: int,
+    pages: int | None = None,
+    lease: Lease | None = None,
+    size: int = PAGE,
 ) -> Do[SyncOp, Synchronised]:
     """As `synchronise`, one partition of the view. Raises LostLease if it is another's by now."""
     at = (yield from GetProgress(view)).parts[part].cursor
     applied = ignored = read = 0
     parked: list[Failed] = []
     while True:
-        page = yield from ReadFeed(at, PAGE, view.prefix)
+        page = yield from ReadFeed(at, size, view.prefix)
         if page.next != at:
             events = page.events
             if view.partitions > 1:
@@ -167,8 +176,12 @@ def force(
     another store, and BadToken for a token that is ahead of its store (which was restored, or did not
     make the token).
     """
+    if not isinstance(token, Token):
+        raise TypeError(f"{token!r:.100} is no token: give what a write or a read answers as its token")
     deadline = (yield from Elapsed()) + within
-    streams = tuple(stream for stream in token.versions if stream.startswith(view.prefix))
+    streams = _seen_by(view, token)
+    if not streams:
+        yield from check_store(token)
     for stream in streams:
         yield from _check_token(token, stream)
     version = ((yield from GetLive(view)) if live else 0) or view.version
@@ -203,19 +216,22 @@ def at_least(
     *,
     within: float = 5.0,
     otherwise: Effect[O, R] | None = None,
-) -> Try[ForceOp | O, Late, R]:
+) -> Try[ForceOp | O, Late, tuple[R, Token]]:
     """Asks a query of a view that is made at least as new as a token first.
 
     otherwise: what to ask if the view does not become as new in time: the same query again, to take
         what there is, or a program that folds the streams themselves. If None, that is a Failure.
-    Raises as `force`.
+    Answers the query's answer, and what the view had applied of the token's streams before: the answer
+    has seen that at least. Raises as `force`.
     """
-    forced = yield from force(view, token, within)
-    if isinstance(forced, Failure):
-        if otherwise is None:
-            return forced
-        query = otherwise
-    return Success((yield from query))
+    match (yield from force(view, token, within)):
+        case Success(applied):
+            return Success(((yield from query), applied))
+        case Failure(late) as failed:
+            if otherwise is None:
+                return failed
+            had = yield from GetApplied(late.view, _seen_by(view, token), token.store)
+            return Success(((yield from otherwise), Token(token.store, dict(had))))
 
 
 def _pull(
@@ -245,6 +261,17 @@ def _together(one: Synchronised, other: Synchronised) -> Synchronised:
         max(one.end, other.end),
         one.parked + other.parked,
     )
+
+
+def _seen_by(view: View[Any], token: Token) -> tuple[StreamId, ...]:
+    """The token's streams that a view sees."""
+    return tuple(stream for stream in token.versions if stream.startswith(view.prefix))
+
+
+def check_store(token: Token) -> Do[Read, None]:
+    """Raises WrongStore for a token of another store, whatever streams it names."""
+    page: Page[Any] = yield from Read(next(iter(token.versions), _ANY_STREAM), limit=1)
+    token.check(page.token.store)
 
 
 def _check_token(token: Token, stream: StreamId) -> Do[SyncOp, None]:

@@ -7,6 +7,7 @@ from uuid import UUID
 import attrs
 
 from eventsrc import Command, Outcome, Query, Token
+from eventsrc.store import Expected
 from examples.identity.events import GroupId, UserId
 from examples.identity.streams import ProfileEvent
 
@@ -108,14 +109,14 @@ class SetEmail(Command[Outcome[Token, NoSuchUser]]):
 
 
 class ReplaceEmail(Command[Outcome[Token, NoSuchUser | Changed]]):
-    """Sets a user's email, if the profile still is what was seen with the token.
+    """Sets a user's email, if the profile still is what was seen with a token, or is there, or is not.
 
     append_id: makes a retry safe.
     """
 
     user: UserId
     email: str
-    seen: Token
+    seen: Expected
     append_id: UUID | None = None
 
 
@@ -171,6 +172,12 @@ class ReadUser(Query[UserState]):
     at: Token | datetime | None = None
 
 
+class GroupsNow(Query[list[str]]):
+    """As GroupsOf, from the events: all of them, and slower."""
+
+    user: UserId
+
+
 class AuditTrail(Query[list[Entry]]):
     """All that happened to a user, in order."""
 
@@ -181,5 +188,5 @@ IdentityCommand: TypeAlias = (
     AddUser | RenameUser | SetEmail | ReplaceEmail | SetApiKey | AddGroup | Join | Leave
 )
 ViewQuery: TypeAlias = UserNamed | UsersWithEmail | SearchUsers | GroupsOf
-StreamQuery: TypeAlias = ReadUser | AuditTrail
+StreamQuery: TypeAlias = ReadUser | GroupsNow | AuditTrail
 App: TypeAlias = IdentityCommand | ViewQuery | StreamQuery

@@ -20,6 +20,7 @@ from examples.identity.events import GroupId, MemberSet, UserApiKeySet, UserEmai
 from examples.identity.operations import (
     AuditTrail,
     Entry,
+    GroupsNow,
     GroupsOf,
     ReadUser,
     SearchUsers,
@@ -35,6 +36,7 @@ from examples.identity.streams import (
     all_groups,
     all_users,
     group_names,
+    member_users,
     members,
     profile,
     profiles,
@@ -112,6 +114,13 @@ class StreamQueries(Translation[StreamQuery, StoreOp]):
             op.at.check(token.store)  # versions of another store would mean nothing here
         name = names.state.get(op.user)
         return UserState(name, settings.state.email, settings.state.api_key, token)
+
+    @on(GroupsNow).program
+    def groups_now(self, op: GroupsNow) -> Do[StoreOp, list[str]]:
+        groups = (yield from all_groups.get(group_names)).state
+        found = yield from for_each(groups, lambda group: members[group].get(member_users))
+        joined = zip(groups.values(), found, strict=True)
+        return sorted(name for name, users in joined if op.user in users.state)
 
     @on(AuditTrail).program
     def audit_trail(self, op: AuditTrail) -> Do[StoreOp, list[Entry]]:

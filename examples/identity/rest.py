@@ -9,8 +9,9 @@ store refuses. Only `refused` knows what the domain's refusals mean in HTTP.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Final, TypeVar
+from uuid import UUID, uuid4
 
 import attrs
 from starlette.applications import Starlette
@@ -19,6 +20,7 @@ from starlette.responses import Response as Reply
 from starlette.routing import Route
 
 from eventsrc import (
+    NO_STREAM,
     Effect,
     EventsrcError,
     Failure,
@@ -26,7 +28,7 @@ from eventsrc import (
     ReadFeed,
     Recorded,
     Success,
-    Token,
+    View,
     at_least,
     follow,
     force,
@@ -34,6 +36,7 @@ from eventsrc import (
 from eventsrc.http import (
     Problem,
     Response,
+    accepted,
     answer,
     append_id,
     cursor,
@@ -53,6 +56,7 @@ from examples.identity.operations import (
     AddUser,
     BadEmail,
     Changed,
+    GroupsNow,
     GroupsOf,
     Join,
     NameTaken,
@@ -71,6 +75,12 @@ R = TypeVar("R")
 PAGE: Final = 100
 """The most events that one page of the feed has."""
 
+WITHIN: Final = 1.0
+"""For how many seconds a view may become new, where the client does not say."""
+
+KEPT: Final = 1000
+"""Of how many requests that nobody waited for it is kept what came of them."""
+
 
 def rest(where: str = "identity.db") -> Starlette:
     """The application, with its events and views at a place: see examples.places."""
@@ -81,7 +91,9 @@ def rest(where: str = "identity.db") -> Starlette:
             app.state.identity = service = identity(store, views)
             async with asyncio.TaskGroup() as followers:
                 tasks = [followers.create_task(service.run_async(follow(view))) for view in VIEWS]
+                app.state.begun = begun = Begun()
                 yield
+                await begun.over()
                 for task in tasks:
                     task.cancel()
 
@@ -94,6 +106,7 @@ def rest(where: str = "identity.db") -> Starlette:
         Route("/groups", add_group, methods=["POST"]),
         Route("/groups/{group}/members/{user}", join, methods=["PUT"]),
         Route("/events", events),
+        Route("/requests/{id:uuid}", what_came),
     ]
     return Starlette(routes=routes, lifespan=life, exception_handlers={EventsrcError: refuse})
 
@@ -105,6 +118,15 @@ async def add_user(request: Request) -> Reply:
     body = await body_of(request)
     name, email = body["name"], body.get("email")
     retry = append_id(request.headers, f"the user {name} with {email}")
+    wished = preferences(request.headers)
+    if not wished.respond_async:
+        return await added(request, name, email, retry)
+    id = retry or uuid4()
+    place = request.app.state.begun.begin(id, lambda: added(request, name, email, id))
+    return reply(accepted(place, headers=wished.applied(respond_async=True)))
+
+
+async def added(request: Request, name: str, email: str | None, retry: UUID | None) -> Reply:
     made = AddUser(name, retry) if email is None else register(name, email, retry)
     match await run(request, made):
         case Success(added):
@@ -128,14 +150,16 @@ async def replace_email(request: Request) -> Reply:
     user = UserId(request.path_params["user"])
     body = await body_of(request)
     condition = expected(request.headers, is_required=True)
-    if not isinstance(condition, Token):
-        return reply(problem(400, "Name what you saw", "send If-Match with the ETag of the user"))
+    wished = preferences(request.headers)
     retry = append_id(request.headers, f"email of user {user}")
     match await run(request, ReplaceEmail(user, body["email"], condition, retry)):
         case Success(token):
-            if preferences(request.headers).returns == "minimal":
-                return reply(answer(None, token, status=204))
-            return reply(answer({"id": user, "email": body["email"]}, token))
+            said = wished.applied(returns=True)
+            if wished.returns == "minimal":
+                return reply(answer(None, token, status=204, headers=said))
+            status = 201 if condition is NO_STREAM else 200
+            told = {"id": user, "email": body["email"]}
+            return reply(answer(told, token, status=status, headers=said))
         case Failure(Changed()):
             current = (await run(request, ReadUser(user))).token
             detail = "the user was changed since you saw it: read it anew, and decide again"
@@ -147,14 +171,7 @@ async def replace_email(request: Request) -> Reply:
 
 async def search_users(request: Request) -> Reply:
     found = SearchUsers(request.query_params.get("search", ""))
-    token, wait = seen(request.headers), preferences(request.headers).wait
-    if token is None:
-        return reply(answer([attrs.asdict(user) for user in await run(request, found)]))
-    match await run(request, at_least(users, token, found, within=wait or 1.0)):
-        case Success(there):
-            return reply(answer([attrs.asdict(user) for user in there], at_least=token))
-        case Failure(late):
-            return reply(refusal(late))
+    return await from_view(request, users, found, lambda all: [attrs.asdict(user) for user in all])
 
 
 # --- groups
@@ -171,28 +188,23 @@ async def add_group(request: Request) -> Reply:
 
 async def join(request: Request) -> Reply:
     user, group = UserId(request.path_params["user"]), GroupId(request.path_params["group"])
-    token = seen(request.headers)
+    token, wished = seen(request.headers), preferences(request.headers)
+    said: dict[str, str] = {}
     if token is not None:  # of this store, and no newer than it
-        forced = await run(request, force(groups, token))
+        forced = await run(request, force(groups, token, wished.within(WITHIN)))
+        said = wished.applied(wait=True)
         if isinstance(forced, Failure):
             return reply(refusal(forced.failure()))
     match await run(request, Join(user, group)):
         case Success(joined):
-            return reply(answer({"user": user, "group": group}, joined))
+            return reply(answer({"user": user, "group": group}, joined, headers=said))
         case Failure(why):
             return refused(why)
 
 
 async def groups_of(request: Request) -> Reply:
-    asked = GroupsOf(UserId(request.path_params["user"]))
-    token, wished = seen(request.headers), preferences(request.headers)
-    if token is None:
-        return reply(answer(await run(request, asked)))
-    match await run(request, at_least(groups, token, asked, within=wished.wait or 1.0)):
-        case Success(names):
-            return reply(answer(names, at_least=token, headers=wished.applied(wait=True)))
-        case Failure(late):
-            return reply(refusal(late))
+    user = UserId(request.path_params["user"])
+    return await from_view(request, groups, GroupsOf(user), list, folded=GroupsNow(user))
 
 
 # --- incremental synchronisation
@@ -201,7 +213,7 @@ async def groups_of(request: Request) -> Reply:
 async def events(request: Request) -> Reply:
     after = cursor(request.query_params.get("after"))
     limit = request.query_params.get("limit", str(PAGE))
-    if not limit.isdigit() or not 1 <= int(limit) <= PAGE:
+    if not (limit.isascii() and limit.isdigit() and len(limit) < 9 and 1 <= int(limit) <= PAGE):
         return reply(problem(400, "limit is a number", f"it is 1 to {PAGE}, and not {limit[:20]!r}"))
     page = await run(request, ReadFeed(after, int(limit)))
     return reply(feed_page(page, after, int(limit), external))
@@ -215,14 +227,87 @@ def external(event: Recorded[Any]) -> dict[str, Any]:
     return {**told, **attrs.asdict(event.data)}
 
 
+# --- requests that nobody waits for
+
+
+class Begun:
+    """What was begun for clients that do not wait for it, and what came of it, in this process."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[UUID, asyncio.Task[Reply]] = {}
+
+    def begin(self, id: UUID, work: Callable[[], Coroutine[Any, Any, Reply]]) -> str:
+        """Begins it, unless it has begun; answers where one can ask what came of it."""
+        if id not in self._tasks:
+            self._tasks[id] = asyncio.create_task(settled(work()))
+            done = [old for old, task in self._tasks.items() if task.done()]
+            for old in done[: max(len(self._tasks) - KEPT, 0)]:
+                del self._tasks[old]
+        return f"/requests/{id}"
+
+    def find(self, id: UUID) -> asyncio.Task[Reply] | None:
+        """What is done about a request; None if nothing is known of it."""
+        return self._tasks.get(id)
+
+    async def over(self) -> None:
+        """Waits for all of them."""
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+
+async def settled(work: Coroutine[Any, Any, Reply]) -> Reply:
+    """What came of it, refusals of the store included."""
+    try:
+        return await work
+    except EventsrcError as error:
+        return reply(refusal(error))
+
+
+async def what_came(request: Request) -> Reply:
+    id: UUID = request.path_params["id"]
+    task = request.app.state.begun.find(id)
+    if task is None:
+        return reply(problem(404, "Nothing is known of this request", "send it again, with its key"))
+    return await task if task.done() else reply(accepted(request.url.path))
+
+
 # --- what all of them need
+
+
+async def from_view(
+    request: Request,
+    view: View[Any],
+    query: Effect[Everything, R],
+    told: Callable[[R], Any],
+    folded: Effect[Everything, R] | None = None,
+) -> Reply:
+    """Answers from a view that is made as new as what the client has seen, if it says that.
+
+    told: what the client is told of the query's answer, as a JSON value.
+    folded: what answers if the view does not become so new in time. Without it, who is lenient is told
+        what the view has, and what that has seen; others are told to come again.
+    """
+    token, wished = seen(request.headers), preferences(request.headers)
+    if token is None:
+        return reply(answer(told(await run(request, query))))
+    is_lenient = wished.handling == "lenient"
+    said = wished.applied(wait=True, handling=is_lenient)
+    stale = query if is_lenient else None
+    match await run(
+        request, at_least(view, token, query, within=wished.within(WITHIN), otherwise=stale)
+    ):
+        case Success((found, applied)):
+            return reply(answer(told(found), at_least=applied, headers=said))
+        case Failure() if folded is not None:  # the streams have all that the token has
+            return reply(answer(told(await run(request, folded)), at_least=token, headers=said))
+        case Failure(late):
+            return reply(refusal(late))
 
 
 async def body_of(request: Request) -> dict[str, str]:
     """The request's JSON object of texts."""
     try:
         body = await request.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict) or not all(isinstance(text, str) for text in body.values()):
         raise Problem(problem(400, "The body is a JSON object of texts"), "no object of texts")

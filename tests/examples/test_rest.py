@@ -6,6 +6,7 @@ import http.client
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import attrs
 import pytest
 import uvicorn
 
-from eventsrc import Token
+from eventsrc import Sleep, Token
+from eventsrc.store import MAX_PAGE
+from examples.identity import rest as application
 from examples.identity.rest import rest
 
 
@@ -29,13 +32,21 @@ class Told:
     def tag(self) -> str:
         return self.headers["etag"]
 
+    @property
+    def token(self) -> Token:
+        return Token.parse(self.tag.strip('"'))
+
+    @property
+    def seen(self) -> Token:
+        return Token.parse(self.headers["seen"].strip('"'))
+
 
 Ask = Callable[..., Told]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
-    place = tmp_path_factory.mktemp("rest") / "identity.db"
+@contextmanager
+def serving(place: Path) -> Iterator[tuple[str, int]]:
+    """The service at work on a file, and its address."""
     running = uvicorn.Server(uvicorn.Config(rest(str(place)), port=0, log_level="warning"))
     thread = threading.Thread(target=running.run)
     thread.start()
@@ -49,21 +60,44 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]
     assert not thread.is_alive()
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    with serving(tmp_path_factory.mktemp("rest") / "identity.db") as address:
+        yield address
+
+
 @pytest.fixture
 def ask(server: tuple[str, int]) -> Iterator[Ask]:
     """Asks the server, on one connection."""
+    with asking(server) as ask:
+        yield ask
+
+
+@pytest.fixture
+def ask_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ask]:
+    """Asks a server whose views are as new as they are made, since nobody follows the feed."""
+    monkeypatch.setattr(application, "follow", lambda _view: Sleep(3600))
+    with serving(tmp_path / "identity.db") as address, asking(address) as ask:
+        yield ask
+
+
+@contextmanager
+def asking(server: tuple[str, int]) -> Iterator[Ask]:
     connection = http.client.HTTPConnection(*server, timeout=10)
 
     def ask(method: str, path: str, body: Any = None, **headers: str) -> Told:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, None if body is None else json.dumps(body), named)
+        written = body if body is None or isinstance(body, str) else json.dumps(body)
+        connection.request(method, path, written, named)
         reply = connection.getresponse()
         text = reply.read()
         sent = {name.lower(): value for name, value in reply.getheaders()}
         return Told(reply.status, sent, json.loads(text) if text else None)
 
-    yield ask
-    connection.close()
+    try:
+        yield ask
+    finally:
+        connection.close()
 
 
 def new_user(ask: Ask, name: str) -> tuple[str, Told]:
@@ -77,13 +111,12 @@ def test_a_user_and_a_group_are_added_and_then_the_user_to_the_group_with_both_t
     group = ask("POST", "/groups", {"name": "Simpsons"})
     assert (group.status, group.headers["location"]) == (201, f"/groups/{group.body['id']}")
     both = f"{added.tag}, {group.tag}"
-    joined = ask("PUT", f"/groups/{group.body['id']}/members/{user}", Seen=both)
-    assert joined.status == 200
+    joined = ask("PUT", f"/groups/{group.body['id']}/members/{user}", Seen=both, Prefer="wait=5")
+    assert (joined.status, joined.headers["preference-applied"]) == (200, "wait=5")
     there = ask("GET", f"/users/{user}/groups", Seen=f"{joined.tag}, {both}", Prefer="wait=5")
     assert (there.status, there.body) == (200, ["Simpsons"])
     assert there.headers["preference-applied"] == "wait=5"
-    token = Token.parse(there.headers["seen"].strip('"'))
-    assert token.covers(Token.parse(added.tag.strip('"')))
+    assert there.seen.covers(added.token)
 
 
 def test_what_a_client_has_is_not_sent_again(ask: Ask) -> None:
@@ -145,15 +178,99 @@ def test_a_client_that_wants_no_answer_gets_none(ask: Ask) -> None:
         Prefer="return=minimal",
     )
     assert (done.status, done.body) == (204, None)
+    assert done.headers["preference-applied"] == "return=minimal"
     assert done.tag
+
+
+def test_something_is_created_if_it_is_not_there_yet_and_replaced_if_it_is(ask: Ask) -> None:
+    user = ask("POST", "/users", {"name": "Ralph"}).body["id"]
+    path, new, there = f"/users/{user}/email", {"If_None_Match": "*"}, {"If_Match": "*"}
+    assert ask("PUT", path, {"email": "r@w.example"}, **there).status == 412
+    made = ask("PUT", path, {"email": "r@w.example"}, **new)
+    assert (made.status, made.body["email"]) == (201, "r@w.example")
+    assert ask("PUT", path, {"email": "ralph@w.example"}, **new).status == 412
+    done = ask("PUT", path, {"email": "ralph@w.example"}, **there, Prefer="return=representation")
+    assert (done.status, done.headers["preference-applied"]) == (200, "return=representation")
+    assert ask("GET", f"/users/{user}").body["email"] == "ralph@w.example"
+
+
+def test_a_client_that_would_not_wait_asks_later_what_came_of_it(ask: Ask) -> None:
+    same = {"Prefer": "respond-async", "Idempotency_Key": "a-key-of-his"}
+    body = {"name": "Willie", "email": "willie@school.example"}
+    begun, again = ask("POST", "/users", body, **same), ask("POST", "/users", body, **same)
+    assert begun.status == again.status == 202
+    assert begun.headers["preference-applied"] == "respond-async"
+    place = begun.headers["location"]
+    assert again.headers["location"] == place
+    done = came_of(ask, place)
+    assert done.status == 201
+    assert ask("GET", done.headers["location"]).body["name"] == "Willie"
+    without = ask("POST", "/users", body, Idempotency_Key="a-key-of-his")
+    assert without.body == done.body, "it is one request, whoever waits for it"
+    for refused in ({"name": "Willie"}, {"name": "Moe \ud800"}):
+        place = ask("POST", "/users", refused, Prefer="respond-async").headers["location"]
+        assert came_of(ask, place).status in (409, 422)
+    nothing = ask("GET", "/requests/8e03978e-40d5-43dd-bc93-6894a57f9324")
+    assert nothing.status == 404
+
+
+def came_of(ask: Ask, place: str) -> Told:
+    """What came of a request that was begun, within ten seconds."""
+    pause = threading.Event()
+    for _ in range(1000):
+        told = ask("GET", place)
+        if told.status != 202:
+            return told
+        pause.wait(0.01)
+    pytest.fail("it is not over after ten seconds")
 
 
 def test_a_search_sees_what_its_client_has_written(ask: Ask) -> None:
     _, added = new_user(ask, "Ned")
     found = ask("GET", "/users?search=ned", Seen=added.tag)
     assert [user["name"] for user in found.body] == ["Ned"]
-    assert found.headers["seen"] == added.tag
+    assert found.seen.covers(added.token)
     assert "etag" not in found.headers
+
+
+def test_an_answer_from_a_view_says_what_the_view_has_and_not_what_its_client_knew(ask: Ask) -> None:
+    _, before = new_user(ask, "Todd")
+    new_user(ask, "Rod")
+    assert ask("GET", "/users?search=rod", Seen=ask("GET", "/users/1").tag).status == 200
+    found = ask("GET", "/users?search=rod", Seen=before.tag, Prefer="wait=3")
+    assert found.headers["preference-applied"] == "wait=3"
+    assert found.seen["users"] > before.token["users"]
+
+
+def test_a_view_that_is_late_is_refused_unless_the_client_is_lenient(ask_behind: Ask) -> None:
+    ask = ask_behind
+    _, homer = new_user(ask, "Homer")
+    assert ask("GET", "/users?search=springfield").body == [], "nobody has asked for more"
+    assert len(ask("GET", "/users?search=springfield", Seen=homer.tag).body) == 1
+    _, marge = new_user(ask, "Marge")
+    late = ask("GET", "/users?search=springfield", Seen=marge.tag, Prefer="wait=0")
+    assert (late.status, "retry-after" in late.headers) == (503, True)
+    stale = ask("GET", "/users?search=springfield", Seen=marge.tag, Prefer="wait=0, handling=lenient")
+    assert (stale.status, len(stale.body)) == (200, 1)
+    assert stale.headers["preference-applied"] == "wait=0, handling=lenient"
+    assert not stale.seen.covers(marge.token)
+    assert stale.seen["users"] == homer.token["users"]
+    assert len(ask("GET", "/users?search=springfield", Seen=marge.tag).body) == 2
+
+
+def test_where_a_view_is_late_the_events_themselves_answer(ask_behind: Ask) -> None:
+    ask = ask_behind
+    user, added = new_user(ask, "Homer")
+    group = ask("POST", "/groups", {"name": "Simpsons"})
+    path = f"/groups/{group.body['id']}/members/{user}"
+    late = ask("PUT", path, Seen=group.tag, Prefer="wait=0")
+    assert late.status == 503
+    joined = ask("PUT", path)
+    both = f"{added.tag}, {joined.tag}"
+    folded = ask("GET", f"/users/{user}/groups", Seen=both, Prefer="wait=0")
+    assert (folded.status, folded.body) == (200, ["Simpsons"])
+    assert folded.seen.covers(joined.token)
+    assert ask("GET", f"/users/{user}/groups").body == [], "the view has not heard of it"
 
 
 def test_the_tag_of_another_user_is_no_condition(ask: Ask) -> None:
@@ -173,6 +290,14 @@ def test_the_tag_of_another_user_is_no_condition(ask: Ask) -> None:
         ("GET", "/users?search=x", None, {"Seen": '"made up"'}, 400),
         ("GET", "/events?after=made+up", None, {}, 400),
         ("GET", "/events?limit=0", None, {}, 400),
+        ("GET", "/events?limit=%C2%B2", None, {}, 400),
+        ("GET", "/events?limit=" + "9" * 5000, None, {}, 400),
+        ("GET", f"/events?limit={MAX_PAGE}", None, {}, 400),
+        ("POST", "/users", "[" * 100_000, {}, 400),
+        ("POST", "/users", {"name": "Moe", "email": "\ud800"}, {}, 422),
+        ("POST", "/users", {"name": "Moe \ud800"}, {"Idempotency-Key": "a"}, 400),
+        ("GET", "/users?search=x", None, {"Prefer": "a" * 9000}, 431),
+        ("GET", "/users?search=x", None, {"Seen": '"a"' + " " * 8000 + "x"}, 400),
         ("PUT", "/groups/9/members/9", None, {}, 404),
         ("GET", "/users/%00", None, {}, 404),
         ("POST", "/users", {"name": "Moe \ud800"}, {}, 422),

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from eventsrc import (
     Failure,
+    Fold,
     Interpreter,
     MemoryStore,
+    Outcome,
     Query,
     SqliteViews,
+    Success,
     Token,
     on,
+    remembering,
     synchronise,
     world,
 )
@@ -84,6 +90,47 @@ def test_what_was_only_read_counts_where_that_is_asked_for(views: SqliteViews) -
         app = noted | session.forcing(Notes(views), VIEW, using=store | views | world)
         app.run(books[1].read())
         assert app.run(AllNotes()) == wanted
+
+
+def test_what_a_retry_finds_written_is_seen(views: SqliteViews) -> None:
+    """The first answer was lost with its process, and so was its session."""
+    store, session = filled(1, 2), Session()
+    count: Fold[int, Any] = Fold(0, lambda so_far, _: so_far + 1)
+
+    def decider(so_far: int) -> Outcome[list[Noted], str]:
+        return Success([Noted(so_far)])
+
+    note = books[0].decide(count, decider, append_id=uuid4())
+    (store | world).run(note)
+    app = session.noting(store) | world
+    app |= session.forcing(Notes(views), VIEW, using=store | views | world)
+    assert app.run(note).unwrap().version == 3
+    assert app.run(AllNotes()) == folded(store)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda session, store: session.noting(remembering(store), reads=True),
+        lambda session, store: remembering(session.noting(store, reads=True)),
+        lambda session, store: session.noting(store, reads=True),
+    ],
+)
+def test_a_state_that_is_remembered_was_read_too(
+    around: Callable[[Session, Interpreter[Any]], Interpreter[Any]],
+) -> None:
+    store, session = filled(1, 2), Session()
+    app = around(session, store)
+    count: Fold[int, Any] = Fold(0, lambda so_far, _: so_far + 1)
+    for _ in range(2):
+        assert app.run(books[0].get(count)).state == 2
+        assert session.token == Token(store.store_id, {books[0].id: 2})
+
+
+def test_a_version_that_was_read_was_seen() -> None:
+    store, session = filled(1, 2), Session()
+    session.noting(store, reads=True).run(books[0].head())
+    assert session.token == Token(store.store_id, {books[0].id: 2})
 
 
 def test_a_session_goes_on_with_the_token_of_another(views: SqliteViews) -> None:

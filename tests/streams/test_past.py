@@ -242,6 +242,19 @@ def test_a_place_that_the_store_never_had_is_refused() -> None:
         as_of(store, datetime(2024, 1, 1))  # noqa: DTZ001
 
 
+@pytest.mark.parametrize("past", ["2024", 3, None])
+def test_what_is_no_past_is_refused_and_says_what_would_be(past: Any) -> None:
+    with pytest.raises(TypeError, match="is no past: give a Cursor, a Token, or a time"):
+        as_of(MemoryStore(), past)
+    if past != 3:
+        with pytest.raises(TypeError, match="is no version and no token"):
+            MemoryStore().run(counter.at(total, past))
+    with pytest.raises(TypeError, match="is no time"):
+        MemoryStore().run(counter.as_of(total, past))
+    with pytest.raises(TypeError, match="is no consistency: LATEST_EVENT or LATEST_SNAPSHOT is"):
+        counter.get(total, past)
+
+
 def test_a_time_before_all_events_and_one_to_come() -> None:
     store = MemoryStore()
     store.run(counter.append(Counted()))

@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from sqlite_utils import Database
 
 from eventsrc import (
+    START,
     Append,
     Failure,
     Fold,
@@ -302,6 +304,30 @@ def test_a_token_of_another_store_is_refused_by_a_view_that_is_new_enough(views:
     app = store | views | world
     with pytest.raises(WrongStore, match="the token is of store"):
         app.run(force(view, Token("elsewhere", {books[0].id: 5})))
+
+
+@pytest.mark.parametrize("streams", [{}, {other.id: 9}])
+def test_a_token_of_another_store_is_refused_whatever_streams_it_names(
+    views: SqliteViews, streams: dict[StreamId, int]
+) -> None:
+    view = notes_view(prefix="books/")
+    app = filled(2, 6) | views | world
+    with pytest.raises(WrongStore, match="elsewhere"):
+        app.run(force(view, Token("elsewhere", streams)))
+    assert app.run(GetProgress(view)).applied == 0
+
+
+def test_a_token_that_names_nothing_of_a_view_is_no_demand_on_it(views: SqliteViews) -> None:
+    store = filled(2, 6)
+    token = Token(store.store_id, {other.id: 9})
+    done = (store | views | world).run(force(notes_view(prefix="books/"), token))
+    assert done == Success(Token(store.store_id, {}))
+
+
+@pytest.mark.parametrize("token", ["abc", None, START])
+def test_what_is_no_token_is_refused(views: SqliteViews, token: Any) -> None:
+    with pytest.raises(TypeError, match="is no token: give what a write or a read answers"):
+        (filled(2, 6) | views | world).run(force(notes_view(), token))
 
 
 def test_a_token_that_is_ahead_of_the_store_is_refused_at_once(views: SqliteViews) -> None:

@@ -61,6 +61,7 @@ def machine(
     node: Any = root
     value: Any = None
     error: BaseException | None = None
+    raised: BaseException | None = None
 
     while True:
         # Answer `node`: set value or error, or start a new frame, or put another node in its place.

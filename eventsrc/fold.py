@@ -19,7 +19,8 @@ from eventsrc.errors import EventsrcError
 from eventsrc.operation import Derived
 from eventsrc.positions import Token
 from eventsrc.program import Do, Program, name_of, program
-from eventsrc.recorded import Recorded, decoded
+from eventsrc.recorded import Recorded
+from eventsrc.recorded_events import decoded
 from eventsrc.snapshots import Snapshots
 from eventsrc.store import LoadSnapshot, Page, Read, SaveSnapshot
 from eventsrc.stream_id import StreamId

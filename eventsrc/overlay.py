@@ -20,7 +20,9 @@ from eventsrc.interpreter import AsyncInterpreter, Interpreter, Translation, on
 from eventsrc.past import as_of, as_of_async
 from eventsrc.positions import START, Cursor, Token
 from eventsrc.program import Do, Outcome
-from eventsrc.recorded import Events, Record, Recorded
+from eventsrc.record import Record
+from eventsrc.recorded import Recorded
+from eventsrc.recorded_events import Events
 from eventsrc.store import (
     ANY,
     CONFLICT_EVENTS,

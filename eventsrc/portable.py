@@ -27,7 +27,9 @@ from eventsrc.errors import EventsrcError
 from eventsrc.event import Opaque
 from eventsrc.exact import shown
 from eventsrc.program import Call
-from eventsrc.recorded import Events, Recorded, make_record
+from eventsrc.record import make_record
+from eventsrc.recorded import Recorded
+from eventsrc.recorded_events import Events
 from eventsrc.stream_id import StreamId
 from eventsrc.view import View
 

@@ -21,7 +21,8 @@ from eventsrc.errors import EventsrcError
 from eventsrc.operation import Command, Query
 from eventsrc.positions import START, Cursor, Token
 from eventsrc.program import Outcome
-from eventsrc.recorded import Recorded, decoded
+from eventsrc.recorded import Recorded
+from eventsrc.recorded_events import decoded
 from eventsrc.stream_id import StreamId
 
 E_co = TypeVar("E_co", covariant=True)

@@ -20,7 +20,8 @@ from eventsrc.errors import EventsrcError
 from eventsrc.guard import Gap
 from eventsrc.positions import BadToken, Cursor, Token
 from eventsrc.program import Do, Effect, Try, program
-from eventsrc.recorded import Recorded, of_streams
+from eventsrc.recorded import Recorded
+from eventsrc.recorded_events import of_streams
 from eventsrc.store import Page, Read, ReadFeed, StoreBusy
 from eventsrc.stream_id import StreamId
 from eventsrc.view import (

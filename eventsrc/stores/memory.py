@@ -19,7 +19,8 @@ from eventsrc.codec import Codec
 from eventsrc.interpreter import Interpreter, on
 from eventsrc.positions import Cursor, Token
 from eventsrc.program import Outcome
-from eventsrc.recorded import Events, Record
+from eventsrc.record import Record
+from eventsrc.recorded_events import Events
 from eventsrc.store import (
     CONFLICT_EVENTS,
     Append,

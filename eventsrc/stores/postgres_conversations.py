@@ -18,7 +18,8 @@ from eventsrc.postgres_conversation import Conversation, Rows
 from eventsrc.postgres_errors import Lost, Refused, Unreachable
 from eventsrc.postgres_schema import Tables
 from eventsrc.program import Outcome
-from eventsrc.recorded import LOST, Corrupted, Events, EventsData, Record
+from eventsrc.record import LOST, Corrupted, Record
+from eventsrc.recorded_events import Events, EventsData
 from eventsrc.store import (
     CONFLICT_EVENTS,
     Appended,

@@ -18,7 +18,7 @@ from returns.result import Failure, Success
 from eventsrc.codec import MAX_BYTES, Codec, Encoded
 from eventsrc.positions import BadToken, Cursor, Token
 from eventsrc.program import Outcome
-from eventsrc.recorded import Record, make_records
+from eventsrc.record import Record, make_records
 from eventsrc.store import (
     ANY,
     MAX_PAGE,

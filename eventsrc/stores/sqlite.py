@@ -20,7 +20,7 @@ from eventsrc.codec import Codec
 from eventsrc.interpreter import Interpreter, on
 from eventsrc.positions import Cursor, Token
 from eventsrc.program import Outcome
-from eventsrc.recorded import Events, EventsData
+from eventsrc.recorded_events import Events, EventsData
 from eventsrc.sqlite_errors import CommitFailed
 from eventsrc.sqlite_file import Durability, SqliteFile
 from eventsrc.store import (

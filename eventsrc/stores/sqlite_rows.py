@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from eventsrc.codec import Kind
-from eventsrc.recorded import LOST, Corrupted, Record
+from eventsrc.record import LOST, Corrupted, Record
 from eventsrc.stores import sqlite_sql as sql
 from eventsrc.stores.known import Kinds
 from eventsrc.stores.prepare import is_own, own_end

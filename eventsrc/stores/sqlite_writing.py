@@ -11,7 +11,7 @@ from returns.result import Failure, Success
 from eventsrc.codec import Codec, Kind
 from eventsrc.positions import Cursor, Token
 from eventsrc.program import Outcome
-from eventsrc.recorded import Events
+from eventsrc.recorded_events import Events
 from eventsrc.store import CONFLICT_EVENTS, Appended, Conflict, Expect, NotAppended
 from eventsrc.stores import sqlite_sql as sql
 from eventsrc.stores.known import Kinds

@@ -29,7 +29,8 @@ from typing import Any, Final, TypeVar
 from eventsrc.guard import sort_out
 from eventsrc.interpreter import Interpreter, on
 from eventsrc.positions import START, Cursor
-from eventsrc.recorded import Events, Recorded
+from eventsrc.recorded import Recorded
+from eventsrc.recorded_events import Events
 from eventsrc.store import StoreError
 from eventsrc.stream_id import StreamId
 from eventsrc.view import (

@@ -23,7 +23,7 @@ import pytest
 
 from eventsrc import Append, Interpreter, MemoryStore, Read, SqliteStore, StoreOp, StreamId
 from eventsrc.program import Outcome
-from eventsrc.recorded import Corrupted, Record
+from eventsrc.record import Corrupted, Record
 from eventsrc.store import MAX_PAGE, Appended, NotAppended
 from eventsrc.stores.prepare import Prepared
 from eventsrc.testing.history import check_reads, check_stream

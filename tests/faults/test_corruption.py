@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from eventsrc import START, Append, EventsrcError, Read, ReadFeed, SqliteStore, StreamId
-from eventsrc.recorded import Corrupted, Recorded
+from eventsrc.record import Corrupted
+from eventsrc.recorded import Recorded
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 

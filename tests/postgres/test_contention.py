@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from eventsrc import Append
-from eventsrc.recorded import Corrupted
+from eventsrc.record import Corrupted
 from eventsrc.stores import postgres_sql as sql
 from eventsrc.stores.postgres import AsyncPostgresStore, PostgresStore
 from eventsrc.stores.postgres_conversations import Conversations

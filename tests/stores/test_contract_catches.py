@@ -22,7 +22,7 @@ from eventsrc import MemoryStore, on
 from eventsrc.codec import Encoded
 from eventsrc.positions import START, Cursor, Token
 from eventsrc.program import Outcome
-from eventsrc.recorded import Record, make_record
+from eventsrc.record import Record, make_record
 from eventsrc.store import (
     ANY,
     Append,

@@ -30,7 +30,7 @@ from eventsrc import (
     program,
 )
 from eventsrc.codec import Encoded, Kind
-from eventsrc.recorded import Corrupted, Record, make_record
+from eventsrc.record import Corrupted, Record, make_record
 from eventsrc.store import Page
 from tests.streams.counting import Counted, Reset, counter, total
 from tests.streams.values import own_codec

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from eventsrc import Codec, Recorded, StreamId
 from eventsrc.codec import Encoded, Kind
 from eventsrc.guard import Gap, Sorted, sort_out
-from eventsrc.recorded import make_record
+from eventsrc.record import make_record
 
 CODEC = Codec()
 

@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
 
 from eventsrc import Append, Interpreter, Read, StoreOp
@@ -22,7 +23,6 @@ from eventsrc.testing.postgres import ADDRESS, FAST, PostgresServer, available
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 from tests.postgres.proxy import Cut, Proxy
-from tests.postgres.test_held import ask
 from tests.postgres.test_server import until
 from tests.postgres.witness import STREAMS, Witness, at_work, wrong_with
 
@@ -44,14 +44,31 @@ def _no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ADDRESS, raising=False)
 
 
+def answers(connect: Callable[[], psycopg.Connection]) -> bool:
+    """Whether the server answers on a connection."""
+    try:
+        connect().execute("SELECT 1")
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
 def kill_a_session(dsn: str) -> None:
-    """Kills one process of the server, which then ends all others and recovers."""
-    found = ask(
-        dsn,
-        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' "
-        "AND datname = current_database() AND pid <> pg_backend_pid() ORDER BY state LIMIT 1",
-    )
-    os.kill(found[0][0], signal.SIGKILL)
+    """Kills one process of the server, which then ends all others; waits until it has recovered."""
+    with contextlib.closing(psycopg.connect(dsn, autocommit=True)) as connection:
+        found = connection.execute(
+            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' "
+            "AND datname = current_database() AND pid <> pg_backend_pid() ORDER BY state LIMIT 1"
+        ).fetchall()
+        os.kill(found[0][0], signal.SIGKILL)
+        until(lambda: not answers(lambda: connection))
+    with contextlib.ExitStack() as opened:
+        until(
+            lambda: answers(
+                lambda: opened.enter_context(contextlib.closing(psycopg.connect(dsn, autocommit=True)))
+            ),
+            30,
+        )
 
 
 def acknowledged(witnesses: list[Witness]) -> int:

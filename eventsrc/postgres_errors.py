@@ -62,7 +62,7 @@ def translated() -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise stuck(error) from error
-    except psycopg.OperationalError as error:
+    except (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout) as error:
         raise translation(error) from error
 
 
@@ -71,10 +71,23 @@ def stuck(error: TimeoutError) -> Lost:
     return Lost(f"the connection to Postgres is stuck: {error}")
 
 
+_FINAL: Final = ("authentication failed", "does not exist", "pg_hba.conf", "no password supplied")
+"""What a server says, in English, when it refuses a connection that it will always refuse."""
+
+
+def may_come_back(error: psycopg.OperationalError) -> bool:
+    """Whether a connection that could not be made may be made in a moment, as far as can be told.
+
+    A driver is not told the SQLSTATE of such an error: all there is are words.
+    """
+    words = str(error)
+    return not ("FATAL" in words and any(final in words for final in _FINAL))
+
+
 def of_pool(error: Exception, timeout: float) -> StoreError:
     """What a pool reported that gave no connection, as this library's error."""
     if isinstance(error, PoolClosed):
-        return StoreClosed("the store was closed: open it again")
+        return StoreClosed(f"{error}: open the pool first, and close it last")
     if isinstance(error, TooManyRequests):
         return StoreBusy(f"too many wait for a connection: give the pool more of them ({error})")
     return Unreachable(f"there was no connection to Postgres for {timeout} seconds: {error}")

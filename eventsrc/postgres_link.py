@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -22,25 +23,41 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeAlias, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from eventsrc.postgres_conversation import Ask, Conversation, Rows, hold, hold_async
-from eventsrc.postgres_errors import Lost, Refused, Unreachable, of_pool
+from eventsrc.postgres_errors import Lost, Refused, Unreachable, may_come_back, of_pool
+from eventsrc.postgres_schema import who_holds
 from eventsrc.postgres_wire import (
     AsyncWire,
     Wire,
+    async_cursor_on,
+    check_address,
+    check_isolation,
+    check_lent,
+    check_timeout,
+    connect,
+    connect_async,
+    cursor_on,
     execute_on,
     execute_on_async,
+    forked,
     is_idle,
     is_stale,
     settings,
 )
-from eventsrc.store import StoreBusy, StoreClosed
+from eventsrc.store import StoreBusy, StoreClosed, StoreError
 
 T = TypeVar("T")
 
 _GRACE: Final = 0.25
 """How many seconds more than the server its client waits."""
+
+_LOOK: Final = 0.2
+"""How many seconds it may take, after its deadline, to find out who kept an append waiting."""
+
+_ISOLATION: Final = Ask(b"SELECT current_setting('transaction_isolation')", ())
 
 _Wired: TypeAlias = tuple[Wire, psycopg.Cursor[Any]]
 _AsyncWired: TypeAlias = tuple[AsyncWire, psycopg.AsyncCursor[Any]]
@@ -52,11 +69,27 @@ class Link:
     address: a connection string, for connections of its own, or a pool to borrow connections of.
     timeout: how many seconds a statement may take, and how many the wait for a connection.
     most: how many connections of its own it may have.
+    may_rest: whether its transactions may be idle for longer than that.
     on_loss: is called when a connection turns out to be broken.
+    holders: asks who may have kept an append waiting: see Tables.holders.
+
+    Raises TypeError or ValueError for another address or timeout. In a process that was forked, each
+    use raises StoreClosed, and nothing is written to the connections of the other.
     """
 
-    def __init__(self, address: str | ConnectionPool[Any], timeout: float, most: int = 8) -> None:
+    def __init__(
+        self,
+        address: str | ConnectionPool[Any],
+        timeout: float,
+        most: int = 8,
+        *,
+        may_rest: bool = False,
+    ) -> None:
+        check_timeout(timeout)
+        check_address(address, ConnectionPool, AsyncConnectionPool)
         self.timeout: Final = timeout
+        self._may_rest = may_rest
+        self._pid = os.getpid()
         self._lent: ConnectionPool[Any] | None = None if isinstance(address, str) else address
         self._address = address if isinstance(address, str) else ""
         self._idle: deque[_Wired] = deque()
@@ -64,8 +97,17 @@ class Link:
         for _ in range(most):
             self._free.put(None)
         self._is_closed = False
+        self._is_checked = False
         self.on_loss: Callable[[], None] = _nothing
+        self.holders: Ask | None = None
         self._losses = 0
+
+    def check_usable(self) -> None:
+        """Raises StoreClosed if it was closed, or opened in another process."""
+        if self._pid != os.getpid():  # what is locked there may be locked here for ever
+            raise forked()
+        if self._is_closed:
+            raise StoreClosed("the store was closed: open it again")
 
     def execute(self, ask: Ask, deadline: float | None = None) -> Rows:
         """Executes a statement, in a transaction of its own, on any connection.
@@ -73,8 +115,8 @@ class Link:
         deadline: when to give up, by time.monotonic(); `timeout` from now if not given.
         """
         if self._lent is not None:
-            with borrowed(self._lent, self.timeout) as connection:
-                return execute_on(connection.cursor(binary=True), ask)
+            with self._borrowed(self._lent, deadline) as connection:
+                return execute_on(cursor_on(connection), ask)
         losses = self._losses
         wired = self._take(deadline)
         try:
@@ -89,10 +131,23 @@ class Link:
         deadline = time.monotonic() + self.timeout
         try:
             return self.execute(ask, deadline)
-        except (Lost, Unreachable):
+        except Lost:
             if time.monotonic() >= deadline:
                 raise
             return self.execute(ask, deadline)
+
+    def write(self, ask: Ask, deadline: float) -> Rows:
+        """As `execute`; the error for one that others kept waiting says who they are."""
+        try:
+            return self.execute(ask, deadline)
+        except StoreBusy as error:
+            if self.holders is None:
+                raise
+            try:
+                found = self.execute(self.holders, time.monotonic() + _LOOK)
+            except StoreError:
+                raise error from error.__cause__
+            raise _kept_by(error, found) from error.__cause__
 
     @contextmanager
     def transaction(self) -> Iterator[psycopg.Connection[Any]]:
@@ -101,7 +156,7 @@ class Link:
         How long it takes is its user's affair, but for each statement.
         """
         if self._lent is not None:
-            with borrowed(self._lent, self.timeout) as connection, connection.transaction():
+            with self._borrowed(self._lent) as connection, connection.transaction():
                 yield connection
             return
         wired = self._take()
@@ -115,11 +170,28 @@ class Link:
     def close(self) -> None:
         """Closes its own connections; those that are in use, when they are given back."""
         self._is_closed = True
-        while self._idle:
+        while self._idle and self._pid == os.getpid():
             self._idle.pop()[0].close()
+
+    @contextmanager
+    def _borrowed(
+        self, pool: ConnectionPool[Any], deadline: float | None = None
+    ) -> Iterator[psycopg.Connection[Any]]:
+        """A connection of the user's pool, on which statements mean what they should."""
+        self.check_usable()
+        timeout = self.timeout if deadline is None else max(deadline - time.monotonic(), 0.0)
+        with borrowed(pool, timeout) as connection:
+            check_lent(connection)
+            if not self._is_checked:
+                ((level,),) = execute_on(cursor_on(connection), _ISOLATION)
+                check_isolation(level)
+                self._is_checked = True
+            yield connection
 
     def _take(self, deadline: float | None = None) -> _Wired:
         """One of its own connections, to be given back."""
+        if self._pid != os.getpid():
+            raise forked()
         if deadline is None:
             deadline = time.monotonic() + self.timeout
         try:
@@ -157,17 +229,19 @@ class Link:
                 return connection, cursor
             connection.close()
             self._lose()
+        how = settings(self._address, self.timeout, may_rest=self._may_rest)
         pause = 0.01
         while True:
             if time.monotonic() >= deadline:
                 raise Unreachable("there was no time left to connect to Postgres")
             try:
-                made = Wire.connect(self._address, **settings(self._address, self.timeout))
-                made.until = deadline + _GRACE
-                return made, made.cursor(binary=True)
+                made = connect(self._address, deadline, **how)
             except psycopg.OperationalError as error:
-                if not _may_come_back(error) or time.monotonic() + pause > deadline:
-                    raise Unreachable(f"Postgres cannot be connected to: {error}") from error
+                if not may_come_back(error) or time.monotonic() + pause >= deadline:
+                    raise _unreachable(error) from error
+            else:
+                made.until = deadline + _GRACE
+                return made, cursor_on(made)
             time.sleep(pause)
             pause = min(2 * pause, 0.2)
 
@@ -176,20 +250,37 @@ class AsyncLink:
     """Executes statements on the connections of an asynchronous pool, as Link does."""
 
     def __init__(self, address: str | AsyncConnectionPool[Any], timeout: float, most: int = 8) -> None:
+        check_timeout(timeout)
+        check_address(address, AsyncConnectionPool, ConnectionPool)
         self.timeout: Final = timeout
+        self._pid = os.getpid()
         self._lent: AsyncConnectionPool[Any] | None = None if isinstance(address, str) else address
         self._address = address if isinstance(address, str) else ""
         self._idle: deque[_AsyncWired] = deque()
         self._free = asyncio.Semaphore(most)
         self._is_closed = False
+        self._is_checked = False
         self.on_loss: Callable[[], None] = _nothing
+        self.holders: Ask | None = None
         self._losses = 0
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it was opened in this process."""
+        return self._pid == os.getpid()
+
+    def check_usable(self) -> None:
+        """Raises StoreClosed if it was closed, or opened in another process."""
+        if not self.is_ours:
+            raise forked()
+        if self._is_closed:
+            raise StoreClosed("the store was closed: open it again")
 
     async def execute(self, ask: Ask, deadline: float | None = None) -> Rows:
         """Executes a statement, in a transaction of its own, on any connection: see Link."""
         if self._lent is not None:
-            async with borrowed_async(self._lent, self.timeout) as connection:
-                return await execute_on_async(connection.cursor(binary=True), ask)
+            async with self._borrowed(self._lent, deadline) as connection:
+                return await execute_on_async(async_cursor_on(connection), ask)
         losses = self._losses
         wired = await self._take(deadline)
         try:
@@ -204,16 +295,29 @@ class AsyncLink:
         deadline = time.monotonic() + self.timeout
         try:
             return await self.execute(ask, deadline)
-        except (Lost, Unreachable):
+        except Lost:
             if time.monotonic() >= deadline:
                 raise
             return await self.execute(ask, deadline)
+
+    async def write(self, ask: Ask, deadline: float) -> Rows:
+        """As `execute`; the error for one that others kept waiting says who they are."""
+        try:
+            return await self.execute(ask, deadline)
+        except StoreBusy as error:
+            if self.holders is None:
+                raise
+            try:
+                found = await self.execute(self.holders, time.monotonic() + _LOOK)
+            except StoreError:
+                raise error from error.__cause__
+            raise _kept_by(error, found) from error.__cause__
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         """A connection in a transaction, which is committed at the end, or rolled back: see Link."""
         if self._lent is not None:
-            async with borrowed_async(self._lent, self.timeout) as lent, lent.transaction():
+            async with self._borrowed(self._lent) as lent, lent.transaction():
                 yield lent
             return
         wired = await self._take()
@@ -227,11 +331,28 @@ class AsyncLink:
     async def close(self) -> None:
         """Closes its own connections; those that are in use, when they are given back."""
         self._is_closed = True
-        while self._idle:
+        while self._idle and self.is_ours:
             await self._idle.pop()[0].close()
+
+    @asynccontextmanager
+    async def _borrowed(
+        self, pool: AsyncConnectionPool[Any], deadline: float | None = None
+    ) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """A connection of the user's pool, on which statements mean what they should."""
+        self.check_usable()
+        timeout = self.timeout if deadline is None else max(deadline - time.monotonic(), 0.0)
+        async with borrowed_async(pool, timeout) as connection:
+            check_lent(connection)
+            if not self._is_checked:
+                ((level,),) = await execute_on_async(async_cursor_on(connection), _ISOLATION)
+                check_isolation(level)
+                self._is_checked = True
+            yield connection
 
     async def _take(self, deadline: float | None = None) -> _AsyncWired:
         """One of its own connections, to be given back."""
+        if not self.is_ours:
+            raise forked()
         if deadline is None:
             deadline = time.monotonic() + self.timeout
         try:
@@ -271,17 +392,19 @@ class AsyncLink:
                 return connection, cursor
             await connection.close()
             self._lose()
+        how = settings(self._address, self.timeout)
         pause = 0.01
         while True:
             if time.monotonic() >= deadline:
                 raise Unreachable("there was no time left to connect to Postgres")
             try:
-                made = await AsyncWire.connect(self._address, **settings(self._address, self.timeout))
-                made.until = deadline + _GRACE
-                return made, made.cursor(binary=True)
+                made = await connect_async(self._address, deadline, **how)
             except psycopg.OperationalError as error:
-                if not _may_come_back(error) or time.monotonic() + pause > deadline:
-                    raise Unreachable(f"Postgres cannot be connected to: {error}") from error
+                if not may_come_back(error) or time.monotonic() + pause >= deadline:
+                    raise _unreachable(error) from error
+            else:
+                made.until = deadline + _GRACE
+                return made, async_cursor_on(made)
             await asyncio.sleep(pause)
             pause = min(2 * pause, 0.2)
 
@@ -291,12 +414,23 @@ class Joined:
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
+        self._is_checked = False
 
-    def execute(self, ask: Ask, deadline: float | None = None) -> Rows:
+    def check_usable(self) -> None:
+        """Raises StoreError if its connection is closed, or its transaction has failed."""
+        _check_joined(self._connection)
+
+    def read(self, ask: Ask) -> Rows:
         """Executes a statement; how long that may take is the user's affair."""
-        return execute_on(self._connection.cursor(binary=True), ask)
+        self.check_usable()
+        return execute_on(cursor_on(self._connection), ask)
 
-    read = execute
+    def write(self, ask: Ask, deadline: float) -> Rows:
+        """As `read`, in a transaction that sees what was committed while it waited."""
+        if not self._is_checked:
+            check_isolation(self.read(_ISOLATION)[0][0])
+            self._is_checked = True
+        return self.read(ask)
 
     def transaction(self) -> AbstractContextManager[psycopg.Connection[Any]]:
         """The transaction that it is in."""
@@ -309,14 +443,27 @@ class Joined:
 class AsyncJoined:
     """As Joined, waiting for each answer."""
 
+    is_ours = True
+
     def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
         self._connection = connection
+        self._is_checked = False
 
-    async def execute(self, ask: Ask, deadline: float | None = None) -> Rows:
+    def check_usable(self) -> None:
+        """Raises StoreError if its connection is closed, or its transaction has failed."""
+        _check_joined(self._connection)
+
+    async def read(self, ask: Ask) -> Rows:
         """Executes a statement; how long that may take is the user's affair."""
-        return await execute_on_async(self._connection.cursor(binary=True), ask)
+        self.check_usable()
+        return await execute_on_async(async_cursor_on(self._connection), ask)
 
-    read = execute
+    async def write(self, ask: Ask, deadline: float) -> Rows:
+        """As `read`, in a transaction that sees what was committed while it waited."""
+        if not self._is_checked:
+            check_isolation((await self.read(_ISOLATION))[0][0])
+            self._is_checked = True
+        return await self.read(ask)
 
     def transaction(self) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]:
         """The transaction that it is in."""
@@ -336,8 +483,10 @@ def borrowed(pool: ConnectionPool[Any], timeout: float) -> Iterator[psycopg.Conn
             try:
                 yield connection
             finally:
-                if not connection.closed:
+                if is_idle(connection):
                     connection.autocommit = was
+                else:  # interrupted in the middle of something: the pool makes another one
+                    connection.pgconn.finish()
     except (PoolTimeout, TooManyRequests, PoolClosed) as error:
         raise of_pool(error, timeout) from error
 
@@ -354,21 +503,23 @@ async def borrowed_async(
             try:
                 yield connection
             finally:
-                if not connection.closed:
+                if is_idle(connection):
                     await connection.set_autocommit(was)
+                else:
+                    connection.pgconn.finish()
     except (PoolTimeout, TooManyRequests, PoolClosed) as error:
         raise of_pool(error, timeout) from error
 
 
 def hold_on(conversation: Conversation[T], connection: psycopg.Connection[Any]) -> T:
     """Holds a conversation on one connection, in the transaction that it is in."""
-    cursor = connection.cursor(binary=True)
+    cursor = cursor_on(connection)
     return hold(conversation, lambda ask: execute_on(cursor, ask))
 
 
 async def hold_on_async(conversation: Conversation[T], connection: psycopg.AsyncConnection[Any]) -> T:
     """As hold_on, waiting for each answer."""
-    cursor = connection.cursor(binary=True)
+    cursor = async_cursor_on(connection)
     return await hold_async(conversation, lambda ask: execute_on_async(cursor, ask))
 
 
@@ -380,6 +531,23 @@ def _nothing() -> None:
     """What is done about a loss if nobody says."""
 
 
-def _may_come_back(error: psycopg.OperationalError) -> bool:
-    """Whether a server that refused a connection may take one in a moment."""
-    return error.sqlstate is None or error.sqlstate.startswith(("08", "53", "57"))
+def _unreachable(error: psycopg.OperationalError) -> Unreachable:
+    return Unreachable(f"Postgres cannot be connected to: {error}")
+
+
+def _kept_by(error: StoreBusy, found: Rows) -> StoreBusy:
+    """The error with the names of those who have the order lock."""
+    names = who_holds(found)
+    return StoreBusy(f"{error} (the right to append is held by {names})") if names else error
+
+
+def _check_joined(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+    match connection.pgconn.transaction_status:
+        case TransactionStatus.UNKNOWN:
+            raise StoreClosed(
+                "the connection that was given is closed or broken: give one that is open"
+            )
+        case TransactionStatus.INERROR:
+            raise StoreError("the transaction that was given has failed before: roll it back first")
+        case _:
+            check_lent(connection)

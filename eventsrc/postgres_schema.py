@@ -1,17 +1,18 @@
 """Tables in a schema of a Postgres database: how they are made and brought up to date.
 
 In SQL, every name is qualified with the schema, which stands as `{s}` and is put in, quoted, when a
-statement is asked; `{lock}` is the number of the schema's advisory lock. This is the only place where
-SQL is put together from names that users choose.
+statement is asked; `{lock}` is the number of the schema's advisory lock. Bodies of functions stand
+between `$$`. This is the only place where SQL is put together from names that users choose.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from eventsrc.postgres_conversation import Ask, Conversation
+from eventsrc.postgres_conversation import Ask, Conversation, Rows
 from eventsrc.store import NotAStore
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock({lock})"
@@ -27,6 +28,22 @@ _APPLIED: Final = """
 """
 _SET_APPLIED: Final = "INSERT INTO {s}.eventsrc_applied (scripts) VALUES (%s)"
 
+# who has the lock: a session, or a prepared transaction, which is known by its lock on its own number
+_HOLDERS: Final = """
+    SELECT held.pid, coalesce(state, ''), coalesce(application_name, ''), gid,
+        extract(epoch FROM clock_timestamp() - coalesce(xact_start, prepared))::double precision
+    FROM pg_locks AS held
+    LEFT JOIN pg_stat_activity AS session ON session.pid = held.pid
+    LEFT JOIN pg_locks AS own ON held.pid IS NULL AND own.pid IS NULL
+        AND own.locktype = 'transactionid' AND own.virtualtransaction = held.virtualtransaction
+    LEFT JOIN pg_prepared_xacts AS left_behind ON left_behind.transaction = own.transactionid
+    WHERE held.locktype = 'advisory' AND held.granted AND held.objsubid = 1
+        AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND (held.classid::bigint << 32) + held.objid::bigint = {lock}
+"""
+
+_MARKS: Final = re.compile(r"\{s\}|\{lock\}|\$\$")
+
 
 class Tables:
     """The tables of one schema, and the statements that ask for them.
@@ -40,16 +57,31 @@ class Tables:
         self._scripts = scripts
         self._mark = mark
         self._quoted = quoted(schema)
-        self._lock = str(_lock_number(schema))
-        self._known: dict[str, bytes] = {}
+        self._marks = {"{s}": self._quoted, "{lock}": str(_lock_number(schema)), "$$": _tag(schema)}
+        self._plain: dict[str, bytes] = {}
+        self._filled: dict[str, bytes] = {}
 
     def ask(self, statement: str, parameters: Any = None, *, is_bold: bool = False) -> Ask:
         """A statement with the schema's name in it. is_bold: see Ask."""
-        known = self._known.get(statement)
+        known = (self._plain if parameters is None else self._filled).get(statement)
         if known is None:
-            sql = statement.replace("{s}", self._quoted).replace("{lock}", self._lock)
-            known = self._known[statement] = sql.encode()
+            known = self._put_in(statement, has_parameters=parameters is not None)
         return Ask(known, parameters, is_bold)
+
+    def holders(self) -> Ask:
+        """Asks who has the schema's advisory lock: see who_holds."""
+        return self.ask(_HOLDERS, ())
+
+    def _put_in(self, statement: str, *, has_parameters: bool) -> bytes:
+        """Puts the schema's name into a statement, where a % that is no parameter is doubled."""
+
+        def value(mark: re.Match[str]) -> str:
+            text = self._marks[mark[0]]
+            return text.replace("%", "%%") if has_parameters else text
+
+        known = self._filled if has_parameters else self._plain
+        known[statement] = _MARKS.sub(value, statement).encode()
+        return known[statement]
 
     def are_current(self) -> Conversation[bool]:
         """Whether the tables are there and up to date."""
@@ -91,11 +123,32 @@ class Tables:
         return int(applied)
 
 
+def who_holds(rows: Rows) -> str:
+    """Who has the lock, in words, of the rows that `Tables.holders` asks for; empty for nobody."""
+    return " and ".join(
+        f"the prepared transaction {gid or ''!r}, {age or 0:.1f} s old"
+        if pid is None
+        else f"process {pid} of Postgres ({name + ', ' if name else ''}{state}), "
+        f"whose transaction is {age or 0:.1f} s old"
+        for pid, state, name, gid, age in rows
+    )
+
+
 def quoted(name: str) -> str:
     """A name as SQL has it. Raises ValueError for one that cannot name a schema."""
-    if not name or "\0" in name or len(name.encode()) > 63:
+    if not name or "\0" in name or len(name.encode(errors="surrogatepass")) > 63:
         raise ValueError(f"{name!r} cannot name a schema: use 1 to 63 bytes")
+    if any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise ValueError(f"{name!r} cannot name a schema: it is no valid Unicode")
     return '"' + name.replace('"', '""') + '"'
+
+
+def _tag(schema: str) -> str:
+    """What quotes a text in which the schema's name may stand."""
+    tag, number = "$$", 0
+    while tag in schema:
+        tag, number = f"$body{number}$", number + 1
+    return tag
 
 
 def _lock_number(schema: str) -> int:

@@ -2,47 +2,113 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import select
+import sys
 import time
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final, Self
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq import ExecStatus, Format, TransactionStatus
+from psycopg.rows import tuple_row
 
 from eventsrc.postgres_conversation import Ask, Rows
 from eventsrc.postgres_errors import stuck, translation
+from eventsrc.store import StoreClosed, StoreError
+
+_MOMENT: Final = 0.25
+"""For how many seconds somebody who is interrupted waits for the server to stop as well."""
+
+_LONGEST: Final = 2_000_000
+"""The longest timeout in seconds: Postgres has no longer ones than 2**31 milliseconds."""
 
 
-class Wire(psycopg.Connection[Any]):
-    """A connection that waits for its server no longer than until a time."""
+class _Limits:
+    """What a connection of this library does not do: wait for ever, or serve a forked process."""
 
     until = math.inf
     """When to give up, by time.monotonic()."""
 
     patience = math.inf
     """For how many seconds to wait for one answer."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._pid = os.getpid()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process has made it: what another one writes there would end its session."""
+        return self._pid == os.getpid()
+
+    def _hurry(self) -> None:
+        """Gives up in a moment."""
+        self.until = min(self.until, time.monotonic() + _MOMENT)
+
+    @classmethod
+    def _connect_gen(cls, conninfo: str = "", **options: Any) -> Generator[Any, Any, Self]:
+        connecting: Any = super()
+        return _timely(connecting._connect_gen(conninfo, **options))
+
+
+class Wire(_Limits, psycopg.Connection[Any]):
+    """A connection that waits for its server no longer than until a time."""
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         """Waits for what a generator of psycopg waits for. Raises TimeoutError at the time."""
-        return super().wait(_limited(gen, self), *args, **kwargs)
+        if self._pid != os.getpid():
+            raise forked()
+        until = self.until
+        try:
+            return super().wait(_limited(gen, self), *args, **kwargs)
+        finally:
+            self.until = until  # an interruption has brought it nearer
+
+    def cancel_safe(self, *, timeout: float = _MOMENT) -> None:
+        """Asks the server to stop, for no longer than a moment."""
+        self._hurry()
+        super().cancel_safe(timeout=min(timeout, _MOMENT))
+
+    def close(self) -> None:
+        """Ends the session, if it is this process's."""
+        if self.is_ours:
+            super().close()
 
 
-class AsyncWire(psycopg.AsyncConnection[Any]):
+class AsyncWire(_Limits, psycopg.AsyncConnection[Any]):
     """As Wire, for an event loop."""
-
-    until = math.inf
-    """When to give up, by time.monotonic()."""
-
-    patience = math.inf
-    """For how many seconds to wait for one answer."""
 
     async def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         """Waits for what a generator of psycopg waits for. Raises TimeoutError at the time."""
-        return await super().wait(_limited(gen, self), *args, **kwargs)
+        if self._pid != os.getpid():
+            raise forked()
+        until = self.until
+        try:
+            return await super().wait(_limited(gen, self), *args, **kwargs)
+        finally:
+            self.until = until  # a cancellation has brought it nearer
+
+    async def cancel_safe(self, *, timeout: float = _MOMENT) -> None:
+        """Asks the server to stop, for no longer than a moment."""
+        self._hurry()
+        async with asyncio.timeout(2 * _MOMENT):  # an old libpq cancels in a thread, without an end
+            await super().cancel_safe(timeout=min(timeout, _MOMENT))
+
+    async def close(self) -> None:
+        """Ends the session, if it is this process's."""
+        if self.is_ours:
+            await super().close()
+
+
+def forked() -> StoreClosed:
+    """The error for a process that uses what another has opened."""
+    return StoreClosed("this was opened before a fork: open it in each process")
 
 
 def _limited(waiting: Any, wire: Wire | AsyncWire) -> Generator[Any, Any, Any]:
@@ -50,23 +116,84 @@ def _limited(waiting: Any, wire: Wire | AsyncWire) -> Generator[Any, Any, Any]:
 
     It is asked again every tenth of a second or so, whether anything has come or not.
     """
-    until = min(wire.until, time.monotonic() + wire.patience)
+    end = time.monotonic() + wire.patience
     try:
         wanted = next(waiting)
         while True:
             ready = yield wanted
-            if not ready and time.monotonic() >= until:
+            if not ready and time.monotonic() >= min(wire.until, end):
                 raise TimeoutError("Postgres has not answered in time")
             wanted = waiting.send(ready)
     except StopIteration as stop:
         return stop.value
 
 
+# --- connecting
+
+_allowed: ContextVar[tuple[float, float]] = ContextVar("_allowed", default=(math.inf, math.inf))
+"""Until when connections may be made, and how many seconds each attempt may take: psycopg itself
+allows each host whole seconds, two of them at least."""
+
+
+def _timely(connecting: Any) -> Generator[Any, Any, Any]:
+    """What a generator of psycopg that connects waits for, as long as that is allowed."""
+    until, each = _allowed.get()
+    until = min(until, time.monotonic() + each)
+    try:
+        ready = None
+        while True:
+            if not ready and time.monotonic() >= until:
+                raise psycopg.errors.ConnectionTimeout("there was no answer in time")
+            ready = yield connecting.send(ready)
+    except StopIteration as stop:
+        return stop.value
+
+
+@contextmanager
+def _allowing(address: str, deadline: float) -> Iterator[None]:
+    """Connections are made until a deadline; the hosts of the address share the time."""
+    hosts = str(conninfo_to_dict(address).get("host") or os.environ.get("PGHOST", "")).count(",") + 1
+    token = _allowed.set((deadline, (deadline - time.monotonic()) / hosts))
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
+def connect(address: str, deadline: float, **how: Any) -> Wire:
+    """A connection, made by a deadline. how: see settings."""
+    with _allowing(address, deadline):
+        return Wire.connect(address, **how)
+
+
+async def connect_async(address: str, deadline: float, **how: Any) -> AsyncWire:
+    """As connect, without holding up the event loop."""
+    with _allowing(address, deadline):
+        return await AsyncWire.connect(address, **how)
+
+
+# --- statements
+
+
+def cursor_on(connection: psycopg.Connection[Any]) -> psycopg.Cursor[Any]:
+    """A cursor such as this library needs, whatever those of a user's connection are like."""
+    cursor = psycopg.Cursor(connection, row_factory=tuple_row)
+    cursor.format = Format.BINARY
+    return cursor
+
+
+def async_cursor_on(connection: psycopg.AsyncConnection[Any]) -> psycopg.AsyncCursor[Any]:
+    """As cursor_on."""
+    cursor = psycopg.AsyncCursor(connection, row_factory=tuple_row)
+    cursor.format = Format.BINARY
+    return cursor
+
+
 def execute_on(cursor: psycopg.Cursor[Any], ask: Ask) -> Rows:
     """Executes a statement. Raises this library's errors."""
     try:
         if ask.parameters is None:  # several statements cannot be sent with parameters, nor binary
-            cursor = cursor.connection.cursor()
+            cursor = psycopg.Cursor(cursor.connection, row_factory=tuple_row)
         cursor.execute(ask.sql, ask.parameters)
         return cursor.fetchall() if _has_rows(cursor) else []
     except TimeoutError as error:
@@ -80,7 +207,7 @@ async def execute_on_async(cursor: psycopg.AsyncCursor[Any], ask: Ask) -> Rows:
     """As execute_on, waiting for the answer."""
     try:
         if ask.parameters is None:
-            cursor = cursor.connection.cursor()
+            cursor = psycopg.AsyncCursor(cursor.connection, row_factory=tuple_row)
         await cursor.execute(ask.sql, ask.parameters)
         return await cursor.fetchall() if _has_rows(cursor) else []
     except TimeoutError as error:
@@ -95,15 +222,75 @@ def _has_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:
     return result is not None and result.status == ExecStatus.TUPLES_OK
 
 
-def settings(address: str, timeout: float) -> dict[str, Any]:
-    """How a connection is made: nothing there waits longer than a statement may take."""
+# --- what connections are like
+
+
+def settings(address: str, timeout: float, *, may_rest: bool = False) -> dict[str, Any]:
+    """How a connection is made: nothing there waits longer than a statement may take.
+
+    may_rest: whether transactions may be idle for longer than that.
+    """
     milliseconds = max(int(timeout * 1000), 1)
     users = conninfo_to_dict(address).get("options") or os.environ.get("PGOPTIONS", "")
     options = (
         f"{users} -c statement_timeout={milliseconds} -c lock_timeout={milliseconds} "
-        f"-c idle_in_transaction_session_timeout={milliseconds}"
+        f"-c idle_in_transaction_session_timeout={0 if may_rest else milliseconds} "
+        "-c default_transaction_isolation=read\\ committed"
     )
-    return {"autocommit": True, "options": options, "connect_timeout": max(int(timeout), 2)}
+    return {
+        "autocommit": True,
+        "options": options,
+        "client_encoding": "UTF8",
+        "connect_timeout": max(math.ceil(timeout), 2),
+    }
+
+
+def check_timeout(timeout: object) -> None:
+    """Raises TypeError or ValueError for what is no number of seconds to wait."""
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout is {timeout!r}: give a number of seconds")
+    if not 0 < timeout <= _LONGEST:
+        raise ValueError(f"timeout is {timeout!r}: give more than 0 seconds, and at most {_LONGEST:_}")
+
+
+def check_address(address: object, pool: type, others: type) -> None:
+    """Raises TypeError or ValueError for what is neither a connection string nor such a pool.
+
+    others: the pools of the other kind of store, which are easily taken for these.
+    """
+    if isinstance(address, str):
+        try:
+            conninfo_to_dict(address)
+        except psycopg.ProgrammingError as error:
+            raise ValueError(
+                f"the address is no connection string, such as postgresql://app@host/shop: {error}"
+            ) from error
+    elif isinstance(address, others):
+        raise TypeError(f"the address is an {others.__name__}: give this one a {pool.__name__}")
+    elif not isinstance(address, pool):
+        raise TypeError(f"the address is {address!r}: give a connection string or a {pool.__name__}")
+
+
+def check_lent(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+    """Raises StoreError for a user's connection on which statements would not mean what they say."""
+    encoding = connection.pgconn.parameter_status(b"client_encoding") or b"UTF8"
+    if encoding.upper().replace(b"-", b"") not in (b"UTF8", b"UNICODE"):
+        raise StoreError(
+            f"the connection that was given has client_encoding {encoding.decode()}: connect with "
+            "client_encoding=UTF8"
+        )
+    level = connection.isolation_level
+    if level is not None:
+        check_isolation(level.name.replace("_", " ").lower())
+
+
+def check_isolation(level: str) -> None:
+    """Raises StoreError for transactions that do not see what was committed while they waited."""
+    if level not in ("read committed", "read uncommitted"):  # which are one in Postgres
+        raise StoreError(
+            f"transactions of the connection that was given are {level.upper()}: whoever appends must "
+            "see what was committed while it waited, so make them READ COMMITTED"
+        )
 
 
 def is_stale(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
@@ -111,8 +298,12 @@ def is_stale(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any])
     if connection.closed:
         return True
     try:
-        return bool(select.select([connection.fileno()], [], [], 0)[0])
-    except (OSError, ValueError):
+        if sys.platform == "win32":
+            return bool(select.select([connection.fileno()], [], [], 0)[0])
+        look = select.poll()  # select.select knows only the first 1024 files of a process
+        look.register(connection.fileno(), select.POLLIN)
+        return bool(look.poll(0))
+    except (OSError, psycopg.OperationalError):
         return True
 
 

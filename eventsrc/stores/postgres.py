@@ -19,6 +19,7 @@ from eventsrc.codec import Codec
 from eventsrc.interpreter import AsyncInterpreter, Interpreter, on
 from eventsrc.postgres_conversation import Conversation, hold, hold_async
 from eventsrc.postgres_link import AsyncJoined, AsyncLink, Joined, Link, hold_on, hold_on_async
+from eventsrc.postgres_schema import Tables
 from eventsrc.program import Outcome
 from eventsrc.store import (
     Append,
@@ -35,6 +36,7 @@ from eventsrc.store import (
     SaveSnapshot,
     Snapshot,
     StoreBusy,
+    StoreClosed,
     StoreOp,
     Unknown,
 )
@@ -81,7 +83,7 @@ class PostgresStore(Interpreter[StoreOp]):
         self._timeout = timeout
         self._talks = Conversations(schema, self.codec, clock)
         link = Link(address, timeout)
-        link.on_loss = self._talks.forget_heads
+        link.on_loss, link.holders = self._talks.forget_heads, Tables(schema, ()).holders()
         if not isinstance(address, str):
             self._talks.be_patient(timeout)
         self._link: Link | Joined = link
@@ -181,11 +183,12 @@ class PostgresStore(Interpreter[StoreOp]):
             self._read(self._talks.opening())
 
     def _prepared(self, op: Append | AppendAll) -> Prepared:
+        self._link.check_usable()
         return prepare(op, self.codec, self.store_id, self._talks.end)
 
     def _commit(self, group: Sequence[Prepared]) -> Sequence[_Answer | Raised]:
         deadline = time.monotonic() + self._timeout
-        return hold(self._talks.appending(group), lambda ask: self._link.execute(ask, deadline))
+        return hold(self._talks.appending(group), lambda ask: self._link.write(ask, deadline))
 
     def _read(self, conversation: Conversation[T]) -> T:
         return hold(conversation, self._link.read)
@@ -218,7 +221,7 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
         self._timeout = timeout
         self._talks = Conversations(schema, self.codec, clock)
         link = AsyncLink(address, timeout)
-        link.on_loss = self._talks.forget_heads
+        link.on_loss, link.holders = self._talks.forget_heads, Tables(schema, ()).holders()
         if not isinstance(address, str):
             self._talks.be_patient(timeout)
         self._link: AsyncLink | AsyncJoined = link
@@ -232,10 +235,10 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
 
     async def open(self) -> Self:
         """Connects, and makes the tables if they are not there."""
-        if not await self._read(self._talks.opening()):
+        if not await hold_async(self._talks.opening(), self._link.read):
             async with self._link.transaction() as connection:
                 await hold_on_async(self._talks.migrating(), connection)
-            await self._read(self._talks.opening())
+            await hold_async(self._talks.opening(), self._link.read)
         return self
 
     def within(self, connection: psycopg.AsyncConnection[Any]) -> AsyncPostgresStore:
@@ -248,7 +251,8 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
 
     async def close(self) -> None:
         """Finishes the appends that are under way and closes the connections."""
-        await self._line.close()
+        if self._link.is_ours:  # or else nobody here ends what is under way
+            await self._line.close()
         await self._link.close()
 
     async def __aenter__(self) -> Self:
@@ -308,14 +312,21 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
         await self._read(self._talks.saving_snapshot(op.snapshot))
 
     def _prepared(self, op: Append | AppendAll) -> Prepared:
+        self._check_open()
+        self._link.check_usable()
         return prepare(op, self.codec, self.store_id, self._talks.end)
 
     async def _commit(self, group: Sequence[Prepared]) -> Sequence[_Answer | Raised]:
         deadline, link = time.monotonic() + self._timeout, self._link
-        return await hold_async(self._talks.appending(group), lambda ask: link.execute(ask, deadline))
+        return await hold_async(self._talks.appending(group), lambda ask: link.write(ask, deadline))
 
     async def _read(self, conversation: Conversation[T]) -> T:
+        self._check_open()
         return await hold_async(conversation, self._link.read)
+
+    def _check_open(self) -> None:
+        if not self._talks.store_id:
+            raise StoreClosed("the store was never opened: open it with `async with`")
 
     def _too_late(self) -> StoreBusy:
         return _busy(self._timeout)

@@ -20,7 +20,7 @@ from eventsrc.postgres_conversation import Ask, Rows, hold
 from eventsrc.postgres_errors import translated
 from eventsrc.postgres_link import Link, hold_on
 from eventsrc.postgres_schema import Tables, quoted
-from eventsrc.postgres_wire import execute_on
+from eventsrc.postgres_wire import cursor_on, execute_on
 from eventsrc.store import NotAStore
 from eventsrc.view import Lease, View, ViewError
 from eventsrc.views.kept import KeptViews
@@ -96,17 +96,33 @@ _GO_LIVE: Final = """
 _KEEP_LIVE: Final = "LOCK TABLE {s}.eventsrc_live IN SHARE MODE"
 _DROP: Final = "DROP SCHEMA IF EXISTS {s} CASCADE"
 
-# for the time of a transaction, as are all settings
+# for the time of a transaction, as are all settings; the path of a user's may be empty
 _SET_PATH: Final = """
-    SELECT set_config('search_path', %s || ', ' || current_setting('search_path'), true)
+    SELECT set_config(
+        'search_path', concat_ws(', ', %s::text, nullif(current_setting('search_path'), '')), true
+    )
 """
 _SET_PATH_IF: Final = """
-    SELECT set_config('search_path', %s || ', ' || current_setting('search_path'), true),
-        to_regclass(%s) IS NOT NULL
+    SELECT set_config(
+        'search_path', concat_ws(', ', %s::text, nullif(current_setting('search_path'), '')), true
+    ), to_regclass(%s) IS NOT NULL
 """
+_ARE_THERE: Final = """
+    SELECT n - 1 FROM unnest(%s::text[]) WITH ORDINALITY AS wanted (name, n)
+    WHERE to_regclass(name) IS NULL
+"""
+_ONLY_READ: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _END_IDLE: Final = "SELECT set_config('idle_in_transaction_session_timeout', %s, true)"
 _WAIT: Final = "SELECT set_config('lock_timeout', %s, true)"
 _NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
+
+_SURROUNDINGS: Final = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    TimeoutError,
+)
+"""Errors that no event is to blame for."""
 
 
 class PostgresViews(KeptViews):
@@ -121,7 +137,10 @@ class PostgresViews(KeptViews):
         eventsrc.views.kept.
 
     A view's handlers get the psycopg.Connection, in the transaction in which the view's progress is
-    committed too: declare it as `View[psycopg.Connection](...)`.
+    committed too: declare it as `View[psycopg.Connection](...)`. A handler, or who reads, may compute
+    for longer than the timeout between two statements, unless a lease ends before or the server, or a
+    user's pool, has an idle_in_transaction_session_timeout: then nothing is applied, and the error is
+    not taken for the event's.
     """
 
     def __init__(
@@ -139,7 +158,7 @@ class PostgresViews(KeptViews):
         self._main = Tables(schema, _LIVE_SCRIPTS, mark="eventsrc_live")
         self._known: dict[tuple[str, int], Tables] = {}
         self._ready: set[tuple[str, int]] = set()  # those whose tables are there and up to date
-        self._link = Link(address, timeout)
+        self._link = Link(address, timeout, may_rest=True)  # a handler may compute for long
         try:
             self._prepare(self._main)
             for view in views:
@@ -160,9 +179,13 @@ class PostgresViews(KeptViews):
         live: of each the version that is live (see GoLive), or else the very version that is named.
         """
         with self._link.transaction() as connection:
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            path = [self._read_schema(connection, each, live) for each in (view, *others)]
-            connection.execute(_SET_PATH, (", ".join(path),))
+            self._execute(connection, self._main.ask(_ONLY_READ))
+            views = view, *others
+            path = [self._read_schema(connection, each, live) for each in views]
+            made = self._main.ask(_ARE_THERE, ([f"{schema}.eventsrc_part" for schema in path],))
+            for (nth,) in self._execute(connection, made):
+                raise ViewError(f"{views[nth]!r} was never made: synchronise it, or open it, first")
+            self._execute(connection, self._main.ask(_SET_PATH, (", ".join(path),)))
             yield connection
 
     def schema(self, view: View[Any]) -> str:
@@ -175,10 +198,10 @@ class PostgresViews(KeptViews):
         tables = self._made(view)
         with translated(), self._link.transaction() as connection:
             wanted = quoted(tables.schema), f"{quoted(tables.schema)}.eventsrc_part"
-            ((_, is_there),) = connection.execute(_SET_PATH_IF, wanted).fetchall()
+            ((_, is_there),) = self._execute(connection, self._main.ask(_SET_PATH_IF, wanted))
             if within is not None:
                 wait = max(min(within, self._link.timeout), 0.001)
-                connection.execute(_WAIT, (f"{math.ceil(wait * 1000)}ms",))
+                self._execute(connection, self._main.ask(_WAIT, (f"{math.ceil(wait * 1000)}ms",)))
             if not is_there:  # others have discarded it
                 hold_on(tables.migrate(), connection)
                 self._fill(connection, tables, view)
@@ -235,7 +258,7 @@ class PostgresViews(KeptViews):
 
     def _ledger(self, connection: psycopg.Connection[Any], tables: Tables) -> PostgresLedger:
         """The ledger in the transaction that a connection is in."""
-        cursor = connection.cursor(binary=True)
+        cursor = cursor_on(connection)
         given = connection if self._sink is None else self._sink
         return PostgresLedger(tables, lambda ask: execute_on(cursor, ask), given)
 
@@ -257,7 +280,7 @@ class PostgresViews(KeptViews):
         ledger = self._ledger(connection, tables)
         ledger.ask(_LOCK)
         if not ledger.parts():
-            connection.execute(_SET_PATH, (quoted(tables.schema),))
+            self._execute(connection, tables.ask(_SET_PATH, (quoted(tables.schema),)))
             ledger.make(view)
 
     def _read_schema(self, connection: psycopg.Connection[Any], view: View[Any], live: bool) -> str:
@@ -300,7 +323,7 @@ class PostgresViews(KeptViews):
 
     @staticmethod
     def _execute(connection: psycopg.Connection[Any], ask: Ask) -> list[tuple[Any, ...]]:
-        return execute_on(connection.cursor(binary=True), ask)
+        return execute_on(cursor_on(connection), ask)
 
 
 class PostgresLedger(Ledger):
@@ -353,7 +376,7 @@ class PostgresLedger(Ledger):
 
     def is_surroundings(self, error: Exception) -> bool:
         """Whether Postgres reports of itself or the connection, and not what is wrong with a row."""
-        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | TimeoutError)
+        return isinstance(error, _SURROUNDINGS)
 
     def _asked(self, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
         return self._execute(self._tables.ask(statement, parameters))

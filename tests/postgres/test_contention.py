@@ -25,7 +25,7 @@ from eventsrc.stores.postgres import AsyncPostgresStore, PostgresStore
 from eventsrc.stores.postgres_conversations import Conversations
 from eventsrc.testing.history import check_reads
 from tests.docs.pages import ROOT
-from tests.faults import scaled
+from tests.faults import SCALE, scaled
 from tests.faults.contender import HOT, Contender, Kind, Notes
 from tests.faults.events import CODEC, Tick
 from tests.faults.test_contention import DEADLINE, at_once, ids, together, watch, wrong_with
@@ -102,10 +102,11 @@ def wrong_after(notes: Notes, dsn: str) -> list[str]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("contend", CONTEND, ids=lambda contend: contend.__name__)
 @pytest.mark.parametrize("kind", ["exact", "any"])
+@pytest.mark.parametrize("seed", [1, 2, 3] if SCALE > 1 else [1])
 def test_appends_are_linearizable(
-    postgres_dsn: str, contend: Contend, kind: Kind, figure: Callable[[str], None]
+    postgres_dsn: str, contend: Contend, kind: Kind, seed: int, figure: Callable[[str], None]
 ) -> None:
-    notes = contend(postgres_dsn, scaled(1_500), kind, 1)
+    notes = contend(postgres_dsn, scaled(1_500), kind, seed)
     assert wrong_after(notes, postgres_dsn) == []
     figure(f"{notes.operations} operations")
 

@@ -1,4 +1,4 @@
-"""E-PGX: the server is killed, or stopped at once, while 8 threads append.
+"""E-PGX: a server or one of its processes is killed, or it is stopped at once, while 8 threads append.
 
 Passed if nothing that was acknowledged is lost, no batch is half there, no version and no position is
 left out; if every append whose answer was lost is Unknown, and FindAppend, or a retry with its id,
@@ -8,9 +8,12 @@ agrees with what is stored; and if all go on less than 2 s after the server does
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
 
 from eventsrc import Append, Interpreter, Read, StoreOp
@@ -41,6 +44,33 @@ def _no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ADDRESS, raising=False)
 
 
+def answers(connect: Callable[[], psycopg.Connection]) -> bool:
+    """Whether the server answers on a connection."""
+    try:
+        connect().execute("SELECT 1")
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def kill_a_session(dsn: str) -> None:
+    """Kills one process of the server, which then ends all others; waits until it has recovered."""
+    with contextlib.closing(psycopg.connect(dsn, autocommit=True)) as connection:
+        found = connection.execute(
+            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' "
+            "AND datname = current_database() AND pid <> pg_backend_pid() ORDER BY state LIMIT 1"
+        ).fetchall()
+        os.kill(found[0][0], signal.SIGKILL)
+        until(lambda: not answers(lambda: connection))
+    with contextlib.ExitStack() as opened:
+        until(
+            lambda: answers(
+                lambda: opened.enter_context(contextlib.closing(psycopg.connect(dsn, autocommit=True)))
+            ),
+            30,
+        )
+
+
 def acknowledged(witnesses: list[Witness]) -> int:
     return sum(witness.told["Appended"] for witness in witnesses)
 
@@ -59,8 +89,11 @@ def test_a_server_that_crashes_loses_nothing_and_leaves_nothing_in_doubt(
             for crash in range(scaled(6)):
                 enough = acknowledged(witnesses) + 200
                 until(lambda enough=enough: acknowledged(witnesses) >= enough)  # type: ignore[misc]
-                (server.kill, server.stop_immediately)[crash % 2]()
-                server.start()
+                if crash % 3 == 2:
+                    kill_a_session(dsn)
+                else:
+                    (server.kill, server.stop_immediately)[crash % 3]()
+                    server.start()
                 began = time.perf_counter()
                 until(lambda began=began: all(w.latest > began for w in witnesses), 5)  # type: ignore[misc]
                 back.append(time.perf_counter() - began)
@@ -72,6 +105,7 @@ def test_a_server_that_crashes_loses_nothing_and_leaves_nothing_in_doubt(
         found = sum(witness.settle(stores[0]) for witness in witnesses)
         assert wrong_with(witnesses, stores[0]) == []
         assert max(back) < 2
+        assert unknown > 0, "some were under way when it crashed"
         told = sum((witness.told for witness in witnesses), start=witnesses[0].told.__class__())
         figure(f"{dict(told)}, {found} of {unknown} unknown were stored, back after {max(back):.2f} s")
 

@@ -10,6 +10,7 @@ import contextlib
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -72,20 +73,30 @@ class Reader:
                 return
 
 
-def write(store: Interpreter[StoreOp], writer: int, appends: int) -> None:
-    """Appends ticks to a stream of its own and one of many, and tocks likewise; some fail."""
+def write(store: Interpreter[StoreOp], writer: int, appends: int, told: list[str]) -> None:
+    """Appends ticks to a stream of its own and one of many, and tocks likewise; some fail.
+
+    told: where it notes how each append ended.
+    """
     chance = random.Random(writer)
     for number in range(appends):
         kind = chance.choice([Tick, Tock])
         whose = writer if chance.random() < 0.7 else "all"
         stream = StreamId(f"{kind.__name__}/{whose}")
         size = chance.randint(1, 3)
-        with contextlib.suppress(StoreError):
+        try:
             store.run(Append(stream, tuple(kind(writer, number, n) for n in range(size))))
+        except StoreError as error:
+            told.append(type(error).__name__)
+        else:
+            told.append("stored")
 
 
-def follow_writers(dsn: str, appends: int, readers: Sequence[Reader]) -> list[Recorded[Any]]:
-    """Lets writers write and readers read; answers all that is stored."""
+def follow_writers(
+    dsn: str, appends: int, readers: Sequence[Reader]
+) -> tuple[list[Recorded[Any]], Counter[str]]:
+    """Lets writers write and readers read; answers all that is stored, and how appends ended."""
+    told: list[str] = []
     PostgresStore(dsn, codec=CODEC).close()
 
     def is_over() -> bool:
@@ -94,7 +105,9 @@ def follow_writers(dsn: str, appends: int, readers: Sequence[Reader]) -> list[Re
     with contextlib.ExitStack() as opened:
         stores = [opened.enter_context(slow_store(dsn, number)) for number in range(STORES)]
         writers = [
-            threading.Thread(target=write, args=(stores[writer % STORES], writer, appends // WRITERS))
+            threading.Thread(
+                target=write, args=(stores[writer % STORES], writer, appends // WRITERS, told)
+            )
             for writer in range(WRITERS)
         ]
         for thread in writers:
@@ -105,7 +118,7 @@ def follow_writers(dsn: str, appends: int, readers: Sequence[Reader]) -> list[Re
     with PostgresStore(dsn, codec=CODEC) as store:
         everything = Reader(dsn, 10_000, ALL)
         everything.read(store, to_the_end=True)
-        return everything.delivered
+        return everything.delivered, Counter(told)
 
 
 def wrong_with(reader: Reader, stored: Sequence[Recorded[Any]]) -> list[str]:
@@ -122,12 +135,16 @@ def test_readers_skip_nothing_whatever_the_order_of_the_commits(
     postgres_dsn: str, figure: Callable[[str], None]
 ) -> None:
     readers = [Reader(postgres_dsn, 1), Reader(postgres_dsn, 7, TOCKS), Reader(postgres_dsn, 500)]
-    stored = follow_writers(postgres_dsn, scaled(1_000), readers)
+    stored, told = follow_writers(postgres_dsn, scaled(1_000), readers)
+    assert told["stored"] > scaled(1_000) / 2
+    assert told["TakenBack"] > scaled(1_000) / 50
+    assert len(stored) >= told["stored"]
     assert [recorded.position for recorded in stored] == [*range(1, len(stored) + 1)]
     for reader in readers:
         assert wrong_with(reader, stored) == []
         assert reader.restarts > 2
-    figure(f"{len(stored)} events, {[reader.restarts for reader in readers]} restarts")
+    restarts = [reader.restarts for reader in readers]
+    figure(f"{len(stored)} events, {told['TakenBack']} rolled back, {restarts} restarts")
 
 
 @pytest.mark.timeout(600)
@@ -136,7 +153,7 @@ def test_control_readers_of_a_store_without_the_lock_are_seen_to_skip(
 ) -> None:
     without_order(monkeypatch)
     readers = [Reader(postgres_dsn, 1, ALL), Reader(postgres_dsn, 500, ALL)]
-    stored = follow_writers(postgres_dsn, 1_600, readers)
+    stored, _ = follow_writers(postgres_dsn, 1_600, readers)
     wrong = [sentence for reader in readers for sentence in wrong_with(reader, stored)]
     skipped = sum("was skipped" in sentence for sentence in wrong)
     figure(f"{skipped} of {len(stored)} skipped")

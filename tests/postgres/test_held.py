@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from eventsrc.testing.postgres import PostgresServer
 from tests.faults.events import CODEC, Tick
 from tests.postgres.test_gap import ALL, TOCKS, Reader, Tock, wrong_with
 from tests.postgres.test_server import until
+from tests.postgres.test_store import in_a_loop
 from tests.postgres.transactions import Joined, without_order
 
 TIMEOUT = 0.4
@@ -266,6 +268,35 @@ def test_an_append_on_a_pool_of_the_users_ends_at_its_deadline(
         with locked(postgres_dsn):
             waiting = threads.submit(busy_for, lambda: store.run(ticks(1, keyed=False)))
             assert waiting.result(TIMEOUT + GRACE) >= TIMEOUT
+
+
+@pytest.mark.parametrize("kind", ["threads", "loop", "pool"])
+def test_who_waits_in_vain_is_told_for_whom(postgres_dsn: str, kind: str) -> None:
+    def told() -> str:
+        with contextlib.ExitStack() as opened:
+            if kind == "loop":
+                store = opened.enter_context(in_a_loop(postgres_dsn, codec=CODEC, timeout=TIMEOUT))
+            else:
+                address: Any = postgres_dsn
+                if kind == "pool":
+                    address = opened.enter_context(ConnectionPool(postgres_dsn, min_size=1))
+                store = opened.enter_context(PostgresStore(address, codec=CODEC, timeout=TIMEOUT))
+            began = time.monotonic()
+            with pytest.raises(StoreBusy) as caught:
+                store.run(ticks(1, keyed=True))
+            assert time.monotonic() - began < TIMEOUT + GRACE
+        return str(caught.value)
+
+    PostgresStore(postgres_dsn, codec=CODEC).close()
+    held = Joined(postgres_dsn)
+    with contextlib.closing(held.connection):
+        held.append(StreamId("held"), Tick(0, 0, 1))
+        assert re.search(rf"held by process {held.pid} .*idle in transaction.* \d+\.\d s old", told())
+        gid = orphaned(held, postgres_dsn)
+    try:
+        assert re.search(rf"held by the prepared transaction '{gid}', \d+\.\d s old", told())
+    finally:
+        ask(postgres_dsn, f"ROLLBACK PREPARED '{gid}'")
 
 
 # --- E-STALL

@@ -11,8 +11,8 @@ import pytest
 
 from eventsrc import Append, Conflict, Failure, Head, Read, ReadFeed, StreamId, Success
 from eventsrc.codec import Codec
-from eventsrc.postgres import AsyncPostgresStore, PostgresStore, Refused
-from eventsrc.store import StoreBusy
+from eventsrc.postgres import AsyncPostgresStore, PostgresStore
+from eventsrc.store import StoreBusy, StoreClosed, StoreError
 from tests.views.library import TYPES, Noted
 
 HERE = StreamId("books/1")
@@ -79,15 +79,38 @@ def test_others_wait_for_the_transaction_and_then_go_on(
     assert positions == [(HERE, 1), ("other", 2)]
 
 
-def test_a_transaction_that_sees_too_little_is_refused(store: PostgresStore, postgres_dsn: str) -> None:
+@pytest.mark.parametrize("how", ["by the driver", "by a statement"])
+def test_a_transaction_that_sees_too_little_is_refused(
+    store: PostgresStore, postgres_dsn: str, how: str
+) -> None:
     with psycopg.connect(postgres_dsn) as db:
-        db.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        if how == "by the driver":
+            db.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        else:
+            db.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
         db.execute("SELECT 1")
         store.run(Append(HERE, (Noted(1),)))
-        with pytest.raises(Refused):
+        with pytest.raises(StoreError, match="make them READ COMMITTED"):
             store.within(db).run(Append(HERE, (Noted(2),)))
         db.rollback()
     assert store.run(Head(HERE)) == 1
+
+
+def test_a_connection_that_is_closed_or_a_transaction_that_has_failed_is_told(
+    store: PostgresStore, postgres_dsn: str
+) -> None:
+    with psycopg.connect(postgres_dsn) as db:
+        joined = store.within(db)
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            db.execute("SELECT 1 / 0")
+        for op in (Append(HERE, (Noted(1),)), Head(HERE)):
+            with pytest.raises(StoreError, match="roll it back"):
+                joined.run(op)
+        db.rollback()
+        assert isinstance(joined.run(Append(HERE, (Noted(1),))), Success)
+    for op in (Append(HERE, (Noted(1),)), Head(HERE)):
+        with pytest.raises(StoreClosed, match="closed or broken"):
+            joined.run(op)
 
 
 def test_asynchronously_it_does_the_same(store: PostgresStore, postgres_dsn: str) -> None:

@@ -7,6 +7,8 @@ connections are all held by those who call; and if the pool is whole afterwards.
 from __future__ import annotations
 
 import contextlib
+import itertools
+import signal
 import threading
 import time
 from collections import Counter
@@ -18,14 +20,20 @@ import psycopg
 import pytest
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from eventsrc import Append, Head, Read, StreamId, Success
+from eventsrc import Append, Head, Read, StreamId, Success, synchronise
+from eventsrc.codec import Codec
 from eventsrc.store import SaveSnapshot, Snapshot, StoreBusy, StoreError
 from eventsrc.stores.postgres import PostgresStore
+from eventsrc.view import GetProgress
+from eventsrc.views.postgres import PostgresViews
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
-from tests.postgres.test_held import GRACE
+from tests.postgres.test_held import GRACE, locked
 from tests.postgres.test_server import until
+from tests.postgres.test_views import notes_view, rows_of
 from tests.postgres.witness import Witness, at_work, wrong_with
+from tests.views.library import TYPES as LIBRARY
+from tests.views.library import Noted, books
 
 THREADS = 32
 TIMEOUT = 1.0
@@ -187,3 +195,64 @@ def test_control_threads_that_wait_for_each_other_s_connections_are_caught(
         calls = [threads.submit(take_two) for _ in range(2)]
         assert isinstance(calls[0].exception(10) or calls[1].exception(10), PoolTimeout)
     assert time.monotonic() - began > 2 * SHORT + GRACE
+
+
+class Interrupted(Exception):
+    """Raised by the handler of a signal, as task queues do at a soft limit."""
+
+
+def test_what_interrupts_a_call_is_raised_and_its_connection_replaced(
+    pool: ConnectionPool[Any], postgres_dsn: str
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    with PostgresStore(pool, codec=CODEC, timeout=10) as store:
+        store.run(Append(StreamId("ticks/0"), (Tick(0, 0, 1),)))
+        before = signal.signal(signal.SIGALRM, interrupt)
+        try:
+            with locked(postgres_dsn):
+                signal.setitimer(signal.ITIMER_REAL, 0.1)
+                with pytest.raises(Interrupted):
+                    store.run(Append(StreamId("ticks/0"), (Tick(1, 0, 1),)))
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        assert isinstance(store.run(Append(StreamId("ticks/0"), (Tick(2, 0, 1),))), Success)
+    until(lambda: wrong_with_pool(pool) == [])
+
+
+def test_a_store_and_views_share_a_small_pool(postgres_dsn: str, figure: Callable[[str], None]) -> None:
+    view, total = notes_view(), scaled(400)
+    errors: list[BaseException] = []
+    with (
+        ConnectionPool(postgres_dsn, min_size=2, max_size=2) as pool,
+        PostgresStore(pool, codec=Codec(LIBRARY), timeout=20) as store,
+        PostgresViews(pool, [view], timeout=20) as views,
+    ):
+        appending = itertools.count()
+
+        def append() -> None:
+            try:
+                while (number := next(appending)) < total:
+                    store.run(books[number % 3].append(Noted(number)))
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=append) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        rounds = 0
+        while any(thread.is_alive() for thread in threads):
+            (store | views).run(synchronise(view))
+            rounds += 1
+        for thread in threads:
+            thread.join()
+        (store | views).run(synchronise(view))
+        assert errors == []
+        assert views.run(GetProgress(view)).applied == total
+        stored = [
+            recorded.data.number for recorded in store.run(Read(books[0].id, limit=10_000)).events
+        ]
+        assert rows_of(views)[books[0].id] == ",".join(map(str, stored))
+        assert wrong_with_pool(pool) == []
+    figure(f"{total} events applied in {rounds} rounds while they were appended")

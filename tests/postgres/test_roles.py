@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
@@ -32,7 +33,9 @@ from eventsrc.postgres import PostgresListener, PostgresStore, PostgresViews
 from eventsrc.store import LoadSnapshot, NotAStore, SaveSnapshot, Snapshot, StoreReadOnly
 from eventsrc.view import GetProgress
 from tests.docs.pages import ROOT, blocks
+from tests.postgres.test_following import LONG, is_listening
 from tests.postgres.test_held import ask
+from tests.postgres.test_server import until
 from tests.postgres.test_store import in_a_loop
 from tests.postgres.test_views import notes_view, rows_of
 from tests.views.library import TYPES, Closed, Noted, books
@@ -209,11 +212,13 @@ def test_only_the_owner_can_have_appends_call_and_then_all_can_listen(roles: Rol
     with (
         PostgresListener(roles.synchroniser) as listener,
         PostgresStore(roles.writer, codec=CODEC) as writer,
+        ThreadPoolExecutor() as threads,
     ):
         cursor = writer.run(books[0].append(Noted(2))).cursor
-        listener._connect()
+        waiting = threads.submit(listener.run, WaitForEvents(cursor, LONG))
+        until(lambda: is_listening(roles.owner))
         writer.run(books[0].append(Noted(3)))
-        assert listener.run(WaitForEvents(cursor, 10)) is True
+        assert waiting.result(10) is True
 
 
 def test_tables_that_are_of_a_newer_version_are_refused_to_all(roles: Roles) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from typing import IO
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from eventsrc import START, Append, Head, ReadFeed, StreamId, synchronise
 from eventsrc.codec import Codec
 from eventsrc.positions import WrongStore
-from eventsrc.postgres import PostgresStore, PostgresViews
+from eventsrc.postgres import PostgresListener, PostgresStore, PostgresViews
 from eventsrc.postgres_link import hold_on
 from eventsrc.postgres_schema import Tables
 from eventsrc.store import NotAStore
@@ -137,3 +138,39 @@ def test_data_and_metadata_can_be_read_as_json_with_sql(postgres_dsn: str) -> No
     assert ask(postgres_dsn, query) == [
         (1, HERE, 1, kind, 1, "7", "Zoë", appended.append_id, True),
     ]
+
+
+ODD = [
+    "we%ird",
+    "a%sb",
+    "{lock}",
+    "{s}",
+    "x$$y",
+    "$body0$ $$",
+    'q"q',
+    "a'b",
+    "back\\slash",
+    "ü" * 31,
+    "?",
+]
+
+
+@pytest.mark.parametrize("schema", ODD)
+def test_a_schema_may_have_any_name(postgres_dsn: str, schema: str) -> None:
+    with PostgresStore(postgres_dsn, codec=CODEC, schema=schema) as store:
+        store.run(Append(HERE, (Noted(1), Noted(2)))).unwrap()
+        store.run(Append(HERE, (Noted(3),))).unwrap()
+        PostgresListener(postgres_dsn, schema=schema).close()
+        with (
+            psycopg.connect(postgres_dsn) as db,
+            PostgresViews(postgres_dsn, [notes_view()], schema=f"{schema[:20]}_v") as views,
+        ):
+            store.within(db).run(Append(HERE, (Noted(4),), append_id=UUID(int=1))).unwrap()
+            db.commit()
+            assert (store | views).run(synchronise(notes_view())).applied == 4
+            with views.reading(notes_view()) as read:
+                assert read.execute("SELECT numbers FROM notes").fetchall() == [("1,2,3,4",)]
+        noted = ReadFeed(prefix="books/", types=frozenset({TYPES.of(Noted).name}))
+        assert len(store.run(noted).events) == 4
+    made = ask(postgres_dsn, "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_|^public|^inf|_v'")
+    assert made == [(schema,)]

@@ -18,6 +18,7 @@ from eventsrc import Interpreter, on
 from eventsrc.store import StoreOp
 from eventsrc.stores.postgres import AsyncPostgresStore, PostgresStore
 from eventsrc.testing import StoreContract, StoreMachine
+from tests.faults import SCALE
 
 
 @pytest.fixture
@@ -69,13 +70,30 @@ def in_a_loop(dsn: str, **options: Any) -> Iterator[Interpreter[StoreOp]]:
 
 class TestAsyncPostgresStore(StoreContract):
     @pytest.fixture
-    def store(self, shared_dsn: str, schema: str) -> Iterator[Interpreter[StoreOp]]:
-        with in_a_loop(shared_dsn, schema=schema) as store:
-            yield store
+    def opened(self) -> Iterator[ExitStack]:
+        with ExitStack() as opened:
+            yield opened
+
+    @pytest.fixture
+    def store(self, opened: ExitStack, shared_dsn: str, schema: str) -> Interpreter[StoreOp]:
+        return opened.enter_context(in_a_loop(shared_dsn, schema=schema))
+
+    @pytest.fixture
+    def reopen(
+        self, store: Interpreter[StoreOp], opened: ExitStack, shared_dsn: str, schema: str
+    ) -> Callable[[], Interpreter[StoreOp]]:
+        def reopen() -> Interpreter[StoreOp]:
+            opened.close()
+            return opened.enter_context(in_a_loop(shared_dsn, schema=schema))
+
+        return reopen
 
 
-def test_a_postgres_store_answers_as_the_memory_store_does(shared_dsn: str) -> None:
+@pytest.mark.parametrize("opened", [PostgresStore, in_a_loop][: 2 if SCALE > 1 else 1])
+def test_a_postgres_store_answers_as_the_memory_store_does(
+    shared_dsn: str, opened: Callable[..., Any]
+) -> None:
     machine = StoreMachine.for_store(
-        lambda _: PostgresStore(shared_dsn, schema=f"s{uuid4().hex}"), durable=False
+        lambda _: opened(shared_dsn, schema=f"s{uuid4().hex}"), durable=False
     )
     run_state_machine_as_test(machine)

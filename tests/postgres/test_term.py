@@ -20,7 +20,8 @@ import pytest
 
 from eventsrc import ANY, Append, Conflict, Head, Interpreter, Read, StoreOp, StreamId, Success
 from eventsrc.postgres_conversation import Ask, Rows
-from eventsrc.postgres_errors import Lost
+from eventsrc.postgres_errors import Lost, translated
+from eventsrc.postgres_link import Link
 from eventsrc.store import StoreBusy, StoreError, Unknown
 from eventsrc.stores.postgres import PostgresStore
 from tests.faults import scaled
@@ -55,13 +56,14 @@ def terminate(dsn: str, is_enough: Callable[[], bool], *, kindly: bool) -> Count
 
 def append_under_fire(
     dsn: str, witnesses: list[Witness], appends: int, *, kindly: bool = False
-) -> tuple[list[str], Counter[str], int]:
-    """Answers what is wrong afterwards, what appends were told, and how many were found."""
+) -> tuple[list[str], Counter[str], Counter[str], int]:
+    """Answers what is wrong afterwards, what was ended, what appends were told, how many were found."""
     with contextlib.ExitStack() as opened:
         stores = [opened.enter_context(PostgresStore(dsn, codec=CODEC, timeout=10)) for _ in range(2)]
         over, threads = at_work(witnesses, stores)
         try:
-            terminate(dsn, lambda: sum(w.told["Appended"] for w in witnesses) >= appends, kindly=kindly)
+            is_enough = lambda: sum(w.told["Appended"] for w in witnesses) >= appends  # noqa: E731
+            done = terminate(dsn, is_enough, kindly=kindly)
         finally:
             over.set()
             for thread in threads:
@@ -70,7 +72,7 @@ def append_under_fire(
         for witness in witnesses:
             told += witness.told
         found = sum(witness.settle(stores[0]) for witness in witnesses)
-        return wrong_with(witnesses, stores[0]), told, found
+        return wrong_with(witnesses, stores[0]), done, told, found
 
 
 @pytest.mark.timeout(600)
@@ -79,10 +81,16 @@ def test_sessions_that_are_ended_at_random_lose_nothing_and_double_nothing(
     postgres_dsn: str, kindly: bool, figure: Callable[[str], None]
 ) -> None:
     witnesses = [Witness(number) for number in range(8)]
-    wrong, told, found = append_under_fire(postgres_dsn, witnesses, scaled(600), kindly=kindly)
+    wrong, done, told, found = append_under_fire(postgres_dsn, witnesses, scaled(600), kindly=kindly)
     assert wrong == []
-    assert told["Unknown"] == 0 or not kindly, "a cancelled statement is known to have stored nothing"
-    figure(f"{dict(told)}, {found} unknown ones were stored")
+    if kindly:
+        assert done["pg_cancel_backend"] > 0
+        assert told["Unknown"] == 0, "a cancelled statement is known to have stored nothing"
+        assert told["StoreBusy"] > 0
+    else:
+        assert done["pg_terminate_backend"] > 0
+        assert told["Unknown"] > 0
+    figure(f"{dict(done)}: {dict(told)}, {found} unknown ones were stored")
 
 
 def tries_again(store: Interpreter[StoreOp], op: Append, told: Unknown) -> Any:
@@ -105,14 +113,16 @@ def test_control_trying_again_without_the_id_is_caught(postgres_dsn: str) -> Non
 
 def cut_before(store: PostgresStore, words: bytes) -> None:
     """The connection breaks just before a statement with these words."""
-    execute = store._link.execute
+    link = store._link
+    assert isinstance(link, Link)
+    execute = link.execute
 
     def cutting(ask: Ask, deadline: float | None = None) -> Rows:
         if words in ask.sql:
             raise Lost("the connection broke")
         return execute(ask, deadline)
 
-    store._link.execute = cutting  # type: ignore[method-assign]
+    link.execute = cutting  # type: ignore[method-assign]
 
 
 def test_an_append_is_acknowledged_though_that_of_another_cannot_be_answered(postgres_dsn: str) -> None:
@@ -187,3 +197,37 @@ def test_reads_and_appends_that_take_too_long_are_told_so_and_end(postgres_dsn: 
             assert 0.3 <= time.monotonic() - began < 0.8
         other.rollback()
         assert store.run(Head(STREAMS[0])) == 1
+
+
+def test_a_transaction_that_is_idle_for_too_long_is_lost_and_stores_nothing(postgres_dsn: str) -> None:
+    with PostgresStore(postgres_dsn, codec=CODEC) as store:
+        link = Link(postgres_dsn, 0.2)
+
+        def rest_in_a_transaction() -> None:
+            with translated(), link.transaction() as connection:
+                store.within(connection).run(Append(STREAMS[0], (Tick(0, 0, 1),))).unwrap()
+                time.sleep(0.6)
+                connection.execute("SELECT 1")
+
+        with pytest.raises(Lost, match="25P03"):
+            rest_in_a_transaction()
+        link.close()
+        assert store.run(Head(STREAMS[0])) == 0
+
+
+@pytest.mark.parametrize("keyed", [False, True], ids=["lean", "keyed"])
+def test_an_append_that_cannot_be_serialized_is_not_stored(postgres_dsn: str, keyed: bool) -> None:
+    with PostgresStore(postgres_dsn, codec=CODEC) as store:
+        store.run(Append(STREAMS[0], (Tick(0, 0, 1),)))
+        body = "BEGIN RAISE EXCEPTION USING errcode = '40001'; END"
+        with psycopg.connect(postgres_dsn) as db:
+            db.execute(
+                f"CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $${body}$$".encode()
+            )
+            db.execute("CREATE TRIGGER fail AFTER INSERT ON eventsrc.event EXECUTE FUNCTION fail()")
+        op = Append(STREAMS[0], (Tick(1, 0, 1),), append_id=uuid4() if keyed else None)
+        with pytest.raises(StoreBusy, match="40001"):
+            store.run(op)
+        ask(postgres_dsn, "DROP TRIGGER fail ON eventsrc.event")
+        assert store.run(Head(STREAMS[0])) == 1
+        assert store.run(op).unwrap().version == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -28,10 +29,10 @@ from eventsrc import (
 )
 from eventsrc.codec import Codec
 from eventsrc.positions import WrongStore
-from eventsrc.postgres_errors import Unreachable
+from eventsrc.postgres_errors import Lost, Unreachable
 from eventsrc.store import NotAStore
 from eventsrc.stores.postgres import PostgresStore
-from eventsrc.view import Apply, GetApplied, GetProgress
+from eventsrc.view import Apply, GetApplied, GetParked, GetProgress, ViewError
 from eventsrc.views.postgres import PostgresViews
 from tests.views.library import TYPES, Closed, Noted, books
 
@@ -202,6 +203,57 @@ def test_a_page_may_take_longer_than_a_statement(postgres_dsn: str) -> None:
         store.run(books[0].append(Closed("slowly")))
     with PostgresViews(postgres_dsn, [slow], timeout=0.8) as views:
         assert (store | views).run(synchronise(slow)).applied == 5
+
+
+def test_a_handler_may_compute_for_longer_than_a_statement_may_take(postgres_dsn: str) -> None:
+    slow = notes_view()
+
+    @slow.on(Closed)
+    def closed(db: Connection, event: Recorded[Closed]) -> None:
+        time.sleep(0.6)
+        db.execute("SELECT 1")
+
+    store = filled(1)
+    store.run(books[0].append(Closed("slowly")))
+    with PostgresViews(postgres_dsn, [slow], timeout=0.3) as views:
+        done = (store | views).run(synchronise(slow))
+        assert (done.applied, done.parked) == (2, ())
+        with views.reading(slow) as db:
+            time.sleep(0.6)
+            assert db.execute("SELECT count(*) FROM notes").fetchone() == (1,)
+
+
+def test_a_transaction_that_the_server_ends_is_not_the_fault_of_an_event(
+    postgres_dsn: str, views: PostgresViews
+) -> None:
+    slow = notes_view()
+
+    @slow.on(Closed)
+    def closed(db: Connection, event: Recorded[Closed]) -> None:
+        db.execute("SET idle_in_transaction_session_timeout = 100")
+        time.sleep(0.4)
+        db.execute("SELECT 1")
+
+    store = filled(1)
+    store.run(books[0].append(Closed("too slowly")))
+    with pytest.raises(Lost):
+        (store | views).run(synchronise(slow))
+    assert views.run(GetParked(slow)) == ()
+
+
+def test_a_view_that_was_never_made_cannot_be_read(views: PostgresViews) -> None:
+    with (
+        pytest.raises(ViewError, match="never made: synchronise it"),
+        views.reading(notes_view(), notes_view("other")),
+    ):
+        pass
+
+
+def test_the_path_of_a_user_may_be_empty(postgres_dsn: str) -> None:
+    empty = make_conninfo(postgres_dsn, options="-c search_path=")
+    with PostgresViews(empty, [notes_view()]) as views:
+        (filled(2) | views).run(synchronise(notes_view()))
+        assert rows_of(views) == wanted(2)
 
 
 def test_what_may_only_be_read_cannot_be_written(views: PostgresViews) -> None:

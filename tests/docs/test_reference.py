@@ -30,6 +30,7 @@ INTERNAL = {
     "eventsrc.stores.sqlite_rows",
     "eventsrc.stores.sqlite_sql",
     "eventsrc.stores.sqlite_writing",
+    "eventsrc.uuids",
     "eventsrc.views.kept",
     "eventsrc.views.ledger",
 }

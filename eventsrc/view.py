@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias
 from zlib import crc32
 
@@ -177,7 +178,7 @@ class View(Generic[DB]):
 
     def apply_all(self, database: DB, events: Sequence[Recorded[Any]]) -> None:
         """As `apply` for each, in their order, with the handlers that take several."""
-        for kind, following in groupby(events, key=_type):
+        for kind, following in groupby(events, key=attrgetter("type")):
             many = self._many.get(kind)
             run = list(following)
             if many is None or (_OPAQUE in self._handlers or self.unknown == "skip"):
@@ -195,10 +196,6 @@ class View(Generic[DB]):
 
     def __repr__(self) -> str:
         return f"View({self.name!r}, version={self.version})"
-
-
-def _type(event: Recorded[Any]) -> str:
-    return event.type
 
 
 # --- the view operations --------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def _create(db: psycopg.Connection[Any]) -> None:
 def _renamed(db: psycopg.Connection[Any], events: Sequence[Recorded[Renamed]]) -> None:
     last = {str(thing.id): thing.name for thing in (event.data for event in events)}
     db.execute(
-        "INSERT INTO names SELECT * FROM unnest(%s::text[], %s::text[]) "
+        "INSERT INTO names SELECT * FROM unnest(%b::text[], %b::text[]) "
         "ON CONFLICT (id) DO UPDATE SET name = excluded.name",
         (list(last), list(last.values())),
     )

@@ -1,6 +1,7 @@
 """How views are kept in a database that has transactions, whichever it is.
 
-Events are applied a page at a time, together with the guard and the place in the feed. If a handler
+Events are applied a page at a time, together with the guard and the place in the feed: first as if
+all of them were next, and if that is not so, in another transaction after a look at each. If a handler
 raises, nothing of its event is kept: the events before it are applied in another transaction, and the
 answer says which event failed, for the synchroniser to park it.
 
@@ -26,7 +27,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-from eventsrc.guard import sort_out
+from eventsrc.guard import Moves, in_turn, sort_out
 from eventsrc.interpreter import Interpreter, on
 from eventsrc.positions import START, Cursor
 from eventsrc.recorded import Recorded
@@ -196,14 +197,21 @@ class KeptViews(Interpreter[ViewOp]):
         before: Recorded[Any] | None = None
         failed: Failed | None = None
         together = op.view.takes_many
+        moves = None if op.parked_too else in_turn(op.events)
         proves = is_safe and self._trust.get(_key(op), _Trust.PROVED) is not _Trust.PROVED
         while True:
             try:
                 with self.writing(op.view, op.within) as ledger:
-                    done = self._apply_until(ledger, op, before, failed, together)
+                    if moves is not None:
+                        done = self._apply_in_turn(ledger, op, moves, together)
+                    else:
+                        done = self._apply_until(ledger, op, before, failed, together)
                     if proves:
                         ledger.started(op.part)
+            except _OutOfTurn:
+                moves = None
             except _Failing as failing:
+                moves = None
                 if failing.event is None:  # any of them: take them one by one
                     together = False
                     continue
@@ -215,6 +223,17 @@ class KeptViews(Interpreter[ViewOp]):
                 if proves:
                     self._trust[_key(op)] = _Trust.PROVED
                 return done
+
+    def _apply_in_turn(self, ledger: Ledger, op: Apply, moves: Moves, together: bool) -> Applied:
+        """Applies the events if all of them are next, as mostly they are. Raises _OutOfTurn if not."""
+        ledger.begin(op.view, moves.after, op.part, op.lease, _store(op))
+        if moves.after and not ledger.advance(moves):
+            raise _OutOfTurn
+        if isinstance(op.events, Events):
+            op.events.prefetch()
+        self._handle(ledger, op.view, op.events, together)
+        ledger.move(op.part, {}, len(op.events), op.cursor, _store(op))
+        return Applied(len(op.events), 0)
 
     def _apply_until(
         self,
@@ -319,6 +338,10 @@ class _Trust(enum.Enum):
     NONE = "processes before it ended at this place"
     SOME = "it has not applied any yet"
     PROVED = "it has applied some"
+
+
+class _OutOfTurn(Exception):
+    """Some events are not next, or their streams are parked: it ends the transaction."""
 
 
 class _Failing(Exception):

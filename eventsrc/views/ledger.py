@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import attrs
 
+from eventsrc.guard import Moves
 from eventsrc.positions import START, Cursor, WrongStore
 from eventsrc.stream_id import StreamId
 from eventsrc.view import Failed, Lease, LostLease, Parked, Part, View
@@ -108,6 +109,13 @@ class Ledger(ABC):
     @abstractmethod
     def move_guards(self, versions: Mapping[str, int]) -> None:
         """Keeps the versions that are applied now."""
+
+    @abstractmethod
+    def advance(self, moves: Moves) -> bool:
+        """Moves guards, if each is where it must be and none of the streams is parked.
+
+        Answers whether; if not, whatever was done in this transaction is to be rolled back.
+        """
 
     @abstractmethod
     def lockable(self, parts: Sequence[int]) -> set[int]:

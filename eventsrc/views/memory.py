@@ -16,6 +16,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import attrs
 
+from eventsrc.guard import Moves
 from eventsrc.positions import START, Cursor
 from eventsrc.store import StoreBusy
 from eventsrc.stream_id import StreamId
@@ -257,6 +258,15 @@ class MemoryLedger(Ledger):
     def move_guards(self, versions: Mapping[str, int]) -> None:
         """Keeps the versions that are applied now."""
         self._guard.update(versions)
+
+    def advance(self, moves: Moves) -> bool:
+        """Moves guards, if each is where it must be and none of the streams is parked."""
+        guard, parked = self._guard, self._parked
+        for stream, version in moves.before.items():
+            if stream in parked or guard.get(stream, 0) != version:
+                return False
+        self.move_guards(moves.after)
+        return True
 
     def start_up(self, part: int) -> int:
         """Counts the processes that began: it is this one, always."""

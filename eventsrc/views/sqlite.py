@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
+from eventsrc.guard import Moves
 from eventsrc.sqlite_errors import is_mistake
 from eventsrc.sqlite_file import Durability, SqliteFile
 from eventsrc.sqlite_schema import Schema
@@ -36,6 +37,8 @@ _LIVE_SCRIPTS: Final = (
 )
 
 _VIEW_SCRIPTS: Final = (
+    # streams have small numbers by which their guards are kept, so that those that move stand in few
+    # pages: SQLite writes whole pages
     """
     CREATE TABLE eventsrc_part (
         part INTEGER PRIMARY KEY,
@@ -49,7 +52,8 @@ _VIEW_SCRIPTS: Final = (
         trying INTEGER NOT NULL,
         tries INTEGER NOT NULL
     );
-    CREATE TABLE eventsrc_guard (stream TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE eventsrc_guarded (stream TEXT PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE eventsrc_guard (id INTEGER PRIMARY KEY, version INTEGER NOT NULL);
     CREATE TABLE eventsrc_parked (
         stream TEXT PRIMARY KEY,
         version INTEGER NOT NULL,
@@ -75,15 +79,27 @@ _GO_LIVE: Final = """
     INSERT INTO eventsrc_live VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET version = excluded.version
 """
 _GUARDS: Final = """
-    SELECT 0, stream, version FROM eventsrc_guard
+    SELECT 0, stream, version
+    FROM eventsrc_guarded CROSS JOIN eventsrc_guard ON eventsrc_guard.id = eventsrc_guarded.id
     WHERE stream IN (SELECT value FROM json_each(:streams))
     UNION ALL
     SELECT 1, stream, version FROM eventsrc_parked
     WHERE stream IN (SELECT value FROM json_each(:streams))
 """
-_MOVE_GUARD: Final = """
-    INSERT INTO eventsrc_guard VALUES (?, ?) ON CONFLICT DO UPDATE SET version = excluded.version
+# EXISTS is looked at first, and so nothing else where nothing is parked
+_ARE_PARKED: Final = """
+    SELECT count(*) FROM eventsrc_parked
+    WHERE EXISTS (SELECT 1 FROM eventsrc_parked)
+        AND stream IN (SELECT value FROM json_each(?))
 """
+_LAST_GUARD: Final = "SELECT coalesce(max(id), 0) FROM eventsrc_guard"
+_NUMBER: Final = "INSERT INTO eventsrc_guarded VALUES (?, ?) ON CONFLICT DO NOTHING"
+_ADD_GUARD: Final = "INSERT INTO eventsrc_guard VALUES (?, ?)"
+_MOVE_GUARD: Final = """
+    UPDATE eventsrc_guard SET version = ?
+    WHERE id = (SELECT id FROM eventsrc_guarded WHERE stream = ?)
+"""
+_ADVANCE_GUARD: Final = _MOVE_GUARD + " AND version = ?"
 _IS_MADE: Final = "SELECT count(*) FROM eventsrc_part"
 
 _MOST_ATTACHED: Final = 10
@@ -338,7 +354,33 @@ class SqliteLedger(Ledger):
 
     def move_guards(self, versions: Mapping[str, int]) -> None:
         """Keeps the versions that are applied now."""
-        self._connection.executemany(_MOVE_GUARD, versions.items())
+        known, _ = self.guards(list(versions))
+        self._add_guards({stream: at for stream, at in versions.items() if stream not in known})
+        moved = [(versions[stream], stream) for stream in known]
+        self._connection.executemany(_MOVE_GUARD, moved)
+
+    def advance(self, moves: Moves) -> bool:
+        """Moves guards, if each is where it must be and none of the streams is parked."""
+        after = moves.after
+        ((parked,),) = self._connection.execute(_ARE_PARKED, (json.dumps(list(after)),)).fetchall()
+        if parked:
+            return False
+        moved = [(after[stream], stream, at) for stream, at in moves.before.items() if at]
+        if self._connection.executemany(_ADVANCE_GUARD, moved).rowcount < len(moved):
+            return False
+        return self._add_guards(
+            {stream: after[stream] for stream, at in moves.before.items() if not at}
+        )
+
+    def _add_guards(self, versions: Mapping[str, int]) -> bool:
+        """Adds the guards of new streams; answers False if one of them was there."""
+        if not versions:
+            return True
+        ((last,),) = self._connection.execute(_LAST_GUARD).fetchall()
+        ids = range(last + 1, last + 1 + len(versions))
+        added = self._connection.executemany(_NUMBER, zip(versions, ids, strict=True)).rowcount
+        self._connection.executemany(_ADD_GUARD, zip(ids, versions.values(), strict=True))
+        return added == len(versions)
 
     def lockable(self, parts: Sequence[int]) -> set[int]:
         """All of them: nobody else writes now."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from eventsrc import Codec, Recorded, StreamId
 from eventsrc.codec import Encoded, Kind
-from eventsrc.guard import Gap, Sorted, sort_out
+from eventsrc.guard import Gap, Moves, Sorted, in_turn, sort_out
 from eventsrc.record import make_record
 
 CODEC = Codec()
@@ -60,6 +60,26 @@ def test_delivering_the_same_again_applies_nothing_more_where_there_was_no_gap(
     if not work.gaps:
         again = sort_out({**applied, **work.applied}, events)
         assert again == Sorted((), len(events), (), {}, {})
+
+
+@given(states, deliveries)
+def test_events_are_in_turn_if_all_of_them_are_to_be_applied_where_the_guards_are_then(
+    applied: dict[str, int], events: list[Recorded[object]]
+) -> None:
+    work = sort_out(applied, events)
+    moves = in_turn(events)
+    are_next = len(work.to_apply) == len(events)
+    if moves is None:
+        assert not are_next
+    else:
+        assert are_next == (moves.before.items() <= applied.items())
+        assert sort_out(moves.before, events).applied == moves.after
+
+
+def test_events_in_turn_may_begin_anywhere() -> None:
+    events = [recorded("a", 3), recorded("b", 1), recorded("a", 4)]
+    assert in_turn(events) == Moves({"a": 2, "b": 0}, {"a": 4, "b": 1})
+    assert in_turn([]) == Moves({}, {})
 
 
 def test_an_event_that_comes_early_shows_the_gap() -> None:

@@ -40,6 +40,7 @@ from eventsrc import (
     synchronise,
     world,
 )
+from eventsrc.guard import Moves
 from eventsrc.rebuild import NotSound
 from eventsrc.sharing import leave
 from eventsrc.store import StoreBusy
@@ -137,6 +138,35 @@ class UpkeepContract:
             view = kit.notes(failing_on(0))
             (store | views).run(synchronise(view))
             assert kit.rows(views, view) == {}
+
+    def test_guards_move_together_if_each_is_where_it_must_be_and_none_is_parked(
+        self, kit: Kit
+    ) -> None:
+        store = filled(3, 12)
+        first, second, third = (str(books[number].id) for number in range(3))
+        with kit.open() as views:
+            view = kit.notes(failing_on(7))
+            (store | views).run(synchronise(view))
+
+            def advance(before: dict[str, int]) -> None:
+                moves = Moves(before, {stream: at + 2 for stream, at in before.items()})
+                with views.writing(view) as ledger:
+                    found: bool = ledger.advance(moves)
+                    if found:
+                        assert ledger.guards(list(before))[0] == moves.after
+                    raise Enough(found)
+
+            for before, is_next in (
+                ({first: 4, third: 4, "new": 0, "newer": 0}, True),
+                ({first: 4, third: 3}, False),
+                ({first: 4, third: 5}, False),
+                ({first: 4, third: 0}, False),
+                ({first: 4, "new": 1}, False),
+                ({first: 4, second: 2}, False),  # which is parked
+            ):
+                with pytest.raises(Enough) as ended:
+                    advance(before)
+                assert ended.value.args == (is_next,), before
 
     def test_after_a_fix_a_parked_stream_is_applied_in_its_order(self, kit: Kit) -> None:
         store = filled(3, 30)

@@ -9,16 +9,19 @@ broken infrastructure are exceptions: they pass through a program, whose `try` a
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Never, TypeVar, overload
+from typing import Any, Final, Never, TypeVar, overload
 
 from returns.result import Failure, Result, Success
 
-from eventsrc.program import Do, Effect, Step, program
+from eventsrc.operation import Operation
+from eventsrc.program import Do, Effect, Program, Step, program
 
 E = TypeVar("E")
 O = TypeVar("O")
 R = TypeVar("R")
 X = TypeVar("X", bound=Exception)
+
+_EFFECTS: Final = (Operation, Program)
 
 
 class Stop(BaseException):
@@ -45,8 +48,16 @@ def ok(given: Result[Any, Any] | Effect[Any, Any], /) -> Generator[Step[Any, Any
 
     Takes a result, or an operation or program giving one. (Rust's `?`.)
     """
-    result: Result[Any, Any] = given if isinstance(given, Result) else (yield from given)
-    if isinstance(result, Failure):
+    # What the run loop knows is yielded to it, without a generator of its own in between. A type is
+    # compared where that will do: `isinstance` is slow for the classes of `returns`, abstract ones.
+    result: Any
+    if isinstance(given, _EFFECTS):
+        result = yield given  # type: ignore[misc]
+    elif isinstance(given, Result):
+        result = given
+    else:
+        result = yield from given
+    if type(result) is Failure:
         raise Stop(result)
     return result.unwrap()
 

@@ -21,7 +21,7 @@ operations that it uses by `into`. Both are also classes, whose methods are the 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 from eventsrc import machine
 from eventsrc.declared import (
@@ -78,11 +78,14 @@ class AsyncInterpreter(Handles[O_contra, O_contra]):
     """An interpreter of O that may need an event loop: some handlers may be asynchronous only."""
 
     __handler_class__ = True
+    _marked: ClassVar[dict[type, dict[str, str]]] = {}
+    """What its methods handle: see `marked`."""
     _scope: Scope
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        check_declared(cls, marked(cls))
+        cls._marked = marked(cls)
+        check_declared(cls, cls._marked)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
@@ -174,7 +177,7 @@ class Interpreter(SyncHandles[O_contra, O_contra], AsyncInterpreter[O_contra]):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for kind, ways in marked(cls).items():
+        for kind, ways in cls._marked.items():
             if ways.keys() == {"coroutine"}:
                 raise TypeError(
                     f"{cls.__qualname__} handles {kind.__qualname__} asynchronously only: "
@@ -373,7 +376,7 @@ def on(kind: Callable[..., O]) -> On[O]:
 
 def _scope_of_methods(interpreter: AsyncInterpreter[Any]) -> Scope:
     scope = Scope()
-    for kind, ways in marked(type(interpreter)).items():
+    for kind, ways in interpreter._marked.items():  # pyright: ignore[reportPrivateUsage]
         methods = {how: getattr(interpreter, name) for how, name in ways.items()}
         plain = Batches(methods["batched"]) if "batched" in methods else methods.get("plain")
         if "program" in methods:

@@ -12,10 +12,10 @@ With `inline`, synchronous handlers are called in the loop and never become requ
 programs run fast. Without it, every operation becomes a request: that is how programs are stepped,
 explored and simulated. There is one loop for all of them, so they cannot come to disagree.
 
-A frame below the running one is a tuple `(kind, scope, ...)`: a program that waits for another's
-result, a function to pass the result to, or a note to tell the observer. That stack is a list, so
-depth costs nothing per operation and overflows nothing (the remedy of "Reflection without remorse",
-van der Ploeg and Kiselyov 2014, for left-nested binds).
+A frame below the running one is what the result is for: the `send` of a program that waits for it, a
+Bind or Map whose function it is passed to, the observer, who is told of it, or the Scope that those
+below run in. That stack is a list, so depth costs nothing per operation and overflows nothing (the
+remedy of "Reflection without remorse", van der Ploeg and Kiselyov 2014, for left-nested binds).
 """
 
 # The loop moves values between frames of every type: pyright's strict rules have nothing to follow.
@@ -24,7 +24,7 @@ van der Ploeg and Kiselyov 2014, for left-nested binds).
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from types import GeneratorType
+from types import BuiltinMethodType, GeneratorType
 from typing import Any, Final, Protocol, TypeVar
 
 from eventsrc.failures import Stop
@@ -50,26 +50,22 @@ class Observer(Protocol):
     def branch(self) -> Observer: ...
 
 
-_RESUME, _BIND, _MAP, _LEAVE = range(4)
-
-
 def machine(
     root: Any, scope: Scope, inline: bool, observer: Observer | None = None
 ) -> Generator[Request, Any, Any]:
     """Runs a program. See the module's docstring."""
     __tracebackhide__ = True  # pytest then shows the program's and the handlers' lines instead
-    stack: list[tuple[Any, ...]] = []  # frames below the running one: (kind, scope, ...)
+    stack: list[Any] = []  # the frames below the running one
     send: Any = None  # the running frame, if it is a generator
-    throw: Any = None
     direct = scope.direct.get
     node: Any = root
     value: Any = None
     error: BaseException | None = None
-    raised: BaseException | None = None
 
     while True:
         # Answer `node`: set value or error, or start a new frame, or put another node in its place.
-        handler = direct(type(node))
+        kind = type(node)
+        handler = direct(kind)
         if handler is not None:
             try:
                 value = handler(node) if inline else (yield handler, node)
@@ -77,95 +73,99 @@ def machine(
                 error = caught
             if observer is not None:
                 observer.performed(node, value, error)
-        else:
-            kind = type(node)
-            if kind is GeneratorType:  # a body, from a handler or the caller
-                if node.gi_frame is None or node.gi_suspended or node.gi_running:
-                    error = RuntimeError(
-                        f"{node!r} has been started before, and a body runs only once: "
-                        "decorate its function with @program"
-                    )
-                else:
-                    if send is not None:
-                        stack.append((_RESUME, scope, send, throw))
-                    send, throw, value = node.send, node.throw, None
-            elif kind is Call:
+        elif kind is Call:
+            if send is not None:
+                stack.append(send)
+                send = None
+            if observer is not None:
+                observer.enter(node)
+                stack.append(observer)
+            try:
+                kwargs = node.kwargs
+                node = node.body(*node.args, **kwargs) if kwargs else node.body(*node.args)
+            except BaseException as caught:
+                error = caught
+            else:
+                if type(node) is not GeneratorType:
+                    continue
+                send, value = node.send, None
+        elif kind is GeneratorType:  # a body, from a handler or the caller
+            if node.gi_frame is None or node.gi_suspended or node.gi_running:
+                error = RuntimeError(
+                    f"{node!r} has been started before, and a body runs only once: "
+                    "decorate its function with @program"
+                )
+            else:
                 if send is not None:
-                    stack.append((_RESUME, scope, send, throw))
+                    stack.append(send)
+                send, value = node.send, None
+        elif (special := scope.special.get(kind)) is not None:
+            if type(special) is Expands:
+                if send is not None:
+                    stack.append(send)
                     send = None
                 if observer is not None:
                     observer.enter(node)
-                    stack.append((_LEAVE, scope))
-                body, args, kwargs = node.body, node.args, node.kwargs
+                    stack.append(observer)
+                if special.scope is not None:
+                    if (
+                        stack and type(stack[-1]) is not Scope
+                    ):  # else a tail call: nothing to go back to
+                        stack.append(scope)
+                    scope = special.scope
+                    direct = scope.direct.get
                 try:
-                    node = body(*args, **kwargs) if kwargs else body(*args)
+                    node = special.function(node)
                 except BaseException as caught:
                     error = caught
                 else:
                     if type(node) is not GeneratorType:
                         continue
-                    send, throw, value = node.send, node.throw, None
-            elif (special := scope.special.get(kind)) is not None:
-                if type(special) is Expands:
-                    if send is not None:
-                        stack.append((_RESUME, scope, send, throw))
-                        send = None
-                    if observer is not None:
-                        observer.enter(node)
-                        stack.append((_LEAVE, scope))
-                    if special.scope is not None:
-                        scope = special.scope
-                        direct = scope.direct.get
-                    try:
-                        node = special.function(node)
-                    except BaseException as caught:
-                        error = caught
-                    else:
-                        if type(node) is not GeneratorType:
-                            continue
-                        send, throw, value = node.send, node.throw, None
-                else:
-                    try:
-                        value = yield special, node
-                    except BaseException as caught:
-                        error = caught
-                    if observer is not None:
-                        observer.performed(node, value, error)
-            elif kind is Pure:
-                value = node.value
-            elif kind is Bind or kind is Map or kind is Intercept:
-                if send is not None:
-                    stack.append((_RESUME, scope, send, throw))
-                    send = None
-                if kind is Intercept:
-                    scope = Scope.intercepting(node.handler, scope, node.taking, node.only)
-                    direct = scope.direct.get
-                else:
-                    stack.append((_BIND if kind is Bind else _MAP, scope, node.function))
-                node = node.source
-                continue
-            elif kind is Gather:
-                try:
-                    value = node.collect((yield from _together(node.branches, scope, observer)))
-                except BaseException as caught:
-                    error = caught
-            elif not issubclass(kind, Operation):
-                body = node.__iter__() if hasattr(kind, "__iter__") else None
-                if type(body) is GeneratorType:  # an Effect that is not one of ours
-                    node = body
-                    continue
-                error = TypeError(
-                    f"a program yielded {node!r}, which is neither an operation nor a program"
-                )
-            elif scope.find(kind):
-                continue
-            elif scope is OPEN:
-                try:
-                    value = yield None, node
-                except BaseException as caught:
-                    error = caught
+                    send, value = node.send, None
             else:
-                error = MissingHandlers([kind], "the interpreter")
+                try:
+                    value = yield special, node
+                except BaseException as caught:
+                    error = caught
+                if observer is not None:
+                    observer.performed(node, value, error)
+        elif kind is Pure:
+            value = node.value
+        elif kind is Bind or kind is Map or kind is Intercept:
+            if send is not None:
+                stack.append(send)
+                send = None
+            if kind is Intercept:
+                if stack and type(stack[-1]) is not Scope:
+                    stack.append(scope)
+                scope = Scope.intercepting(node.handler, scope, node.taking, node.only)
+                direct = scope.direct.get
+            else:
+                stack.append(node)
+            node = node.source
+            continue
+        elif kind is Gather:
+            try:
+                value = node.collect((yield from _together(node.branches, scope, observer)))
+            except BaseException as caught:
+                error = caught
+        elif not issubclass(kind, Operation):
+            body = node.__iter__() if hasattr(kind, "__iter__") else None
+            if type(body) is GeneratorType:  # an Effect that is not one of ours
+                node = body
+                continue
+            error = TypeError(
+                f"a program yielded {node!r}, which is neither an operation nor a program"
+            )
+        elif scope.find(kind):
+            continue
+        elif scope is OPEN:
+            try:
+                value = yield None, node
+            except BaseException as caught:
+                error = caught
+        else:
+            error = MissingHandlers([kind], "the interpreter")
 
         # Give value or error to the running frame or, once it has ended, to those below it.
         while True:
@@ -175,7 +175,10 @@ def machine(
                         node = send(value)
                     else:
                         raised, error = error, None
-                        node = throw(raised)
+                        try:
+                            node = send.__self__.throw(raised)
+                        finally:
+                            raised = None  # its traceback holds this frame, which must not hold it
                     break
                 except StopIteration as stop:
                     value = stop.value
@@ -183,8 +186,6 @@ def machine(
                     value = stop.failure
                 except BaseException as caught:
                     error = caught
-                finally:
-                    raised = None  # its traceback holds this frame, which must not hold it
                 send = None
             if not stack:
                 if error is None:
@@ -194,20 +195,21 @@ def machine(
                 finally:
                     error = None
             frame = stack.pop()
-            if frame[1] is not scope:
-                scope = frame[1]
+            if type(frame) is Scope:
+                scope = frame
                 direct = scope.direct.get
-            if frame[0] == _RESUME:
-                send, throw = frame[2], frame[3]
-            elif frame[0] == _LEAVE:
-                assert observer is not None
-                observer.leave(value, error)
+                frame = stack.pop()
+            kind = type(frame)
+            if kind is BuiltinMethodType:
+                send = frame
+            elif kind is not Bind and kind is not Map:
+                frame.leave(value, error)
             elif error is None:
                 try:
-                    if frame[0] == _BIND:
-                        node = frame[2](value)
+                    if kind is Bind:
+                        node = frame.function(value)
                         break
-                    value = frame[2](value)
+                    value = frame.function(value)
                 except BaseException as caught:
                     error = caught
 
@@ -216,50 +218,87 @@ def _together(
     branches: Sequence[Any], scope: Scope, observer: Observer | None
 ) -> Generator[Request, Any, list[Any]]:
     """Runs branches in rounds: each up to its next operation, then all of those as one request."""
-    children = [
-        machine(branch, scope, False, None if observer is None else observer.branch())
-        for branch in branches
-    ]
-    results: list[Any] = [None] * len(children)
+    results: list[Any] = [None] * len(branches)
     failures: dict[int, BaseException] = {}
-    waiting: dict[int, Request] = {}
-
-    def advance(index: int, step: Callable[..., Request], *args: Any) -> None:
-        try:
-            waiting[index] = step(*args)
-        except StopIteration as stop:
-            results[index] = stop.value
-        except BaseException as caught:
-            failures[index] = caught
-
-    try:
-        for index, child in enumerate(children):
-            advance(index, child.__next__)
-        while waiting and not failures:
-            asked, waiting = waiting, {}
-            flat: list[Request] = []
-            for handler, op in asked.values():
-                if handler is ROUND:
-                    flat.extend(op)
-                else:
-                    flat.append((handler, op))
-            answers = iter((yield ROUND, flat))
-            for index, (handler, op) in asked.items():
-                if handler is ROUND:
-                    advance(index, children[index].send, [next(answers) for _ in op])
-                else:
-                    succeeded, answer = next(answers)
-                    child = children[index]
-                    advance(index, child.send if succeeded else child.throw, answer)
-    finally:
-        for child in children:
-            child.close()
+    operations = _operations(branches, scope) if observer is None else None
+    if operations:
+        for index, (succeeded, answer) in enumerate((yield ROUND, operations)):
+            if succeeded:
+                results[index] = answer
+            else:
+                failures[index] = answer
+                del answer
+    else:
+        yield from _advance(branches, scope, observer, results, failures)
     if failures:
         try:
             raise failures[min(failures)]
         finally:
             failures.clear()
     return results
+
+
+def _operations(branches: Sequence[Any], scope: Scope) -> list[Request] | None:
+    """The requests of branches that are operations by themselves, which need no loop of their own.
+
+    None if any is more than that.
+    """
+    requests: list[Request] = []
+    for branch in branches:
+        kind = type(branch)
+        handler: Any = scope.direct.get(kind)
+        if handler is None:
+            handler = scope.special.get(kind)
+            if handler is None or type(handler) is Expands:
+                return None
+        requests.append((handler, branch))
+    return requests
+
+
+def _advance(
+    branches: Sequence[Any],
+    scope: Scope,
+    observer: Observer | None,
+    results: list[Any],
+    failures: dict[int, BaseException],
+) -> Generator[Request, Any, None]:
+    """Runs each branch in a loop of its own, until all have ended or there is a failure."""
+    children = [
+        machine(branch, scope, False, None if observer is None else observer.branch())
+        for branch in branches
+    ]
+    steps: list[tuple[int, Callable[[Any], Request], Any]]
+    steps = [(index, child.send, None) for index, child in enumerate(children)]
+    try:
+        while True:
+            asked: list[tuple[int, Request]] = []
+            for index, step, answer in steps:
+                try:
+                    asked.append((index, step(answer)))
+                except StopIteration as stop:
+                    results[index] = stop.value
+                except BaseException as caught:
+                    failures[index] = caught
+            if failures or not asked:
+                return
+            requests: list[Request] = []
+            for _, request in asked:
+                if request[0] is ROUND:
+                    requests += request[1]
+                else:
+                    requests.append(request)
+            answers = iter((yield ROUND, requests))
+            steps = []
+            for index, (handler, op) in asked:
+                child = children[index]
+                if handler is ROUND:
+                    steps.append((index, child.send, [next(answers) for _ in op]))
+                else:
+                    succeeded, answer = next(answers)
+                    steps.append((index, child.send if succeeded else child.throw, answer))
+    finally:
+        for child in children:
+            child.close()
 
 
 # --- drivers --------------------------------------------------------------------------------------
@@ -360,5 +399,6 @@ async def answer_all_async(requests: Sequence[Request]) -> list[Answer]:
     at_once = answer_all([requests[index] for index in plain])
     for index, answer in zip(plain, at_once, strict=True):
         answers[index] = answer
-    await asyncio.gather(*awaited)
+    if awaited:
+        await asyncio.gather(*awaited)
     return answers

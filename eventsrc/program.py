@@ -28,6 +28,7 @@ from collections.abc import Callable, Generator, Iterable
 from types import FunctionType
 from typing import (
     Any,
+    Final,
     Generic,
     Never,
     NoReturn,
@@ -126,16 +127,10 @@ class Call(Program[O_co, R_co]):
     __slots__ = ("args", "body", "function", "kwargs")
     __match_args__ = ("function", "args", "kwargs")
 
-    def __init__(
-        self,
-        function: Callable[..., Program[O_co, R_co]],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        self.function = function
-        self.args = args
-        self.kwargs = kwargs
-        self.body: Callable[..., Any] = function.__wrapped__  # type: ignore[attr-defined]  # pyright: ignore
+    function: Callable[..., Program[O_co, R_co]]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    body: Callable[..., Any]
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not Call:
@@ -147,7 +142,7 @@ class Call(Program[O_co, R_co]):
         return hash((self.function, self.args, tuple(sorted(self.kwargs.items()))))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Call, (self.function, self.args, self.kwargs)
+        return functools.partial(self.function, *self.args, **self.kwargs), ()
 
     def __repr__(self) -> str:
         args = self.args[1:] if _is_method_of(self.function, self.args) else self.args
@@ -210,6 +205,8 @@ class Intercept(Program[O_co, R_co]):
 
 # --- making programs ------------------------------------------------------------------------------
 
+_blank: Final = object.__new__
+
 
 def program(body: Callable[P, Body[O, R]]) -> Callable[P, Program[O, R]]:
     """Makes a function that returns a Program of a generator function (or of one returning a program).
@@ -222,7 +219,13 @@ def program(body: Callable[P, Body[O, R]]) -> Callable[P, Program[O, R]]:
     # Not overloaded: mypy gives up an overloaded call as Any where an argument's type contains Any.
     @functools.wraps(body)
     def make(*args: P.args, **kwargs: P.kwargs) -> Program[O, R]:
-        return Call(make, args, kwargs)
+        # Every sub-program comes by here: an `__init__` would add a third to what making it costs.
+        made: Call[O, R] = _blank(Call)
+        made.function = make
+        made.args = args
+        made.kwargs = kwargs
+        made.body = body
+        return made
 
     make.__program__ = True  # type: ignore[attr-defined]
     return make

@@ -32,7 +32,9 @@ _REAL_TIME: Final = "real time"
 _BEGIN: Final = Footprint(reads=frozenset([_REAL_TIME]))
 _END: Final = Footprint(writes=frozenset([_REAL_TIME]))
 _STALLED: Final = Footprint(writes=frozenset([CLOCK]))
+_WRITES_ALL: Final = Footprint(writes=frozenset([EVERYTHING]))
 _NO_OPERATIONS: Final = (Begin, End, Answer)
+_NOT_DONE: Final = (Fault.REFUSED, Fault.DROPPED, Fault.LATE, Fault.CRASH, Fault.RESTART)
 
 
 @attrs.define(eq=False)
@@ -111,12 +113,7 @@ def every_schedule(plan: Plan, reader: Reader | None) -> Iterator[Running]:
 def _arrive(running: Running, path: list[_Node], reader: Reader | None) -> _Node:
     """The node for the next step; first the one who took the last step goes on, if possible."""
     processes = running.processes
-    opened = {
-        name: [
-            (variant, _footprint(running, its, variant, reader)) for variant in running.variants(its)
-        ]
-        for name, its in processes.items()
-    }
+    opened = {name: _ways(running, its, reader) for name, its in processes.items()}
     asleep = path[-1].left_asleep() if path else {}
     last = path[-1].chosen[0] if path else ""
     names = [last, *processes] if last in processes else processes
@@ -184,29 +181,37 @@ def _initials(path: list[_Node], race: int) -> list[str]:
     return found
 
 
-def _footprint(
-    running: Running, process: Process, variant: Variant, reader: Reader | None
-) -> Footprint:
-    """What is read and written if a process takes its step so."""
-    op = process.op
+def _ways(running: Running, process: Process, reader: Reader | None) -> list[tuple[Variant, Footprint]]:
+    """How a process can take its step, and what is read and written then."""
+    whole = _footprint(process.op, reader)
+    if reader is None:
+        return [(variant, whole) for variant in running.variants(process)]
+    ways = [(variant, _if_taken(whole, variant)) for variant in running.variants(process)]
+    if process.is_branch and {Fault.CRASH, Fault.RESTART} & {*running.plan.faults}:
+        # A crash in one branch takes from the others the steps that they have not taken.
+        alive = {("alive", process.actor.name)}
+        return [(variant, Footprint(its.reads, its.writes | alive)) for variant, its in ways]
+    return ways
+
+
+def _footprint(op: Any, reader: Reader | None) -> Footprint:
+    """What is read and written if nothing goes wrong."""
     kind = type(op)
     if reader is None:
-        return Footprint(writes=frozenset([EVERYTHING]))
+        return _WRITES_ALL
     if kind is Begin:
         return _BEGIN
     if kind is End:
         return _END
     if kind is Answer:
         return NOTHING
-    found = NOTHING if type(variant) is float else _of_fault(reader(op), variant)
-    if process.is_branch and {Fault.CRASH, Fault.RESTART} & {*running.plan.faults}:
-        # A crash in one branch takes from the others the steps that they have not taken.
-        return Footprint(found.reads, found.writes | {("alive", process.actor.name)})
-    return found
+    return reader(op)
 
 
-def _of_fault(footprint: Footprint, variant: Variant) -> Footprint:
-    if variant in (Fault.REFUSED, Fault.DROPPED, Fault.LATE, Fault.CRASH, Fault.RESTART):
+def _if_taken(footprint: Footprint, variant: Variant) -> Footprint:
+    if variant is None:
+        return footprint
+    if type(variant) is float or variant in _NOT_DONE:
         return NOTHING
     if variant is Fault.STALLED:
         return _STALLED

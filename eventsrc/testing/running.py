@@ -228,7 +228,7 @@ class Running:
         self._actors: list[_Actor] = []
         self._stalled = 0.0  # for how long all programs that were stalled were, together
         self._since = 0.0  # when what was run alone had ended
-        self._one_chance = len(plan.chances) == 1
+        self._local_kinds = {*_LOCAL, Chance} if len(plan.chances) == 1 else _LOCAL
         self._may_crash = not {Fault.CRASH, Fault.RESTART}.isdisjoint(plan.faults)
         if plan.before is not None:
             check_before(self.alone(plan.before, self.before))
@@ -381,7 +381,7 @@ class Running:
 
     def _start(self, actor: _Actor, after: tuple[int, ...]) -> None:
         actor.running = machine.machine(actor.program, self.scope, False)
-        self._go_on(actor, actor.running.__next__, (), after)
+        self._go_on(actor, actor.running.send, None, after)
 
     def _answer(self, process: Process, good: bool, answer: Any, number: int) -> None:
         """Gives a program the answer that it waits for."""
@@ -398,30 +398,30 @@ class Running:
             self.spans[actor.name] = self.spans[actor.name][0], number
         elif type(process.op) is not Answer:
             assert actor.running is not None
-            self._go_on(actor, actor.running.send if good else actor.running.throw, (answer,), after)
+            self._go_on(actor, actor.running.send if good else actor.running.throw, answer, after)
 
     def _go_on(
         self,
         actor: _Actor,
-        advance: Callable[..., Any],
-        answer: tuple[Any, ...],
+        advance: Callable[[Any], Any],
+        answer: Any,
         after: tuple[int, ...],
     ) -> None:
-        """Runs a program to its next operation that others could notice."""
+        """Gives a program an answer and runs it to its next operation that others could notice."""
         running = actor.running
         assert running is not None
         try:
             while True:
-                handler, op = advance(*answer)
+                handler, op = advance(answer)
                 if actor.moments > self.plan.most_steps:
                     self._cut(actor)
                     return
                 if handler is machine.ROUND:
                     if self._begin_round(actor, op, after):
                         return
-                    answer = ([found for _, found in actor.answers],)
-                elif type(op) in _LOCAL or (self._one_chance and type(op) is Chance):
-                    answer = (self._local(actor, op),)
+                    answer = [found for _, found in actor.answers]
+                elif type(op) in self._local_kinds:
+                    answer = self._local(actor, op)
                 else:
                     self.processes[actor.name] = Process(actor.name, actor, handler, op, after)
                     return
@@ -442,7 +442,7 @@ class Running:
         actor.answers = [None] * len(requests)
         began = latest = actor.seconds
         for index, (handler, op) in enumerate(requests):
-            if type(op) in _LOCAL or (self._one_chance and type(op) is Chance):
+            if type(op) in self._local_kinds:
                 actor.answers[index] = -1, (True, self._local(actor, op))
                 latest, actor.seconds = max(latest, actor.seconds), began
             else:
@@ -456,7 +456,7 @@ class Running:
         after = tuple(number for number, _ in actor.answers if number >= 0)
         assert actor.running is not None
         answers = [found for _, found in actor.answers]
-        self._go_on(actor, actor.running.send, (answers,), after)
+        self._go_on(actor, actor.running.send, answers, after)
 
     def alone(
         self,

@@ -928,7 +928,8 @@ def test_a_run_that_is_broken_by_chance_is_reported() -> None:
         yield from Append(A, (Counted(numbers.randrange(10)),))
 
     def is_small(after: After) -> bool:
-        return sum(event.number for event in after.run(Read(A)).data) < 12
+        total: int = sum(event.number for event in after.run(Read(A)).data)
+        return total < 12
 
     its = Scenario({"one": moody(), "two": moody()}, on=SimulatedStore, holds=is_small)
     with pytest.raises(NotAsBefore, match="takes time, ids and chance from operations"):

@@ -6,17 +6,26 @@ over what is written, so that programs that are replayed find it again wherever 
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
+import attrs
+
+from eventsrc.errors import EventsrcError
 from eventsrc.portable import Mask, NotPortable
 
 Masks: TypeAlias = Mapping[tuple[Any, str], Any] | Mask | None
 """By (class, field) or (program, parameter), a function of the value or a replacement; or a Mask."""
+
+
+class BadMask(EventsrcError, ValueError):
+    """A mask is for a field or parameter that is not there, and would hide nothing."""
 
 
 def pseudonyms(secret: bytes) -> Callable[[Any], Any]:
@@ -66,36 +75,82 @@ _HEX: Final = frozenset("0123456789abcdef")
 
 
 def mask_of(masks: Masks) -> Mask:
-    """Masks by field as one function."""
+    """Masks by field as one function. A mask for a class is for those that are derived from it, too.
+
+    Raises BadMask for one that names no field of a class and no parameter of a program.
+    """
     if masks is None or callable(masks):
         return masks or (lambda _owner, _field, value: value)
+    for key in masks:
+        _check(key)
 
     def mask(owner: Any, field: str, value: Any) -> Any:
-        if (owner, field) not in masks:
-            return value
-        found = masks[owner, field]
-        return found(value) if callable(found) else found
+        for its in getattr(owner, "__mro__", (owner,)):
+            if (its, field) in masks:
+                found = masks[its, field]
+                return found(value) if callable(found) else found
+        return value
 
     return mask
 
 
-Hide: TypeAlias = Callable[[str], str] | None
-"""Gives a text without the texts in it that are masked; None if there are none."""
+def _check(key: Any) -> None:
+    """Raises BadMask unless a key of masks names something."""
+    if not (isinstance(key, tuple) and len(key) == 2):
+        raise BadMask(f"{key!r} is no key of a mask: write (class, field) or (program, parameter)")
+    owner, field = key
+    if isinstance(owner, type) and attrs.has(owner):
+        has, what = [each.name for each in attrs.fields(owner)], "fields"
+    elif getattr(owner, "__program__", False):
+        parameters = inspect.signature(owner).parameters.values()
+        if any(each.kind is each.VAR_KEYWORD for each in parameters):
+            return
+        has, what = [each.name for each in parameters], "parameters"
+    else:
+        raise BadMask(
+            f"({owner!r}, {field!r}) masks nothing: name the class of an operation, an event or "
+            "another attrs class, or a program, and not its name"
+        )
+    if field not in has:
+        name = getattr(owner, "__qualname__", owner)
+        raise BadMask(f"{name} has no {field!r}, to be masked: its {what} are {', '.join(has)}")
+
+
+class Hiding:
+    """Gives a text without the texts in it that are masked: a whole text of any length, and longer ones
+    in others.
+    """
+
+    def __init__(self, masked: Mapping[str, str]) -> None:
+        self._masked = masked
+        longer = sorted((text for text in masked if len(text) >= SHORTEST), key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longer))) if longer else None
+
+    def __call__(self, text: str) -> str:
+        masked = self._masked
+        if text in masked:
+            return masked[text]
+        pattern = self._pattern
+        return text if pattern is None else pattern.sub(lambda match: masked[match[0]], text)
+
+    def check_bytes(self, written: str) -> None:
+        """Raises NotPortable for bytes, as they are written, that hold a text that is masked."""
+        data = base64.b64decode(written)
+        for text in self._masked:
+            if text.encode() == data or (len(text) >= SHORTEST and text.encode() in data):
+                raise NotPortable(
+                    "bytes hold a text that is masked elsewhere: mask the field that they are of, or "
+                    "leave such runs out by `wanted`"
+                )
+
+
+Hide: TypeAlias = Hiding | None
+"""Hides what is masked; None if nothing is."""
 
 
 def hiding(masked: Mapping[str, str]) -> Hide:
-    """Hides what was masked: a whole text of any length, and longer ones in others."""
-    if not masked:
-        return None
-    longer = sorted((text for text in masked if len(text) >= SHORTEST), key=len, reverse=True)
-    pattern = re.compile("|".join(map(re.escape, longer))) if longer else None
-
-    def hide(text: str) -> str:
-        if text in masked:
-            return masked[text]
-        return text if pattern is None else pattern.sub(lambda match: masked[match[0]], text)
-
-    return hide
+    """Hides what was masked."""
+    return Hiding(masked) if masked else None
 
 
 SHORTEST: Final = 4
@@ -113,6 +168,9 @@ def replaced(plain: Any, hide: Hide) -> Any:
     if not isinstance(plain, dict):
         return plain
     match plain:
+        case {"$bytes": data}:
+            hide.check_bytes(data)
+            return plain
         case {"$stream": stream}:
             return {"$stream": _in_stream(stream, hide)}
         case {"$recorded": about, "event": event}:
@@ -142,14 +200,17 @@ def within(plain: dict[str, Any], hide: Hide) -> dict[str, Any]:
     return {key: replaced(item, hide) for key, item in plain.items()}
 
 
-def _in_data(data: Any, hide: Callable[[str], str]) -> Any:
+def _in_data(data: Any, hide: Hiding) -> Any:
     """As `replaced`, of an event's data, in which keys are mostly the names of fields."""
     if isinstance(data, dict):
+        if "$bytes" in data:
+            hide.check_bytes(data["$bytes"])
+            return data
         return {key: _in_data(item, hide) for key, item in data.items()}
     if isinstance(data, list):
         return [_in_data(item, hide) for item in data]
     return hide(data) if isinstance(data, str) else data
 
 
-def _in_stream(stream: str, hide: Callable[[str], str]) -> str:
+def _in_stream(stream: str, hide: Hiding) -> str:
     return "/".join(map(hide, stream.split("/")))

@@ -24,7 +24,8 @@ from eventsrc.interpreter import AsyncInterpreter, Interpreter
 from eventsrc.masks import Masks, hiding, mask_of, replaced, within
 from eventsrc.portable import NotPortable, Portable
 from eventsrc.program import Effect
-from eventsrc.store import StoreClosed
+from eventsrc.rewiring import rewired
+from eventsrc.store import LoadSnapshot, Snapshot, StoreClosed
 
 O = TypeVar("O")
 R = TypeVar("R")
@@ -43,7 +44,10 @@ class RunFile:
     masks: what is written in place of values: by (class, field) or (program, parameter), a function of
         the value, or any replacement; or one function for all, a Mask. A text that was masked in one
         place is masked all over the run: as a whole, as a part of a stream's id, and, from 4 characters
-        on, inside other texts. As a key of a dict in an event it is not: mask the dict.
+        on, inside other texts. As a key of a dict in an event it is not: mask the dict. Snapshots are
+        left out, since nobody can tell what is what in them: what is recorded reads streams from their
+        beginning. A run with bytes that hold a masked text is not written: see `failing`. Raises
+        BadMask for a mask of what is not there.
     opaque: classes whose values are left out; such an answer cannot be replayed, but may be passed on.
     wanted: which runs to write, of their programs; all if not given.
     failing: is told of a run that cannot be written. If not given, NotPortable or OSError is raised: at
@@ -62,7 +66,8 @@ class RunFile:
         codec: Codec | None = None,
     ) -> None:
         self._mask = mask_of(masks)
-        self._opaque = opaque
+        self.hides = masks is not None
+        self._opaque = (*opaque, Snapshot) if self.hides else opaque
         self._wanted = wanted
         self._failing = failing
         self._codec = Codec() if codec is None else codec
@@ -156,16 +161,16 @@ class Run:
             self._file.fail(bad)
             return
         hide = hiding(self._portable.masked)
-        run = {
-            "eventsrc": FORMAT,
-            "began": self._began.isoformat(),
-            "program": replaced(self._source, hide),
-            "operations": [within(performed, hide) for performed in self._operations],
-            **within(ended, hide),
-        }
         try:
+            run = {
+                "eventsrc": FORMAT,
+                "began": self._began.isoformat(),
+                "program": replaced(self._source, hide),
+                "operations": [within(performed, hide) for performed in self._operations],
+                **within(ended, hide),
+            }
             self._file.write(json.dumps(run, separators=(",", ":")).encode() + b"\n")
-        except OSError as error:
+        except (NotPortable, OSError) as error:
             self._file.fail(error)
 
     def _end(self, value: Any, error: BaseException | None) -> dict[str, Any]:
@@ -174,9 +179,15 @@ class Run:
         return {"answer": self._portable.plain(value)}
 
 
+def _without_snapshots(kind: type, _handler: Any) -> Callable[[Any], Any] | None:
+    """Answers those who look for a snapshot that there is none."""
+    return (lambda _op: None) if kind is LoadSnapshot else None
+
+
 class _Recording(Interpreter[O]):
     def __init__(self, app: AsyncInterpreter[O], to: RunFile) -> None:
-        self._scope = app._scope  # pyright: ignore[reportPrivateUsage]
+        scope = app._scope  # pyright: ignore[reportPrivateUsage]
+        self._scope = rewired(scope, _without_snapshots) if to.hides else scope
         self._to = to
 
     def run(self, program: Effect[O, R]) -> R:

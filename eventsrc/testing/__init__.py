@@ -20,10 +20,11 @@ from eventsrc.testing.faults import (  # noqa: E402
     REFUSED,
     RESTART,
     SLOW,
+    STALLED,
     AnswerLost,
     Fault,
 )
-from eventsrc.testing.footprints import Footprint, reads, writes  # noqa: E402
+from eventsrc.testing.footprints import CLOCK, Footprint, reads, writes  # noqa: E402
 from eventsrc.testing.given import Given, NotGiven, Then  # noqa: E402
 from eventsrc.testing.history import (  # noqa: E402
     Attempt,
@@ -34,7 +35,14 @@ from eventsrc.testing.history import (  # noqa: E402
 )
 from eventsrc.testing.judging import check_history, check_view  # noqa: E402
 from eventsrc.testing.machine import StoreMachine  # noqa: E402
-from eventsrc.testing.running import BadScenario, BadSchedule, Crashed, NotAsBefore, Raised  # noqa: E402
+from eventsrc.testing.running import (  # noqa: E402
+    BadScenario,
+    BadSchedule,
+    Crashed,
+    Endless,
+    NotAsBefore,
+    Raised,
+)
 from eventsrc.testing.scenario import After, Found, Scenario  # noqa: E402
 from eventsrc.testing.service_strategies import histories, operations, programs  # noqa: E402
 from eventsrc.testing.simulation import Rows, SimulatedStore, SimulatedViews  # noqa: E402
@@ -50,6 +58,7 @@ from eventsrc.testing.strategies import (  # noqa: E402
 
 __all__ = [
     "AGAIN",
+    "CLOCK",
     "CONFLICT",
     "CRASH",
     "DROPPED",
@@ -59,12 +68,14 @@ __all__ = [
     "REFUSED",
     "RESTART",
     "SLOW",
+    "STALLED",
     "After",
     "AnswerLost",
     "Attempt",
     "BadScenario",
     "BadSchedule",
     "Crashed",
+    "Endless",
     "Fault",
     "Footprint",
     "Found",

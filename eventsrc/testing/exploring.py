@@ -15,7 +15,7 @@ from typing import Any, Final
 import attrs
 
 from eventsrc.testing.faults import Fault
-from eventsrc.testing.footprints import EVERYTHING, NOTHING, Footprint, Reader, are_dependent
+from eventsrc.testing.footprints import CLOCK, EVERYTHING, NOTHING, Footprint, Reader, are_dependent
 from eventsrc.testing.running import (
     Answer,
     Begin,
@@ -31,6 +31,7 @@ from eventsrc.testing.running import (
 _REAL_TIME: Final = "real time"
 _BEGIN: Final = Footprint(reads=frozenset([_REAL_TIME]))
 _END: Final = Footprint(writes=frozenset([_REAL_TIME]))
+_STALLED: Final = Footprint(writes=frozenset([CLOCK]))
 _WRITES_ALL: Final = Footprint(writes=frozenset([EVERYTHING]))
 _NO_OPERATIONS: Final = (Begin, End, Answer)
 _NOT_DONE: Final = (Fault.REFUSED, Fault.DROPPED, Fault.LATE, Fault.CRASH, Fault.RESTART)
@@ -96,6 +97,7 @@ def every_schedule(plan: Plan, reader: Reader | None) -> Iterator[Running]:
             path.append(node)
             _note_races(path)
             running.step(*node.chosen)
+        running.end()
         if is_new:
             yield running
         while path:
@@ -158,7 +160,8 @@ def _note_races(path: list[_Node]) -> None:
         initials = _initials(path, earlier)
         todo = path[earlier].todo
         if not any(name in todo for name in initials):
-            todo.append(initials[0])
+            # One that waits for others could only have asked again what it had been told before.
+            todo += [name for name in initials if name in path[earlier].open][:1]
 
 
 def _initials(path: list[_Node], race: int) -> list[str]:
@@ -210,6 +213,8 @@ def _if_taken(footprint: Footprint, variant: Variant) -> Footprint:
         return footprint
     if type(variant) is float or variant in _NOT_DONE:
         return NOTHING
+    if variant is Fault.STALLED:
+        return _STALLED
     if variant is Fault.CONFLICT:
         return Footprint(footprint.reads | footprint.writes)
     return footprint

@@ -5,8 +5,19 @@ from __future__ import annotations
 import enum
 from typing import Any, Final
 
-from eventsrc.operation import Command
-from eventsrc.store import Append, AppendAll, Expect, StoreError
+from eventsrc.operation import Command, Operation
+from eventsrc.store import (
+    ANY,
+    Append,
+    AppendAll,
+    FindAppend,
+    Head,
+    LoadSnapshot,
+    Read,
+    ReadFeed,
+    SaveSnapshot,
+    StoreError,
+)
 from eventsrc.world import World
 
 
@@ -14,7 +25,8 @@ class Fault(enum.Enum):
     """A way in which an operation, or the program that performs it, goes wrong."""
 
     CONFLICT = "conflict"
-    """An append is refused by a Conflict, though its condition is met: somebody undid what they did."""
+    """An append with a condition is refused by a Conflict, though it is met: somebody undid what they
+    did."""
     REFUSED = "refused"
     """The operation is not done, and raises StoreBusy."""
     DROPPED = "dropped"
@@ -27,6 +39,8 @@ class Fault(enum.Enum):
     """The command is done and answered, and at some later moment done again: it was delivered twice."""
     SLOW = "slow"
     """The operation takes an hour by the clock of its program."""
+    STALLED = "stalled"
+    """An hour passes for everybody before the operation: its program sleeps, and the others go on."""
     CRASH = "crash"
     """The program ends before the operation, or after the last before anybody gets its answer."""
     RESTART = "restart"
@@ -43,15 +57,16 @@ LOST: Final = Fault.LOST
 LATE: Final = Fault.LATE
 AGAIN: Final = Fault.AGAIN
 SLOW: Final = Fault.SLOW
+STALLED: Final = Fault.STALLED
 CRASH: Final = Fault.CRASH
 RESTART: Final = Fault.RESTART
 
 EVERY_FAULT: Final = tuple(Fault)
 
 HOUR: Final = 3600.0
-"""How long a SLOW operation takes, in seconds."""
+"""How long a SLOW operation takes, and a STALLED one waits, in seconds."""
 
-_APPENDS: Final = (Append, AppendAll)
+_TIMELESS: Final = frozenset([Read, Head, ReadFeed, FindAppend, LoadSnapshot, SaveSnapshot])
 _WORLD: Final[tuple[type, ...]] = World.__args__
 
 
@@ -66,7 +81,15 @@ def can_happen(fault: Fault, op: Any) -> bool:
     if isinstance(op, _WORLD):
         return False
     if fault is CONFLICT:
-        return isinstance(op, Append) and not isinstance(op.expected, Expect)
+        if isinstance(op, AppendAll):
+            expected = [part.expected for part in op.appends] + [its.expected for its in op.conditions]
+            return any(its is not ANY for its in expected)
+        return isinstance(op, Append) and op.expected is not ANY
     if fault in (DROPPED, LOST, LATE, AGAIN):
         return isinstance(op, Command)
     return True
+
+
+def goes_by_the_clock(op: Any) -> bool:
+    """Whether what an operation does may depend on when it is performed."""
+    return isinstance(op, Operation) and type(op) not in _TIMELESS

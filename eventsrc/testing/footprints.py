@@ -23,13 +23,17 @@ from eventsrc.store import (
     ReadFeed,
     SaveSnapshot,
 )
+from eventsrc.stream import Stream, Streams
 from eventsrc.stream_id import StreamId
+from eventsrc.testing.faults import goes_by_the_clock
+from eventsrc.testing.running import BadScenario
 from eventsrc.testing.simulation import Rows
 from eventsrc.view import GetApplied, GetLive, GetParked, GetProgress, View, ViewOp
 from eventsrc.world import World
 
 Place: TypeAlias = Any
-"""What can be read and written, by any value: a stream's id, `place_of(view)`, a name of your own."""
+"""What can be read and written, by any value: a stream, or its id, a view, a name of your own. A text
+stands for no stream, though it be its name: that is `StreamId("users/1")`."""
 
 _NONE: Final[frozenset[Place]] = frozenset()
 
@@ -48,6 +52,9 @@ Footprints: TypeAlias = Mapping[type, Callable[[Any], Footprint]]
 FEED: Final = "the feed"
 """The order of events of different streams, as a place."""
 
+CLOCK: Final = "the clock"
+"""The time of the store and the views, as a place: an hour passes there when a program is stalled."""
+
 EVERYTHING: Final = "everything"
 """A place that overlaps with all others."""
 
@@ -57,12 +64,15 @@ _WRITES_ALL: Final = Footprint(writes=frozenset([EVERYTHING]))
 
 
 def reads(*places: Place) -> Footprint:
-    """The footprint of an operation that only reads; views stand for what is in them."""
+    """The footprint of an operation that only reads; views stand for what is in them.
+
+    Raises BadScenario for a family of streams: name those that are read.
+    """
     return Footprint(reads=_places(places))
 
 
 def writes(*places: Place) -> Footprint:
-    """The footprint of an operation that writes, and may read, these places."""
+    """The footprint of an operation that writes, and may read, these places. Raises as `reads`."""
     return Footprint(writes=_places(places))
 
 
@@ -72,7 +82,15 @@ def place_of(view: View[Any]) -> Place:
 
 
 def _places(places: tuple[Place, ...]) -> frozenset[Place]:
-    return frozenset(place_of(place) if isinstance(place, View) else place for place in places)
+    return frozenset(map(_place, places))
+
+
+def _place(place: Any) -> Place:
+    if isinstance(place, Streams):
+        raise BadScenario(f"{place!r} are many streams: name those that the operation reads and writes")
+    if isinstance(place, View):
+        return place_of(place)
+    return place.id if isinstance(place, Stream) else place
 
 
 def are_dependent(one: Footprint, other: Footprint) -> bool:
@@ -97,22 +115,33 @@ class Reader:
         if it is a Query, and to write everything if not.
     ordered: whether appends to different streams are told apart by their order in the feed. As long as
         nobody reads the feed, they need not be.
+    timed: whether programs may be stalled, which moves the clock of the store and the views.
     is_feed_read: whether an operation was noted that sees that order, without being told it apart.
     """
 
-    def __init__(self, known: Footprints, *, ordered: bool) -> None:
+    def __init__(self, known: Footprints, *, ordered: bool, timed: bool = False) -> None:
         self.ordered = ordered
+        self.timed = timed
         self.is_feed_read = False
         self._found: dict[type, Callable[[Any], Footprint]] = {}
         self._known = {**_KNOWN, **known}
 
     def __call__(self, op: Any) -> Footprint:
-        """The footprint of an operation. Raises FeedIsRead if order matters after all."""
+        """The footprint of an operation.
+
+        Raises FeedIsRead if order matters after all, and BadScenario if what is given makes none.
+        """
         kind = type(op)
         find = self._found.get(kind)
         if find is None:
             find = self._found[kind] = self._of(kind)
         found = find(op)
+        if type(found) is not Footprint:
+            raise BadScenario(
+                f"the footprint of {op!r:.200} is {found!r:.200}: make it by `reads` or `writes`"
+            )
+        if self.timed and goes_by_the_clock(op):
+            found = Footprint(found.reads | {CLOCK}, found.writes)
         if self.ordered:
             if any(isinstance(place, StreamId) for place in found.writes):
                 return Footprint(found.reads, found.writes | {FEED})

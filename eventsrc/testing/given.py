@@ -34,6 +34,9 @@ R = TypeVar("R")
 Events: TypeAlias = Mapping[Any, Sequence[object]]
 """Events by their stream: a Stream, or its id."""
 
+MOST_STEPS: Final = 100_000
+"""How many steps a program may take before it is taken for endless."""
+
 _ANYTHING: Final[Any] = object()
 
 
@@ -62,7 +65,8 @@ class Given:
         app: Interpreter[Any] = both if on is None else on(both)
         self._store = store
         self._app = app
-        self._running = Running(Plan({}, lambda: world.but(app)._scope))  # pyright: ignore[reportPrivateUsage]
+        plan = Plan({}, lambda: world.but(app)._scope, most_steps=MOST_STEPS)  # pyright: ignore[reportPrivateUsage]
+        self._running = Running(plan)
         for stream, its in (events or {}).items():
             if its:
                 done = store.run(Append(_id(stream), tuple(its)))

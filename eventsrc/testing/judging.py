@@ -10,13 +10,14 @@ from uuid import UUID
 from returns.result import Failure, Success
 
 from eventsrc.codec import Kind
+from eventsrc.handlers import MissingHandlers
 from eventsrc.positions import START
 from eventsrc.program import Do, Effect, program
 from eventsrc.recorded import Recorded
 from eventsrc.store import Append, AppendAll, Appended, Head, Page, Read, ReadFeed, Unknown
 from eventsrc.stream_id import StreamId
 from eventsrc.testing.history import Attempt, Look, check_feed, check_reads, check_stream
-from eventsrc.testing.running import Step
+from eventsrc.testing.running import BadScenario, Step
 from eventsrc.testing.simulation import Rows
 from eventsrc.view import View
 from eventsrc.views.memory import Tables
@@ -53,7 +54,8 @@ def check_history(after: Ended) -> list[str]:
 
     Each append took effect at one moment of those in which it was performed, or not at all if it was
     refused; each event is in its stream and in the feed once, in its place; who read saw a beginning of
-    the stream as it is now.
+    the stream as it is now. It goes by the steps: ask it before `holds` appends anything, and not
+    where handlers append by themselves, whose appends nobody is seen to have made.
     """
     events = after.streams()
     streams = {
@@ -81,13 +83,21 @@ def check_view(after: Ended, view: View[Tables]) -> list[str]:
     """Whether a view holds what its handlers make of the feed's events, each once and in its order.
 
     Only of events that it has applied, if it has not been synchronised to the end.
+    Raises BadScenario for a view that is not kept by SimulatedViews.
     """
+    try:
+        found = after.run(Rows(view))
+    except MissingHandlers as error:
+        raise BadScenario(
+            f"check_view is for a View[Tables] that SimulatedViews keep, and {view!r} is not kept "
+            "there: ask a view of SQL by queries of your own"
+        ) from error
     tables = Tables()
     view.create(tables)
     for event in after.run(whole_feed()):
         if event.stream.startswith(view.prefix):
             view.apply(tables, event)
-    found, wanted = after.run(Rows(view)), tables.copied()
+    wanted = tables.copied()
     return [*_differences(view.name, found, wanted)] if found != wanted else []
 
 

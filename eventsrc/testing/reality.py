@@ -25,10 +25,14 @@ WITHIN: Final = 60.0
 
 @attrs.frozen
 class Recorded:
-    """What programs did that ran at the same time, and how they ended."""
+    """What programs did that ran at the same time, and how they ended.
+
+    spans: when each began and ended.
+    """
 
     steps: list[Step]
     outcomes: dict[str, Any]
+    spans: dict[str, tuple[float, float]]
 
 
 def at_once(programs: Mapping[str, Any], scope: Scope) -> Recorded:
@@ -39,13 +43,16 @@ def at_once(programs: Mapping[str, Any], scope: Scope) -> Recorded:
     begin = threading.Barrier(len(programs))
     steps: list[Step] = []
     outcomes: dict[str, Any] = {}
+    spans: dict[str, tuple[float, float]] = {}
 
     def run(name: str, program: Any) -> None:
         begin.wait(WITHIN)
+        began = time.perf_counter()
         try:
             outcomes[name] = recorded(name, program, scope, steps)
         except Exception as error:
             outcomes[name] = Raised(error)
+        spans[name] = began, time.perf_counter()
 
     threads = [threading.Thread(target=run, args=its, daemon=True) for its in programs.items()]
     for thread in threads:
@@ -55,7 +62,7 @@ def at_once(programs: Mapping[str, Any], scope: Scope) -> Recorded:
         thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive():
             raise TimeoutError(f"{name} has not ended after {WITHIN} seconds")
-    return Recorded(sorted(steps, key=lambda step: step.ended), outcomes)
+    return Recorded(sorted(steps, key=lambda step: step.ended), outcomes, spans)
 
 
 def recorded(name: str, program: Any, scope: Scope, steps: list[Step]) -> Any:

@@ -114,7 +114,8 @@ def replay(
         has made as it is, as pseudonyms and constants do.
     opaque: as for the recording.
     codec: of the events; one for all registered events if not given.
-    Raises NotARecording for a file that is none or holds no run, and NotPortable for a run whose
+    Raises NotARecording for a file that is none or holds no run, BadMask for a mask of what is not
+    there, and NotPortable for a run whose
     program or arguments are of classes that cannot be found any more.
     """
     portable = Portable(codec, opaque, mask_of(masks), views)

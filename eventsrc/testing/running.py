@@ -18,9 +18,10 @@ from returns.result import Failure
 from eventsrc import machine
 from eventsrc.errors import EventsrcError
 from eventsrc.handlers import Scope
+from eventsrc.operation import Query
 from eventsrc.positions import Token
-from eventsrc.store import Append, AppendAll, Conflict, Expect, StoreBusy, Unknown
-from eventsrc.testing.faults import HOUR, AnswerLost, Fault, can_happen
+from eventsrc.store import ANY, Append, AppendAll, Conflict, StoreBusy, Unknown
+from eventsrc.testing.faults import HOUR, AnswerLost, Fault, can_happen, goes_by_the_clock
 from eventsrc.testing.simulation import EPOCH, append_id, the_time
 from eventsrc.world import Chance, Elapsed, NewId, Now, Sleep
 
@@ -36,8 +37,17 @@ A_MOMENT: Final = 0.001
 _NAMES: Final = UUID("6f3d4a6e-0f0b-5c3e-9d6f-6b1d3c1c7a55")
 _BEGAN: Final = datetime.fromtimestamp(EPOCH, UTC)
 _LOCAL: Final = frozenset([Now, Elapsed, NewId, Sleep])
+_PERFORMED: Final = frozenset([None, Fault.CONFLICT, Fault.LOST, Fault.AGAIN, Fault.SLOW])
+"""The ways to take a step in which an operation comes to its handler."""
+
 _NEVER: Final = 2**40
 """A version that no stream has."""
+
+MOST_CLEANUPS: Final = 1_000
+"""How many operations a program may ask for after its end, before it is left as it is."""
+
+PATIENCE: Final = 5
+"""How often in a row a program is told the same, before it is taken to wait for the others."""
 
 
 class NotAsBefore(EventsrcError):
@@ -46,6 +56,10 @@ class NotAsBefore(EventsrcError):
 
 class BadScenario(EventsrcError, ValueError):
     """A scenario makes no sense."""
+
+
+class Endless(EventsrcError):
+    """A program took as many steps as it may, and would have gone on."""
 
 
 class BadSchedule(EventsrcError):
@@ -120,17 +134,39 @@ class Plan:
 
 
 class _Actor:
-    """A program that is being run, with its clock."""
+    """A program that is being run, with its clock.
 
-    __slots__ = ("answers", "children", "deliveries", "ids", "name", "program", "running", "seconds")
+    stalled: how much of the time for which some program was stalled its clock shows.
+    moments: how often it has asked what nobody else can notice.
+    told: what it was told last, and how often in a row, if it has only slept in between.
+    """
 
-    def __init__(self, name: str, program: Any) -> None:
+    __slots__ = (
+        "answers",
+        "children",
+        "deliveries",
+        "has_slept",
+        "ids",
+        "moments",
+        "name",
+        "program",
+        "running",
+        "seconds",
+        "stalled",
+        "told",
+    )
+
+    def __init__(self, name: str, program: Any, seconds: float, stalled: float) -> None:
         self.name = name
         self.program = program
         self.running: Generator[Any, Any, Any] | None = None
-        self.seconds = 0.0
+        self.seconds = seconds
+        self.stalled = stalled
         self.ids = 0
+        self.moments = 0
         self.deliveries = 0
+        self.has_slept = False
+        self.told: tuple[Any, Any, int] | None = None
         self.answers: list[Any] = []  # of a round: of each branch, once it has come
         self.children: dict[str, int] = {}  # of a round: the branches that wait, by process
 
@@ -139,9 +175,11 @@ class Process:
     """Something that can take the next step: a program, a branch of one, a command on its way.
 
     after: the numbers of the steps that it directly follows from.
+    seconds, stalled: as of its program when the operation was asked for. What is done side by side,
+        and what is on its way, has this time to itself.
     """
 
-    __slots__ = ("actor", "after", "handler", "is_delivery", "name", "op")
+    __slots__ = ("actor", "after", "handler", "is_delivery", "name", "op", "seconds", "stalled")
 
     def __init__(
         self,
@@ -158,6 +196,8 @@ class Process:
         self.op = op
         self.after = after
         self.is_delivery = is_delivery
+        self.seconds = actor.seconds
+        self.stalled = actor.stalled
 
     @property
     def is_branch(self) -> bool:
@@ -168,7 +208,8 @@ class Process:
 class Running:
     """Programs that are being run: `processes` are those that can take the next step.
 
-    is_cut: whether they took all the steps that they may, and would have gone on.
+    waiting: those that could too, but let others go first: they ask again and again, and sleep.
+    endless: who would have gone on when they had taken all the steps that they may.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -180,15 +221,20 @@ class Running:
         self.outcomes: dict[str, Any] = {}
         self.processes: dict[str, Process] = {}
         self.spans: dict[str, tuple[int, int]] = {}
-        self.is_cut = False
+        self.waiting: dict[str, Process] = {}
+        self.endless: str | None = None
         self._faults = 0
         self._numbers = 0
+        self._actors: list[_Actor] = []
+        self._stalled = 0.0  # for how long all programs that were stalled were, together
+        self._since = 0.0  # when what was run alone had ended
         self._local_kinds = {*_LOCAL, Chance} if len(plan.chances) == 1 else _LOCAL
         self._may_crash = not {Fault.CRASH, Fault.RESTART}.isdisjoint(plan.faults)
         if plan.before is not None:
             check_before(self.alone(plan.before, self.before))
         for name, program in plan.programs.items():
-            actor = _Actor(name, program)
+            actor = _Actor(name, program, self._since, 0.0)
+            self._actors.append(actor)
             if plan.real_time:
                 self.processes[name] = Process(name, actor, _nothing, Begin(), ())
             else:
@@ -218,15 +264,22 @@ class Running:
         process = self.processes.pop(name)
         number = len(self.steps)
         if number == self.plan.most_steps:
-            self.is_cut = True
-            self.processes.clear()
+            self._cut(process.actor)
             return
         actor = process.actor
         op = process.op
         if type(op) is not Answer or variant is not None:  # to answer in the end is no choice
             self.choices.append((name, variant))
-        the_time.set(EPOCH + actor.seconds)
-        actor.seconds += A_MOMENT
+        if process.stalled != self._stalled and variant in _PERFORMED and goes_by_the_clock(op):
+            process.seconds += self._stalled - process.stalled
+            process.stalled = self._stalled
+        the_time.set(EPOCH + process.seconds)
+        if variant is Fault.STALLED:
+            self._stall(process, number)
+            return
+        if not process.is_delivery:
+            actor.seconds = max(actor.seconds, process.seconds + A_MOMENT)
+            actor.stalled = max(actor.stalled, process.stalled)
         if variant is None:
             good, answer = _perform(process.handler, op)
         elif isinstance(variant, Fault):
@@ -234,6 +287,7 @@ class Running:
             if variant is Fault.CRASH or variant is Fault.RESTART:
                 self.steps.append(Step(name, variant, op, began=number, ended=number))
                 self._end_badly(actor, variant, number)
+                self._no_more_waiting()
                 return
             good, answer = self._go_wrong(process, variant, number)
         else:
@@ -244,8 +298,31 @@ class Running:
         else:
             step.error = answer
         self.steps.append(step)
+        is_vain = (actor.has_slept or actor.told) and _is_vain(actor, op, answer)
         if not process.is_delivery:
             self._answer(process, good, answer, number)
+        if is_vain and name in self.processes:
+            self.waiting[name] = self.processes.pop(name)
+        elif self.waiting and not is_vain:
+            self._no_more_waiting()
+        if self.waiting and not self.processes:
+            self._no_more_waiting()
+
+    def end(self) -> None:
+        """Ends the programs that have not ended: nothing more is to be seen of them."""
+        for actor in self._actors:
+            if actor.running is not None:
+                _closed(actor.running)
+
+    def _cut(self, actor: _Actor) -> None:
+        self.endless = actor.name
+        self.processes.clear()
+        self.waiting.clear()
+        self.end()
+
+    def _no_more_waiting(self) -> None:
+        self.processes.update(self.waiting)
+        self.waiting.clear()
 
     # What goes wrong:
 
@@ -257,7 +334,7 @@ class Running:
         if fault is Fault.CONFLICT:
             return _refuse(handler, op)
         if fault is Fault.SLOW:
-            process.actor.seconds += HOUR
+            process.actor.seconds = max(process.actor.seconds, process.seconds + A_MOMENT + HOUR)
             return _perform(handler, op)
         if isinstance(op, Append | AppendAll) and op.append_id is None:
             self._numbers += 1
@@ -277,12 +354,23 @@ class Running:
             return True, Failure(Unknown(op.append_id, why))
         return False, AnswerLost(f"whether {op!r} was done is not known: {why}")
 
+    def _stall(self, process: Process, number: int) -> None:
+        """Lets an hour pass for everybody before the operation, which is then still to be performed."""
+        self._faults += 1
+        self._stalled += HOUR
+        process.seconds += HOUR
+        process.stalled += HOUR
+        process.after = (number,)
+        self.steps.append(Step(process.name, Fault.STALLED, process.op, began=number, ended=number))
+        self.processes[process.name] = process
+
     def _end_badly(self, actor: _Actor, fault: Fault, number: int) -> None:
         for branch in actor.children:
             self.processes.pop(branch, None)
+            self.waiting.pop(branch, None)
         actor.children = {}
         assert actor.running is not None
-        actor.running.close()
+        _closed(actor.running)
         self.outcomes.pop(actor.name, None)
         if fault is Fault.RESTART:
             self._start(actor, (number,))
@@ -325,6 +413,9 @@ class Running:
         try:
             while True:
                 handler, op = advance(answer)
+                if actor.moments > self.plan.most_steps:
+                    self._cut(actor)
+                    return
                 if handler is machine.ROUND:
                     if self._begin_round(actor, op, after):
                         return
@@ -349,13 +440,16 @@ class Running:
     ) -> bool:
         """Lets the branches of a program take their steps; answers whether they have any to take."""
         actor.answers = [None] * len(requests)
+        began = latest = actor.seconds
         for index, (handler, op) in enumerate(requests):
             if type(op) in self._local_kinds:
                 actor.answers[index] = -1, (True, self._local(actor, op))
+                latest, actor.seconds = max(latest, actor.seconds), began
             else:
                 name = f"{actor.name}.{index + 1}"
                 actor.children[name] = index
                 self.processes[name] = Process(name, actor, handler, op, after)
+        actor.seconds = latest
         return bool(actor.children)
 
     def _end_round(self, actor: _Actor) -> None:
@@ -372,19 +466,29 @@ class Running:
     ) -> Any:
         """Runs a program from its beginning to its end, while nothing else happens.
 
+        It begins when the others have ended, by the latest of their clocks.
         steps: what it does is added to them.
         note: is given each of its operations.
+        Raises Endless if it takes more steps than it may.
         """
-        actor = _Actor("alone", program)
+        latest = max((its.seconds - its.stalled + self._stalled for its in self._actors), default=0.0)
+        actor = _Actor("alone", program, max(latest, self._since), self._stalled)
         actor.ids = self._numbers = self._numbers + 1_000
         running = machine.machine(program, self.scope, False)
-        the_time.set(EPOCH)
 
         def answer(handler: Any, op: Any) -> tuple[bool, Any]:
+            if actor.moments == self.plan.most_steps:
+                raise Endless(
+                    f"{program!r:.300} took {actor.moments} steps, and would have gone on: either "
+                    "it waits for what never comes, or it is to be allowed more (`most_steps`)"
+                )
             if type(op) in _LOCAL or type(op) is Chance:
                 return True, self._local(actor, op)
+            actor.moments += 1
             if note is not None:
                 note(op)
+            the_time.set(EPOCH + actor.seconds)
+            actor.seconds += A_MOMENT
             good, value = _perform(handler, op)
             if steps is not None:
                 step = Step("before", None, op, began=-1.0, ended=-1.0)
@@ -393,29 +497,43 @@ class Running:
                 steps.append(step)
             return good, value
 
+        def together(requests: Sequence[tuple[Any, Any]]) -> list[tuple[bool, Any]]:
+            answers: list[tuple[bool, Any]] = []
+            began = latest = actor.seconds
+            for request in requests:
+                actor.seconds = began
+                answers.append(answer(*request))
+                latest = max(latest, actor.seconds)
+            actor.seconds = latest
+            return answers
+
         try:
             handler, op = next(running)
             while True:
                 if handler is machine.ROUND:
-                    handler, op = running.send([answer(*request) for request in op])
+                    handler, op = running.send(together(op))
                 else:
                     good, value = answer(handler, op)
                     handler, op = running.send(value) if good else running.throw(value)
         except StopIteration as stop:
             return stop.value
+        finally:
+            self._since = actor.seconds
+            _closed(running)
 
     def _local(self, actor: _Actor, op: Any) -> Any:
         """Answers what a program asks of the world, which nobody else can notice."""
         kind = type(op)
-        if kind is Now:
-            return _BEGAN + timedelta(seconds=actor.seconds)
-        if kind is Elapsed:
-            return actor.seconds
+        actor.moments += 1
+        if kind is Now or kind is Elapsed:
+            actor.told = None  # it waits until a time, not for the others
+            return _BEGAN + timedelta(seconds=actor.seconds) if kind is Now else actor.seconds
         if kind is NewId:
             actor.ids += 1
             return uuid5(_NAMES, f"{actor.name} {actor.ids}")
         if kind is Sleep:
             actor.seconds += op.seconds
+            actor.has_slept = True
             return None
         return self.plan.chances[0]
 
@@ -423,20 +541,25 @@ class Running:
 def follow(running: Running, choices: Iterable[Choice], *, strictly: bool) -> None:
     """Takes the steps that are chosen, then lets each program go on to its end, one after the other.
 
+    Those that have begun come first, each kind in the order of the plan.
     strictly: raises BadSchedule for a step that cannot be taken, which is left out otherwise.
     """
     last = ""
+    begun: dict[str, None] = {}
     for number, (name, variant) in enumerate(choices, 1):
         process = running.processes.get(name)
         if process is None or variant not in running.variants(process):
             if strictly:
                 raise BadSchedule(_why_not(running, number, name, variant))
             continue
+        begun[process.actor.name] = None
         running.step(name, variant)
         last = name
+    order = [*(name for name in running.plan.programs if name in begun), *running.plan.programs]
     while running.processes:
         if last not in running.processes:
-            last = next(iter(running.processes))
+            processes = running.processes
+            last = min(processes, key=lambda name: order.index(processes[name].actor.name))
         running.step(last, running.variants(running.processes[last])[0])
 
 
@@ -470,13 +593,52 @@ def _perform(handler: Callable[[Any], Any], op: Any) -> tuple[bool, Any]:
         return False, error
 
 
-def _refuse(handler: Callable[[Any], Any], op: Append) -> tuple[bool, Any]:
+def _refuse(handler: Callable[[Any], Any], op: Append | AppendAll) -> tuple[bool, Any]:
     """Has the store itself refuse an append, which says what it found."""
-    hopeless: Any = attrs.evolve(op, expected=_NEVER)  # type: ignore[misc]
+    wanted, hopeless = _hopeless(op)
     good, answer = _perform(handler, hopeless)
-    if good and isinstance(answer, Failure) and isinstance(conflict := answer.failure(), Conflict):
-        expected = op.expected
-        assert not isinstance(expected, Expect)
-        version = expected[op.stream] if isinstance(expected, Token) else expected
-        return True, Failure(attrs.evolve(conflict, expected=version, events=()))
-    return good, answer
+    conflict = answer.failure() if good and isinstance(answer, Failure) else None
+    if not isinstance(conflict, Conflict) or conflict.expected != _NEVER:
+        return good, answer
+    expected = wanted.expected
+    version = expected[wanted.stream] if isinstance(expected, Token) else expected
+    return True, Failure(attrs.evolve(conflict, expected=version, events=()))
+
+
+def _hopeless(op: Any) -> tuple[Any, Any]:
+    """The first part of an append that has a condition, and the append with one that is never met."""
+    if isinstance(op, Append):
+        return op, attrs.evolve(op, expected=_NEVER)  # type: ignore[misc]
+    for field in ("appends", "conditions"):
+        parts = [*getattr(op, field)]
+        for place, part in enumerate(parts):
+            if part.expected is not ANY:
+                parts[place] = attrs.evolve(part, expected=_NEVER)
+                return part, attrs.evolve(op, **{field: tuple(parts)})
+    raise AssertionError(f"{op!r} has no condition")
+
+
+def _is_vain(actor: _Actor, op: Any, answer: Any) -> bool:
+    """Whether a program that does nothing but ask and sleep is told the same over and over."""
+    if not isinstance(op, Query):
+        actor.told = None
+        return False
+    if not actor.has_slept:
+        return False
+    actor.has_slept = False
+    before, its_answer, times = actor.told or (None, None, 0)
+    times = times + 1 if before == op and its_answer == answer else 1
+    actor.told = op, answer, times
+    return times > PATIENCE
+
+
+def _closed(running: Generator[Any, Any, Any]) -> None:
+    """Ends a program as a crash does: nothing is performed of what it would do in the end."""
+    for _ in range(MOST_CLEANUPS):
+        try:
+            running.close()
+            return
+        except RuntimeError:  # it has yielded what it would perform
+            continue
+        except Exception:
+            return

@@ -84,13 +84,19 @@ def shortened(
 
     while tries < MOST_TRIES and any(map(improve, _simpler(best))):
         pass
-    return _without_end(plan, best)
+    return _without_end(plan, best, is_broken)
 
 
-def _cost(choices: Sequence[Choice]) -> tuple[int, int, int]:
+def _cost(choices: Sequence[Choice]) -> tuple[int, int, int, int]:
+    """How much goes wrong, how many turns and steps there are, and how long programs take."""
     wrong = sum(isinstance(variant, Fault) for _, variant in choices)
     turns = sum(one != other for (one, _), (other, _) in pairwise(choices))
-    return wrong, turns, len(choices)
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for number, (name, _) in enumerate(choices):
+        first.setdefault(name, number)
+        last[name] = number
+    return wrong, turns, len(choices), sum(last.values()) - sum(first.values())
 
 
 def _simpler(choices: Sequence[Choice]) -> Iterator[Sequence[Choice]]:
@@ -116,11 +122,15 @@ def _simpler(choices: Sequence[Choice]) -> Iterator[Sequence[Choice]]:
                 break
 
 
-def _without_end(plan: Plan, choices: list[Choice]) -> list[Choice]:
-    """As much of a schedule as must be given for all of it to follow."""
+def _without_end(
+    plan: Plan, choices: list[Choice], is_broken: Callable[[Running], bool]
+) -> list[Choice]:
+    """As much of a schedule as must be given for all of it to follow, or what is as simple."""
     for length in range(len(choices)):
         running = Running(plan)
         follow(running, choices[:length], strictly=False)
-        if running.choices == choices:
+        if running.choices == choices or (
+            _cost(running.choices) <= _cost(choices) and is_broken(running)
+        ):
             return choices[:length]
     return choices

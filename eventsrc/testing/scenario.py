@@ -21,9 +21,10 @@ from contextlib import AbstractContextManager
 from functools import cached_property, partial
 from itertools import permutations
 from random import Random
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import attrs
+import pytest
 
 from eventsrc.decide import AppendFailed, NotDecided
 from eventsrc.interpreter import Interpreter
@@ -32,14 +33,17 @@ from eventsrc.recorded import Recorded
 from eventsrc.serializable import NotSerialized
 from eventsrc.store import StoreError
 from eventsrc.stream_id import StreamId
-from eventsrc.testing import reality
+from eventsrc.testing import reality, sense
 from eventsrc.testing.exploring import every_schedule
 from eventsrc.testing.faults import Fault
 from eventsrc.testing.footprints import FeedIsRead, Footprints, Reader
 from eventsrc.testing.judging import whole_feed
+from eventsrc.testing.pasting import decorator_of_this_example, name_in_callers
 from eventsrc.testing.running import (
     BadScenario,
+    BadSchedule,
     Choice,
+    NotAsBefore,
     Plan,
     Raised,
     Running,
@@ -55,6 +59,9 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DataObject
 
 R = TypeVar("R")
+
+Spans: TypeAlias = Mapping[str, tuple[float, float]]
+"""When each program began and ended."""
 
 _OF_FAULTS: Final = (StoreError, AppendFailed, NotDecided, NotSerialized)
 """What programs may raise if something goes wrong with their operations."""
@@ -135,14 +142,6 @@ class Found:
         return self.story
 
 
-def _named(_scenario: object, _attribute: object, programs: Mapping[str, Any]) -> None:
-    if not programs:
-        raise BadScenario("a scenario needs a program, and one is of use with two")
-    for name in programs:
-        if not name or not name.replace("_", "").isalnum():
-            raise BadScenario(f"{name!r} is no name for a program: use letters, digits and _")
-
-
 @attrs.frozen(eq=False)
 class Scenario:
     """Programs that run at the same time, and what must be true however they come to interleave.
@@ -151,7 +150,8 @@ class Scenario:
     on: makes the interpreter of a run, new each time, over a SimulatedStore (and SimulatedViews) that
         nobody else uses. Time, ids and chance are always the simulation's.
     before: a program that is run first, by itself. BadScenario is raised if it answers a Failure.
-    holds: is given how a run ended; it answers False, or raises, if that is not right.
+    holds: is given how a run ended; if that is not right it raises, or answers False or a list of what
+        is wrong.
     linearizable: in place of `holds`: what is observed after a run. It must be what would be observed
         if each program had been performed at one moment between its beginning and its end.
     faults, most_faults: what may go wrong, and how often in a run.
@@ -162,12 +162,18 @@ class Scenario:
     most_steps: in one run, before it is taken for endless.
     """
 
-    programs: Mapping[str, Effect[Any, Any]] = attrs.field(validator=_named)
-    on: Callable[[], Interpreter[Any]] = attrs.field(kw_only=True)
-    before: Effect[Any, Any] | None = attrs.field(kw_only=True, default=None)
-    holds: Callable[[After], object] | None = attrs.field(kw_only=True, default=None)
-    linearizable: Callable[[After], object] | None = attrs.field(kw_only=True, default=None)
-    faults: Iterable[Fault] = attrs.field(kw_only=True, default=())
+    programs: Mapping[str, Effect[Any, Any]] = attrs.field(validator=sense.check_programs)
+    on: Callable[[], Interpreter[Any]] = attrs.field(kw_only=True, validator=sense.check_maker)
+    before: Effect[Any, Any] | None = attrs.field(
+        kw_only=True, default=None, validator=sense.check_before
+    )
+    holds: Callable[[After], object] | None = attrs.field(
+        kw_only=True, default=None, validator=sense.check_judge
+    )
+    linearizable: Callable[[After], object] | None = attrs.field(
+        kw_only=True, default=None, validator=sense.check_judge
+    )
+    faults: Iterable[Fault] = attrs.field(kw_only=True, default=(), validator=sense.check_faults)
     most_faults: int = attrs.field(kw_only=True, default=1)
     may_raise: tuple[type[Exception], ...] = attrs.field(kw_only=True, default=())
     chances: Iterable[float] = attrs.field(kw_only=True, default=(0.5,))
@@ -177,6 +183,8 @@ class Scenario:
     def __attrs_post_init__(self) -> None:
         if (self.holds is None) == (self.linearizable is None):
             raise BadScenario("say what must be true, by `holds` or by `linearizable`")
+        sense.check_number("most_faults", self.most_faults, 0)
+        sense.check_number("most_steps", self.most_steps, 1)
         plan = self._plan
         if self.linearizable is not None and (plan.faults or len(plan.chances) > 1):
             raise BadScenario(
@@ -193,13 +201,17 @@ class Scenario:
         reduced: False runs every order of all steps, to doubt the reduction.
         Raises NotAsBefore if a program does not do the same again with the same answers.
         """
+        sense.check_number("most", most, 1)
+        timed = Fault.STALLED in self._plan.faults
+        reader = Reader(self.footprints, ordered=False, timed=timed) if reduced else None
         try:
-            return self._explore(most, Reader(self.footprints, ordered=False) if reduced else None)
+            return self._explore(most, reader)
         except FeedIsRead:
-            return self._explore(most, Reader(self.footprints, ordered=True))
+            return self._explore(most, Reader(self.footprints, ordered=True, timed=timed))
 
     def sample(self, runs: int = 1_000, *, seed: int = 0) -> Found:
         """Runs schedules that are drawn by chance: always the same ones with the same seed."""
+        sense.check_number("runs", runs, 1)
         random = Random(seed)
         for number in range(1, runs + 1):
             running = by_chance(self._ready, random)
@@ -215,8 +227,11 @@ class Scenario:
         from hypothesis import strategies as st
 
         running = drawn(self._ready, lambda some: data.draw(st.sampled_from(some)))
-        if self._why(running) is not None:
-            raise AssertionError(self._told(running, running.choices, 1, "drawn by Hypothesis").story)
+        why = self._why(running)
+        if why is not None:
+            schedule = f"drawn by Hypothesis, as {as_text(running.choices)!r}"
+            again = f"{schedule}; to run it again, decorate the test: {decorator_of_this_example()}"
+            raise AssertionError(self._told(why, running, running.choices, again))
 
     def replay(self, schedule: str) -> Found:
         """Runs one schedule, as a story ends with; when it is over, the programs go on one by one.
@@ -226,9 +241,11 @@ class Scenario:
         choices = of_text(schedule)
         running = Running(self._ready)
         follow(running, choices, strictly=True)
-        if self._why(running) is None:
+        why = self._why(running)
+        if why is None:
             return Found(True, 1, story("it holds:", running.steps, running.outcomes), schedule)
-        return self._told(running, choices, 1, "replayed")
+        again = self._again("replayed", as_text(choices))
+        return Found(False, 1, self._told(why, running, choices, again), as_text(choices))
 
     def for_real(
         self, make: Callable[[], AbstractContextManager[Interpreter[Any]]], *, rounds: int = 100
@@ -236,20 +253,21 @@ class Scenario:
         """Runs the programs in threads, on a store that is real, as often as `rounds` says.
 
         make: makes the interpreter of a round, over a store that nobody else uses, `world` included.
-        Nothing goes wrong on purpose. Raises TimeoutError if the programs of a round do not end.
+        Nothing goes wrong on purpose. What `linearizable` observes is compared with what is observed
+        in the simulation, one program at a time: it must not have ids, times or positions in it.
+        Raises TimeoutError if the programs of a round do not end.
         """
-        if self.holds is None:
-            raise BadScenario("`linearizable` is for simulated runs: use `holds` on a real store")
+        sense.check_number("rounds", rounds, 1)
         for number in range(1, rounds + 1):
             with make() as app:
-                scope = app._scope  # pyright: ignore[reportPrivateUsage]
+                scope = sense.fresh(app)._scope  # pyright: ignore[reportPrivateUsage]
                 before: list[Step] = []
                 if self.before is not None:
                     check_before(reality.recorded("before", self.before, scope, before))
                 done = reality.at_once(self.programs, scope)
                 outcomes = _in_order(self.programs, done.outcomes)
                 after = After(outcomes, tuple(before), tuple(done.steps), app.run, app.run)
-                why = self._why_wrong(after, self.may_raise)
+                why = self._why_wrong(after, self.may_raise, done.spans)
             if why is not None:
                 told = story(why, done.steps, done.outcomes)
                 return Found(False, number, f"{told}\n\nfound in round {number} of {rounds}, for real")
@@ -260,7 +278,8 @@ class Scenario:
     @cached_property
     def _ready(self) -> Plan:
         """The plan, once the interpreter is known to have handlers for the programs."""
-        app = world.but(self.on())
+        sense.unshared(self.on)
+        app = world.but(sense.fresh(self.on()))
         for program in self._plan.programs.values():
             app._check(program)  # pyright: ignore[reportPrivateUsage]
         return self._plan
@@ -269,9 +288,9 @@ class Scenario:
     def _plan(self) -> Plan:
         return Plan(
             dict(self.programs),
-            lambda: world.but(self.on())._scope,  # pyright: ignore[reportPrivateUsage]
+            lambda: world.but(sense.fresh(self.on()))._scope,  # pyright: ignore[reportPrivateUsage]
             self.before,
-            tuple(self.faults),
+            sense.faults_of(self.faults),
             self.most_faults,
             tuple(self.chances),
             self.linearizable is not None,
@@ -281,13 +300,13 @@ class Scenario:
     def _explore(self, most: int, reader: Reader | None) -> Found:
         number = 0
         for running in every_schedule(self._ready, reader):
+            if number == most:
+                return Found(False, number, f"it holds in {number} schedules, and there are more")
             number += 1
             if self._why(running, None if reader is None else reader.note) is not None:
                 return self._broken(running, number, f"found in schedule {number}")
             if reader is not None and reader.is_feed_read:
                 raise FeedIsRead
-            if number == most:
-                return Found(False, number, f"it holds in {number} schedules, and there are more")
         return Found(True, number, f"it holds in every schedule: {number} different ones")
 
     def _why(self, running: Running, note: Callable[[Any], None] | None = None) -> str | None:
@@ -295,39 +314,45 @@ class Scenario:
 
         note: is given each operation by which that is found out.
         """
-        if running.is_cut:
+        if running.endless is not None:
             return (
-                f"the programs took {self.most_steps} steps, and would have gone on: either one waits "
-                "for what never comes, or `most_steps` is to be more"
+                f"the programs took {self.most_steps} steps, and {running.endless} would have gone on: "
+                "either it waits for what never comes, or `most_steps` is to be more"
             )
         expected = (*self.may_raise, *_OF_FAULTS) if running.plan.faults else self.may_raise
-        after = After.of(running, note)
-        if self.linearizable is None:
-            return self._why_wrong(after, expected)
-        return _why_raised(after, expected) or self._why_not_linearizable(
-            running, self.linearizable(after)
-        )
+        return self._why_wrong(After.of(running, note), expected, running.spans)
 
-    def _why_wrong(self, after: After, may_raise: tuple[type[Exception], ...]) -> str | None:
+    def _why_wrong(
+        self, after: After, may_raise: tuple[type[Exception], ...], spans: Spans
+    ) -> str | None:
+        for name, answer in after.answers.items():
+            if isinstance(answer, Raised) and not isinstance(answer.error, may_raise):
+                return f"{name} raised {cut(shown(answer.error))}"
+        if self.linearizable is not None:
+            return self._why_not_linearizable(spans, self._observed(after))
         assert self.holds is not None
-        raised = _why_raised(after, may_raise)
-        if raised is not None:
-            return raised
         try:
-            return self._broken_promise if self.holds(after) is False else None
-        except AssertionError as error:
+            answer = self.holds(after)
+        except (AssertionError, pytest.fail.Exception) as error:
             return str(error) or self._broken_promise
+        except BadScenario:
+            raise
         except Exception as error:
             return f"{self._broken_promise}: it raised {cut(shown(error))}"
+        return sense.judged(self.holds, answer, self._broken_promise)
 
     @property
     def _broken_promise(self) -> str:
         name = name_of(self.holds)
         return "what must hold does not" if name == "<lambda>" else f"{name} does not hold"
 
-    def _why_not_linearizable(self, running: Running, observed: object) -> str | None:
+    def _observed(self, after: After) -> object:
+        assert self.linearizable is not None
+        return sense.observed(self.linearizable, self.linearizable(after))
+
+    def _why_not_linearizable(self, of: Spans, observed: object) -> str | None:
         for order, wanted in self._one_at_a_time:
-            spans = [running.spans[name] for name in order]
+            spans = [of[name] for name in order]
             is_possible = all(
                 spans[later][1] >= spans[earlier][0]
                 for later in range(len(spans))
@@ -344,34 +369,60 @@ class Scenario:
     @cached_property
     def _one_at_a_time(self) -> list[tuple[tuple[str, ...], object]]:
         """What is observed after the programs have run one after the other, in each order."""
-        assert self.linearizable is not None
         found: list[tuple[tuple[str, ...], object]] = []
         for order in permutations(self.programs):
             running = Running(attrs.evolve(self._ready, programs={n: self.programs[n] for n in order}))
             follow(running, (), strictly=False)
-            found.append((order, self.linearizable(After.of(running))))
+            after = After.of(running)
+            after = attrs.evolve(after, answers=_in_order(self.programs, after.answers))
+            found.append((order, self._observed(after)))
         return found
 
     def _broken(self, running: Running, runs: int, where: str) -> Found:
         """The shortest story of a run that is not right."""
-        if running.is_cut:
-            return self._told(running, running.choices, runs, where)
-        choices = shortened(self._ready, running.choices, lambda other: self._why(other) is not None)
-        short = Running(self._ready)
-        follow(short, choices, strictly=True)
-        return self._told(short, choices, runs, where)
-
-    def _told(self, running: Running, choices: Sequence[Choice], runs: int, where: str) -> Found:
+        choices = running.choices
+        if running.endless is None:
+            choices = shortened(self._ready, choices, lambda other: self._why(other) is not None)
+            running = Running(self._ready)
+            try:
+                follow(running, choices, strictly=True)
+            except BadSchedule as error:
+                raise self._not_as_before(choices) from error
         why = self._why(running)
-        assert why is not None, f"{running.choices} was broken once, and is not again"
+        if why is None:
+            raise self._not_as_before(choices)
         again = as_text(choices)
-        told = story(why, running.steps, running.outcomes)
-        told += f"\n\n{where}; to run it again: .replay({again!r})"
-        return Found(False, runs, told, again)
+        return Found(False, runs, self._told(why, running, choices, self._again(where, again)), again)
 
+    def _not_as_before(self, choices: Sequence[Choice]) -> NotAsBefore:
+        return NotAsBefore(
+            f"the schedule {as_text(choices)!r} was broken in one run, and is not in another: a "
+            "program takes time, ids and chance from operations (see eventsrc.world), and so does what "
+            "judges it"
+        )
 
-def _why_raised(after: After, may_raise: tuple[type[Exception], ...]) -> str | None:
-    for name, answer in after.answers.items():
-        if isinstance(answer, Raised) and not isinstance(answer.error, may_raise):
-            return f"{name} raised {cut(shown(answer.error))}"
-    return None
+    def _again(self, where: str, schedule: str) -> str:
+        return f"{where}; to run it again: {name_in_callers(self)}.replay({schedule!r})"
+
+    def _told(self, why: str, running: Running, choices: Sequence[Choice], end: str) -> str:
+        aside = self._aside(why, running, choices)
+        return f"{story(why, running.steps, running.outcomes, aside)}\n\n{end}"
+
+    def _aside(self, why: str, running: Running, choices: Sequence[Choice]) -> list[str]:
+        """The programs without which the same is told of the others, and it is not right either."""
+        begun = {name.partition(".")[0].partition("~")[0] for name, _ in choices}
+        aside: list[str] = []
+        if running.endless is not None or self.linearizable is not None:
+            return aside
+        for name in self.programs:
+            left = {its: each for its, each in self.programs.items() if its not in [*aside, name]}
+            if name not in begun and left:
+                other = Running(attrs.evolve(self._ready, programs=left))
+                follow(other, choices, strictly=False)
+                left_out = [*aside, name]
+                if self._why(other) == why and (
+                    story(why, other.steps, other.outcomes, left_out)
+                    == story(why, running.steps, running.outcomes, left_out)
+                ):
+                    aside = left_out
+        return aside

@@ -59,9 +59,13 @@ _WRONG: Final = {
     Fault.LATE: "which is held up on its way",
     Fault.AGAIN: "which will come twice",
     Fault.SLOW: "which takes an hour",
+    Fault.STALLED: "is stalled for an hour before it",
     Fault.CRASH: "and crashes before it",
     Fault.RESTART: "and is restarted before it",
 }
+
+_BEFORE: Final = (Fault.STALLED, Fault.CRASH, Fault.RESTART)
+"""What goes wrong before the operation, which is not performed then."""
 
 _UNANSWERED: Final[dict[Any, str]] = {
     Fault.CRASH: "crashes before anybody gets its answer",
@@ -69,10 +73,15 @@ _UNANSWERED: Final[dict[Any, str]] = {
 }
 
 
-def story(why: str, steps: Iterable[Step], outcomes: Mapping[str, Any]) -> str:
-    """The whole of a run, and why it is not right."""
+def story(
+    why: str, steps: Iterable[Step], outcomes: Mapping[str, Any], aside: Sequence[str] = ()
+) -> str:
+    """The whole of a run, and why it is not right.
+
+    aside: programs that ran when the others had ended, and of which there is nothing to tell.
+    """
     lines = [why, ""]
-    told = [step for step in steps if _is_told(step)]
+    told = [step for step in steps if _is_told(step) and step.process.partition(".")[0] not in aside]
     width = max((len(step.process) for step in told), default=0)
     for number, step in enumerate(told, 1):
         if LONG < number <= len(told) - LONG:
@@ -82,9 +91,12 @@ def story(why: str, steps: Iterable[Step], outcomes: Mapping[str, Any]) -> str:
         lines.append(f"{number:4}  {step.process:{width}}  {_did(step)}")
         if (saw := _saw(step)) is not None:
             lines.append(f"{'':{width + 8}}  -> {saw}")
+    if aside:
+        lines.append(f"      besides, each by itself: {', '.join(aside)}")
     lines.append("")
     for name, outcome in outcomes.items():
-        lines.append(f"      {name:{width}}  {_ended(outcome)}")
+        if name not in aside:
+            lines.append(f"      {name:{width}}  {_ended(outcome)}")
     return "\n".join(lines)
 
 
@@ -103,17 +115,13 @@ def _did(step: Step) -> str:
         return _UNANSWERED[step.variant]
     wanted = cut(operation(step.op))
     if isinstance(step.variant, Fault):
-        tries = "would have " if step.variant in (Fault.CRASH, Fault.RESTART) else ""
-        return (
-            f"{tries}{wanted}: {_WRONG[step.variant]}"
-            if not tries
-            else f"{_WRONG[step.variant]}: {wanted}"
-        )
+        wrong = _WRONG[step.variant]
+        return f"{wrong}: {wanted}" if step.variant in _BEFORE else f"{wanted}: {wrong}"
     return f"(which was on its way) {wanted}" if step.is_again else wanted
 
 
 def _saw(step: Step) -> str | None:
-    if step.variant in (Fault.CRASH, Fault.RESTART):
+    if step.variant in _BEFORE:
         return None
     return f"raises {cut(shown(step.error))}" if step.error is not None else cut(answer(step.answer))
 
@@ -123,7 +131,7 @@ def _ended(outcome: Any) -> str:
         return "crashed"
     if isinstance(outcome, Raised):
         return f"raised {cut(shown(outcome.error))}"
-    return f"ended with {cut(shown(outcome))}"
+    return f"ended with {cut(answer(outcome))}"
 
 
 def cut(text: str) -> str:

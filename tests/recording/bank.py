@@ -30,6 +30,7 @@ from eventsrc import (
     program,
     world,
 )
+from eventsrc.snapshots import Snapshots
 
 
 @event("test.recording.moved")
@@ -152,3 +153,28 @@ def fail_with(name: str) -> Do[StoreOp, None]:
 def given(value: Any) -> Do[StoreOp, Any]:
     yield from accounts["any"].head()
     return value
+
+
+# Whose states are kept in snapshots:
+
+
+class Blob(Command[bytes]):
+    """Something that is not JSON."""
+
+    data: bytes
+
+
+notes: Fold[tuple[str, ...], Moved] = Fold(
+    (), lambda seen, moved: (*seen, moved.note), snapshots=Snapshots("notes", tuple[str, ...], every=1)
+)
+
+
+@program
+def note(name: str, text: str) -> Do[StoreOp, int]:
+    yield from accounts[name].append(Moved(1, text))
+    return len((yield from accounts[name].get(notes)).state)
+
+
+@program
+def pass_on(text: str) -> Do[Blob, bytes]:
+    return (yield from Blob(b"to " + text.encode()))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import datetime as dt
 import enum
 import json
 import os
+import re
 import threading
 from decimal import Decimal
 from pathlib import Path
@@ -28,13 +30,17 @@ from eventsrc import (
     StreamId,
     Success,
     Token,
+    on,
     pure,
+    world,
 )
-from eventsrc.masks import pseudonyms
+from eventsrc.masks import BadMask, mask_of, pseudonyms
 from eventsrc.portable import NotPortable, Portable, Unwritten
 from eventsrc.recording import RunFile, recording, recording_async
 from eventsrc.store import StoreClosed
+from eventsrc.testing.replay import replay
 from tests.recording.bank import (
+    Blob,
     Broke,
     Moved,
     Pay,
@@ -46,6 +52,8 @@ from tests.recording.bank import (
     fail,
     fail_with,
     given,
+    note,
+    pass_on,
     pay_all,
     sum_of,
 )
@@ -376,6 +384,66 @@ def test_a_mask_can_be_a_function_of_class_field_and_value(store: MemoryStore, t
     assert "homer" not in text
     assert "private" not in text
     assert '"accounts/***"' in text
+
+
+def test_what_is_masked_does_not_come_back_in_a_snapshot(tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    hide = pseudonyms(b"secret")
+    store = MemoryStore()
+    masks = {(Moved, "note"): hide, (note, "text"): hide}
+    assert (store | world).run(note("homer", "from before")) == 1, "there is a snapshot of it"
+    with RunFile(path, masks=masks) as runs:
+        app = recording(store | world, runs)
+        assert app.run(note("homer", "from today")) == 2
+        assert app.run(note("homer", "at last")) == 3
+    data = path.read_bytes()
+    for word in (b"before", b"today", b"last"):
+        assert word not in data
+        assert not any(
+            word in base64.b64decode(its) for its in re.findall(rb'"\$bytes":"([^"]*)"', data)
+        )
+    replayed = replay(path, MemoryStore() | world)
+    assert replayed.same, replayed
+
+
+def test_bytes_that_hold_what_is_masked_are_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    app = on(Blob).run(lambda op: op.data)
+    masks = {(pass_on, "text"): "***"}
+    with RunFile(path, masks=masks) as runs, pytest.raises(NotPortable, match="bytes hold a text"):
+        recording(app, runs).run(pass_on("private"))
+    assert path.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ((Moved, "notes"), "Moved has no 'notes', to be masked: its fields are amount, note"),
+        ((deposit, "nam"), "deposit has no 'nam', to be masked: its parameters are"),
+        (("Moved", "note"), "masks nothing: name the class"),
+        ((add, "total"), "masks nothing: name the class"),
+        ("note", "is no key of a mask"),
+    ],
+)
+def test_a_mask_of_what_is_not_there_is_refused(tmp_path: Path, key: Any, said: str) -> None:
+    with pytest.raises(BadMask, match=said):
+        RunFile(tmp_path / "runs.jsonl", masks={key: "***"})
+    with pytest.raises(BadMask, match=said):
+        replay(tmp_path / "runs.jsonl", masks={key: "***"})
+
+
+def test_a_mask_of_a_class_is_for_those_derived_from_it() -> None:
+    @attrs.frozen
+    class Person:
+        email: str
+
+    @attrs.frozen
+    class Friend(Person):
+        name: str
+
+    mask = mask_of({(Person, "email"): "***"})
+    assert [mask(kind, "email", "homer@example.com") for kind in (Person, Friend)] == ["***", "***"]
+    assert mask(Friend, "name", "Homer") == "Homer"
 
 
 def test_pseudonyms_are_the_same_for_equal_values_and_kept_with_the_secret() -> None:

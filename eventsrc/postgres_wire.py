@@ -26,6 +26,9 @@ class Wire(psycopg.Connection[Any]):
     patience = math.inf
     """For how many seconds to wait for one answer."""
 
+    used = -math.inf
+    """When it was last in use, by time.monotonic()."""
+
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         """Waits for what a generator of psycopg waits for. Raises TimeoutError at the time."""
         return super().wait(_limited(gen, self), *args, **kwargs)
@@ -39,6 +42,9 @@ class AsyncWire(psycopg.AsyncConnection[Any]):
 
     patience = math.inf
     """For how many seconds to wait for one answer."""
+
+    used = -math.inf
+    """When it was last in use, by time.monotonic()."""
 
     async def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         """Waits for what a generator of psycopg waits for. Raises TimeoutError at the time."""

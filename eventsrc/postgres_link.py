@@ -59,6 +59,10 @@ _LOOK: Final = 0.2
 
 _ISOLATION: Final = Ask(b"SELECT current_setting('transaction_isolation')", ())
 
+_FRESH: Final = 0.001
+"""For how many seconds a connection that was in use is not looked at before it is used again: had the
+server ended it since, it might as well do so in the middle of what is asked next."""
+
 _Wired: TypeAlias = tuple[Wire, psycopg.Cursor[Any]]
 _AsyncWired: TypeAlias = tuple[AsyncWire, psycopg.AsyncCursor[Any]]
 
@@ -210,6 +214,7 @@ class Link:
             self._lose()
             connection.close()
         else:
+            connection.used = time.monotonic()
             self._idle.append(wired)
         self._free.put(None)
 
@@ -224,7 +229,7 @@ class Link:
             raise StoreClosed("the store was closed: open it again")
         while self._idle:
             connection, cursor = self._idle.pop()
-            if not is_stale(connection):
+            if time.monotonic() - connection.used < _FRESH or not is_stale(connection):
                 connection.until = deadline + _GRACE
                 return connection, cursor
             connection.close()
@@ -374,6 +379,7 @@ class AsyncLink:
             self._lose()
             await connection.close()
         else:
+            connection.used = time.monotonic()
             self._idle.append(wired)
         self._free.release()
 
@@ -387,7 +393,7 @@ class AsyncLink:
             raise StoreClosed("the store was closed: open it again")
         while self._idle:
             connection, cursor = self._idle.pop()
-            if not is_stale(connection):
+            if time.monotonic() - connection.used < _FRESH or not is_stale(connection):
                 connection.until = deadline + _GRACE
                 return connection, cursor
             await connection.close()

@@ -38,6 +38,9 @@ class _Limits:
     patience = math.inf
     """For how many seconds to wait for one answer."""
 
+    used = -math.inf
+    """When it was last in use, by time.monotonic()."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._pid = os.getpid()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 import attrs
@@ -47,6 +47,8 @@ class AsyncGroupCommit(Generic[J, A]):
         self._line: deque[_Waiting[J, A]] = deque()
         self._leader: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
+        self._pause = 0.0
+        """How many seconds each of those who are answered keeps the event loop busy then."""
 
     async def perform(self, job: J, timeout: float) -> A:
         """Performs a job together with those that wait beside it, and answers it.
@@ -80,18 +82,39 @@ class AsyncGroupCommit(Generic[J, A]):
             self._alarm.cancel()
 
     async def _lead(self) -> None:
+        """Performs what is in line, group after group, until nobody waits.
+
+        A crowd that takes longer to come again than a group takes is performed in halves, so that one
+        is under way while the other computes; another crowd stays together.
+        """
+        loop = asyncio.get_running_loop()
+        untold: Sequence[tuple[_Waiting[J, A], A | Raised]] = ()
         try:
             while self._line:
                 group = [self._line.popleft() for _ in range(min(len(self._line), self._most))]
+                began = loop.time()
+                _tell(untold)
+                untold = ()
                 answers: Sequence[A | Raised]
                 try:
                     answers = await self._perform([waiting.job for waiting in group])
                 except Exception as error:
                     answers = [Raised(error)] * len(group)
-                for waiting, answer in zip(group, answers, strict=True):
-                    if not waiting.future.done():
-                        waiting.future.set_result(answer)
+                answered = list(zip(group, answers, strict=True))
+                done = loop.time()
+                crowd = len(group) + len(self._line)
+                in_halves = done - began < crowd * self._pause
+                if in_halves and self._line:
+                    untold = answered
+                    continue
+                at_once = (len(group) + 1) // 2 if in_halves else len(group)
+                _tell(answered[:at_once])
+                untold = answered[at_once:]
+                if crowd > 1:
+                    await asyncio.sleep(0)
+                    self._pause = (loop.time() - done) / at_once
         finally:
+            _tell(untold)
             self._leader = None
 
     def _expire(self) -> None:
@@ -103,6 +126,12 @@ class AsyncGroupCommit(Generic[J, A]):
                 waiting.future.set_result(Raised(self._too_late()))
         following = self._line[0].deadline if self._line else None
         self._alarm = None if following is None else loop.call_at(following, self._expire)
+
+
+def _tell(answered: Iterable[tuple[_Waiting[J, A], A | Raised]]) -> None:
+    for waiting, answer in answered:
+        if not waiting.future.done():
+            waiting.future.set_result(answer)
 
 
 class AsyncAlone(Generic[J, A]):

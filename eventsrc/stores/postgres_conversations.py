@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -18,7 +18,7 @@ from eventsrc.postgres_conversation import Conversation, Rows
 from eventsrc.postgres_errors import Lost, Refused, Unreachable
 from eventsrc.postgres_schema import Tables
 from eventsrc.program import Outcome
-from eventsrc.record import LOST, Corrupted, Record
+from eventsrc.record import LOST, Corrupted, Record, make_records
 from eventsrc.recorded_events import Events, EventsData
 from eventsrc.store import (
     CONFLICT_EVENTS,
@@ -42,6 +42,7 @@ from eventsrc.store import (
 from eventsrc.stores import postgres_sql as sql
 from eventsrc.stores.group_commit import Raised
 from eventsrc.stores.known import Heads, Kinds
+from eventsrc.stores.postgres_together import Recent, StreamHeads, Together, array
 from eventsrc.stores.prepare import Part, Prepared, appended, check_end, is_own, microseconds, own_end
 from eventsrc.stream_id import StreamId
 
@@ -71,6 +72,8 @@ class Conversations:
         self._is_lean = True
         self._kinds = Kinds()
         self._heads = Heads()
+        self._recent = Recent()
+        self._losses = 0
 
     def joined(self) -> Conversations:
         """Those for a transaction of somebody else: nothing that is seen there is committed yet."""
@@ -85,7 +88,9 @@ class Conversations:
 
     def forget_heads(self) -> None:
         """Forgets what is known of streams: a server that comes back may have lost what it had told."""
+        self._losses += 1
         self._heads.forget_all()
+        self._recent.forget_all()
 
     # --- opening
 
@@ -112,12 +117,21 @@ class Conversations:
             if answer is not None:
                 return [answer]
         yield from self._number_kinds(group)
+        answers: list[Answer | Raised] = []
+        for portion in _portions(group):
+            answers += yield from self._append_portion(portion, now)
+        return answers
+
+    def _append_portion(
+        self, group: Sequence[Prepared], now: int
+    ) -> Conversation[list[Answer | Raised]]:
+        """Stores appends that may travel in one statement."""
         answers: dict[int, Answer | Raised] = {}
-        yield from self._refuse_late(group, answers)
         if self._is_lean:  # an index that refuses an event would end a joined transaction
             yield from self._append_known(group, now, answers)
-        for indexes in _portions(group, answers):
-            yield from self._append(group, indexes, now, answers)
+        if len(answers) < len(group):
+            left = [index for index in range(len(group)) if index not in answers]
+            yield from self._append(group, left, now, answers)
         return [answers[index] for index in range(len(group))]
 
     def _append_alone(self, asked: Prepared, now: int) -> Conversation[Answer | None]:
@@ -132,7 +146,9 @@ class Conversations:
         kind = self._kinds.numbers.get(part.events[0].kind)
         if not version or kind is None or not holds(part.expected, version):
             return None
-        (record,) = asked.records(0, lambda _: version, now)
+        (record,) = make_records(
+            0, part.stream, version + 1, asked.append_id.bytes, 0, part.events, asked.metadata, now
+        )
         row = number, version + 1, kind, *record[4:]
         try:
             ((position,),) = yield self._ask(sql.APPEND_ONE, row, is_bold=True)
@@ -144,110 +160,95 @@ class Conversations:
             return Failure(Unknown(asked.append_id, str(lost)))
         self.end = max(self.end, position)
         self._heads.move(part.stream, number, version + 1)
+        self._recent.add(position, (record,))
         token = Token(self.store_id, {part.stream: version + 1})
         return Success(Appended(asked.append_id, token, Cursor(self.store_id, position)))
-
-    def _refuse_late(
-        self, group: Sequence[Prepared], answers: dict[int, Answer | Raised]
-    ) -> Conversation[None]:
-        """Answers those who expect a version that their stream is known to have left.
-
-        One query tells all who expect the same what has come since, and nobody waits for the lock.
-        """
-        told: dict[tuple[StreamId, int], Conflict | None] = {}
-        for index, asked in enumerate(group):
-            stream, expected = asked.parts[0].stream, asked.parts[0].expected
-            is_late = isinstance(expected, int) and expected < self._heads.of(stream)[1]
-            if isinstance(expected, int) and is_late and _is_simple(asked):
-                if (stream, expected) not in told:
-                    told[stream, expected] = yield from self._late(stream, expected)
-                if (conflict := told[stream, expected]) is not None:
-                    answers[index] = Failure(conflict)
-
-    def _late(self, stream: StreamId, expected: int) -> Conversation[Conflict | None]:
-        """The conflict of an append that expects a version; None if it may be none after all."""
-        with contextlib.suppress(StoreError):
-            page = yield from self.reading(Read(stream, expected, CONFLICT_EVENTS))
-            if page.head > expected:
-                return Conflict(stream, expected, page.head, page.events)
-        return None
 
     def _append_known(
         self, group: Sequence[Prepared], now: int, answers: dict[int, Answer | Raised]
     ) -> Conversation[None]:
         """Stores those appends whose streams have heads that are known, and answers them.
 
-        If others have moved a head, the index of streams and versions refuses all; they are then left.
+        If others have moved a head, the indexes refuse all; they are then left. Those who expect a
+        version that their stream has left are told what has come since.
         """
-        heads: dict[str, tuple[int, int]] = {}
-        records: list[Record] = []
-        done: list[tuple[int, StreamId, int, int]] = []
-        for index, asked in enumerate(group):
-            part = asked.parts[0]
-            number, version = heads.get(part.stream) or self._heads.of(part.stream)
-            is_open = index not in answers and _is_simple(asked)
-            if is_open and version and holds(part.expected, version):
-                records += asked.records(len(records), lambda _, at=version: at, now)  # type: ignore[misc]
-                version = records[-1].version
-                heads[part.stream] = number, version
-                done.append((index, part.stream, version, len(records)))
-        if not records:
-            return
-        numbers = [heads[record.stream][0] for record in records]
+        losses = self._losses
+        simple = [(index, asked) for index, asked in enumerate(group) if _is_simple(asked)]
+        heads = yield from self._heads_of([asked.parts[0].stream for _, asked in simple])
+        together = Together(simple, heads, now)
+        moved: set[StreamId] = set()
+        if together.records and losses == self._losses:
+            moved = yield from self._append_together(together, answers)
+        told: dict[tuple[StreamId, int], Conflict | None] = {}
+        for index, stream, expected in together.late:
+            if (stream, expected) not in told:
+                conflict = self._overtaken(stream, expected) if stream in moved else None
+                told[stream, expected] = conflict or (yield from self._late(stream, expected))
+            if (conflict := told[stream, expected]) is not None:
+                answers[index] = Failure(conflict)
+
+    def _heads_of(self, streams: Sequence[StreamId]) -> Conversation[StreamHeads]:
+        """The heads of streams, as far as they are known or, for several streams, can be asked for."""
+        heads: StreamHeads = {}
+        unknown: StreamHeads = {}
+        for stream in streams:
+            number, version = self._heads.of(stream)
+            (heads if version else unknown)[stream] = number, version
+        if unknown and len(streams) > 1:
+            with contextlib.suppress(StoreError):  # they can be stored without
+                rows = yield self._ask(sql.HEADS, ([str(stream) for stream in unknown],))
+                heads |= unknown
+                heads |= {StreamId(name): (number, version) for name, number, version in rows}
+        return heads
+
+    def _append_together(
+        self, together: Together, answers: dict[int, Answer | Raised]
+    ) -> Conversation[set[StreamId]]:
+        """Stores appends by one statement and answers them, unless an index refuses it.
+
+        Answers which streams were appended to.
+        """
+        streams = together.streams()
         try:
-            place = yield from self._insert(records, numbers, now)
+            parameters = together.parameters(self._kinds.numbers)
+            (((place, *new),),) = yield self._ask(sql.APPEND_KNOWN, parameters, is_bold=True)
         except Refused:
-            for stream in heads:
+            for stream in streams:
                 self._heads.forget(stream)
         except Lost as lost:
-            for index, stream, _, _ in done:
+            for stream in streams:
                 self._heads.forget(stream)
-                answers[index] = Failure(Unknown(group[index].append_id, str(lost)))
+            answers |= together.unknown(str(lost))
         except Exception as error:
-            answers |= {index: Raised(error) for index, *_ in done}
+            answers |= dict.fromkeys(together.indexes(), Raised(error))
         else:
-            self.end = max(self.end, place + len(records))
-            for index, stream, version, count in done:
-                token = Token(self.store_id, {stream: version})
-                cursor = Cursor(self.store_id, place + count)
-                answers[index] = Success(Appended(group[index].append_id, token, cursor))
-            for stream, head in heads.items():
+            self.end = max(self.end, place + len(together.records))
+            for stream, head in together.heads(new).items():
                 self._heads.move(stream, *head)
-            stored = [record._replace(position=place + record.position) for record in records]
-            answers |= self._overtaken(group, answers, stored)
+            self._recent.add(place, together.records)
+            answers |= together.answers(self.store_id, place)
+            return streams
+        return set()
 
-    def _overtaken(
-        self, group: Sequence[Prepared], answered: Container[int], stored: Sequence[Record]
-    ) -> dict[int, Answer]:
-        """The answers to those whose streams others of their group have just brought further."""
-        streams: dict[str, list[Record]] = defaultdict(list)
-        for record in stored:
-            streams[record.stream].append(record)
-        answers: dict[int, Answer] = {}
-        for index, asked in enumerate(group):
-            part = asked.parts[0]
-            if index not in answered and _is_simple(asked) and part.stream in streams:
-                since, expected = streams[part.stream], part.expected
-                before, head = since[0].version - 1, since[-1].version
-                if isinstance(expected, int) and before <= expected < head:
-                    begin = expected - before
-                    events: Events[Any] = Events(since[begin : begin + CONFLICT_EVENTS], self.codec)
-                    answers[index] = Failure(Conflict(part.stream, expected, head, events))
-        return answers
+    def _overtaken(self, stream: StreamId, expected: int) -> Conflict | None:
+        """The conflict of an append to a stream that was just brought further, if that is known."""
+        _, head = self._heads.of(stream)
+        seen = self._recent.between(stream, expected, head)
+        if not seen:
+            return None
+        events: Events[Any] = Events(seen[:CONFLICT_EVENTS], self.codec)
+        return Conflict(stream, expected, head, events)
 
-    def _insert(self, records: Sequence[Record], numbers: Sequence[int], now: int) -> Conversation[int]:
-        """Stores events of streams with these numbers; answers the position before the first."""
-        columns = (
-            now,
-            _array(numbers),
-            _array(record.version for record in records),
-            _array(self._kinds.numbers[record.kind] for record in records),
-            [record.data for record in records],
-            _array(record.data_crc for record in records),
-            [record.rest for record in records],
-        )
-        ((place,),) = yield self._ask(sql.APPEND_KNOWN, columns, is_bold=True)
-        return int(place)
+    def _late(self, stream: StreamId, expected: int) -> Conversation[Conflict | None]:
+        """The conflict of an append that expects a version; None if it may be none after all.
+
+        One query tells all who expect the same what has come since, and nobody waits for the lock.
+        """
+        with contextlib.suppress(StoreError):
+            page = yield from self.reading(Read(stream, expected, CONFLICT_EVENTS))
+            if page.head > expected:
+                return Conflict(stream, expected, page.head, page.events)
+        return None
 
     def _append(
         self,
@@ -284,14 +285,14 @@ class Conversations:
             self._patience,
             now,
             [asked.append_id.bytes if asked.is_keyed else None for asked in group],
-            _array(own_end(a.append_id) if is_own(a.append_id) else None for a in group),
-            _array(len(asked.streams) for asked in group),
+            array(own_end(a.append_id) if is_own(a.append_id) else None for a in group),
+            array(len(asked.streams) for asked in group),
             [str(part.stream) for part in parts],
-            _array(e if isinstance(e := part.expected, int) else _EXPECT[e] for part in parts),
-            _array(len(part.events) if isinstance(part, Part) else 0 for part in parts),
-            _array(self._kinds.numbers[record.kind] for record in records),
+            array(e if isinstance(e := part.expected, int) else _EXPECT[e] for part in parts),
+            array(len(part.events) if isinstance(part, Part) else 0 for part in parts),
+            array(self._kinds.numbers[record.kind] for record in records),
             [record.data for record in records],
-            _array(record.data_crc ^ record.version for record in records),
+            array(record.data_crc ^ record.version for record in records),
             [record.rest for record in records],
         )
 
@@ -394,7 +395,7 @@ class Conversations:
             filters += sql.OF_TYPES
             yield from self._learn_kinds()
             kinds = self._kinds.numbers.items()
-            wanted["kinds"] = _array(number for kind, number in kinds if kind.type in op.types)
+            wanted["kinds"] = array(number for kind, number in kinds if kind.type in op.types)
         rows = yield self._ask(sql.FEED.replace("{filters}", filters), wanted)
         end = rows[0][0]
         records = yield from self._records(rows, None)
@@ -444,7 +445,7 @@ class Conversations:
         new = {e.kind for a in group for part in a.parts for e in part.events if e.kind not in numbers}
         if new:
             types, schemas, codecs = zip(*new, strict=True)
-            columns = list(types), _array(schemas), list(codecs)
+            columns = list(types), array(schemas), list(codecs)
             yield self._ask(sql.ADD_KINDS, (self._patience, *columns))
             yield from self._learn_kinds()
 
@@ -458,24 +459,20 @@ def _is_simple(asked: Prepared) -> bool:
     return len(asked.parts) == 1 and not asked.demands and not asked.is_keyed
 
 
-def _portions(group: Sequence[Prepared], answered: Container[int]) -> list[list[int]]:
-    """The indexes of the appends that are not answered yet, in portions that may travel together."""
-    portions: list[list[int]] = []
+def _portions(group: Sequence[Prepared]) -> list[Sequence[Prepared]]:
+    """The appends in portions that may travel together."""
+    sizes = [sum(len(event.data) for part in asked.parts for event in part.events) for asked in group]
+    if sum(sizes) <= LARGEST:
+        return [group]
+    portions: list[list[Prepared]] = []
     room = 0
-    for index, asked in enumerate(group):
-        if index not in answered:
-            size = sum(len(event.data) for part in asked.parts for event in part.events)
-            if size > room or not portions:
-                portions.append([])
-                room = LARGEST
-            portions[-1].append(index)
-            room -= size
-    return portions
-
-
-def _array(numbers: Iterable[int | None]) -> str:
-    """An array of numbers as Postgres writes it, which is the quickest way to send one."""
-    return "{" + ",".join(["NULL" if number is None else str(number) for number in numbers]) + "}"
+    for asked, size in zip(group, sizes, strict=True):
+        if size > room or not portions:
+            portions.append([])
+            room = LARGEST
+        portions[-1].append(asked)
+        room -= size
+    return list(portions)
 
 
 def _records(rows: Rows, kinds: Any, stream: str | None) -> list[tuple[Any, ...]]:

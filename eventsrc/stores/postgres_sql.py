@@ -168,22 +168,31 @@ SCRIPTS: Final = (
         END LOOP;
     END $$;
 
-    -- Stores events at the end of the feed whose streams and versions the caller knows; the index of
-    -- streams and versions refuses all of them if it is wrong. Answers the position before the first.
+    -- Stores events at the end of the feed whose streams and versions the caller knows; the indexes of
+    -- names and of streams and versions refuse all of them if it is wrong.
+    -- new_name: of streams that there are not yet; e_stream: an id, or -1 for the first of those names.
+    -- Answers the position before the first event, and the ids of the new streams.
     CREATE FUNCTION {s}.append_known(
-        recorded bigint, e_stream bigint[], e_version bigint[],
+        recorded bigint, new_name text[], e_stream bigint[], e_version bigint[],
         e_kind integer[], e_data bytea[], e_crc bigint[], e_rest bytea[]
-    ) RETURNS bigint LANGUAGE plpgsql AS $$
+    ) RETURNS bigint[] LANGUAGE plpgsql AS $$
     DECLARE
         place bigint;
+        made bigint[] := '{}';
     BEGIN
         PERFORM pg_advisory_xact_lock({lock});
+        IF cardinality(new_name) > 0 THEN
+            INSERT INTO {s}.stream (name) SELECT unnest(new_name);
+            SELECT array_agg((SELECT id FROM {s}.stream WHERE name = came.name) ORDER BY n) INTO made
+            FROM unnest(new_name) WITH ORDINALITY AS came (name, n);
+        END IF;
         SELECT coalesce(max(event.position), 0) INTO place FROM {s}.event;
         INSERT INTO {s}.event
-        SELECT place + n, stream, version, kind, recorded, data, crc, rest
+        SELECT place + n, CASE WHEN stream < 0 THEN made[-stream] ELSE stream END,
+            version, kind, recorded, data, crc, rest
         FROM unnest(e_stream, e_version, e_kind, e_data, e_crc, e_rest)
             WITH ORDINALITY AS came (stream, version, kind, data, crc, rest, n);
-        RETURN place;
+        RETURN place || made;
     END $$;
     """,
 )
@@ -198,7 +207,8 @@ APPEND: Final = """
 """
 APPEND_KNOWN: Final = """
     SELECT {s}.append_known(
-        %s, %s::bigint[], %s::bigint[], %s::integer[], %b::bytea[], %s::bigint[], %b::bytea[]
+        %s, %b::text[], %s::bigint[], %s::bigint[], %s::integer[], %b::bytea[], %s::bigint[],
+        %b::bytea[]
     )
 """
 APPEND_ONE: Final = """

@@ -89,6 +89,42 @@ def test_those_who_come_too_late_share_a_query_that_tells_what_has_come(
     asyncio.run(main())
 
 
+def test_those_who_come_a_little_too_late_are_told_by_the_statement_that_stores_the_next(
+    postgres_dsn: str, asked: list[Ask]
+) -> None:
+    async def main() -> None:
+        async with AsyncPostgresStore(postgres_dsn, codec=CODEC) as store:
+            for number in range(3):
+                await store.run_async(tick(number, number))
+            asked.clear()
+            late, first, second = await at_once(store, [tick(3, 1), tick(4, 3, of=2), tick(5, 3)])
+            assert len(asked) == 1
+            assert isinstance(first, Success)
+            assert [late.failure().actual, second.failure().actual] == [5, 5]
+            assert ticks(late.failure()) == [1, 2, 4, 4]
+            assert ticks(second.failure()) == [4, 4]
+            found = [recorded.position for recorded in late.failure().events]
+            assert found == [2, 3, 4, 5]
+
+    asyncio.run(main())
+
+
+def test_what_another_store_brought_in_between_is_told_too(postgres_dsn: str) -> None:
+    async def main() -> None:
+        async with (
+            AsyncPostgresStore(postgres_dsn, codec=CODEC) as store,
+            AsyncPostgresStore(postgres_dsn, codec=CODEC) as other,
+        ):
+            await store.run_async(tick(0, 0))
+            await other.run_async(tick(1, 1))
+            assert await store.run_async(Append(HERE, (Tick(2, 0, 1),)))
+            late, first = await at_once(store, [tick(3, 1), tick(4, 3)])
+            assert isinstance(first, Success)
+            assert ticks(late.failure()) == [1, 2, 4]
+
+    asyncio.run(main())
+
+
 def test_a_conflict_tells_no_more_events_than_all_stores_do(postgres_dsn: str) -> None:
     async def main() -> None:
         async with AsyncPostgresStore(postgres_dsn, codec=CODEC) as store:

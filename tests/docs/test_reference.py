@@ -27,6 +27,7 @@ INTERNAL = {
     "eventsrc.stores.known",
     "eventsrc.stores.postgres_conversations",
     "eventsrc.stores.postgres_sql",
+    "eventsrc.stores.postgres_together",
     "eventsrc.stores.sqlite_rows",
     "eventsrc.stores.sqlite_sql",
     "eventsrc.stores.sqlite_writing",

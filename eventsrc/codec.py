@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import datetime
 import json
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import cache, partial
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 from uuid import UUID
 
 import attrs
@@ -23,6 +22,7 @@ from eventsrc import fast
 from eventsrc.errors import EventsrcError
 from eventsrc.event import EVENTS, NAME, EventType, EventTypes, Opaque
 from eventsrc.exact import MAX_DEPTH, NotStorable, check_for, check_json, shown
+from eventsrc.json_text import dumps, loads, loads_all
 from eventsrc.uuids import parsed
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 """How many bytes an event's data, or an append's metadata, may take."""
 
 Json = Mapping[str, Any]
-
-_parse: Final = json.JSONDecoder().raw_decode
 
 
 class UnknownEvent(EventsrcError):
@@ -135,7 +133,6 @@ class Codec:
         self._is_default = converter is None
         self._is_fast = fast and converter is None
         self._revision = types.revision
-        self._dumps = _dumps
         self._encoders: dict[type, Callable[[Any], Encoded]] = {Opaque: _same_bytes}
         self._decoders: dict[Kind, Callable[[bytes], Any]] = {}
         self._page_decoders: dict[Kind, Callable[[Sequence[bytes]], list[Any]]] = {}
@@ -223,7 +220,7 @@ class Codec:
         return decoded
 
     def _write(self, unstructured: Any) -> bytes:
-        return self._dumps(unstructured).encode()
+        return dumps(unstructured).encode()
 
     def _refresh(self) -> None:
         """Forgets what was made of event types that have been declared anew since, as in a notebook."""
@@ -293,9 +290,9 @@ class Codec:
     def _comes_back(self, value: Any, kind: Any) -> bool:
         try:
             check_for(kind).check(value)
-            data = self._dumps(self._converter.unstructure(value, unstructure_as=kind))
+            data = dumps(self._converter.unstructure(value, unstructure_as=kind))
             back = self._converter.structure(json.loads(data), kind)
-            again = self._dumps(self._converter.unstructure(back, unstructure_as=kind))
+            again = dumps(self._converter.unstructure(back, unstructure_as=kind))
         except Exception:
             return False
         return bool(back == value) and again == data
@@ -304,7 +301,7 @@ class Codec:
         structure, cls = self._structure(kind)
 
         def plainly(data: bytes) -> Any:
-            return structure(_loads(data), cls)
+            return structure(loads(data), cls)
 
         swiftly = self._swift_decoder(kind)
         return plainly if swiftly is None else fast.either(swiftly, plainly)
@@ -314,7 +311,7 @@ class Codec:
         if swiftly is not None:
             return lambda datas: [*map(swiftly, datas)]
         structure, cls = self._structure(kind)
-        return lambda datas: [*map(structure, _loads_all(datas), repeat(cls))]
+        return lambda datas: [*map(structure, loads_all(datas), repeat(cls))]
 
     def _swift_decoder(self, kind: Kind) -> Callable[[bytes], Any] | None:
         """What decodes data by msgspec, and may raise for data that fits, if there is such a thing."""
@@ -348,60 +345,6 @@ def _compare(
 
 def _anything(_: Any) -> None:
     """The check that all values pass."""
-
-
-def _dumps(value: Any) -> str:
-    """JSON without spaces, as it is stored."""
-    return "".join(_encode(value, 0)) if _encode else _ENCODER.encode(value)
-
-
-def _prepared(encoder: json.JSONEncoder) -> Callable[[Any, int], Sequence[str]] | None:
-    """What CPython's encoder makes anew for each value, which takes as long as to encode an event."""
-    make = getattr(json.encoder, "c_make_encoder", None)
-    if make is None:
-        return None
-    quote = json.encoder.encode_basestring
-    prepared: Callable[[Any, int], Sequence[str]] = make(
-        None, encoder.default, quote, None, ":", ",", False, False, False
-    )
-    return prepared
-
-
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-_encode: Final = _prepared(_ENCODER)
-
-
-def _loads(data: bytes) -> Any:
-    """What json.loads answers, in two thirds of the time."""
-    text = data.decode()
-    try:
-        value, end = _parse(text)
-    except ValueError:  # what it is too strict for, such as a space before it, and what is no JSON
-        return json.loads(text)
-    return value if end == len(text) else json.loads(text)
-
-
-def _loads_all(datas: Sequence[bytes]) -> Sequence[Any]:
-    """What json.loads makes of each, parsed together, which takes a third of the time.
-
-    Between them stands a number that nobody knew when they were written: so data that are no JSON are
-    never taken for JSON because of what stands beside them.
-    """
-    if sum(map(len, datas)) > _TOGETHER:
-        return [*map(_loads, datas)]
-    text = (b"[%b]" % _BETWEEN.join(datas)).decode()
-    values, end = _parse(text)
-    is_one_each = len(values) == 2 * len(datas) - 1 and values[1::2] == [_NUMBER] * (len(datas) - 1)
-    if not is_one_each or end != len(text):
-        raise ValueError("some of the data are no JSON")
-    return cast("Sequence[Any]", values[::2])
-
-
-_TOGETHER: Final = 16 * 1024 * 1024
-"""The most bytes that are parsed together."""
-
-_NUMBER: Final = secrets.randbits(60)
-_BETWEEN: Final = b",%d," % _NUMBER
 
 
 def _same_bytes(event: Any) -> Encoded:

@@ -17,6 +17,7 @@ import attrs
 from returns.result import Failure, Success
 
 from eventsrc.codec import Codec, Kind
+from eventsrc.errors import EventsrcError
 from eventsrc.interpreter import Interpreter, on
 from eventsrc.positions import Cursor, Token
 from eventsrc.program import Outcome
@@ -163,30 +164,56 @@ class SqliteStore(Interpreter[StoreOp]):
         return _Job(asked, time.monotonic() + self._file.timeout)
 
     def _commit(self, group: Sequence[_Job]) -> list[_Answer | Raised]:
-        """Stores a group in one transaction; if that fails, each of it in one of its own."""
+        """Stores a group in one transaction; if that fails, each of it in one of its own.
+
+        What is no error of this library, such as what a signal's handler raises, concerns only the
+        first, whose thread this is.
+        """
+        answers: list[_Answer | Raised] = []
         try:
-            return [*self._transact(group)]
+            return self._transact(group)
         except CommitFailed as failed:
             return [Failure(Unknown(job.asked.append_id, str(failed))) for job in group]
-        except Exception as error:
+        except EventsrcError as error:
             if len(group) == 1:
                 return [Raised(error)]
-        return [self._commit([job])[0] for job in group]
+        except Exception as error:
+            if len(group) == 1:
+                raise
+            answers.append(Raised(error))
+        for job in group[len(answers) :]:
+            answers += self._commit([job])
+        return answers
 
-    def _transact(self, group: Sequence[_Job]) -> list[_Answer]:
+    def _transact(self, group: Sequence[_Job]) -> list[_Answer | Raised]:
+        """Stores a group in one transaction. If it raises, but for CommitFailed, nothing is stored."""
         if len(group) == 1:
             answer = self._append_alone(group[0])
             if answer is not None:
                 return [answer]
-        with self._file.writing(group[0].deadline) as connection:
+        answers: list[_Answer | Raised] = []
+
+        def store(connection: sqlite3.Connection) -> Writing:
             writing = Writing(connection, self.store_id, self.codec, self._kinds, self._now())
-            answers = [writing.append(job.asked) for job in group]
+            answers.extend([writing.append(job.asked) for job in group])
+            return writing
+
+        transaction = self._file.writing(group[0].deadline)
+        try:
+            self._remember(transaction.run(store))
+        except BaseException as error:
+            if not transaction.is_committed:
+                raise
+            answers[0] = Raised(error)
+        return answers
+
+    def _remember(self, writing: Writing) -> None:
+        """Keeps what has been learnt of the file in a transaction that is committed."""
         self._end = max(self._end, writing.end)
         self._kinds.add(writing.new_kinds)
         for stream, version in writing.versions.items():
             if version:
                 self._heads.move(stream, writing.numbers[stream], version)
-        return answers
 
     def _append_alone(self, job: _Job) -> _Answer | None:
         """Appends one event to a stream whose head is known, in one statement; None if that won't do.
@@ -299,6 +326,16 @@ class SqliteStore(Interpreter[StoreOp]):
     @on(SaveSnapshot)
     def save_snapshot(self, op: SaveSnapshot) -> None:
         """Keeps a snapshot unless there is a newer one."""
+        self._save(op)
+
+    @on(SaveSnapshot).coroutine
+    async def save_snapshot_async(self, op: SaveSnapshot) -> None:
+        """Keeps a snapshot unless there is a newer one."""
+        from asyncio import to_thread
+
+        await to_thread(self._save, op)
+
+    def _save(self, op: SaveSnapshot) -> None:
         check(op)
         kept = op.snapshot
         row = {
@@ -308,8 +345,7 @@ class SqliteStore(Interpreter[StoreOp]):
             "version": kept.version,
             "data": kept.data,
         }
-        with self._file.writing() as connection:
-            connection.execute(sql.SAVE_SNAPSHOT, row)
+        self._file.writing().run(lambda connection: connection.execute(sql.SAVE_SNAPSHOT, row))
 
     def _kinds_of(self, connection: sqlite3.Connection, numbers: set[Any]) -> Mapping[Any, Kind]:
         if not numbers <= self._kinds.kinds.keys():
@@ -325,12 +361,17 @@ class SqliteStore(Interpreter[StoreOp]):
         with self._file.reading() as connection:
             row = connection.execute(sql.STORE).fetchone()
         if row is None:
-            with self._file.writing() as connection:
-                row = connection.execute(sql.STORE).fetchone()
-                if row is None:
-                    row = (secrets.token_hex(8),)
-                    connection.execute(sql.ADD_STORE, row)
+            row = self._file.writing().run(_named)
         return str(row[0])
+
+
+def _named(connection: sqlite3.Connection) -> tuple[str]:
+    """The store's id, made up unless others have done so meanwhile."""
+    row = connection.execute(sql.STORE).fetchone()
+    if row is None:
+        row = (secrets.token_hex(8),)
+        connection.execute(sql.ADD_STORE, row)
+    return row  # type: ignore[no-any-return]
 
 
 def _interrupted(job: _Job) -> _Answer:

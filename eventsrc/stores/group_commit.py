@@ -220,10 +220,9 @@ class GroupCommit(Generic[J, A]):
                     raise self._too_late()
                 else:  # if it has begun, that ends by its own deadline
                     waiter.wait(min(left, _GLANCE) if left > 0 else _GLANCE)
-        except BaseException:
-            self._leave(waiter)
-            raise
-        return waiter.result()
+            return waiter.result()
+        finally:
+            waiter.is_done = True  # whatever happened, its thread waits no more
 
     def _join(self, waiter: _Waiter[J, A]) -> None:
         with self._lock:
@@ -259,7 +258,7 @@ class GroupCommit(Generic[J, A]):
         with self._lock:
             head = list(islice(self._line, self._most))
             forgotten = [waiter for waiter in head if waiter.is_begun and not waiter.is_done]
-            group = [waiter for waiter in head if not waiter.is_begun]
+            group = [waiter for waiter in head if not waiter.is_begun and not waiter.is_done]
             for waiter in group:
                 waiter.is_begun = True
         for waiter in forgotten:  # by a leader who was interrupted

@@ -21,7 +21,7 @@ from eventsrc.errors import EventsrcError
 from eventsrc.interpreter import Interpreter, on
 from eventsrc.positions import Cursor, Token
 from eventsrc.program import Outcome
-from eventsrc.recorded import Events, StreamData
+from eventsrc.recorded import Corrupted, Events, StreamData
 from eventsrc.sqlite_errors import CommitFailed
 from eventsrc.sqlite_file import Durability, SqliteFile
 from eventsrc.store import (
@@ -321,7 +321,11 @@ class SqliteStore(Interpreter[StoreOp]):
         with self._file.reading() as connection:
             key = op.stream, op.fold, op.fold_version
             row = connection.execute(sql.LOAD_SNAPSHOT, key).fetchone()
-        return None if row is None else Snapshot(*key, *row)
+        if row is None:
+            return None
+        if [*map(type, row)] != [int, bytes]:
+            raise Corrupted(f"the snapshot of {op.stream} for {op.fold} is damaged")
+        return Snapshot(*key, *row)
 
     @on(SaveSnapshot)
     def save_snapshot(self, op: SaveSnapshot) -> None:

@@ -25,6 +25,8 @@ def records_of_rows(
     connection: sqlite3.Connection, kinds: Kinds, rows: Sequence[Any], stream: str | None = None
 ) -> list[tuple[Any, ...]]:
     """The records of rows as FEED has them or, of a stream, as READ."""
+    if stream is None and not {type(row[1]) for row in rows} <= {str}:
+        raise Corrupted("a stream's name is no text: the file is damaged")
     try:
         return _records(rows, kinds.kinds, stream)
     except KeyError:
@@ -73,6 +75,10 @@ def records_of_append(connection: sqlite3.Connection, kinds: Kinds, append_id: U
     if first is None:
         return []
     cursor = connection.execute(sql.OF_APPEND, first)
-    rows = list(takewhile(lambda row: row[-1][:16] == key, cursor))
-    cursor.close()
+    try:
+        rows = list(takewhile(lambda row: row[-1][:16] == key, cursor))
+    except TypeError:
+        raise Corrupted(f"an event of append {append_id} is damaged") from None
+    finally:
+        cursor.close()
     return [Record._make(record) for record in records_of_rows(connection, kinds, rows)]

@@ -74,6 +74,8 @@ class Cursor:
     @staticmethod
     def parse(text: str) -> Cursor:
         """The cursor that `str` made the text of. Raises BadToken for another text."""
+        if not isinstance(text, str):
+            raise BadToken(f"{text!r:.100} is no cursor: keep what str(cursor) gives as it is")
         store, _, position = text.rpartition(".")
         is_number = position.isascii() and position.isdigit() and len(position) < 20
         cursor = Cursor(store, int(position)) if is_number else START
@@ -158,7 +160,7 @@ class Token:
                 raise ValueError("it is written in another way than tokens are")
             return token
         except (ValueError, AttributeError, TypeError, RecursionError) as error:
-            raise BadToken(f"{text[:100]!r} is no token: pass it on as it was received") from error
+            raise BadToken(f"{text!r:.100} is no token: pass it on as it was received") from error
 
 
 def _is_version(value: object) -> bool:

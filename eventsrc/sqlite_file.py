@@ -3,6 +3,10 @@
 The profile is WAL with synchronous=FULL, in which what was committed survives a power cut. Writes
 begin with BEGIN IMMEDIATE on one connection, so that a transaction never fails half way because others
 wrote; reads have connections of their own and wait for nobody.
+
+A signal's handler may raise anywhere in the main thread, even as a `finally` or an `__exit__` begins.
+So who has the lock is noted in the very step that takes it, and whoever may be left with it gives it
+back twice.
 """
 
 from __future__ import annotations
@@ -14,17 +18,22 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from eventsrc.sqlite_errors import commit_error, is_busy, is_refused, translation
 from eventsrc.sqlite_schema import Schema, applied_scripts, apply_missing
 from eventsrc.sqlite_turn import Turn, pauses
 from eventsrc.store import NotAStore, StoreBusy, StoreClosed, StoreError, StoreReadOnly
 
+R = TypeVar("R")
+
 Durability: TypeAlias = Literal["os", "process"]
 """What an acknowledged write survives: "os", a power cut; "process", only the end of the process."""
+
+MAX_TIMEOUT: Final = 1_000_000
+"""In seconds: the longest that every system can wait."""
 
 _SYNCHRONOUS: Final[dict[str, str]] = {"os": "FULL", "process": "NORMAL"}
 _RESET_BUG_FIXED: Final = (3, 51, 3)
@@ -55,8 +64,12 @@ class SqliteFile:
     ) -> None:
         if durability not in _SYNCHRONOUS:
             raise ValueError(f"durability is {durability!r}: choose 'os' or 'process'")
-        if str(path) == ":memory:" or not str(path):
+        if str(path) in ("", ":memory:") or str(path).startswith("file::memory:"):
             raise ValueError(f"{path!r} is no file: for a store in memory, use MemoryStore()")
+        if not isinstance(timeout, int | float) or isinstance(timeout, bool):
+            raise TypeError(f"timeout is {timeout!r:.100}: it must be a number of seconds")
+        if not 0 <= timeout <= MAX_TIMEOUT:
+            raise ValueError(f"timeout is {timeout!r}: it must be from 0 to {MAX_TIMEOUT} seconds")
         self.path: Final = Path(path).absolute()  # the working directory may change
         self._name: Final = str(self.path)
         self.durability: Final = durability
@@ -65,6 +78,7 @@ class SqliteFile:
         self._is_shared = schema.stamp is None
         self._pid = os.getpid()
         self._lock = threading.Lock()
+        self._holder: Writing | None = None
         self._readers: deque[sqlite3.Connection] = deque()
         self._is_closed = False
         _warn_of_version()
@@ -105,9 +119,9 @@ class SqliteFile:
 
         Raises as `writing`, and sqlite3.IntegrityError, unchanged, for a row that an index refuses.
         """
-        self._check_writable()
-        self._take_lock(deadline)
+        writing = Writing(self, deadline)
         try:
+            self._take_lock(writing)
             if self._turn.is_free(time.monotonic()):
                 with contextlib.suppress(_Busy):
                     return self._try(sql, parameters).lastrowid or 0
@@ -120,7 +134,12 @@ class SqliteFile:
         except sqlite3.Error as error:
             raise commit_error(self.path, error) from error
         finally:
-            self._release()
+            try:
+                if self._holder is writing:
+                    writing.give_back()
+            finally:
+                if self._holder is writing:
+                    writing.give_back()
 
     def busy(self) -> StoreBusy:
         """The error for a wait that met its deadline."""
@@ -130,20 +149,29 @@ class SqliteFile:
         )
 
     def close(self) -> None:
-        """Closes the connections, those that are read with as soon as they are given back.
+        """Closes the connections, those that are in use as soon as they are given back.
 
-        Closing twice is closing once.
+        It waits for the other threads that write, for `timeout`. Closing twice is closing once.
         """
         if os.getpid() != self._pid:  # the locks may be held by threads that a fork did not copy
             return
         if self._is_closed:
             return
         self._is_closed = True  # before the lock: those who write on and on would keep it from us
-        with self._lock:
-            self._turn.close()
-            while self._writers:
-                self._writers.pop().close()
-            self._close_readers()
+        holder = self._holder
+        is_mine = holder is not None and holder.thread == threading.get_ident()
+        self._close_unless_held(0.0 if is_mine else self.timeout)
+
+    def _close_unless_held(self, timeout: float) -> None:
+        """Closes the connections; if somebody writes for longer than that, they do as they end."""
+        if self._lock.acquire(timeout=timeout):
+            try:
+                self._turn.close()
+                while self._writers:
+                    self._writers.pop().close()
+                self._close_readers()
+            finally:
+                self._lock.release()
 
     def _checked(self, schema: Schema) -> int:
         """How many of the schema's scripts the file has seen; nothing is written to find out."""
@@ -216,30 +244,6 @@ class SqliteFile:
                 return
         raise self.busy()
 
-    def begin(self, deadline: float | None) -> sqlite3.Connection:
-        """Begins a transaction, as Writing does."""
-        self._check_writable()
-        if deadline is None:
-            deadline = time.monotonic() + self.timeout
-        self._take_lock(deadline)
-        try:
-            self._begin(deadline)
-        except BaseException as error:
-            self._lock.release()
-            self.reraise(error)
-            raise
-        return self._writer
-
-    def end(self, *, commit: bool) -> None:
-        """Ends the transaction that was begun."""
-        try:
-            if commit:
-                self._writer.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise commit_error(self.path, error) from error
-        finally:
-            self._release()
-
     def reraise(self, error: BaseException) -> None:
         """Raises this library's error for what SQLite reports of the file and of its surroundings.
 
@@ -280,26 +284,31 @@ class SqliteFile:
         if self.read_only:
             raise StoreReadOnly(f"{self.path} was opened with read_only=True")
 
-    def _take_lock(self, deadline: float) -> None:
+    def _take_lock(self, writing: Writing) -> None:
         """Waits for the other threads of this process."""
-        if not self._lock.acquire(blocking=False) and not self._lock.acquire(
-            timeout=max(deadline - time.monotonic(), 0.0)
-        ):
+        self._check_writable()
+        wait = max(writing.deadline - time.monotonic(), 0.0)
+        # No handler of a signal can run between a step of `map` and the assignment.
+        for is_taken in map(self._lock.acquire, (True,), (wait,)):
+            if is_taken:
+                self._holder = writing
+        if self._holder is not writing:
             raise self.busy()
-        try:
-            self.check_usable()  # again: it may have been closed meanwhile
-            self._check_in_place()
-        except BaseException:
-            self._lock.release()
-            raise
+        self.check_usable()  # again: it may have been closed meanwhile
+        self._check_in_place()
 
-    def _release(self) -> None:
-        """Lets the other threads write."""
+    def _give_back_lock(self, writing: Writing) -> None:
+        """Lets the other threads write, if this one may."""
+        if self._holder is not writing:
+            return
         try:
             if self._writer.in_transaction:  # SQLite may have rolled back by itself
                 self._writer.execute("ROLLBACK")
         finally:
+            self._holder = None
             self._lock.release()
+        if self._is_closed:  # meanwhile
+            self._close_unless_held(0.0)
 
     def _begin(self, deadline: float) -> None:
         """Begins a transaction with SQLite's lock for writing, which it waits for."""
@@ -320,6 +329,12 @@ class SqliteFile:
         finally:
             self._turn.give()
 
+    def _begin_as(self, writing: Writing) -> sqlite3.Connection:
+        """Takes the lock and begins a transaction."""
+        self._take_lock(writing)
+        self._begin(writing.deadline)
+        return self._writer
+
     def _try(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         try:
             return self._writer.execute(sql, parameters)
@@ -330,23 +345,61 @@ class SqliteFile:
 
 
 class Writing:
-    """See SqliteFile.writing."""
+    """See SqliteFile.writing. It is used once."""
 
     # These two are classes with few frames: they are on the path of every append and every read.
 
-    __slots__ = ("_deadline", "_file")
+    __slots__ = ("_file", "deadline", "is_committed", "thread")
 
     def __init__(self, file: SqliteFile, deadline: float | None) -> None:
         self._file = file
-        self._deadline = deadline
+        self.deadline = time.monotonic() + file.timeout if deadline is None else deadline
+        self.is_committed = False
+        self.thread = threading.get_ident()
+
+    def run(self, work: Callable[[sqlite3.Connection], R]) -> R:
+        """Does some work in the transaction, as in a `with`.
+
+        Whatever a signal's handler raises, and wherever, the lock is given back when this ends.
+        """
+        try:
+            with self as connection:
+                return work(connection)
+        finally:
+            if self._file._holder is self:  # raised as `__exit__` began
+                self.give_back()
 
     def __enter__(self) -> sqlite3.Connection:
-        return self._file.begin(self._deadline)
+        try:
+            return self._file._begin_as(self)
+        except BaseException as error:
+            self.give_back()
+            self._file.reraise(error)
+            raise
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        self._file.end(commit=error is None)
+        try:
+            if error is None:
+                self._commit()
+        finally:
+            self.give_back()
         if isinstance(error, sqlite3.Error):
             self._file.reraise(error)
+
+    def _commit(self) -> None:
+        connection = self._file._writer
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise commit_error(self._file.path, error) from error
+        except BaseException:  # a signal's handler raised when it was done, or before it was tried
+            self.is_committed = not connection.in_transaction
+            raise
+        self.is_committed = True
+
+    def give_back(self) -> None:
+        """Rolls back what is not committed, and lets others write. Twice is once."""
+        self._file._give_back_lock(self)
 
 
 class Reading:

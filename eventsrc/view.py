@@ -77,8 +77,15 @@ class View(Generic[DB]):
         failing: Literal["park", "stop"] = "park",
         partitions: int = 1,
     ) -> None:
-        if not name or version < 1:
-            raise ViewError(f"a view needs a name and a version from 1, not {name!r} and {version}")
+        _check_name(name)
+        if type(version) is not int:
+            raise TypeError(f"version is {version!r:.100}: it must be an int")
+        if not 1 <= version < 2**31:
+            raise ViewError(f"a view needs a version from 1 to {2**31 - 1}, not {version}")
+        if unknown not in ("fail", "skip"):
+            raise ValueError(f"unknown is {unknown!r:.100}: choose 'fail' or 'skip'")
+        if failing not in ("park", "stop"):
+            raise ValueError(f"failing is {failing!r:.100}: choose 'park' or 'stop'")
         if not 1 <= partitions <= 1024:
             raise ViewError(f"{partitions} partitions: a view has 1 to 1024")
         self.name: Final = name
@@ -196,6 +203,17 @@ class View(Generic[DB]):
 
     def __repr__(self) -> str:
         return f"View({self.name!r}, version={self.version})"
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"a view's name is {name!r:.100}: it must be a str")
+    if not name:
+        raise ViewError("a view needs a name, not ''")
+    if len(name) > 100:
+        raise ValueError(f"{name[:60]!r}... is no name of a view: 100 letters are the most")
+    if "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise ValueError(f"{name!r} is no name of a view: remove the NUL or the lone surrogate")
 
 
 # --- the view operations --------------------------------------------------------------------------

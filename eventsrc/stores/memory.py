@@ -16,6 +16,7 @@ from uuid import UUID
 from returns.result import Failure, Success
 
 from eventsrc.codec import Codec
+from eventsrc.forking import hold_across_forks
 from eventsrc.interpreter import Interpreter, on
 from eventsrc.positions import Cursor, Token
 from eventsrc.program import Outcome
@@ -73,7 +74,7 @@ class MemoryStore(Interpreter[StoreOp]):
         self.store_id = secrets.token_hex(8) if store_id is None else store_id
         self._clock = clock
         self._new_id: Callable[[int], UUID] = new_append_id
-        self._lock = threading.Lock()
+        self._lock = hold_across_forks(threading.Lock())
         self._feed: list[Record] = []
         self._streams: dict[str, list[Record]] = {}
         self._appends: dict[UUID, list[Record]] = {}
@@ -126,15 +127,15 @@ class MemoryStore(Interpreter[StoreOp]):
         position = op.after.check(self.store_id)
         with self._lock:
             end = len(self._feed)
-            check_end(op, end)
-            found: list[Record] = []
-            while position < end and len(found) < op.limit:
-                record = self._feed[position]
-                position = record.position
-                if record.stream.startswith(op.prefix) and (
-                    op.types is None or record.kind.type in op.types
-                ):
-                    found.append(record)
+        check_end(op, end)
+        found: list[Record] = []
+        while position < end and len(found) < op.limit:  # up to there, the feed never changes
+            record = self._feed[position]
+            position = record.position
+            if record.stream.startswith(op.prefix) and (
+                op.types is None or record.kind.type in op.types
+            ):
+                found.append(record)
         return FeedPage(
             self._events(found), Cursor(self.store_id, position), Cursor(self.store_id, end)
         )

@@ -8,7 +8,7 @@ make and keep the records; answer `appended`. stores/memory.py does this in a pa
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NoReturn
 from uuid import UUID
 
@@ -141,6 +141,10 @@ def prepare(
         parts: tuple[Part, ...] = (_part(op, codec, store),)
         demands: tuple[Demand, ...] = ()
     else:
+        if not isinstance(op.appends, tuple | list):
+            _refuse_type("appends", op.appends, "a tuple of StreamAppends")
+        if not isinstance(op.conditions, tuple | list):
+            _refuse_type("conditions", op.conditions, "a tuple of Conditions")
         parts = tuple(_part(part, codec, store) for part in op.appends)
         demands = tuple(_demand(condition, store) for condition in op.conditions)
         _check_distinct(parts)
@@ -149,6 +153,8 @@ def prepare(
         append_id = (new_id or new_append_id)(end)
     elif not isinstance(append_id, UUID):
         _refuse_type("append_id", append_id, "a UUID: uuid5 makes one of a text")
+    if not isinstance(op.metadata, Mapping):
+        _refuse_type("metadata", op.metadata, "a mapping of names to JSON values")
     metadata = codec.encode_metadata(op.metadata)
     return Prepared(append_id, parts, demands, metadata, op.append_id is not None)
 
@@ -180,6 +186,8 @@ def _expected(expected: Expected, stream: StreamId, store: str) -> int | Expect:
         return expected
     if isinstance(expected, Token):
         expected.check(store)
+        if not isinstance(expected.versions, Mapping):
+            _refuse_type("versions of the token", expected.versions, "a mapping of streams to versions")
         expected = expected.of(stream)
     if type(expected) is not int:
         _refuse_type("expected", expected, "a version, a token, or ANY, NO_STREAM or EXISTS")
@@ -196,10 +204,13 @@ def _checked_stream(stream: object) -> None:
 def _check_distinct(parts: Sequence[Part]) -> None:
     if not parts:
         raise ValueError("there are no events to append: AppendAll needs at least one StreamAppend")
-    streams = [part.stream for part in parts]
-    for stream in streams:
-        if streams.count(stream) > 1:
-            raise ValueError(f"{stream} is appended to twice: put its events into one StreamAppend")
+    seen: set[StreamId] = set()
+    for part in parts:
+        if part.stream in seen:
+            raise ValueError(
+                f"{part.stream} is appended to twice: put its events into one StreamAppend"
+            )
+        seen.add(part.stream)
 
 
 def _refuse_type(name: str, value: object, wanted: str) -> NoReturn:
@@ -220,13 +231,16 @@ def check(op: Read | Head | ReadFeed | FindAppend | LoadSnapshot | SaveSnapshot)
             _check_limit(limit)
             if not isinstance(after, Cursor):
                 _refuse_type("after", after, "a Cursor: START, or Cursor.parse(text)")
-            if not 0 <= after.position < _NUMBERS:
-                raise ValueError(f"{after} is no place in a feed")
+            if type(after.position) is not int or not 0 <= after.position < _NUMBERS:
+                raise ValueError(f"{after} is no place in a feed: start from START, or parse a cursor")
             if not isinstance(prefix, str):
                 _refuse_type("prefix", prefix, "a str, empty or ending with /")
             checked_prefix(prefix)
             if types is not None and not isinstance(types, frozenset):
                 _refuse_type("types", types, "a frozenset of the stored names of event types")
+            for name in types or ():
+                if not isinstance(name, str):
+                    _refuse_type("one of types", name, "the stored name of an event type, a str")
         case Head(stream=stream):
             _checked_stream(stream)
         case FindAppend(append_id=append_id):
@@ -323,4 +337,14 @@ def own_end(append_id: UUID) -> int:
 
 def microseconds(clock: Callable[[], float]) -> int:
     """A clock's time, in seconds since 1970, as a record has it."""
-    return round(clock() * 1_000_000)
+    now = clock()
+    if not isinstance(now, int | float):
+        _refuse_type("the time of the clock", now, "a number of seconds since 1970")
+    if not _EARLIEST <= now < _LATEST:
+        raise ValueError(f"the clock says {now!r}: it must give seconds since 1970, before year 10000")
+    return round(now * 1_000_000)
+
+
+_EARLIEST: Final = -62_135_596_800
+_LATEST: Final = 253_402_300_800
+"""The years 1 to 9999, which datetime can tell."""

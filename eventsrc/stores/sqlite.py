@@ -17,9 +17,11 @@ import attrs
 from returns.result import Failure, Success
 
 from eventsrc.codec import Codec
+from eventsrc.errors import EventsrcError
 from eventsrc.interpreter import Interpreter, on
 from eventsrc.positions import Cursor, Token
 from eventsrc.program import Outcome
+from eventsrc.record import Corrupted
 from eventsrc.recorded_events import Events, EventsData
 from eventsrc.sqlite_errors import CommitFailed
 from eventsrc.sqlite_file import Durability, SqliteFile
@@ -55,6 +57,7 @@ from eventsrc.stores.prepare import (
 from eventsrc.stores.sqlite_rows import (
     check_complete,
     check_count,
+    check_streams,
     columns,
     head_of,
     kinds_of,
@@ -165,30 +168,56 @@ class SqliteStore(Interpreter[StoreOp]):
         return _Job(asked, time.monotonic() + self._file.timeout)
 
     def _commit(self, group: Sequence[_Job]) -> list[_Answer | Raised]:
-        """Stores a group in one transaction; if that fails, each of it in one of its own."""
+        """Stores a group in one transaction; if that fails, each of it in one of its own.
+
+        What is no error of this library, such as what a signal's handler raises, concerns only the
+        first, whose thread this is.
+        """
+        answers: list[_Answer | Raised] = []
         try:
-            return [*self._transact(group)]
+            return self._transact(group)
         except CommitFailed as failed:
             return [Failure(Unknown(job.asked.append_id, str(failed))) for job in group]
-        except Exception as error:
+        except EventsrcError as error:
             if len(group) == 1:
                 return [Raised(error)]
-        return [self._commit([job])[0] for job in group]
+        except Exception as error:
+            if len(group) == 1:
+                raise
+            answers.append(Raised(error))
+        for job in group[len(answers) :]:
+            answers += self._commit([job])
+        return answers
 
-    def _transact(self, group: Sequence[_Job]) -> list[_Answer]:
+    def _transact(self, group: Sequence[_Job]) -> list[_Answer | Raised]:
+        """Stores a group in one transaction. If it raises, but for CommitFailed, nothing is stored."""
         if len(group) == 1:
             answer = self._append_alone(group[0])
             if answer is not None:
                 return [answer]
-        with self._file.writing(group[0].deadline) as connection:
+        answers: list[_Answer | Raised] = []
+
+        def store(connection: sqlite3.Connection) -> Writing:
             writing = Writing(connection, self.store_id, self.codec, self._kinds, self._now())
-            answers = [writing.append(job.asked) for job in group]
+            answers.extend([writing.append(job.asked) for job in group])
+            return writing
+
+        transaction = self._file.writing(group[0].deadline)
+        try:
+            self._remember(transaction.run(store))
+        except BaseException as error:
+            if not transaction.is_committed:
+                raise
+            answers[0] = Raised(error)
+        return answers
+
+    def _remember(self, writing: Writing) -> None:
+        """Keeps what has been learnt of the file in a transaction that is committed."""
         self._end = max(self._end, writing.end)
         self._kinds.add(writing.new_kinds)
         for stream, version in writing.versions.items():
             if version:
                 self._heads.move(stream, writing.numbers[stream], version)
-        return answers
 
     def _append_alone(self, job: _Job) -> _Answer | None:
         """Appends one event to a stream whose head is known, in one statement; None if that won't do.
@@ -308,6 +337,7 @@ class SqliteStore(Interpreter[StoreOp]):
             "types": None if op.types is None else json.dumps(sorted(op.types)),
         }
         rows = connection.execute(sql.FEED, wanted).fetchall()
+        check_streams([row[1] for row in rows])
         if not op.prefix and op.types is None:
             check_complete("the feed", [row[0] for row in rows], after + 1, end)
         kinds = kinds_of(connection, self._kinds, [row[3] for row in rows])
@@ -319,6 +349,7 @@ class SqliteStore(Interpreter[StoreOp]):
         rows = connection.execute(sql.FEED_DATA, (after, last)).fetchall()
         check_count("the feed", rows, after + 1, last - after)
         found = columns(rows, 5)
+        check_streams(found[0])
         return EventsData(found, kinds_of(connection, self._kinds, found[2]), self.codec)
 
     # --- snapshots
@@ -330,11 +361,25 @@ class SqliteStore(Interpreter[StoreOp]):
         with self._file.reading() as connection:
             key = op.stream, op.fold, op.fold_version
             row = connection.execute(sql.LOAD_SNAPSHOT, key).fetchone()
-        return None if row is None else Snapshot(*key, *row)
+        if row is None:
+            return None
+        if [*map(type, row)] != [int, bytes]:
+            raise Corrupted(f"the snapshot of {op.stream} for {op.fold} is damaged")
+        return Snapshot(*key, *row)
 
     @on(SaveSnapshot)
     def save_snapshot(self, op: SaveSnapshot) -> None:
         """Keeps a snapshot unless there is a newer one."""
+        self._save(op)
+
+    @on(SaveSnapshot).coroutine
+    async def save_snapshot_async(self, op: SaveSnapshot) -> None:
+        """Keeps a snapshot unless there is a newer one."""
+        from asyncio import to_thread
+
+        await to_thread(self._save, op)
+
+    def _save(self, op: SaveSnapshot) -> None:
         check(op)
         kept = op.snapshot
         row = {
@@ -344,8 +389,7 @@ class SqliteStore(Interpreter[StoreOp]):
             "version": kept.version,
             "data": kept.data,
         }
-        with self._file.writing() as connection:
-            connection.execute(sql.SAVE_SNAPSHOT, row)
+        self._file.writing().run(lambda connection: connection.execute(sql.SAVE_SNAPSHOT, row))
 
     def _find_end(self) -> int:
         with self._file.reading() as connection:
@@ -356,12 +400,17 @@ class SqliteStore(Interpreter[StoreOp]):
         with self._file.reading() as connection:
             row = connection.execute(sql.STORE).fetchone()
         if row is None:
-            with self._file.writing() as connection:
-                row = connection.execute(sql.STORE).fetchone()
-                if row is None:
-                    row = (secrets.token_hex(8),)
-                    connection.execute(sql.ADD_STORE, row)
+            row = self._file.writing().run(_named)
         return str(row[0])
+
+
+def _named(connection: sqlite3.Connection) -> tuple[str]:
+    """The store's id, made up unless others have done so meanwhile."""
+    row = connection.execute(sql.STORE).fetchone()
+    if row is None:
+        row = (secrets.token_hex(8),)
+        connection.execute(sql.ADD_STORE, row)
+    return row  # type: ignore[no-any-return]
 
 
 def _interrupted(job: _Job) -> _Answer:

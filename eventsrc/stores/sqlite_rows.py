@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 from uuid import UUID
@@ -53,6 +53,12 @@ def columns(rows: Sequence[Any], width: int) -> tuple[tuple[Any, ...], ...]:
     return tuple(zip(*rows, strict=True)) or ((),) * width
 
 
+def check_streams(streams: Iterable[Any]) -> None:
+    """Raises Corrupted unless the names of streams are texts."""
+    if not {*map(type, streams)} <= {str}:
+        raise Corrupted("a stream's name is no text: the file is damaged")
+
+
 def check_complete(what: str, numbers: Sequence[int], first: int, end: int) -> None:
     """Raises Corrupted if a page that begins at `first` has holes, or is empty before the end."""
     if [*numbers] != [*range(first, first + len(numbers))] or (not numbers and first <= end):
@@ -79,7 +85,12 @@ def records_of_append(connection: sqlite3.Connection, kinds: Kinds, append_id: U
     if first is None:
         return []
     cursor = connection.execute(sql.OF_APPEND, first)
-    rows = list(takewhile(lambda row: row[-1][:16] == key, cursor))
-    cursor.close()
+    try:
+        rows = list(takewhile(lambda row: row[-1][:16] == key, cursor))
+    except TypeError:
+        raise Corrupted(f"an event of append {append_id} is damaged") from None
+    finally:
+        cursor.close()
+    check_streams([row[1] for row in rows])
     known = kinds_of(connection, kinds, [row[3] for row in rows])
     return [Record._make(row)._replace(kind=known.get(row[3], LOST)) for row in rows]

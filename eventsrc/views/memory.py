@@ -16,6 +16,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import attrs
 
+from eventsrc.forking import hold_across_forks
 from eventsrc.guard import Moves
 from eventsrc.positions import START, Cursor
 from eventsrc.store import StoreBusy
@@ -122,7 +123,7 @@ class MemoryViews(KeptViews):
     ) -> None:
         super().__init__(time.time if clock is None else clock)
         self._monotonic = time.monotonic if clock is None else clock
-        self._turn = threading.Lock()
+        self._turn = hold_across_forks(threading.Lock())
         self._timeout = timeout
         self._ledgers: dict[tuple[str, int], MemoryLedger] = {}
         self._shown: dict[str, int] = {}

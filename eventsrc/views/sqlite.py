@@ -201,16 +201,19 @@ class SqliteViews(KeptViews):
         """A transaction that may write, with the view's tables made."""
         file = self._opened(view.name, view.version)
         wait = file.timeout if within is None else min(within, file.timeout)
-        with file.writing(time.monotonic() + wait) as connection:
-            database = self._database(connection) if self._sink is None else self._sink
-            ledger = SqliteLedger(connection, database)
-            if not _is_made(connection, view):
-                ledger.make(view)
-            yield ledger
+        writing = file.writing(time.monotonic() + wait)
+        try:
+            with writing as connection:
+                database = self._database(connection) if self._sink is None else self._sink
+                ledger = SqliteLedger(connection, database)
+                if not _is_made(connection, view):
+                    ledger.make(view)
+                yield ledger
+        finally:  # as in Writing.run
+            writing.give_back()
         if view.name not in self._shown:
             if not self._live(view):
-                with self._file.writing() as connection:
-                    connection.execute(_FIRST_LIVE, (view.name, view.version))
+                self._write(_FIRST_LIVE, view)
             self._shown.add(view.name)
 
     @contextlib.contextmanager
@@ -246,6 +249,11 @@ class SqliteViews(KeptViews):
             row = connection.execute(_LIVE, (view.name,)).fetchone()
         return 0 if row is None else int(row[0])
 
+    def _write(self, sql: str, view: View[Any]) -> None:
+        """Writes which version of a view is live."""
+        values = view.name, view.version
+        self._file.writing().run(lambda connection: connection.execute(sql, values))
+
     def _made(self, view: View[Any]) -> None:
         with self.writing(view):
             pass
@@ -262,8 +270,7 @@ class SqliteViews(KeptViews):
         with self.looking(view) as ledger:
             if ledger is None:
                 raise ViewError(f"{view!r} was never built: synchronise it first")
-        with self._file.writing() as connection:
-            connection.execute(_GO_LIVE, (view.name, view.version))
+        self._write(_GO_LIVE, view)
 
     def _discard(self, view: View[Any]) -> None:
         key = view.name, view.version

@@ -90,6 +90,12 @@ def one_batch(store: Store, size: int) -> None:
     assert texts == [*map(str, range(size))]
 
 
+def one_batch_to_many_streams(store: Store, size: int) -> None:
+    """Appends to many streams at once."""
+    appends = tuple([StreamAppend(StreamId(f"s/{n}"), (Page(""),)) for n in range(size)])
+    assert isinstance(store.run(AppendAll(appends)), Success)
+
+
 def long_stream(store: Store, size: int) -> None:
     """A stream of so many events, appended in small batches and read in pages from its end on."""
     for _ in range(size // 100):
@@ -144,6 +150,7 @@ def ratio(
     [
         (one_event, min(scaled(MIB), 16 * MIB)),
         (one_batch, min(scaled(2_500), 10_000)),
+        (one_batch_to_many_streams, min(scaled(1_000), 5_000)),
         (long_stream, scaled(4_000)),
         (many_streams, scaled(2_000)),
     ],

@@ -244,6 +244,27 @@ def test_a_memory_store_goes_on_in_a_forked_process_as_a_copy() -> None:
     assert numbers(store) == [0]
 
 
+@needs_fork
+@pytest.mark.parametrize("is_kept", [True, False], ids=["", "control"])
+def test_a_memory_store_that_another_thread_uses_goes_on_in_a_forked_process(is_kept: bool) -> None:
+    store, is_in_use = MemoryStore(CODEC), threading.Event()
+    if not is_kept:
+        store._lock = threading.Lock()  # one that no fork waits for
+    append(store, 0)
+
+    def use() -> None:
+        with store._lock:
+            is_in_use.set()
+            time.sleep(0.2)
+
+    using = threading.Thread(target=use)
+    using.start()
+    assert is_in_use.wait(10)
+    assert in_a_fork(lambda: append(store, 1)) == ("done" if is_kept else "hangs")
+    using.join(10)
+    assert numbers(store) == [0]
+
+
 # --- spawned processes
 
 

@@ -221,6 +221,8 @@ def test_control_a_transaction_that_is_left_open_is_caught(
         def forget(self: Writing, kind: object, error: Any, traceback: object) -> None:
             if error is None:
                 leave(self, kind, error, traceback)
+            else:
+                monkeypatch.setattr(Writing, "give_back", lambda _: None)
 
         monkeypatch.setattr(Writing, "__exit__", forget)
         with pytest.raises(Mine):
@@ -228,7 +230,9 @@ def test_control_a_transaction_that_is_left_open_is_caught(
         with pytest.raises(Exception, match="busy"):
             view_goes_on(store, views)
         monkeypatch.undo()
-        views._opened("made", 1).end(commit=False)
+        left = views._opened("made", 1)._holder
+        assert left is not None
+        left.give_back()
 
 
 def test_the_schema_of_a_view(store: SqliteStore, tmp_path: Path, raised: type[BaseException]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from eventsrc import Append, Failure, FindAppend, ReadFeed, SqliteStore, StreamId, Success, Unknown
 from eventsrc.errors import EventsrcError
-from eventsrc.sqlite_file import SqliteFile
+from eventsrc.sqlite_file import Writing
 from tests.faults import scaled
 from tests.faults.disk import Disk, PowerCut, StoreOnDisk
 from tests.faults.events import CODEC, Tick
@@ -177,12 +177,9 @@ def test_an_append_is_there_or_not_whichever_operation_of_the_disk_fails(
 def test_control_an_error_of_the_disk_that_is_swallowed_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def end(file: SqliteFile, *, commit: bool) -> None:
+    def commit(writing: Writing) -> None:
         with contextlib.suppress(sqlite3.Error):
-            file._writer.execute("COMMIT" if commit else "ROLLBACK")
-        if file._writer.in_transaction:
-            file._writer.execute("ROLLBACK")
-        file._lock.release()
+            writing._file._writer.execute("COMMIT")
 
-    monkeypatch.setattr(SqliteFile, "end", end)
+    monkeypatch.setattr(Writing, "_commit", commit)
     assert fail_each_operation(tmp_path, for_ever=False) != []

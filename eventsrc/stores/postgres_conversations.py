@@ -284,7 +284,8 @@ class Conversations:
         return (
             self._patience,
             now,
-            [asked.append_id.bytes if asked.is_keyed else None for asked in group],
+            [asked.append_id.bytes for asked in group],
+            [asked.is_keyed for asked in group],
             array(own_end(a.append_id) if is_own(a.append_id) else None for a in group),
             array(len(asked.streams) for asked in group),
             [str(part.stream) for part in parts],

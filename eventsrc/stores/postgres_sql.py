@@ -72,14 +72,16 @@ SCRIPTS: Final = (
 
     -- Stores appends one after the other, each if its conditions hold and it is not stored already.
     -- a_: one for each append, p_: for each of its streams, e_: for each of their events.
-    -- a_id: the id if the caller chose it; a_end: where to look for one that a store made.
+    -- a_id: the append's id; a_keyed: whether the caller chose it; a_end: where to look for one that a
+    -- store made. An append whose id was not chosen may come after its own retry, for which that was:
+    -- it was held up on its way, and its caller was told that it is unknown.
     -- p_expected: a version, -1 for any, -2 for an existing stream; p_events: 0 for a mere condition.
     -- e_crc: without the version. Answers a row for each stream of what was stored, with its version
     -- and the position of its last event; or one row that says why an append was not.
     -- patience: how many milliseconds to wait for others, unless the session says that; 0 if it does.
     CREATE FUNCTION {s}.append(
         patience integer, recorded bigint,
-        a_id bytea[], a_end bigint[], a_parts integer[],
+        a_id bytea[], a_keyed boolean[], a_end bigint[], a_parts integer[],
         p_name text[], p_expected bigint[], p_events integer[],
         e_kind integer[], e_data bytea[], e_crc bigint[], e_rest bytea[]
     ) RETURNS TABLE (
@@ -104,14 +106,12 @@ SCRIPTS: Final = (
             outcome := 'appended';
             nth_part := 0;
             found := NULL;
-            IF a_id[a] IS NOT NULL THEN
-                SELECT append.position INTO found FROM {s}.append WHERE append.id = a_id[a];
-                IF found IS NULL AND a_end[a] IS NOT NULL THEN
-                    SELECT event.position INTO found FROM {s}.event
-                    WHERE event.position > a_end[a]
-                        AND substring(event.rest FOR 20) = a_id[a] || '\\x00000000'::bytea
-                    ORDER BY event.position LIMIT 1;
-                END IF;
+            SELECT append.position INTO found FROM {s}.append WHERE append.id = a_id[a];
+            IF found IS NULL AND a_keyed[a] AND a_end[a] IS NOT NULL THEN
+                SELECT event.position INTO found FROM {s}.event
+                WHERE event.position > a_end[a]
+                    AND substring(event.rest FOR 20) = a_id[a] || '\\x00000000'::bytea
+                ORDER BY event.position LIMIT 1;
             END IF;
             IF found IS NOT NULL THEN
                 outcome := 'again';
@@ -161,7 +161,7 @@ SCRIPTS: Final = (
                 END IF;
                 e := e + p_events[p];
             END LOOP;
-            IF outcome = 'appended' AND a_id[a] IS NOT NULL THEN
+            IF outcome = 'appended' AND a_keyed[a] THEN
                 INSERT INTO {s}.append VALUES (a_id[a], began);
             END IF;
             first := first + a_parts[a];
@@ -201,8 +201,8 @@ SCRIPTS: Final = (
 
 APPEND: Final = """
     SELECT * FROM {s}.append(
-        %s, %s, %b::bytea[], %s::bigint[], %s::integer[], %b::text[], %s::bigint[], %s::integer[],
-        %s::integer[], %b::bytea[], %s::bigint[], %b::bytea[]
+        %s, %s, %b::bytea[], %b::boolean[], %s::bigint[], %s::integer[], %b::text[], %s::bigint[],
+        %s::integer[], %s::integer[], %b::bytea[], %s::bigint[], %b::bytea[]
     )
 """
 APPEND_KNOWN: Final = """

@@ -34,7 +34,6 @@ from eventsrc.store import (
     StoreBusy,
     StoreClosed,
     StoreError,
-    StoreFull,
     StoreReadOnly,
     Unknown,
     holds,
@@ -51,8 +50,11 @@ Answer: TypeAlias = Outcome[Appended, NotAppended]
 LARGEST: Final = 16 * 1024 * 1024
 """How many bytes of data appends may have together to travel in one statement."""
 
-_FOR_ALL: Final = (StoreBusy, StoreClosed, StoreFull, StoreReadOnly, Unreachable)
-"""What goes wrong for all appends of a statement; other errors may be those of one of them."""
+LIGHT: Final = 1024 * 1024
+"""How many bytes of data an append may have to travel with others; a heavier one goes alone, at last."""
+
+_FOR_ALL: Final = (StoreBusy, StoreClosed, StoreReadOnly, Unreachable)
+"""What goes wrong for all appends of a statement; another StoreError may be that of one of them."""
 
 _EXPECT: Final = {Expect.ANY: -1, Expect.EXISTS: -2, Expect.NO_STREAM: 0}
 
@@ -116,23 +118,30 @@ class Conversations:
             answer = yield from self._append_alone(group[0], now)
             if answer is not None:
                 return [answer]
-        yield from self._number_kinds(group)
-        answers: list[Answer | Raised] = []
-        for portion in _portions(group):
-            answers += yield from self._append_portion(portion, now)
-        return answers
+        answers: dict[int, Answer | Raised] = {}
+        try:
+            yield from self._number_kinds(group)
+            for portion in _portions(group):
+                yield from self._append_portion(group, portion, now, answers)
+        except StoreError:
+            raise
+        except Exception as error:  # of a signal's handler, say: what was sent may be stored
+            _break_off(group, answers, error)
+        return [answers[index] for index in range(len(group))]
 
     def _append_portion(
-        self, group: Sequence[Prepared], now: int
-    ) -> Conversation[list[Answer | Raised]]:
-        """Stores appends that may travel in one statement."""
-        answers: dict[int, Answer | Raised] = {}
+        self,
+        group: Sequence[Prepared],
+        portion: Sequence[int],
+        now: int,
+        answers: dict[int, Answer | Raised],
+    ) -> Conversation[None]:
+        """Stores those appends of a group that travel in one statement, and answers them."""
         if self._is_lean:  # an index that refuses an event would end a joined transaction
-            yield from self._append_known(group, now, answers)
-        if len(answers) < len(group):
-            left = [index for index in range(len(group)) if index not in answers]
+            yield from self._append_known(group, portion, now, answers)
+        left = [index for index in portion if index not in answers]
+        if left:
             yield from self._append(group, left, now, answers)
-        return [answers[index] for index in range(len(group))]
 
     def _append_alone(self, asked: Prepared, now: int) -> Conversation[Answer | None]:
         """Appends one event to a stream whose head is known, in one statement; None if that won't do.
@@ -165,7 +174,11 @@ class Conversations:
         return Success(Appended(asked.append_id, token, Cursor(self.store_id, position)))
 
     def _append_known(
-        self, group: Sequence[Prepared], now: int, answers: dict[int, Answer | Raised]
+        self,
+        group: Sequence[Prepared],
+        portion: Sequence[int],
+        now: int,
+        answers: dict[int, Answer | Raised],
     ) -> Conversation[None]:
         """Stores those appends whose streams have heads that are known, and answers them.
 
@@ -173,7 +186,7 @@ class Conversations:
         version that their stream has left are told what has come since.
         """
         losses = self._losses
-        simple = [(index, asked) for index, asked in enumerate(group) if _is_simple(asked)]
+        simple = [(index, group[index]) for index in portion if _is_simple(group[index])]
         heads = yield from self._heads_of([asked.parts[0].stream for _, asked in simple])
         together = Together(simple, heads, now)
         moved: set[StreamId] = set()
@@ -204,7 +217,7 @@ class Conversations:
     def _append_together(
         self, together: Together, answers: dict[int, Answer | Raised]
     ) -> Conversation[set[StreamId]]:
-        """Stores appends by one statement and answers them, unless an index refuses it.
+        """Stores appends by one statement and answers them, unless it fails for one of them.
 
         Answers which streams were appended to.
         """
@@ -219,8 +232,10 @@ class Conversations:
             for stream in streams:
                 self._heads.forget(stream)
             answers |= together.unknown(str(lost))
-        except Exception as error:
+        except _FOR_ALL as error:
             answers |= dict.fromkeys(together.indexes(), Raised(error))
+        except StoreError:
+            pass  # the other statement tells whose error it is
         else:
             self.end = max(self.end, place + len(together.records))
             for stream, head in together.heads(new).items():
@@ -264,12 +279,13 @@ class Conversations:
         except Lost as lost:
             answers |= {i: Failure(Unknown(group[i].append_id, str(lost))) for i in indexes}
             return
-        except Exception as error:
+        except StoreError as error:  # nothing is stored; what is no StoreError does not say that
             if len(indexes) == 1 or isinstance(error, _FOR_ALL):
                 answers |= {index: Raised(error) for index in indexes}
                 return
-            for index in indexes:
-                yield from self._append(group, [index], now, answers)
+            half = len(indexes) // 2
+            yield from self._append(group, indexes[:half], now, answers)
+            yield from self._append(group, indexes[half:], now, answers)
             return
         told: dict[int, Rows] = defaultdict(list)
         for row in rows:
@@ -460,20 +476,36 @@ def _is_simple(asked: Prepared) -> bool:
     return len(asked.parts) == 1 and not asked.demands and not asked.is_keyed
 
 
-def _portions(group: Sequence[Prepared]) -> list[Sequence[Prepared]]:
-    """The appends in portions that may travel together."""
-    sizes = [sum(len(event.data) for part in asked.parts for event in part.events) for asked in group]
-    if sum(sizes) <= LARGEST:
-        return [group]
-    portions: list[list[Prepared]] = []
+def _portions(group: Sequence[Prepared]) -> list[list[int]]:
+    """The appends, by their indexes, in portions that travel together: small ones first."""
+    together: list[list[int]] = []
+    alone: list[list[int]] = []
     room = 0
-    for asked, size in zip(group, sizes, strict=True):
-        if size > room or not portions:
-            portions.append([])
+    for index, asked in enumerate(group):
+        size = sum([len(event.data) for part in asked.parts for event in part.events])
+        if size > LIGHT:
+            alone.append([index])
+            continue
+        if size > room or not together:
+            together.append([])
             room = LARGEST
-        portions[-1].append(asked)
+        together[-1].append(index)
         room -= size
-    return list(portions)
+    return together + alone
+
+
+def _break_off(
+    group: Sequence[Prepared], answers: dict[int, Answer | Raised], error: Exception
+) -> None:
+    """Answers a group in which something was raised that does not tell what is stored.
+
+    The first of it is the one whose thread it was raised in; the others had nothing to do with it.
+    """
+    for index, asked in enumerate(group):
+        if index not in answers:
+            why = f"the append was interrupted by {type(error).__name__}"
+            answers[index] = Failure(Unknown(asked.append_id, why))
+    answers[0] = Raised(error)
 
 
 def _records(rows: Rows, kinds: Any, stream: str | None) -> list[tuple[Any, ...]]:

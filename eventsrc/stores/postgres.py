@@ -191,7 +191,8 @@ class PostgresStore(Interpreter[StoreOp]):
         return hold(self._talks.appending(group), lambda ask: self._link.write(ask, deadline))
 
     def _read(self, conversation: Conversation[T]) -> T:
-        return hold(conversation, self._link.read)
+        deadline = time.monotonic() + self._timeout
+        return hold(conversation, lambda ask: self._link.read(ask, deadline))
 
     def _too_late(self) -> StoreBusy:
         return _busy(self._timeout)
@@ -235,10 +236,10 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
 
     async def open(self) -> Self:
         """Connects, and makes the tables if they are not there."""
-        if not await hold_async(self._talks.opening(), self._link.read):
+        if not await self._hold(self._talks.opening()):
             async with self._link.transaction() as connection:
                 await hold_on_async(self._talks.migrating(), connection)
-            await hold_async(self._talks.opening(), self._link.read)
+            await self._hold(self._talks.opening())
         return self
 
     def within(self, connection: psycopg.AsyncConnection[Any]) -> AsyncPostgresStore:
@@ -322,7 +323,11 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
 
     async def _read(self, conversation: Conversation[T]) -> T:
         self._check_open()
-        return await hold_async(conversation, self._link.read)
+        return await self._hold(conversation)
+
+    async def _hold(self, conversation: Conversation[T]) -> T:
+        deadline, link = time.monotonic() + self._timeout, self._link
+        return await hold_async(conversation, lambda ask: link.read(ask, deadline))
 
     def _check_open(self) -> None:
         if not self._talks.store_id:

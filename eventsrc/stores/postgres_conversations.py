@@ -51,7 +51,7 @@ LARGEST: Final = 16 * 1024 * 1024
 """How many bytes of data appends may have together to travel in one statement."""
 
 LIGHT: Final = 1024 * 1024
-"""How many bytes of data an append may have to travel with others; a heavier one goes alone, at last."""
+"""How many bytes of data an append may have to travel with others; heavier ones go alone, last."""
 
 _FOR_ALL: Final = (StoreBusy, StoreClosed, StoreReadOnly, Unreachable)
 """What goes wrong for all appends of a statement; another StoreError may be that of one of them."""
@@ -72,6 +72,7 @@ class Conversations:
         self._clock = clock
         self._patience = 0
         self._is_lean = True
+        self._is_joined = False
         self._kinds = Kinds()
         self._heads = Heads()
         self._recent = Recent()
@@ -81,7 +82,7 @@ class Conversations:
         """Those for a transaction of somebody else: nothing that is seen there is committed yet."""
         joined = Conversations(self._tables.schema, self.codec, self._clock)
         joined.store_id, joined.end, joined._kinds = self.store_id, self.end, self._kinds.copy()
-        joined._is_lean = False
+        joined._is_lean, joined._is_joined = False, True
         return joined
 
     def be_patient(self, seconds: float) -> None:
@@ -345,7 +346,9 @@ class Conversations:
         return Conflict(stream, expected, actual, events)
 
     def finding(self, append_id: UUID) -> Conversation[Appended | None]:
-        """What became of an append."""
+        """What became of an append. One that waits in the server to be stored is waited for."""
+        wait = sql.WAIT_JOINED if self._is_joined else sql.WAIT
+        yield self._ask(wait, (self._patience,))
         key = append_id.bytes
         rows = yield self._ask(sql.FIND_KEYED, (key,))
         if not rows and is_own(append_id):

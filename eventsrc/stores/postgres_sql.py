@@ -274,6 +274,21 @@ OF_PREFIX: Final = """
 """
 OF_TYPES: Final = " AND kind = ANY(%(kinds)s::integer[])"
 
+# for connections that do not say how long to wait for others
+_PATIENCE: Final = """
+    WITH patience AS MATERIALIZED (
+        SELECT CASE WHEN patience > 0 THEN set_config('lock_timeout', patience::text, true) END
+        FROM (VALUES (%s::integer)) AS given (patience)
+    )
+"""
+# Whoever asks for the lock now gets it after those who wait for it already: once this is answered, what
+# they have stored is seen. A joined transaction keeps the lock, as if it had appended: of two that
+# shared it, neither could append.
+WAIT: Final = """
+    {patience}
+    SELECT pg_advisory_xact_lock_shared({lock}) FROM patience
+""".replace("{patience}", _PATIENCE)
+WAIT_JOINED: Final = WAIT.replace("_shared", "")
 # by append's primary key
 FIND_KEYED: Final = "SELECT position FROM {s}.append WHERE id = %b"
 # by the primary key, from where the id says
@@ -291,13 +306,6 @@ OF_APPEND: Final = """
 # --- the rest
 
 KINDS: Final = "SELECT id, type, schema, codec FROM {s}.kind"
-# for connections that do not say how long to wait for a row that others have yet to commit
-_PATIENCE: Final = """
-    WITH patience AS MATERIALIZED (
-        SELECT CASE WHEN patience > 0 THEN set_config('lock_timeout', patience::text, true) END
-        FROM (VALUES (%s::integer)) AS given (patience)
-    )
-"""
 ADD_KINDS: Final = """
     {patience}
     INSERT INTO {s}.kind (type, schema, codec)

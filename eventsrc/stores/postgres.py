@@ -227,7 +227,9 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
             self._talks.be_patient(timeout)
         self._link: AsyncLink | AsyncJoined = link
         self._line: AsyncGroupCommit[Prepared, _Answer] | AsyncAlone[Prepared, _Answer]
-        self._line = AsyncGroupCommit(self._commit, too_late=self._too_late, most=GROUP)
+        self._line = AsyncGroupCommit(
+            self._commit, interrupted=_interrupted, too_late=self._too_late, most=GROUP
+        )
 
     @property
     def store_id(self) -> str:
@@ -338,7 +340,7 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
 
 
 def _interrupted(asked: Prepared) -> _Answer:
-    return Failure(Unknown(asked.append_id, "the thread that was storing it was interrupted"))
+    return Failure(Unknown(asked.append_id, "the thread or task that was storing it was interrupted"))
 
 
 def _busy(timeout: float) -> StoreBusy:

@@ -26,7 +26,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from eventsrc.postgres_conversation import Ask, Conversation, Rows, hold, hold_async
+from eventsrc.postgres_conversation import Ask, Conversation, Home, Rows, hold, hold_async
 from eventsrc.postgres_errors import Lost, Refused, Unreachable, may_come_back, of_pool
 from eventsrc.postgres_schema import who_holds
 from eventsrc.postgres_wire import (
@@ -421,27 +421,42 @@ class AsyncLink:
 
 
 class Joined:
-    """Executes statements on one connection, in the transaction that its user is in."""
+    """Executes statements on one connection, in the transaction that its user is in.
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    home: the store whose statements they are.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any], home: Home) -> None:
         self._connection = connection
-        self._is_checked = False
+        self._home = home
+        self._level = ""
 
     def check_usable(self) -> None:
         """Raises StoreError if its connection is closed, or its transaction has failed."""
         _check_joined(self._connection)
 
     def read(self, ask: Ask, deadline: float = math.inf) -> Rows:
-        """Executes a statement; how long that may take is the user's affair."""
-        self.check_usable()
-        return execute_on(cursor_on(self._connection), ask)
+        """Executes a statement; how long that may take is the user's affair.
+
+        Raises WrongStore if the tables that are there are those of another store.
+        """
+        self._look()
+        return self._execute(ask)
 
     def write(self, ask: Ask, deadline: float) -> Rows:
         """As `read`, in a transaction that sees what was committed while it waited."""
-        if not self._is_checked:
-            check_isolation(self.read(_ISOLATION)[0][0])
-            self._is_checked = True
-        return self.read(ask)
+        self._look()
+        check_isolation(self._level)
+        return self._execute(ask)
+
+    def _look(self) -> None:
+        """Finds out, once, where the connection leads and what its transaction is like."""
+        if not self._level:
+            self._level = self._home.level(self._execute(self._home.ask))
+
+    def _execute(self, ask: Ask) -> Rows:
+        self.check_usable()
+        return execute_on(cursor_on(self._connection), ask)
 
     def transaction(self) -> AbstractContextManager[psycopg.Connection[Any]]:
         """The transaction that it is in."""
@@ -456,25 +471,37 @@ class AsyncJoined:
 
     is_ours = True
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+    def __init__(self, connection: psycopg.AsyncConnection[Any], home: Home) -> None:
         self._connection = connection
-        self._is_checked = False
+        self._home = home
+        self._level = ""
 
     def check_usable(self) -> None:
         """Raises StoreError if its connection is closed, or its transaction has failed."""
         _check_joined(self._connection)
 
     async def read(self, ask: Ask, deadline: float = math.inf) -> Rows:
-        """Executes a statement; how long that may take is the user's affair."""
-        self.check_usable()
-        return await execute_on_async(async_cursor_on(self._connection), ask)
+        """Executes a statement; how long that may take is the user's affair.
+
+        Raises WrongStore if the tables that are there are those of another store.
+        """
+        await self._look()
+        return await self._execute(ask)
 
     async def write(self, ask: Ask, deadline: float) -> Rows:
         """As `read`, in a transaction that sees what was committed while it waited."""
-        if not self._is_checked:
-            check_isolation((await self.read(_ISOLATION))[0][0])
-            self._is_checked = True
-        return await self.read(ask)
+        await self._look()
+        check_isolation(self._level)
+        return await self._execute(ask)
+
+    async def _look(self) -> None:
+        """Finds out, once, where the connection leads and what its transaction is like."""
+        if not self._level:
+            self._level = self._home.level(await self._execute(self._home.ask))
+
+    async def _execute(self, ask: Ask) -> Rows:
+        self.check_usable()
+        return await execute_on_async(async_cursor_on(self._connection), ask)
 
     def transaction(self) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]:
         """The transaction that it is in."""

@@ -109,7 +109,7 @@ class PostgresStore(Interpreter[StoreOp]):
         """
         joined = type(self).__new__(type(self))
         joined.codec, joined._timeout, joined._talks = self.codec, self._timeout, self._talks.joined()
-        joined._link = Joined(connection)
+        joined._link = Joined(connection, self._talks.home())
         joined._line = Alone(joined._commit)
         return joined
 
@@ -248,7 +248,7 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
         """This store in a transaction of the caller's: see PostgresStore.within."""
         joined = type(self).__new__(type(self))
         joined.codec, joined._timeout, joined._talks = self.codec, self._timeout, self._talks.joined()
-        joined._link = AsyncJoined(connection)
+        joined._link = AsyncJoined(connection, self._talks.home())
         joined._line = AsyncAlone(joined._commit)
         return joined
 

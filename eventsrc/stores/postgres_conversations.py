@@ -14,7 +14,7 @@ from returns.result import Failure, Success
 
 from eventsrc.codec import Codec, Kind
 from eventsrc.positions import Cursor, Token
-from eventsrc.postgres_conversation import Conversation, Rows
+from eventsrc.postgres_conversation import Conversation, Home, Rows
 from eventsrc.postgres_errors import Lost, Refused, Unreachable
 from eventsrc.postgres_schema import Tables
 from eventsrc.program import Outcome
@@ -84,6 +84,10 @@ class Conversations:
         joined.store_id, joined.end, joined._kinds = self.store_id, self.end, self._kinds.copy()
         joined._is_lean, joined._is_joined = False, True
         return joined
+
+    def home(self) -> Home:
+        """By which a connection of somebody else's is known to lead to this store."""
+        return Home(self._ask(sql.HOME, ()), self.store_id)
 
     def be_patient(self, seconds: float) -> None:
         """Has the server wait so long for others, on connections that do not say how long."""

@@ -313,6 +313,7 @@ ADD_KINDS: Final = """
     ON CONFLICT DO NOTHING
 """.replace("{patience}", _PATIENCE)
 STORE: Final = "SELECT id, (SELECT coalesce(max(position), 0) FROM {s}.event) FROM {s}.store"
+HOME: Final = "SELECT current_setting('transaction_isolation'), id FROM {s}.store"
 ADD_STORE: Final = "INSERT INTO {s}.store VALUES (%s)"
 LOAD_SNAPSHOT: Final = """
     SELECT version, data FROM {s}.snapshot WHERE stream = %s AND fold = %s AND fold_version = %s

@@ -81,7 +81,7 @@ class PostgresStore(Interpreter[StoreOp]):
     ) -> None:
         self.codec = Codec() if codec is None else codec
         self._timeout = timeout
-        self._talks = Conversations(schema, self.codec, clock)
+        self._talks = Conversations(schema, self.codec, clock, timeout)
         link = Link(address, timeout)
         link.on_loss, link.holders = self._talks.forget_heads, Tables(schema, ()).holders()
         if not isinstance(address, str):
@@ -220,7 +220,7 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
     ) -> None:
         self.codec = Codec() if codec is None else codec
         self._timeout = timeout
-        self._talks = Conversations(schema, self.codec, clock)
+        self._talks = Conversations(schema, self.codec, clock, timeout)
         link = AsyncLink(address, timeout)
         link.on_loss, link.holders = self._talks.forget_heads, Tables(schema, ()).holders()
         if not isinstance(address, str):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import secrets
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import takewhile
@@ -53,6 +55,12 @@ LARGEST: Final = 16 * 1024 * 1024
 LIGHT: Final = 1024 * 1024
 """How many bytes of data an append may have to travel with others; heavier ones go alone, last."""
 
+WINDOW: Final = 20_000
+"""How many positions of the feed one statement looks at that searches for some of the events."""
+
+_LEISURE: Final = 0.25
+"""For how many seconds a page of the feed is searched for at most; another goes on from there."""
+
 _FOR_ALL: Final = (StoreBusy, StoreClosed, StoreReadOnly, Unreachable)
 """What goes wrong for all appends of a statement; another StoreError may be that of one of them."""
 
@@ -60,9 +68,14 @@ _EXPECT: Final = {Expect.ANY: -1, Expect.EXISTS: -2, Expect.NO_STREAM: 0}
 
 
 class Conversations:
-    """Those of one store, and what it has learnt of its tables."""
+    """Those of one store, and what it has learnt of its tables.
 
-    def __init__(self, schema: str, codec: Codec, clock: Callable[[], float]) -> None:
+    timeout: how many seconds an operation may take.
+    """
+
+    def __init__(
+        self, schema: str, codec: Codec, clock: Callable[[], float], timeout: float = math.inf
+    ) -> None:
         self._tables = Tables(schema, sql.SCRIPTS, mark="event")
         self._ask = self._tables.ask
         self.codec: Final = codec
@@ -70,6 +83,7 @@ class Conversations:
         self.end = 0
         """The last position that is known."""
         self._clock = clock
+        self._timeout = timeout
         self._patience = 0
         self._is_lean = True
         self._is_joined = False
@@ -80,7 +94,7 @@ class Conversations:
 
     def joined(self) -> Conversations:
         """Those for a transaction of somebody else: nothing that is seen there is committed yet."""
-        joined = Conversations(self._tables.schema, self.codec, self._clock)
+        joined = Conversations(self._tables.schema, self.codec, self._clock, self._timeout)
         joined.store_id, joined.end, joined._kinds = self.store_id, self.end, self._kinds.copy()
         joined._is_lean, joined._is_joined = False, True
         return joined
@@ -387,19 +401,23 @@ class Conversations:
         if rows:
             number, head = rows[0][:2]
             self._heads.move(op.stream, number, head)
+        if op.backwards:
+            last = min(place - 1, head)
+            first = last - min(op.limit, last) + 1
+        else:
+            first, last = op.after + 1, min(op.after + op.limit, head)
+        events: Events[Any]
         if statement is sql.READ_DATA:
-            events: Events[Any] = yield from self._data(rows, op.stream)
-            versions = [row[2] for row in rows if row[2] is not None]
+            found = [row[2:] for row in rows if row[2] is not None]
+            versions = range(first, last + 1)
+            _check_count(op.stream, len(found), first, last)
+            columns = [*zip(*found, strict=True)] or [()] * 3
+            events = yield from self._data([op.stream] * len(found), versions, *columns)
         else:
             records = yield from self._records(rows, op.stream)
+            found_versions = [record[2] for record in records]
+            _check_complete(op.stream, found_versions[:: -1 if op.backwards else 1], first, last)
             events = Events(records, self.codec)
-            versions = [record[2] for record in records]
-        if op.backwards:
-            newest = min(place - 1, head)
-            first = newest - min(op.limit, newest) + 1
-            _check_complete(op.stream, versions[::-1], first, newest)
-        else:
-            _check_complete(op.stream, versions, op.after + 1, head)
         return Page(events, head, Token(self.store_id, {op.stream: head}))
 
     def finding_head(self, stream: StreamId) -> Conversation[int]:
@@ -410,7 +428,33 @@ class Conversations:
     def reading_feed(self, op: ReadFeed) -> Conversation[FeedPage[Any]]:
         """A page of the feed."""
         after = op.after.check(self.store_id)
-        wanted: dict[str, Any] = {"after": after, "limit": op.limit}
+        events: Events[Any]
+        if op.prefix or op.types is not None:
+            events, last, end = yield from self._search(op, after)
+        else:
+            statement = sql.FEED if op.whole else sql.FEED_DATA
+            wanted = {"after": after, "until": after + op.limit, "limit": op.limit}
+            rows = yield self._ask(statement.replace("{filters}", ""), wanted)
+            end = rows[0][0]
+            check_end(op, end)
+            last = min(after + op.limit, end)
+            if op.whole:
+                records = yield from self._records(rows, None)
+                _check_complete("the feed", [record[0] for record in records], after + 1, last)
+                events = Events(records, self.codec)
+            else:
+                found = [row[1:] for row in rows if row[1] is not None]
+                _check_count("the feed", len(found), after + 1, last)
+                events = yield from self._data(*[*zip(*found, strict=True)] or [()] * 5)
+        return FeedPage(events, Cursor(self.store_id, last), Cursor(self.store_id, end))
+
+    def _search(self, op: ReadFeed, after: int) -> Conversation[tuple[Events[Any], int, int]]:
+        """Some of the feed: with the last position that was looked at, and that of the feed.
+
+        Each statement looks at so many positions and no more, and all of them together take a moment:
+        the rarest events are reached in the end, however long the feed.
+        """
+        wanted: dict[str, Any] = {}
         filters = ""
         if op.prefix:
             filters += sql.OF_PREFIX
@@ -420,24 +464,35 @@ class Conversations:
             yield from self._learn_kinds()
             kinds = self._kinds.numbers.items()
             wanted["kinds"] = array(number for kind, number in kinds if kind.type in op.types)
-        rows = yield self._ask(sql.FEED.replace("{filters}", filters), wanted)
-        end = rows[0][0]
-        records = yield from self._records(rows, None)
-        check_end(op, end)
-        if not filters:
-            _check_complete("the feed", [record[0] for record in records], after + 1, end)
-        last = records[-1][0] if len(records) == op.limit else max(after, end)
-        place, end_place = Cursor(self.store_id, last), Cursor(self.store_id, end)
-        return FeedPage(Events(records, self.codec), place, end_place)
+        statement = sql.FEED.replace("{filters}", filters)
+        records: list[tuple[Any, ...]] = []
+        began, last = time.monotonic(), after
+        leisure = min(self._timeout / 4, _LEISURE)
+        while True:
+            until, room = last + WINDOW, op.limit - len(records)
+            wanted |= {"after": last, "until": until, "limit": room}
+            rows = yield self._ask(statement, wanted)
+            end = rows[0][0]
+            check_end(op, end)
+            found = yield from self._records(rows, None)
+            records += found
+            last = found[-1][0] if len(found) == room else min(until, end)
+            if len(found) == room or last == end or time.monotonic() - began > leisure:
+                return Events(records, self.codec), last, end
 
-    def _data(self, rows: Rows, stream: StreamId) -> Conversation[EventsData[Any]]:
-        """The events of a stream, of rows as READ_DATA has them."""
-        found = [row[2:] for row in rows if row[2] is not None]
-        if not {row[1] for row in found} <= self._kinds.kinds.keys():
+    def _data(
+        self,
+        streams: Sequence[str],
+        versions: Sequence[int],
+        names: Sequence[int],
+        datas: Sequence[bytes],
+        data_crcs: Sequence[int],
+    ) -> Conversation[EventsData[Any]]:
+        """Events of which only these columns were read. names: the numbers of their kinds."""
+        if not {*names} <= self._kinds.kinds.keys():
             yield from self._learn_kinds()
-        versions, names, datas, data_crcs = [*zip(*found, strict=True)] or [()] * 4
-        streams, kinds = [stream] * len(found), self._kinds.kinds
-        return EventsData((streams, versions, names, datas, data_crcs), kinds, self.codec)
+        columns = streams, versions, names, datas, data_crcs
+        return EventsData(columns, self._kinds.kinds, self.codec)
 
     def _records(self, rows: Rows, stream: str | None) -> Conversation[list[tuple[Any, ...]]]:
         """The records of rows as FEED or OF_APPEND have them or, of a stream, as READ."""
@@ -536,7 +591,17 @@ def _records(rows: Rows, kinds: Any, stream: str | None) -> list[tuple[Any, ...]
             ]
 
 
-def _check_complete(what: str, numbers: list[int], first: int, end: int) -> None:
-    """Raises Corrupted if a page that begins at `first` has holes, or is empty before the end."""
-    if numbers != list(range(first, first + len(numbers))) or (not numbers and first <= end):
-        raise Corrupted(f"events of {what} from {first} on are missing: the tables were changed")
+def _check_complete(what: str, numbers: Sequence[int], first: int, last: int) -> None:
+    """Raises Corrupted unless the numbers are those from the first to the last."""
+    if [*numbers] != [*range(first, last + 1)]:
+        raise _missing(what, first)
+
+
+def _check_count(what: str, count: int, first: int, last: int) -> None:
+    """Raises Corrupted unless there are as many events as from the first to the last."""
+    if count != max(last - first + 1, 0):
+        raise _missing(what, first)
+
+
+def _missing(what: str, first: int) -> Corrupted:
+    return Corrupted(f"events of {what} from {first} on are missing: the tables were changed")

@@ -251,7 +251,7 @@ def _page(columns: str, beyond: str, order: str) -> str:
 _WHOLE: Final = "position, version, kind, recorded_at, data, data_crc, rest"
 READ: Final = _page(_WHOLE, ">", "ASC")
 READ_BACKWARDS: Final = _page(_WHOLE, "<", "DESC")
-READ_DATA: Final = _page("version, kind, data, data_crc", ">", "ASC")
+READ_DATA: Final = _page("kind, data, data_crc", ">", "ASC")
 
 # by the primary key, in its order: what is left out is looked up for each event, which keeps Postgres
 # from looking at all streams, or all events that follow, for the sake of one page
@@ -260,13 +260,17 @@ FEED: Final = """
     page AS MATERIALIZED (
         SELECT position, stream, version, kind, recorded_at, data, data_crc, rest
         FROM {s}.event
-        WHERE position > %(after)s AND position <= (SELECT last FROM feed) {filters}
+        WHERE position > %(after)s AND position <= %(until)s
+            AND position <= (SELECT last FROM feed) {filters}
         ORDER BY position LIMIT %(limit)s
     )
     SELECT last, position, name, version, kind, recorded_at, data, data_crc, rest
     FROM feed LEFT JOIN (page JOIN {s}.stream ON stream.id = page.stream) ON true
     ORDER BY position
 """
+FEED_DATA: Final = FEED.replace("recorded_at, data, data_crc, rest", "data, data_crc").replace(
+    "last, position, name", "last, name"
+)
 OF_PREFIX: Final = """
     AND (
         SELECT name >= %(prefix)s AND name < %(beyond)s FROM {s}.stream WHERE stream.id = event.stream

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+from eventsrc.positions import WrongStore
+
 T = TypeVar("T")
 
 Rows: TypeAlias = list[tuple[Any, ...]]
@@ -21,6 +23,26 @@ class Ask(NamedTuple):
     parameters: Any = None
     is_bold: bool = False
     """Whether it counts on what was told before: then it is Refused if a connection was lost since."""
+
+
+class Home(NamedTuple):
+    """Where the statements of a store belong, which a user's connection may not lead to.
+
+    ask: asks for the isolation of the transaction, and for the id of the store that is there.
+    """
+
+    ask: Ask
+    store_id: str
+
+    def level(self, found: Rows) -> str:
+        """The isolation of the transaction. Raises WrongStore if another store is there."""
+        ((level, store_id),) = found
+        if store_id != self.store_id:
+            raise WrongStore(
+                f"the connection that was given leads to store {store_id!r}, not to {self.store_id!r}: "
+                "give one to the database of this store, or join the store that is there"
+            )
+        return str(level)
 
 
 Conversation: TypeAlias = Generator[Ask, Rows, T]

@@ -26,7 +26,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from eventsrc.postgres_conversation import Ask, Conversation, Rows, hold, hold_async
+from eventsrc.postgres_conversation import Ask, Conversation, Home, Rows, hold, hold_async
 from eventsrc.postgres_errors import Lost, Refused, Unreachable, may_come_back, of_pool
 from eventsrc.postgres_schema import who_holds
 from eventsrc.postgres_wire import (
@@ -45,6 +45,7 @@ from eventsrc.postgres_wire import (
     forked,
     is_idle,
     is_stale,
+    limit,
     settings,
 )
 from eventsrc.store import StoreBusy, StoreClosed, StoreError
@@ -121,18 +122,22 @@ class Link:
         if self._lent is not None:
             with self._borrowed(self._lent, deadline) as connection:
                 return execute_on(cursor_on(connection), ask)
+        if deadline is None:
+            deadline = time.monotonic() + self.timeout
         losses = self._losses
         wired = self._take(deadline)
         try:
             if ask.is_bold and losses != self._losses:
                 raise Refused("a connection was lost, and with it what was known")
+            _limit(wired, deadline)
             return execute_on(wired[1], ask)
         finally:
             self._give(wired)
 
-    def read(self, ask: Ask) -> Rows:
+    def read(self, ask: Ask, deadline: float | None = None) -> Rows:
         """As `execute`, and once more if the connection broke: for what may be done twice."""
-        deadline = time.monotonic() + self.timeout
+        if deadline is None:
+            deadline = time.monotonic() + self.timeout
         try:
             return self.execute(ask, deadline)
         except Lost:
@@ -163,9 +168,10 @@ class Link:
             with self._borrowed(self._lent) as connection, connection.transaction():
                 yield connection
             return
-        wired = self._take()
-        wired[0].until, wired[0].patience = math.inf, self.timeout + _GRACE
+        wired = self._take(time.monotonic() + self.timeout)
         try:
+            _limit(wired, time.monotonic() + self.timeout)
+            wired[0].until, wired[0].patience = math.inf, self.timeout + _GRACE
             with wired[0].transaction():
                 yield wired[0]
         finally:
@@ -192,12 +198,10 @@ class Link:
                 self._is_checked = True
             yield connection
 
-    def _take(self, deadline: float | None = None) -> _Wired:
+    def _take(self, deadline: float) -> _Wired:
         """One of its own connections, to be given back."""
         if self._pid != os.getpid():
             raise forked()
-        if deadline is None:
-            deadline = time.monotonic() + self.timeout
         try:
             self._free.get(timeout=max(deadline - time.monotonic(), 0.0))
         except Empty:
@@ -245,7 +249,7 @@ class Link:
                 if not may_come_back(error) or time.monotonic() + pause >= deadline:
                     raise _unreachable(error) from error
             else:
-                made.until = deadline + _GRACE
+                made.until, made.allowed = deadline + _GRACE, self.timeout
                 return made, cursor_on(made)
             time.sleep(pause)
             pause = min(2 * pause, 0.2)
@@ -286,18 +290,20 @@ class AsyncLink:
         if self._lent is not None:
             async with self._borrowed(self._lent, deadline) as connection:
                 return await execute_on_async(async_cursor_on(connection), ask)
+        if deadline is None:
+            deadline = time.monotonic() + self.timeout
         losses = self._losses
         wired = await self._take(deadline)
         try:
             if ask.is_bold and losses != self._losses:
                 raise Refused("a connection was lost, and with it what was known")
+            await _limit_async(wired, deadline)
             return await execute_on_async(wired[1], ask)
         finally:
             await self._give(wired)
 
-    async def read(self, ask: Ask) -> Rows:
+    async def read(self, ask: Ask, deadline: float) -> Rows:
         """As `execute`, and once more if the connection broke: for what may be done twice."""
-        deadline = time.monotonic() + self.timeout
         try:
             return await self.execute(ask, deadline)
         except Lost:
@@ -325,9 +331,10 @@ class AsyncLink:
             async with self._borrowed(self._lent) as lent, lent.transaction():
                 yield lent
             return
-        wired = await self._take()
-        wired[0].until, wired[0].patience = math.inf, self.timeout + _GRACE
+        wired = await self._take(time.monotonic() + self.timeout)
         try:
+            await _limit_async(wired, time.monotonic() + self.timeout)
+            wired[0].until, wired[0].patience = math.inf, self.timeout + _GRACE
             async with wired[0].transaction():
                 yield wired[0]
         finally:
@@ -354,12 +361,10 @@ class AsyncLink:
                 self._is_checked = True
             yield connection
 
-    async def _take(self, deadline: float | None = None) -> _AsyncWired:
+    async def _take(self, deadline: float) -> _AsyncWired:
         """One of its own connections, to be given back."""
         if not self.is_ours:
             raise forked()
-        if deadline is None:
-            deadline = time.monotonic() + self.timeout
         try:
             if self._free.locked():
                 await asyncio.wait_for(self._free.acquire(), max(deadline - time.monotonic(), 0.0))
@@ -409,34 +414,49 @@ class AsyncLink:
                 if not may_come_back(error) or time.monotonic() + pause >= deadline:
                     raise _unreachable(error) from error
             else:
-                made.until = deadline + _GRACE
+                made.until, made.allowed = deadline + _GRACE, self.timeout
                 return made, async_cursor_on(made)
             await asyncio.sleep(pause)
             pause = min(2 * pause, 0.2)
 
 
 class Joined:
-    """Executes statements on one connection, in the transaction that its user is in."""
+    """Executes statements on one connection, in the transaction that its user is in.
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    home: the store whose statements they are.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any], home: Home) -> None:
         self._connection = connection
-        self._is_checked = False
+        self._home = home
+        self._level = ""
 
     def check_usable(self) -> None:
         """Raises StoreError if its connection is closed, or its transaction has failed."""
         _check_joined(self._connection)
 
-    def read(self, ask: Ask) -> Rows:
-        """Executes a statement; how long that may take is the user's affair."""
-        self.check_usable()
-        return execute_on(cursor_on(self._connection), ask)
+    def read(self, ask: Ask, deadline: float = math.inf) -> Rows:
+        """Executes a statement; how long that may take is the user's affair.
+
+        Raises WrongStore if the tables that are there are those of another store.
+        """
+        self._look()
+        return self._execute(ask)
 
     def write(self, ask: Ask, deadline: float) -> Rows:
         """As `read`, in a transaction that sees what was committed while it waited."""
-        if not self._is_checked:
-            check_isolation(self.read(_ISOLATION)[0][0])
-            self._is_checked = True
-        return self.read(ask)
+        self._look()
+        check_isolation(self._level)
+        return self._execute(ask)
+
+    def _look(self) -> None:
+        """Finds out, once, where the connection leads and what its transaction is like."""
+        if not self._level:
+            self._level = self._home.level(self._execute(self._home.ask))
+
+    def _execute(self, ask: Ask) -> Rows:
+        self.check_usable()
+        return execute_on(cursor_on(self._connection), ask)
 
     def transaction(self) -> AbstractContextManager[psycopg.Connection[Any]]:
         """The transaction that it is in."""
@@ -451,25 +471,37 @@ class AsyncJoined:
 
     is_ours = True
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+    def __init__(self, connection: psycopg.AsyncConnection[Any], home: Home) -> None:
         self._connection = connection
-        self._is_checked = False
+        self._home = home
+        self._level = ""
 
     def check_usable(self) -> None:
         """Raises StoreError if its connection is closed, or its transaction has failed."""
         _check_joined(self._connection)
 
-    async def read(self, ask: Ask) -> Rows:
-        """Executes a statement; how long that may take is the user's affair."""
-        self.check_usable()
-        return await execute_on_async(async_cursor_on(self._connection), ask)
+    async def read(self, ask: Ask, deadline: float = math.inf) -> Rows:
+        """Executes a statement; how long that may take is the user's affair.
+
+        Raises WrongStore if the tables that are there are those of another store.
+        """
+        await self._look()
+        return await self._execute(ask)
 
     async def write(self, ask: Ask, deadline: float) -> Rows:
         """As `read`, in a transaction that sees what was committed while it waited."""
-        if not self._is_checked:
-            check_isolation((await self.read(_ISOLATION))[0][0])
-            self._is_checked = True
-        return await self.read(ask)
+        await self._look()
+        check_isolation(self._level)
+        return await self._execute(ask)
+
+    async def _look(self) -> None:
+        """Finds out, once, where the connection leads and what its transaction is like."""
+        if not self._level:
+            self._level = self._home.level(await self._execute(self._home.ask))
+
+    async def _execute(self, ask: Ask) -> Rows:
+        self.check_usable()
+        return await execute_on_async(async_cursor_on(self._connection), ask)
 
     def transaction(self) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]:
         """The transaction that it is in."""
@@ -527,6 +559,16 @@ async def hold_on_async(conversation: Conversation[T], connection: psycopg.Async
     """As hold_on, waiting for each answer."""
     cursor = async_cursor_on(connection)
     return await hold_async(conversation, lambda ask: execute_on_async(cursor, ask))
+
+
+def _limit(wired: _Wired, deadline: float) -> None:
+    if (ask := limit(wired[0], deadline)) is not None:
+        execute_on(wired[1], ask)
+
+
+async def _limit_async(wired: _AsyncWired, deadline: float) -> None:
+    if (ask := limit(wired[0], deadline)) is not None:
+        await execute_on_async(wired[1], ask)
 
 
 def _no_connection(timeout: float) -> StoreBusy:

@@ -20,10 +20,24 @@ from psycopg.rows import tuple_row
 
 from eventsrc.postgres_conversation import Ask, Rows
 from eventsrc.postgres_errors import stuck, translation
-from eventsrc.store import StoreClosed, StoreError
+from eventsrc.store import StoreBusy, StoreClosed, StoreError
 
 _MOMENT: Final = 0.25
 """For how many seconds somebody who is interrupted waits for the server to stop as well."""
+
+_SLACK: Final = 0.1
+"""How many seconds a server may be wrong about the time that a statement has left."""
+
+_SHORTEST: Final = 0.2
+"""The least that a server is told, in seconds: it can be told something else within that."""
+
+_LIMIT: Final = b"""
+    SELECT set_config('statement_timeout', %s::text, false), set_config('lock_timeout', %s::text, false)
+"""
+
+_WATCH: Final = "client_connection_check_interval"
+_WATCHED: Final = f" -c {_WATCH}=500"
+"""Has the server end a statement whose client is gone; some cannot, and refuse such a connection."""
 
 _LONGEST: Final = 2_000_000
 """The longest timeout in seconds: Postgres has no longer ones than 2**31 milliseconds."""
@@ -37,6 +51,9 @@ class _Limits:
 
     patience = math.inf
     """For how many seconds to wait for one answer."""
+
+    allowed = math.inf
+    """How many seconds the server allows a statement."""
 
     used = -math.inf
     """When it was last in use, by time.monotonic()."""
@@ -166,13 +183,26 @@ def _allowing(address: str, deadline: float) -> Iterator[None]:
 def connect(address: str, deadline: float, **how: Any) -> Wire:
     """A connection, made by a deadline. how: see settings."""
     with _allowing(address, deadline):
-        return Wire.connect(address, **how)
+        try:
+            return Wire.connect(address, **how)
+        except psycopg.OperationalError as error:
+            return Wire.connect(address, **_unwatched(how, error))
 
 
 async def connect_async(address: str, deadline: float, **how: Any) -> AsyncWire:
     """As connect, without holding up the event loop."""
     with _allowing(address, deadline):
-        return await AsyncWire.connect(address, **how)
+        try:
+            return await AsyncWire.connect(address, **how)
+        except psycopg.OperationalError as error:
+            return await AsyncWire.connect(address, **_unwatched(how, error))
+
+
+def _unwatched(how: dict[str, Any], error: psycopg.OperationalError) -> dict[str, Any]:
+    """How to connect to a server that cannot see that its client is gone; raises any other error."""
+    if _WATCH not in str(error):
+        raise error
+    return how | {"options": how["options"].removesuffix(_WATCHED)}
 
 
 # --- statements
@@ -220,6 +250,18 @@ async def execute_on_async(cursor: psycopg.AsyncCursor[Any], ask: Ask) -> Rows:
         raise translation(error) from error
 
 
+def limit(wire: Wire | AsyncWire, deadline: float) -> Ask | None:
+    """Has the server give up at a deadline, if it would not by itself. Raises StoreBusy after it."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise StoreBusy("there was no time left to ask Postgres")
+    if abs(left - wire.allowed) <= _SLACK:
+        return None
+    wire.allowed = max(left, _SHORTEST)
+    milliseconds = math.ceil(wire.allowed * 1000)
+    return Ask(_LIMIT, (milliseconds, milliseconds))
+
+
 def _has_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:
     result = cursor.pgresult
     return result is not None and result.status == ExecStatus.TUPLES_OK
@@ -238,7 +280,7 @@ def settings(address: str, timeout: float, *, may_rest: bool = False) -> dict[st
     options = (
         f"{users} -c statement_timeout={milliseconds} -c lock_timeout={milliseconds} "
         f"-c idle_in_transaction_session_timeout={0 if may_rest else milliseconds} "
-        "-c default_transaction_isolation=read\\ committed"
+        f"-c default_transaction_isolation=read\\ committed{_WATCHED}"
     )
     return {
         "autocommit": True,

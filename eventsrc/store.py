@@ -125,8 +125,12 @@ class Rejected:
 
 @attrs.frozen
 class Unknown:
-    """It cannot be known now whether the events are stored. FindAppend tells later, and appending the
-    same events again with the same append_id stores them once."""
+    """It cannot be known now whether the events are stored.
+
+    Appending the same events again with the same append_id settles it: it stores them once. FindAppend
+    finds them if they are stored; that it finds none is the last word only once nothing of the append
+    can be on its way to the store any more.
+    """
 
     append_id: UUID
     reason: str

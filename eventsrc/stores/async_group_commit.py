@@ -1,7 +1,8 @@
 """Group commit for the tasks of one event loop: those who wait to write share one commit.
 
 A task of its own leads: it takes what waits in line, performs it, hands out the answers, and ends when
-nobody waits any more. It is not the task of any caller, so nobody's cancellation ends it half way.
+nobody waits any more. It is not the task of any caller, so nobody's cancellation ends it half way; if
+somebody cancels all tasks there are, another leads those who wait still.
 """
 
 from __future__ import annotations
@@ -31,17 +32,19 @@ class _Waiting(Generic[J, A]):
 class AsyncGroupCommit(Generic[J, A]):
     """A line of jobs, performed in groups.
 
-    perform, too_late, most: as for GroupCommit.
+    perform, interrupted, too_late, most: as for GroupCommit.
     """
 
     def __init__(
         self,
         perform: Callable[[Sequence[J]], Awaitable[Sequence[A | Raised]]],
         *,
+        interrupted: Callable[[J], A],
         too_late: Callable[[], Exception],
         most: int,
     ) -> None:
         self._perform = perform
+        self._interrupted = interrupted
         self._too_late = too_late
         self._most = most
         self._line: deque[_Waiting[J, A]] = deque()
@@ -100,6 +103,9 @@ class AsyncGroupCommit(Generic[J, A]):
                     answers = await self._perform([waiting.job for waiting in group])
                 except Exception as error:
                     answers = [Raised(error)] * len(group)
+                except BaseException:
+                    untold = [(waiting, self._interrupted(waiting.job)) for waiting in group]
+                    raise
                 answered = list(zip(group, answers, strict=True))
                 done = loop.time()
                 crowd = len(group) + len(self._line)
@@ -115,7 +121,7 @@ class AsyncGroupCommit(Generic[J, A]):
                     self._pause = (loop.time() - done) / at_once
         finally:
             _tell(untold)
-            self._leader = None
+            self._leader = loop.create_task(self._lead()) if self._line else None
 
     def _expire(self) -> None:
         """Ends the wait of those whose deadline has come. One alarm serves all: it is set anew."""

@@ -81,7 +81,7 @@ class PostgresStore(Interpreter[StoreOp]):
     ) -> None:
         self.codec = Codec() if codec is None else codec
         self._timeout = timeout
-        self._talks = Conversations(schema, self.codec, clock)
+        self._talks = Conversations(schema, self.codec, clock, timeout)
         link = Link(address, timeout)
         link.on_loss, link.holders = self._talks.forget_heads, Tables(schema, ()).holders()
         if not isinstance(address, str):
@@ -109,7 +109,7 @@ class PostgresStore(Interpreter[StoreOp]):
         """
         joined = type(self).__new__(type(self))
         joined.codec, joined._timeout, joined._talks = self.codec, self._timeout, self._talks.joined()
-        joined._link = Joined(connection)
+        joined._link = Joined(connection, self._talks.home())
         joined._line = Alone(joined._commit)
         return joined
 
@@ -191,7 +191,8 @@ class PostgresStore(Interpreter[StoreOp]):
         return hold(self._talks.appending(group), lambda ask: self._link.write(ask, deadline))
 
     def _read(self, conversation: Conversation[T]) -> T:
-        return hold(conversation, self._link.read)
+        deadline = time.monotonic() + self._timeout
+        return hold(conversation, lambda ask: self._link.read(ask, deadline))
 
     def _too_late(self) -> StoreBusy:
         return _busy(self._timeout)
@@ -219,14 +220,16 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
     ) -> None:
         self.codec = Codec() if codec is None else codec
         self._timeout = timeout
-        self._talks = Conversations(schema, self.codec, clock)
+        self._talks = Conversations(schema, self.codec, clock, timeout)
         link = AsyncLink(address, timeout)
         link.on_loss, link.holders = self._talks.forget_heads, Tables(schema, ()).holders()
         if not isinstance(address, str):
             self._talks.be_patient(timeout)
         self._link: AsyncLink | AsyncJoined = link
         self._line: AsyncGroupCommit[Prepared, _Answer] | AsyncAlone[Prepared, _Answer]
-        self._line = AsyncGroupCommit(self._commit, too_late=self._too_late, most=GROUP)
+        self._line = AsyncGroupCommit(
+            self._commit, interrupted=_interrupted, too_late=self._too_late, most=GROUP
+        )
 
     @property
     def store_id(self) -> str:
@@ -235,17 +238,17 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
 
     async def open(self) -> Self:
         """Connects, and makes the tables if they are not there."""
-        if not await hold_async(self._talks.opening(), self._link.read):
+        if not await self._hold(self._talks.opening()):
             async with self._link.transaction() as connection:
                 await hold_on_async(self._talks.migrating(), connection)
-            await hold_async(self._talks.opening(), self._link.read)
+            await self._hold(self._talks.opening())
         return self
 
     def within(self, connection: psycopg.AsyncConnection[Any]) -> AsyncPostgresStore:
         """This store in a transaction of the caller's: see PostgresStore.within."""
         joined = type(self).__new__(type(self))
         joined.codec, joined._timeout, joined._talks = self.codec, self._timeout, self._talks.joined()
-        joined._link = AsyncJoined(connection)
+        joined._link = AsyncJoined(connection, self._talks.home())
         joined._line = AsyncAlone(joined._commit)
         return joined
 
@@ -322,7 +325,11 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
 
     async def _read(self, conversation: Conversation[T]) -> T:
         self._check_open()
-        return await hold_async(conversation, self._link.read)
+        return await self._hold(conversation)
+
+    async def _hold(self, conversation: Conversation[T]) -> T:
+        deadline, link = time.monotonic() + self._timeout, self._link
+        return await hold_async(conversation, lambda ask: link.read(ask, deadline))
 
     def _check_open(self) -> None:
         if not self._talks.store_id:
@@ -333,7 +340,7 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
 
 
 def _interrupted(asked: Prepared) -> _Answer:
-    return Failure(Unknown(asked.append_id, "the thread that was storing it was interrupted"))
+    return Failure(Unknown(asked.append_id, "the thread or task that was storing it was interrupted"))
 
 
 def _busy(timeout: float) -> StoreBusy:

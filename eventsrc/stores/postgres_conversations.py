@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import secrets
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import takewhile
@@ -14,7 +16,7 @@ from returns.result import Failure, Success
 
 from eventsrc.codec import Codec, Kind
 from eventsrc.positions import Cursor, Token
-from eventsrc.postgres_conversation import Conversation, Rows
+from eventsrc.postgres_conversation import Conversation, Home, Rows
 from eventsrc.postgres_errors import Lost, Refused, Unreachable
 from eventsrc.postgres_schema import Tables
 from eventsrc.program import Outcome
@@ -34,7 +36,6 @@ from eventsrc.store import (
     StoreBusy,
     StoreClosed,
     StoreError,
-    StoreFull,
     StoreReadOnly,
     Unknown,
     holds,
@@ -51,16 +52,30 @@ Answer: TypeAlias = Outcome[Appended, NotAppended]
 LARGEST: Final = 16 * 1024 * 1024
 """How many bytes of data appends may have together to travel in one statement."""
 
-_FOR_ALL: Final = (StoreBusy, StoreClosed, StoreFull, StoreReadOnly, Unreachable)
-"""What goes wrong for all appends of a statement; other errors may be those of one of them."""
+LIGHT: Final = 1024 * 1024
+"""How many bytes of data an append may have to travel with others; heavier ones go alone, last."""
+
+WINDOW: Final = 20_000
+"""How many positions of the feed one statement looks at that searches for some of the events."""
+
+_LEISURE: Final = 0.25
+"""For how many seconds a page of the feed is searched for at most; another goes on from there."""
+
+_FOR_ALL: Final = (StoreBusy, StoreClosed, StoreReadOnly, Unreachable)
+"""What goes wrong for all appends of a statement; another StoreError may be that of one of them."""
 
 _EXPECT: Final = {Expect.ANY: -1, Expect.EXISTS: -2, Expect.NO_STREAM: 0}
 
 
 class Conversations:
-    """Those of one store, and what it has learnt of its tables."""
+    """Those of one store, and what it has learnt of its tables.
 
-    def __init__(self, schema: str, codec: Codec, clock: Callable[[], float]) -> None:
+    timeout: how many seconds an operation may take.
+    """
+
+    def __init__(
+        self, schema: str, codec: Codec, clock: Callable[[], float], timeout: float = math.inf
+    ) -> None:
         self._tables = Tables(schema, sql.SCRIPTS, mark="event")
         self._ask = self._tables.ask
         self.codec: Final = codec
@@ -68,8 +83,10 @@ class Conversations:
         self.end = 0
         """The last position that is known."""
         self._clock = clock
+        self._timeout = timeout
         self._patience = 0
         self._is_lean = True
+        self._is_joined = False
         self._kinds = Kinds()
         self._heads = Heads()
         self._recent = Recent()
@@ -77,10 +94,14 @@ class Conversations:
 
     def joined(self) -> Conversations:
         """Those for a transaction of somebody else: nothing that is seen there is committed yet."""
-        joined = Conversations(self._tables.schema, self.codec, self._clock)
+        joined = Conversations(self._tables.schema, self.codec, self._clock, self._timeout)
         joined.store_id, joined.end, joined._kinds = self.store_id, self.end, self._kinds.copy()
-        joined._is_lean = False
+        joined._is_lean, joined._is_joined = False, True
         return joined
+
+    def home(self) -> Home:
+        """By which a connection of somebody else's is known to lead to this store."""
+        return Home(self._ask(sql.HOME, ()), self.store_id)
 
     def be_patient(self, seconds: float) -> None:
         """Has the server wait so long for others, on connections that do not say how long."""
@@ -116,23 +137,30 @@ class Conversations:
             answer = yield from self._append_alone(group[0], now)
             if answer is not None:
                 return [answer]
-        yield from self._number_kinds(group)
-        answers: list[Answer | Raised] = []
-        for portion in _portions(group):
-            answers += yield from self._append_portion(portion, now)
-        return answers
+        answers: dict[int, Answer | Raised] = {}
+        try:
+            yield from self._number_kinds(group)
+            for portion in _portions(group):
+                yield from self._append_portion(group, portion, now, answers)
+        except StoreError:
+            raise
+        except Exception as error:  # of a signal's handler, say: what was sent may be stored
+            _break_off(group, answers, error)
+        return [answers[index] for index in range(len(group))]
 
     def _append_portion(
-        self, group: Sequence[Prepared], now: int
-    ) -> Conversation[list[Answer | Raised]]:
-        """Stores appends that may travel in one statement."""
-        answers: dict[int, Answer | Raised] = {}
+        self,
+        group: Sequence[Prepared],
+        portion: Sequence[int],
+        now: int,
+        answers: dict[int, Answer | Raised],
+    ) -> Conversation[None]:
+        """Stores those appends of a group that travel in one statement, and answers them."""
         if self._is_lean:  # an index that refuses an event would end a joined transaction
-            yield from self._append_known(group, now, answers)
-        if len(answers) < len(group):
-            left = [index for index in range(len(group)) if index not in answers]
+            yield from self._append_known(group, portion, now, answers)
+        left = [index for index in portion if index not in answers]
+        if left:
             yield from self._append(group, left, now, answers)
-        return [answers[index] for index in range(len(group))]
 
     def _append_alone(self, asked: Prepared, now: int) -> Conversation[Answer | None]:
         """Appends one event to a stream whose head is known, in one statement; None if that won't do.
@@ -165,7 +193,11 @@ class Conversations:
         return Success(Appended(asked.append_id, token, Cursor(self.store_id, position)))
 
     def _append_known(
-        self, group: Sequence[Prepared], now: int, answers: dict[int, Answer | Raised]
+        self,
+        group: Sequence[Prepared],
+        portion: Sequence[int],
+        now: int,
+        answers: dict[int, Answer | Raised],
     ) -> Conversation[None]:
         """Stores those appends whose streams have heads that are known, and answers them.
 
@@ -173,7 +205,7 @@ class Conversations:
         version that their stream has left are told what has come since.
         """
         losses = self._losses
-        simple = [(index, asked) for index, asked in enumerate(group) if _is_simple(asked)]
+        simple = [(index, group[index]) for index in portion if _is_simple(group[index])]
         heads = yield from self._heads_of([asked.parts[0].stream for _, asked in simple])
         together = Together(simple, heads, now)
         moved: set[StreamId] = set()
@@ -204,7 +236,7 @@ class Conversations:
     def _append_together(
         self, together: Together, answers: dict[int, Answer | Raised]
     ) -> Conversation[set[StreamId]]:
-        """Stores appends by one statement and answers them, unless an index refuses it.
+        """Stores appends by one statement and answers them, unless it fails for one of them.
 
         Answers which streams were appended to.
         """
@@ -219,8 +251,10 @@ class Conversations:
             for stream in streams:
                 self._heads.forget(stream)
             answers |= together.unknown(str(lost))
-        except Exception as error:
+        except _FOR_ALL as error:
             answers |= dict.fromkeys(together.indexes(), Raised(error))
+        except StoreError:
+            pass  # the other statement tells whose error it is
         else:
             self.end = max(self.end, place + len(together.records))
             for stream, head in together.heads(new).items():
@@ -264,12 +298,13 @@ class Conversations:
         except Lost as lost:
             answers |= {i: Failure(Unknown(group[i].append_id, str(lost))) for i in indexes}
             return
-        except Exception as error:
+        except StoreError as error:  # nothing is stored; what is no StoreError does not say that
             if len(indexes) == 1 or isinstance(error, _FOR_ALL):
                 answers |= {index: Raised(error) for index in indexes}
                 return
-            for index in indexes:
-                yield from self._append(group, [index], now, answers)
+            half = len(indexes) // 2
+            yield from self._append(group, indexes[:half], now, answers)
+            yield from self._append(group, indexes[half:], now, answers)
             return
         told: dict[int, Rows] = defaultdict(list)
         for row in rows:
@@ -284,7 +319,8 @@ class Conversations:
         return (
             self._patience,
             now,
-            [asked.append_id.bytes if asked.is_keyed else None for asked in group],
+            [asked.append_id.bytes for asked in group],
+            [asked.is_keyed for asked in group],
             array(own_end(a.append_id) if is_own(a.append_id) else None for a in group),
             array(len(asked.streams) for asked in group),
             [str(part.stream) for part in parts],
@@ -328,7 +364,9 @@ class Conversations:
         return Conflict(stream, expected, actual, events)
 
     def finding(self, append_id: UUID) -> Conversation[Appended | None]:
-        """What became of an append."""
+        """What became of an append. One that waits in the server to be stored is waited for."""
+        wait = sql.WAIT_JOINED if self._is_joined else sql.WAIT
+        yield self._ask(wait, (self._patience,))
         key = append_id.bytes
         rows = yield self._ask(sql.FIND_KEYED, (key,))
         if not rows and is_own(append_id):
@@ -363,19 +401,23 @@ class Conversations:
         if rows:
             number, head = rows[0][:2]
             self._heads.move(op.stream, number, head)
+        if op.backwards:
+            last = min(place - 1, head)
+            first = last - min(op.limit, last) + 1
+        else:
+            first, last = op.after + 1, min(op.after + op.limit, head)
+        events: Events[Any]
         if statement is sql.READ_DATA:
-            events: Events[Any] = yield from self._data(rows, op.stream)
-            versions = [row[2] for row in rows if row[2] is not None]
+            found = [row[2:] for row in rows if row[2] is not None]
+            versions = range(first, last + 1)
+            _check_count(op.stream, len(found), first, last)
+            columns = [*zip(*found, strict=True)] or [()] * 3
+            events = yield from self._data([op.stream] * len(found), versions, *columns)
         else:
             records = yield from self._records(rows, op.stream)
+            found_versions = [record[2] for record in records]
+            _check_complete(op.stream, found_versions[:: -1 if op.backwards else 1], first, last)
             events = Events(records, self.codec)
-            versions = [record[2] for record in records]
-        if op.backwards:
-            newest = min(place - 1, head)
-            first = newest - min(op.limit, newest) + 1
-            _check_complete(op.stream, versions[::-1], first, newest)
-        else:
-            _check_complete(op.stream, versions, op.after + 1, head)
         return Page(events, head, Token(self.store_id, {op.stream: head}))
 
     def finding_head(self, stream: StreamId) -> Conversation[int]:
@@ -386,7 +428,33 @@ class Conversations:
     def reading_feed(self, op: ReadFeed) -> Conversation[FeedPage[Any]]:
         """A page of the feed."""
         after = op.after.check(self.store_id)
-        wanted: dict[str, Any] = {"after": after, "limit": op.limit}
+        events: Events[Any]
+        if op.prefix or op.types is not None:
+            events, last, end = yield from self._search(op, after)
+        else:
+            statement = sql.FEED if op.whole else sql.FEED_DATA
+            wanted = {"after": after, "until": after + op.limit, "limit": op.limit}
+            rows = yield self._ask(statement.replace("{filters}", ""), wanted)
+            end = rows[0][0]
+            check_end(op, end)
+            last = min(after + op.limit, end)
+            if op.whole:
+                records = yield from self._records(rows, None)
+                _check_complete("the feed", [record[0] for record in records], after + 1, last)
+                events = Events(records, self.codec)
+            else:
+                found = [row[1:] for row in rows if row[1] is not None]
+                _check_count("the feed", len(found), after + 1, last)
+                events = yield from self._data(*[*zip(*found, strict=True)] or [()] * 5)
+        return FeedPage(events, Cursor(self.store_id, last), Cursor(self.store_id, end))
+
+    def _search(self, op: ReadFeed, after: int) -> Conversation[tuple[Events[Any], int, int]]:
+        """Some of the feed: with the last position that was looked at, and that of the feed.
+
+        Each statement looks at so many positions and no more, and all of them together take a moment:
+        the rarest events are reached in the end, however long the feed.
+        """
+        wanted: dict[str, Any] = {}
         filters = ""
         if op.prefix:
             filters += sql.OF_PREFIX
@@ -396,24 +464,35 @@ class Conversations:
             yield from self._learn_kinds()
             kinds = self._kinds.numbers.items()
             wanted["kinds"] = array(number for kind, number in kinds if kind.type in op.types)
-        rows = yield self._ask(sql.FEED.replace("{filters}", filters), wanted)
-        end = rows[0][0]
-        records = yield from self._records(rows, None)
-        check_end(op, end)
-        if not filters:
-            _check_complete("the feed", [record[0] for record in records], after + 1, end)
-        last = records[-1][0] if len(records) == op.limit else max(after, end)
-        place, end_place = Cursor(self.store_id, last), Cursor(self.store_id, end)
-        return FeedPage(Events(records, self.codec), place, end_place)
+        statement = sql.FEED.replace("{filters}", filters)
+        records: list[tuple[Any, ...]] = []
+        began, last = time.monotonic(), after
+        leisure = min(self._timeout / 4, _LEISURE)
+        while True:
+            until, room = last + WINDOW, op.limit - len(records)
+            wanted |= {"after": last, "until": until, "limit": room}
+            rows = yield self._ask(statement, wanted)
+            end = rows[0][0]
+            check_end(op, end)
+            found = yield from self._records(rows, None)
+            records += found
+            last = found[-1][0] if len(found) == room else min(until, end)
+            if len(found) == room or last == end or time.monotonic() - began > leisure:
+                return Events(records, self.codec), last, end
 
-    def _data(self, rows: Rows, stream: StreamId) -> Conversation[EventsData[Any]]:
-        """The events of a stream, of rows as READ_DATA has them."""
-        found = [row[2:] for row in rows if row[2] is not None]
-        if not {row[1] for row in found} <= self._kinds.kinds.keys():
+    def _data(
+        self,
+        streams: Sequence[str],
+        versions: Sequence[int],
+        names: Sequence[int],
+        datas: Sequence[bytes],
+        data_crcs: Sequence[int],
+    ) -> Conversation[EventsData[Any]]:
+        """Events of which only these columns were read. names: the numbers of their kinds."""
+        if not {*names} <= self._kinds.kinds.keys():
             yield from self._learn_kinds()
-        versions, names, datas, data_crcs = [*zip(*found, strict=True)] or [()] * 4
-        streams, kinds = [stream] * len(found), self._kinds.kinds
-        return EventsData((streams, versions, names, datas, data_crcs), kinds, self.codec)
+        columns = streams, versions, names, datas, data_crcs
+        return EventsData(columns, self._kinds.kinds, self.codec)
 
     def _records(self, rows: Rows, stream: str | None) -> Conversation[list[tuple[Any, ...]]]:
         """The records of rows as FEED or OF_APPEND have them or, of a stream, as READ."""
@@ -459,20 +538,36 @@ def _is_simple(asked: Prepared) -> bool:
     return len(asked.parts) == 1 and not asked.demands and not asked.is_keyed
 
 
-def _portions(group: Sequence[Prepared]) -> list[Sequence[Prepared]]:
-    """The appends in portions that may travel together."""
-    sizes = [sum(len(event.data) for part in asked.parts for event in part.events) for asked in group]
-    if sum(sizes) <= LARGEST:
-        return [group]
-    portions: list[list[Prepared]] = []
+def _portions(group: Sequence[Prepared]) -> list[list[int]]:
+    """The appends, by their indexes, in portions that travel together: small ones first."""
+    together: list[list[int]] = []
+    alone: list[list[int]] = []
     room = 0
-    for asked, size in zip(group, sizes, strict=True):
-        if size > room or not portions:
-            portions.append([])
+    for index, asked in enumerate(group):
+        size = sum([len(event.data) for part in asked.parts for event in part.events])
+        if size > LIGHT:
+            alone.append([index])
+            continue
+        if size > room or not together:
+            together.append([])
             room = LARGEST
-        portions[-1].append(asked)
+        together[-1].append(index)
         room -= size
-    return list(portions)
+    return together + alone
+
+
+def _break_off(
+    group: Sequence[Prepared], answers: dict[int, Answer | Raised], error: Exception
+) -> None:
+    """Answers a group in which something was raised that does not tell what is stored.
+
+    The first of it is the one whose thread it was raised in; the others had nothing to do with it.
+    """
+    for index, asked in enumerate(group):
+        if index not in answers:
+            why = f"the append was interrupted by {type(error).__name__}"
+            answers[index] = Failure(Unknown(asked.append_id, why))
+    answers[0] = Raised(error)
 
 
 def _records(rows: Rows, kinds: Any, stream: str | None) -> list[tuple[Any, ...]]:
@@ -496,7 +591,17 @@ def _records(rows: Rows, kinds: Any, stream: str | None) -> list[tuple[Any, ...]
             ]
 
 
-def _check_complete(what: str, numbers: list[int], first: int, end: int) -> None:
-    """Raises Corrupted if a page that begins at `first` has holes, or is empty before the end."""
-    if numbers != list(range(first, first + len(numbers))) or (not numbers and first <= end):
-        raise Corrupted(f"events of {what} from {first} on are missing: the tables were changed")
+def _check_complete(what: str, numbers: Sequence[int], first: int, last: int) -> None:
+    """Raises Corrupted unless the numbers are those from the first to the last."""
+    if [*numbers] != [*range(first, last + 1)]:
+        raise _missing(what, first)
+
+
+def _check_count(what: str, count: int, first: int, last: int) -> None:
+    """Raises Corrupted unless there are as many events as from the first to the last."""
+    if count != max(last - first + 1, 0):
+        raise _missing(what, first)
+
+
+def _missing(what: str, first: int) -> Corrupted:
+    return Corrupted(f"events of {what} from {first} on are missing: the tables were changed")

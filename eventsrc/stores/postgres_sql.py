@@ -72,14 +72,16 @@ SCRIPTS: Final = (
 
     -- Stores appends one after the other, each if its conditions hold and it is not stored already.
     -- a_: one for each append, p_: for each of its streams, e_: for each of their events.
-    -- a_id: the id if the caller chose it; a_end: where to look for one that a store made.
+    -- a_id: the append's id; a_keyed: whether the caller chose it; a_end: where to look for one that a
+    -- store made. An append whose id was not chosen may come after its own retry, for which that was:
+    -- it was held up on its way, and its caller was told that it is unknown.
     -- p_expected: a version, -1 for any, -2 for an existing stream; p_events: 0 for a mere condition.
     -- e_crc: without the version. Answers a row for each stream of what was stored, with its version
     -- and the position of its last event; or one row that says why an append was not.
     -- patience: how many milliseconds to wait for others, unless the session says that; 0 if it does.
     CREATE FUNCTION {s}.append(
         patience integer, recorded bigint,
-        a_id bytea[], a_end bigint[], a_parts integer[],
+        a_id bytea[], a_keyed boolean[], a_end bigint[], a_parts integer[],
         p_name text[], p_expected bigint[], p_events integer[],
         e_kind integer[], e_data bytea[], e_crc bigint[], e_rest bytea[]
     ) RETURNS TABLE (
@@ -104,14 +106,12 @@ SCRIPTS: Final = (
             outcome := 'appended';
             nth_part := 0;
             found := NULL;
-            IF a_id[a] IS NOT NULL THEN
-                SELECT append.position INTO found FROM {s}.append WHERE append.id = a_id[a];
-                IF found IS NULL AND a_end[a] IS NOT NULL THEN
-                    SELECT event.position INTO found FROM {s}.event
-                    WHERE event.position > a_end[a]
-                        AND substring(event.rest FOR 20) = a_id[a] || '\\x00000000'::bytea
-                    ORDER BY event.position LIMIT 1;
-                END IF;
+            SELECT append.position INTO found FROM {s}.append WHERE append.id = a_id[a];
+            IF found IS NULL AND a_keyed[a] AND a_end[a] IS NOT NULL THEN
+                SELECT event.position INTO found FROM {s}.event
+                WHERE event.position > a_end[a]
+                    AND substring(event.rest FOR 20) = a_id[a] || '\\x00000000'::bytea
+                ORDER BY event.position LIMIT 1;
             END IF;
             IF found IS NOT NULL THEN
                 outcome := 'again';
@@ -161,7 +161,7 @@ SCRIPTS: Final = (
                 END IF;
                 e := e + p_events[p];
             END LOOP;
-            IF outcome = 'appended' AND a_id[a] IS NOT NULL THEN
+            IF outcome = 'appended' AND a_keyed[a] THEN
                 INSERT INTO {s}.append VALUES (a_id[a], began);
             END IF;
             first := first + a_parts[a];
@@ -201,8 +201,8 @@ SCRIPTS: Final = (
 
 APPEND: Final = """
     SELECT * FROM {s}.append(
-        %s, %s, %b::bytea[], %s::bigint[], %s::integer[], %b::text[], %s::bigint[], %s::integer[],
-        %s::integer[], %b::bytea[], %s::bigint[], %b::bytea[]
+        %s, %s, %b::bytea[], %b::boolean[], %s::bigint[], %s::integer[], %b::text[], %s::bigint[],
+        %s::integer[], %s::integer[], %b::bytea[], %s::bigint[], %b::bytea[]
     )
 """
 APPEND_KNOWN: Final = """
@@ -251,7 +251,7 @@ def _page(columns: str, beyond: str, order: str) -> str:
 _WHOLE: Final = "position, version, kind, recorded_at, data, data_crc, rest"
 READ: Final = _page(_WHOLE, ">", "ASC")
 READ_BACKWARDS: Final = _page(_WHOLE, "<", "DESC")
-READ_DATA: Final = _page("version, kind, data, data_crc", ">", "ASC")
+READ_DATA: Final = _page("kind, data, data_crc", ">", "ASC")
 
 # by the primary key, in its order: what is left out is looked up for each event, which keeps Postgres
 # from looking at all streams, or all events that follow, for the sake of one page
@@ -260,13 +260,17 @@ FEED: Final = """
     page AS MATERIALIZED (
         SELECT position, stream, version, kind, recorded_at, data, data_crc, rest
         FROM {s}.event
-        WHERE position > %(after)s AND position <= (SELECT last FROM feed) {filters}
+        WHERE position > %(after)s AND position <= %(until)s
+            AND position <= (SELECT last FROM feed) {filters}
         ORDER BY position LIMIT %(limit)s
     )
     SELECT last, position, name, version, kind, recorded_at, data, data_crc, rest
     FROM feed LEFT JOIN (page JOIN {s}.stream ON stream.id = page.stream) ON true
     ORDER BY position
 """
+FEED_DATA: Final = FEED.replace("recorded_at, data, data_crc, rest", "data, data_crc").replace(
+    "last, position, name", "last, name"
+)
 OF_PREFIX: Final = """
     AND (
         SELECT name >= %(prefix)s AND name < %(beyond)s FROM {s}.stream WHERE stream.id = event.stream
@@ -274,6 +278,21 @@ OF_PREFIX: Final = """
 """
 OF_TYPES: Final = " AND kind = ANY(%(kinds)s::integer[])"
 
+# for connections that do not say how long to wait for others
+_PATIENCE: Final = """
+    WITH patience AS MATERIALIZED (
+        SELECT CASE WHEN patience > 0 THEN set_config('lock_timeout', patience::text, true) END
+        FROM (VALUES (%s::integer)) AS given (patience)
+    )
+"""
+# Whoever asks for the lock now gets it after those who wait for it already: once this is answered, what
+# they have stored is seen. A joined transaction keeps the lock, as if it had appended: of two that
+# shared it, neither could append.
+WAIT: Final = """
+    {patience}
+    SELECT pg_advisory_xact_lock_shared({lock}) FROM patience
+""".replace("{patience}", _PATIENCE)
+WAIT_JOINED: Final = WAIT.replace("_shared", "")
 # by append's primary key
 FIND_KEYED: Final = "SELECT position FROM {s}.append WHERE id = %b"
 # by the primary key, from where the id says
@@ -291,13 +310,6 @@ OF_APPEND: Final = """
 # --- the rest
 
 KINDS: Final = "SELECT id, type, schema, codec FROM {s}.kind"
-# for connections that do not say how long to wait for a row that others have yet to commit
-_PATIENCE: Final = """
-    WITH patience AS MATERIALIZED (
-        SELECT CASE WHEN patience > 0 THEN set_config('lock_timeout', patience::text, true) END
-        FROM (VALUES (%s::integer)) AS given (patience)
-    )
-"""
 ADD_KINDS: Final = """
     {patience}
     INSERT INTO {s}.kind (type, schema, codec)
@@ -305,6 +317,7 @@ ADD_KINDS: Final = """
     ON CONFLICT DO NOTHING
 """.replace("{patience}", _PATIENCE)
 STORE: Final = "SELECT id, (SELECT coalesce(max(position), 0) FROM {s}.event) FROM {s}.store"
+HOME: Final = "SELECT current_setting('transaction_isolation'), id FROM {s}.store"
 ADD_STORE: Final = "INSERT INTO {s}.store VALUES (%s)"
 LOAD_SNAPSHOT: Final = """
     SELECT version, data FROM {s}.snapshot WHERE stream = %s AND fold = %s AND fold_version = %s

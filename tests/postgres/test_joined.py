@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
 
 from eventsrc import Append, Conflict, Failure, Head, Read, ReadFeed, StreamId, Success
 from eventsrc.codec import Codec
+from eventsrc.positions import WrongStore
 from eventsrc.postgres import AsyncPostgresStore, PostgresStore
 from eventsrc.store import StoreBusy, StoreClosed, StoreError
+from eventsrc.testing.postgres import PostgresServer
 from tests.views.library import TYPES, Noted
 
 HERE = StreamId("books/1")
@@ -94,6 +97,34 @@ def test_a_transaction_that_sees_too_little_is_refused(
             store.within(db).run(Append(HERE, (Noted(2),)))
         db.rollback()
     assert store.run(Head(HERE)) == 1
+
+
+@pytest.mark.parametrize("op", [Append(HERE, (Noted(9),)), Read(HERE), Head(HERE)], ids=repr)
+@pytest.mark.parametrize("opened", ["threads", "loop"])
+def test_a_connection_to_another_store_is_refused(
+    postgres_server: PostgresServer, postgres_dsn: str, store: PostgresStore, op: Any, opened: str
+) -> None:
+    elsewhere = postgres_server.create_database()
+    try:
+        with PostgresStore(elsewhere, codec=CODEC) as other:
+            other.run(Append(HERE, (Noted(1),)))
+            if opened == "threads":
+                with psycopg.connect(elsewhere) as db, pytest.raises(WrongStore, match="leads to"):
+                    store.within(db).run(op)
+            else:
+                asyncio.run(join_and_run(postgres_dsn, elsewhere, op))
+            assert [event.data for event in other.run(ReadFeed()).events] == [Noted(1)]
+    finally:
+        postgres_server.drop_database(elsewhere)
+
+
+async def join_and_run(dsn: str, elsewhere: str, op: Any) -> None:
+    async with (
+        AsyncPostgresStore(dsn, codec=CODEC) as mine,
+        await psycopg.AsyncConnection.connect(elsewhere) as db,
+    ):
+        with pytest.raises(WrongStore, match="leads to"):
+            await mine.within(db).run_async(op)
 
 
 def test_a_connection_that_is_closed_or_a_transaction_that_has_failed_is_told(

@@ -36,7 +36,7 @@ from tests.postgres.proxy import BlackHole, Cut, Fault, Frozen, Proxy, Slow
 from tests.postgres.test_held import GRACE, ask
 from tests.postgres.test_server import until
 from tests.postgres.test_store import in_a_loop
-from tests.postgres.witness import Witness, at_work, wrong_with
+from tests.postgres.witness import Witness, at_work, settled_at_once, wrong_with
 
 TIMEOUT = 1.0
 
@@ -168,7 +168,8 @@ def test_what_was_frozen_for_a_moment_goes_on(postgres_dsn: str, opened: Open) -
 def test_connections_that_are_dropped_under_load_lose_nothing_and_leave_nothing(
     postgres_dsn: str, opened: Open, figure: Callable[[str], None]
 ) -> None:
-    witnesses = [Witness(number) for number in range(8)]
+    in_haste = [Witness(number, settled_at_once) for number in range(4)]
+    witnesses = [*in_haste, *[Witness(number) for number in range(4, 8)]]
     dropped = 0
     with Proxy(postgres_dsn) as proxy:
         with opened(proxy.dsn, TIMEOUT) as store:
@@ -182,20 +183,25 @@ def test_connections_that_are_dropped_under_load_lose_nothing_and_leave_nothing(
                 over.set()
                 for thread in threads:
                     thread.join()
-            unknown = sum(witness.told["Unknown"] for witness in witnesses)
+            at_once, later = (
+                sum(witness.told["Unknown"] for witness in some) for some in (in_haste, witnesses[4:])
+            )
             found = sum(witness.settle(store) for witness in witnesses)
             assert wrong_with(witnesses, store) == []
         until(lambda: sessions(postgres_dsn) == 0)
     assert max(witness.longest for witness in witnesses) < TIMEOUT + GRACE
     assert dropped >= scaled(20)
-    figure(f"{dropped} drops, {unknown} unknown, {found} of them were stored")
+    assert at_once > 0
+    figure(
+        f"{dropped} drops, {at_once} unknown and settled at once, {later} later: {found} were stored"
+    )
 
 
 @pytest.mark.parametrize("towards", ["client", "server"])
 def test_a_message_that_is_cut_anywhere_leaves_no_doubt(
     postgres_dsn: str, opened: Open, towards: Any, figure: Callable[[str], None]
 ) -> None:
-    witness = Witness(0)
+    witness = Witness(0, settled_at_once)
     places = [*range(0, 120, 7), 150, 300, 1000]
     with Proxy(postgres_dsn) as proxy:
         with opened(proxy.dsn, 10) as store:
@@ -211,9 +217,10 @@ def test_a_message_that_is_cut_anywhere_leaves_no_doubt(
             unknown = witness.told["Unknown"]
             found = witness.settle(store)
             assert wrong_with([witness], store) == []
+            assert found == 0, "all were settled at once"
             assert unknown > len(places) / 2
         until(lambda: sessions(postgres_dsn) == 0)
-    figure(f"{len(places)} cuts, {unknown} unknown, {found} of them were stored")
+    figure(f"{len(places)} cuts, {unknown} unknown, all settled at once")
 
 
 def test_a_connection_that_is_known_to_be_broken_is_not_used(postgres_dsn: str) -> None:

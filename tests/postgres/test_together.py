@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
+from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 
 from eventsrc import (
+    ANY,
     NO_STREAM,
     Append,
     Appended,
@@ -17,7 +21,9 @@ from eventsrc import (
     StreamId,
     Success,
 )
-from eventsrc.store import Expected
+from eventsrc.postgres_conversation import Ask, Rows
+from eventsrc.postgres_link import AsyncLink
+from eventsrc.store import Expected, StoreBusy, StoreFull, Unknown
 from eventsrc.stores import postgres_conversations
 from eventsrc.stores.postgres import AsyncPostgresStore
 from tests.faults.events import CODEC, Tick
@@ -26,8 +32,8 @@ from tests.postgres.test_conflicts import asked, at_once
 __all__ = ["asked"]
 
 
-def tick(name: str, number: int, expected: Expected, of: int = 1) -> Append:
-    return Append(StreamId(name), tuple(Tick(number, n, of) for n in range(of)), expected)
+def tick(name: str, number: int, expected: Expected, of: int = 1, key: UUID | None = None) -> Append:
+    return Append(StreamId(name), tuple(Tick(number, n, of) for n in range(of)), expected, key)
 
 
 async def stored(store: AsyncPostgresStore, name: str) -> list[int]:
@@ -103,5 +109,95 @@ def test_what_is_too_large_for_one_statement_takes_several(
             await at_once(store, [tick(f"{n}", 1, 1, of=3) for n in range(4)])
             assert len(asked) == 4
             assert [await stored(store, f"{n}") for n in range(4)] == [[0, 1, 1, 1]] * 4
+
+    asyncio.run(main())
+
+
+# --- one of them fails
+
+
+def on_insert(dsn: str, batch: int, does: str) -> None:
+    """Has the server do something when an event of a batch is stored."""
+    with psycopg.connect(dsn) as db:
+        db.execute(
+            f"""
+            CREATE FUNCTION does() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                IF convert_from(NEW.data, 'UTF8')::json ->> 'batch' = '{batch}' THEN {does}; END IF;
+                RETURN NEW;
+            END $$;
+            CREATE TRIGGER does BEFORE INSERT ON eventsrc.event FOR EACH ROW EXECUTE FUNCTION does();
+            """.encode()
+        )
+
+
+async def told(store: AsyncPostgresStore, appends: list[Append]) -> list[Any]:
+    """What appends are told that come at once, or what they raise."""
+    running = [store.run_async(append) for append in appends]
+    return await asyncio.gather(*running, return_exceptions=True)
+
+
+@pytest.mark.parametrize("keyed", [False, True], ids=["lean", "keyed"])
+def test_one_that_finds_no_room_is_told_so_and_no_other(postgres_dsn: str, keyed: bool) -> None:
+    async def main() -> None:
+        async with AsyncPostgresStore(postgres_dsn, codec=CODEC) as store:
+            on_insert(postgres_dsn, 4, "RAISE EXCEPTION 'no room' USING ERRCODE = '53100'")
+            appends = [tick(f"{n}", n, 0, key=uuid4() if keyed else None) for n in range(8)]
+            answers = await told(store, appends)
+            assert isinstance(answers.pop(4), StoreFull)
+            assert all(isinstance(answer, Success) for answer in answers)
+            feed = await store.run_async(ReadFeed())
+            assert [recorded.data.batch for recorded in feed.events] == [0, 1, 2, 3, 5, 6, 7]
+
+    asyncio.run(main())
+
+
+def test_a_large_one_that_takes_too_long_costs_the_others_nothing(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_conversations, "LIGHT", 100)
+
+    async def main() -> None:
+        async with AsyncPostgresStore(postgres_dsn, codec=CODEC, timeout=1) as store:
+            on_insert(postgres_dsn, 0, "PERFORM pg_sleep(0.7)")
+            large, *small = await told(store, [tick("0", 0, 0, of=9), tick("1", 1, 0), tick("2", 2, 0)])
+            assert isinstance(large, StoreBusy)
+            assert all(isinstance(answer, Success) for answer in small)
+            assert await stored(store, "0") == []
+
+    asyncio.run(main())
+
+
+class Interruption(Exception):
+    """What the handler of a signal raises."""
+
+
+@pytest.mark.parametrize("keyed", [False, True], ids=["lean", "keyed"])
+@pytest.mark.parametrize("is_sent", [False, True], ids=["before", "after"])
+def test_an_interruption_is_that_of_one_and_stores_nothing_twice(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch, keyed: bool, is_sent: bool
+) -> None:
+    execute = AsyncLink.execute
+    left = [Interruption()]
+
+    async def interrupted(link: AsyncLink, ask: Ask, deadline: float | None = None) -> Rows:
+        if b".append" not in ask.sql or not left:
+            return await execute(link, ask, deadline)
+        if is_sent:
+            await execute(link, ask, deadline)
+        raise left.pop()
+
+    async def main() -> None:
+        async with AsyncPostgresStore(postgres_dsn, codec=CODEC) as store:
+            monkeypatch.setattr(AsyncLink, "execute", interrupted)
+            appends = [tick(f"{n}", n, ANY, key=uuid4() if keyed else None) for n in range(4)]
+            first, *others = await told(store, appends)
+            assert isinstance(first, Interruption)
+            unknown = [other.failure() for other in others]
+            assert all(isinstance(one, Unknown) for one in unknown)
+            for n, one in enumerate(unknown, 1):
+                again = await store.run_async(tick(f"{n}", n, ANY, key=one.append_id))
+                assert isinstance(again, Success)
+            found = [await stored(store, f"{n}") for n in range(4)]
+            assert found == [[0] if is_sent else [], [1], [2], [3]]
 
     asyncio.run(main())

@@ -103,6 +103,22 @@ class Witness:
         return found
 
 
+def settled_at_once(store: Interpreter[StoreOp], op: Append, told: Unknown) -> Any:
+    """What became of an append, found out while what was sent may still be on its way.
+
+    What is found is stored; whether it is or not, a retry answers for good.
+    """
+    try:
+        found: Any = store.run(FindAppend(told.append_id))
+    except StoreError:
+        return told
+    again = outcome(store, Append(op.stream, op.events, op.expected, told.append_id))
+    if isinstance(again, StoreError | Unknown):
+        return told if found is None else found
+    assert found in (None, again), "a retry answers as the append did"
+    return again
+
+
 def key_of(answer: object) -> UUID:
     assert isinstance(answer, Unknown)
     return answer.append_id

@@ -1,0 +1,61 @@
+"""Some of a feed that is too long to be looked through before a deadline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from eventsrc import Append, ReadFeed, StreamId
+from eventsrc.store import StoreBusy
+from eventsrc.stores import postgres_conversations
+from eventsrc.stores.postgres import PostgresStore
+from tests.faults.events import CODEC, Tick
+from tests.postgres.test_held import ask
+
+MANY = 300_000
+TIMEOUT = 0.3
+
+
+def fill(dsn: str, store: PostgresStore) -> None:
+    """Stores very many events, and then one whose stream has a prefix."""
+    store.run(Append(StreamId("here"), (Tick(0, 0, 1),))).unwrap()
+    ask(
+        dsn,
+        "INSERT INTO eventsrc.event SELECT position + n, stream, version + n, kind, recorded_at, data, "
+        f"data_crc, rest FROM eventsrc.event, generate_series(1, {MANY}) AS n",
+    )
+    store.run(Append(StreamId("rare/1"), (Tick(1, 0, 1),))).unwrap()
+
+
+def pages(store: PostgresStore, **wanted: Any) -> list[Any]:
+    """The pages up to the end of the feed."""
+    found = [store.run(ReadFeed(**wanted))]
+    while found[-1].next < found[-1].end:
+        found.append(store.run(ReadFeed(found[-1].next, **wanted)))
+        assert found[-1].next > found[-2].next
+    return found
+
+
+def test_the_rarest_events_are_reached_however_short_the_time(postgres_dsn: str) -> None:
+    with PostgresStore(postgres_dsn, codec=CODEC, timeout=60) as store:
+        fill(postgres_dsn, store)
+    with PostgresStore(postgres_dsn, codec=CODEC, timeout=TIMEOUT) as store:
+        found = pages(store, prefix="rare/")
+        assert [event.data.batch for page in found for event in page.events] == [1]
+        assert len(found) > 1
+        found = pages(store, types=frozenset(["none"]))
+        assert not any(page.events for page in found)
+
+
+def test_control_without_a_bound_it_is_not_reached(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_conversations, "WINDOW", 10**9)
+    with PostgresStore(postgres_dsn, codec=CODEC, timeout=60) as store:
+        fill(postgres_dsn, store)
+    with (
+        PostgresStore(postgres_dsn, codec=CODEC, timeout=0.05) as store,
+        pytest.raises(StoreBusy),
+    ):
+        pages(store, prefix="rare/")

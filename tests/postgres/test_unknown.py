@@ -1,0 +1,154 @@
+"""What became of an append that is Unknown: settled while its statement may still be on its way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg_pool import ConnectionPool
+
+from eventsrc import Append, FindAppend, Read, ReadFeed, StreamId, postgres_wire
+from eventsrc.postgres_conversation import Ask
+from eventsrc.postgres_link import AsyncLink, Link
+from eventsrc.store import Appended, StoreBusy, Unknown
+from eventsrc.stores.postgres import PostgresStore
+from tests.faults.events import CODEC, Tick
+from tests.postgres.proxy import Frozen, Proxy
+from tests.postgres.test_held import is_waiting, locked
+from tests.postgres.test_server import until
+from tests.postgres.witness import outcome
+
+HERE = StreamId("here")
+TIMEOUT = 0.3
+
+
+def ticks(batch: int, size: int = 1) -> tuple[Tick, ...]:
+    return tuple(Tick(batch, number, size) for number in range(size))
+
+
+@pytest.fixture
+def direct(postgres_dsn: str) -> Iterator[PostgresStore]:
+    """A store beside the one whose network is bad."""
+    with PostgresStore(postgres_dsn, codec=CODEC) as direct:
+        direct.run(Append(HERE, ticks(0)))
+        yield direct
+
+
+def stored(store: PostgresStore) -> list[int]:
+    return [recorded.data.batch for recorded in store.run(ReadFeed()).events]
+
+
+@pytest.mark.parametrize(
+    ("stream", "size"),
+    [(HERE, 1), (HERE, 2), (StreamId("new"), 1)],
+    ids=["one", "several", "a new stream"],
+)
+def test_a_statement_that_comes_after_its_retry_stores_nothing(
+    postgres_dsn: str, direct: PostgresStore, stream: StreamId, size: int
+) -> None:
+    with Proxy(postgres_dsn) as proxy, PostgresStore(proxy.dsn, codec=CODEC, timeout=TIMEOUT) as store:
+        store.run(Read(HERE))
+        proxy.fault = Frozen()
+        told = outcome(store, Append(stream, ticks(1, size)))
+        assert isinstance(told, Unknown)
+        retried = outcome(direct, Append(stream, ticks(1, size), append_id=told.append_id))
+        assert isinstance(retried, Appended)
+        proxy.fault = None
+        until(lambda: proxy.connections == 0)  # the server has read what was sent, and its end
+    direct.run(Append(HERE, ticks(2)))
+    assert stored(direct) == [0, *[1] * size, 2]
+
+
+# --- finding an append
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor() as threads:
+        yield threads
+
+
+@pytest.mark.parametrize("kind", ["own", "pool", "joined"])
+def test_finding_an_append_waits_for_those_that_wait_to_be_stored(
+    postgres_dsn: str, direct: PostgresStore, threads: ThreadPoolExecutor, kind: str
+) -> None:
+    key = uuid4()
+    with contextlib.ExitStack() as opened:
+        finder = direct
+        if kind == "pool":
+            pool: Any = opened.enter_context(ConnectionPool(postgres_dsn, min_size=1))
+            finder = opened.enter_context(PostgresStore(pool, codec=CODEC))
+        elif kind == "joined":
+            finder = direct.within(opened.enter_context(psycopg.connect(postgres_dsn)))
+        with locked(postgres_dsn):
+            append = threads.submit(direct.run, Append(HERE, ticks(1), append_id=key))
+            until(lambda: is_waiting(postgres_dsn))
+            found = threads.submit(finder.run, FindAppend(key))
+            time.sleep(0.3)
+            assert not found.done()
+        assert found.result(10) == append.result(10).unwrap()
+
+
+def test_finding_an_append_while_others_keep_the_store_is_not_answered_with_a_guess(
+    postgres_dsn: str, direct: PostgresStore
+) -> None:
+    with PostgresStore(postgres_dsn, codec=CODEC, timeout=TIMEOUT) as store:
+        with locked(postgres_dsn), pytest.raises(StoreBusy):
+            store.run(FindAppend(uuid4()))
+        assert store.run(FindAppend(uuid4())) is None
+
+
+def test_a_statement_whose_client_is_gone_is_given_up(
+    postgres_dsn: str, direct: PostgresStore, threads: ThreadPoolExecutor
+) -> None:
+    key = uuid4()
+    with Proxy(postgres_dsn) as proxy, PostgresStore(proxy.dsn, codec=CODEC, timeout=30) as store:
+        with locked(postgres_dsn):
+            append = threads.submit(outcome, store, Append(HERE, ticks(1), append_id=key))
+            until(lambda: is_waiting(postgres_dsn))
+            proxy.drop()
+            assert isinstance(append.result(5), Unknown)
+            until(lambda: not is_waiting(postgres_dsn), 5)
+        assert direct.run(FindAppend(key)) is None
+        assert stored(direct) == [0]
+
+
+def test_a_server_that_cannot_see_that_its_client_is_gone_is_served_as_well(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = postgres_wire._WATCHED.replace("=500", "=-1")
+    monkeypatch.setattr(postgres_wire, "_WATCHED", refused)
+    with PostgresStore(postgres_dsn, codec=CODEC) as store:
+        assert isinstance(outcome(store, Append(HERE, ticks(1))), Appended)
+
+
+def test_the_server_gives_up_when_its_client_does_however_little_time_is_left(
+    postgres_dsn: str,
+) -> None:
+    sleep, allowed = Ask(b"SELECT pg_sleep(5)", ()), Ask(b"SHOW statement_timeout", ())
+    link = Link(postgres_dsn, 5)
+    with contextlib.closing(link):
+        assert link.execute(allowed) == [("5s",)]
+        with pytest.raises(StoreBusy, match="57014"):
+            link.execute(sleep, time.monotonic() + 0.5)
+        with pytest.raises(StoreBusy, match="no time left"):
+            link.execute(allowed, time.monotonic())
+        with link.transaction() as connection:
+            assert connection.execute("SHOW lock_timeout").fetchone() == ("5s",)
+        link.execute(sleep._replace(sql=b"SELECT pg_sleep(0.6)"))
+
+    async def main() -> None:
+        link = AsyncLink(postgres_dsn, 5)
+        with pytest.raises(StoreBusy, match="57014"):
+            await link.execute(sleep, time.monotonic() + 0.5)
+        await link.execute(sleep._replace(sql=b"SELECT pg_sleep(0.6)"))
+        await link.close()
+
+    asyncio.run(main())

@@ -17,10 +17,10 @@ from eventsrc.program import Do, program
 from eventsrc.store import Page, Read
 from eventsrc.stream_id import StreamId
 from eventsrc.synchroniser import PAGE, ROUNDS, GapRemains, SyncOp, synchronise
-from eventsrc.view import Apply, GetApplied, GetParked, Park, Parked, Unpark, View
+from eventsrc.view import Apply, GetApplied, GetParked, Parked, Unpark, View
 from eventsrc.world import Elapsed, Sleep
 
-RetryOp: TypeAlias = Read | GetApplied | GetParked | Apply | Park | Unpark
+RetryOp: TypeAlias = Read | GetApplied | GetParked | Apply | Unpark
 """What retrying performs."""
 
 ATTEMPTS: Final = 5
@@ -108,9 +108,10 @@ def _retry(view: View[Any], stream: StreamId) -> Do[RetryOp, None]:
             done = yield from Apply(
                 view, page.events, part=part, parked_too=True, store=page.token.store
             )
-            if done.failed is not None:
-                yield from Park(view, done.failed)
+            if done.failed:
                 return
+            if done.left:
+                continue
             at += len(page.events)
             if len(page.events) < PAGE:
                 break

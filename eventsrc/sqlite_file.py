@@ -234,7 +234,7 @@ class SqliteFile:
         """Ends the transaction that was begun."""
         try:
             if commit:
-                self._writer.execute("COMMIT")
+                self._writer.commit()  # which asks an authorizer each time, as execute does not
         except sqlite3.Error as error:
             raise commit_error(self.path, error) from error
         finally:
@@ -297,7 +297,7 @@ class SqliteFile:
         """Lets the other threads write."""
         try:
             if self._writer.in_transaction:  # SQLite may have rolled back by itself
-                self._writer.execute("ROLLBACK")
+                self._writer.rollback()
         finally:
             self._lock.release()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import attrs
@@ -45,11 +46,17 @@ START_UP: Final = """
 STARTED: Final = """
     UPDATE {s}.eventsrc_part SET starts = 0, trying = 0, tries = 0 WHERE part = ? AND starts > 0
 """
+SURVIVED: Final = "UPDATE {s}.eventsrc_part SET starts = starts - 1 WHERE part = ? AND starts > 0"
+UNTRIED: Final = "UPDATE {s}.eventsrc_part SET tries = tries - 1 WHERE part = ? AND tries > 0"
 TRY: Final = """
     UPDATE {s}.eventsrc_part
     SET tries = CASE WHEN trying = ? THEN tries + 1 ELSE 1 END, trying = ?
     WHERE part = ? RETURNING tries
 """
+# while an event is applied that may fail
+SAVE: Final = "SAVEPOINT eventsrc_event"
+KEEP: Final = "RELEASE SAVEPOINT eventsrc_event"
+UNDO: Final = "ROLLBACK TO SAVEPOINT eventsrc_event"
 PARK: Final = """
     INSERT INTO {s}.eventsrc_parked
         (stream, version, position, type, error, attempts, held, since, is_deadly)
@@ -129,11 +136,34 @@ class Ledger(ABC):
     def is_surroundings(self, error: Exception) -> bool:
         """Whether an error that a handler raised is of the database, and not of the event."""
 
-    # What is the same everywhere:
+    # What is the same everywhere, or nearly:
+
+    def handling(self, view: View[Any]) -> AbstractContextManager[object]:
+        """While a view's handlers run. Raises ViewError, where that can be told, if one of them tries
+        to end the transaction."""
+        return nullcontext()
+
+    def is_open(self) -> bool:
+        """Whether the transaction goes on, as far as can be told quickly; `handling` raises if not."""
+        return True
+
+    def save(self) -> None:
+        """Marks a place to `undo` to, until `keep`."""
+        self.ask(SAVE)
+
+    def keep(self) -> None:
+        """Keeps what was done since `save`."""
+        self.ask(KEEP)
+
+    def undo(self) -> None:
+        """Undoes what was done since `save`."""
+        self.ask(UNDO)
+        self.ask(KEEP)
 
     def make(self, view: View[Any]) -> None:
         """Makes the view's tables, the first time."""
-        view.create(self.database)
+        with self.handling(view):
+            view.create(self.database)
         for part in range(view.partitions):
             self.ask(ADD_PART, part)
 
@@ -201,6 +231,14 @@ class Ledger(ABC):
     def started(self, part: int) -> None:
         """Forgets the processes that began."""
         self.ask(STARTED, part)
+
+    def survived(self, part: int) -> None:
+        """Takes back that a process began."""
+        self.ask(SURVIVED, part)
+
+    def untried(self, part: int) -> None:
+        """Takes back the last attempt."""
+        self.ask(UNTRIED, part)
 
     def attempt(self, part: int, position: int) -> int:
         """Counts how often an event was tried, one after the other."""

@@ -84,9 +84,17 @@ class Tables:
         try:
             yield
         except BaseException:
-            while self._undo:
-                self._undo.pop()()
+            self.undo_to(0)
             raise
+
+    def mark(self) -> int:
+        """A place in the transaction, for `undo_to`."""
+        return len(self._undo)
+
+    def undo_to(self, mark: int) -> None:
+        """Undoes what was done in the transaction since a place in it."""
+        while len(self._undo) > mark:
+            self._undo.pop()()
 
 
 @attrs.frozen
@@ -209,11 +217,23 @@ class MemoryLedger(Ledger):
         self.tables = Tables()
         self._clock = clock
         self.kept = Tables()
+        self._saved = 0
         super().__init__(self.tables)
         self._parts: Table[int, _Row] = self.kept["part"]
         self._guard: Table[str, int] = self.kept["guard"]
         self._parked: Table[str, Parked] = self.kept["parked"]
         self._owners: Table[str, float] = self.kept["owner"]
+
+    def save(self) -> None:
+        """Marks a place to `undo` to."""
+        self._saved = self.tables.mark()
+
+    def keep(self) -> None:
+        """Nothing is to be done."""
+
+    def undo(self) -> None:
+        """Undoes what was done since `save`."""
+        self.tables.undo_to(self._saved)
 
     def make(self, view: View[Any]) -> None:
         """Makes the view's tables, the first time."""
@@ -274,6 +294,9 @@ class MemoryLedger(Ledger):
 
     def started(self, part: int) -> None:
         """Nothing is to be forgotten."""
+
+    def survived(self, part: int) -> None:
+        """Nothing is to be taken back."""
 
     def hold(self, versions: Mapping[str, int]) -> None:
         """Keeps the last versions that came of parked streams."""

@@ -140,8 +140,8 @@ class SqliteViews(KeptViews):
         self._durability: Durability = durability
         self._timeout = timeout
         self._lock = threading.Lock()
-        self._files: dict[tuple[str, int], SqliteFile] = {}
-        self._several: dict[tuple[SqliteFile, ...], deque[sqlite3.Connection]] = {}
+        self._files: dict[tuple[str, int], _ViewFile] = {}
+        self._several: dict[tuple[_ViewFile, ...], deque[sqlite3.Connection]] = {}
         self._shown: set[str] = set()  # the names of which a version is known to be live
         self._file = SqliteFile(path, LIVE_SCHEMA, durability=durability, timeout=timeout)
         try:
@@ -155,7 +155,11 @@ class SqliteViews(KeptViews):
     def temporary(cls, views: Iterable[View[Database]] = ()) -> Self:
         """Views in files of their own that are removed when they are closed: for tests and trials."""
         folder = TemporaryDirectory(prefix="eventsrc-views-")
-        made = cls(Path(folder.name) / "views.db", views, durability="process")
+        try:
+            made = cls(Path(folder.name) / "views.db", views, durability="process")
+        except BaseException:
+            folder.cleanup()
+            raise
         made._folder = folder
         return made
 
@@ -203,7 +207,7 @@ class SqliteViews(KeptViews):
         wait = file.timeout if within is None else min(within, file.timeout)
         with file.writing(time.monotonic() + wait) as connection:
             database = self._database(connection) if self._sink is None else self._sink
-            ledger = SqliteLedger(connection, database)
+            ledger = SqliteLedger(connection, database, file.rule)
             if not _is_made(connection, view):
                 ledger.make(view)
             yield ledger
@@ -278,7 +282,7 @@ class SqliteViews(KeptViews):
     def _path(self, name: str, version: int) -> Path:
         return Path(f"{self._file.path}-{quote(name, safe='')}-{version}")
 
-    def _opened(self, name: str, version: int) -> SqliteFile:
+    def _opened(self, name: str, version: int) -> _ViewFile:
         """The file of a version of a view, which is made if it is not there."""
         self._file.check_usable()
         file = self._files.get((name, version))
@@ -289,12 +293,8 @@ class SqliteViews(KeptViews):
                     self._forget(name, version)
                     file = None
                 if file is None:
-                    file = SqliteFile(
-                        self._path(name, version),
-                        VIEW_SCHEMA,
-                        durability=self._durability,
-                        timeout=self._timeout,
-                    )
+                    path = self._path(name, version)
+                    file = _ViewFile(path, durability=self._durability, timeout=self._timeout)
                     self._files[name, version] = file
         return file
 
@@ -308,7 +308,7 @@ class SqliteViews(KeptViews):
                     connection.close()
         self._trust = {of: trust for of, trust in self._trust.items() if of[:2] != (name, version)}
 
-    def _attached(self, files: tuple[SqliteFile, ...], names: Sequence[str]) -> sqlite3.Connection:
+    def _attached(self, files: tuple[_ViewFile, ...], names: Sequence[str]) -> sqlite3.Connection:
         """A connection that sees the tables of several views."""
         pool = self._several.setdefault(files, deque())
         with contextlib.suppress(IndexError):
@@ -327,12 +327,65 @@ class SqliteViews(KeptViews):
         return connection
 
 
+class _ViewFile(SqliteFile):
+    """The file of a version of a view."""
+
+    def __init__(self, path: Path, *, durability: Durability, timeout: float) -> None:
+        super().__init__(path, VIEW_SCHEMA, durability=durability, timeout=timeout)
+        self.rule: Final = _NoEnd()
+        self._writer.set_authorizer(self.rule)
+
+
+class _NoEnd:
+    """The rule for statements that a handler executes: none of them begins or ends a transaction."""
+
+    def __init__(self) -> None:
+        self.holds = False
+        self.was_broken = False
+
+    def __call__(self, action: int, *_: str | None) -> int:
+        if action != sqlite3.SQLITE_TRANSACTION or not self.holds:
+            return sqlite3.SQLITE_OK
+        self.was_broken = True
+        return sqlite3.SQLITE_DENY
+
+
 class SqliteLedger(Ledger):
     """A version of a view in a SQLite file."""
 
-    def __init__(self, connection: sqlite3.Connection, database: Any) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, database: Any, rule: _NoEnd | None = None
+    ) -> None:
         super().__init__(database)
         self._connection = connection
+        self._rule = rule or _NoEnd()
+
+    @contextlib.contextmanager
+    def handling(self, view: View[Any]) -> Iterator[None]:
+        """While a view's handlers run, which must not end the transaction."""
+        rule = self._rule
+        rule.holds, rule.was_broken = True, False
+        error: Exception | None = None
+        try:
+            yield
+        except Exception as raised:
+            error = raised
+            raise
+        finally:
+            rule.holds = False
+            # SQLite ends it by itself where the disk is full, for instance
+            is_ended = not self._connection.in_transaction
+            if rule.was_broken or (is_ended and (error is None or not self.is_surroundings(error))):
+                raise ViewError(
+                    f"a handler of {view!r} began, committed or rolled back a transaction, and so "
+                    "nothing is applied: what handlers write is committed together with the view's "
+                    "progress. Use `with db.atomic():` for what is to be undone by itself, not "
+                    "commit(), rollback(), executescript() or `with db.conn:`"
+                ) from error
+
+    def is_open(self) -> bool:
+        """Whether the transaction goes on."""
+        return self._connection.in_transaction and not self._rule.was_broken
 
     def ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Executes a statement."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from eventsrc import (
     Interpreter,
     MemoryStore,
     Opaque,
+    Read,
     ReadFeed,
     Recorded,
     Sleep,
@@ -61,6 +63,7 @@ from eventsrc.view import (
     Park,
     ViewError,
 )
+from eventsrc.views import kept
 from tests.views.kit import NOTES, Kit
 from tests.views.library import CODEC, TYPES, Closed, Noted, books, filled, folded
 
@@ -98,6 +101,19 @@ def failing(
             raise error(f"cannot take {event.data.number}")
 
     return fail
+
+
+def counted(views: Any, monkeypatch: pytest.MonkeyPatch) -> list[View[Any]]:
+    """Notes the view of each transaction that may write."""
+    noted: list[View[Any]] = []
+    writing = views.writing
+
+    def note(view: View[Any], *more: Any) -> Any:
+        noted.append(view)
+        return writing(view, *more)
+
+    monkeypatch.setattr(views, "writing", note)
+    return noted
 
 
 def failing_on(*numbers: int) -> Callable[[Any, Recorded[Noted]], None]:
@@ -167,6 +183,95 @@ class UpkeepContract:
                 with pytest.raises(Enough) as ended:
                     advance(before)
                 assert ended.value.args == (is_next,), before
+
+    def test_a_page_of_which_half_fails_is_gone_through_twice(
+        self, kit: Kit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls: list[int] = []
+
+        def odd(event: Recorded[Noted]) -> bool:
+            calls.append(event.data.number)
+            return event.data.number % 2 == 1
+
+        store, view = filled(100, 200), kit.notes(failing(odd))
+        with kit.open(view) as views:
+            transactions = counted(views, monkeypatch)
+            done = (store | views).run(synchronise(view))
+            assert (done.applied, len(done.parked)) == (100, 50)
+            assert len(calls) < 2 + 200
+            assert len(transactions) <= 4
+            held = {parked.stream: parked.held for parked in views.run(GetParked(view))}
+            assert set(held.values()) == {2}
+            assert {parked.attempts for parked in views.run(GetParked(view))} == {1}
+            assert (store | views).run(retry(kit.notes())) == ()
+            assert kit.rows(views, view) == folded(store)
+
+    @pytest.mark.parametrize("takes_many", [False, True])
+    def test_a_page_that_takes_long_is_committed_in_parts(
+        self, kit: Kit, monkeypatch: pytest.MonkeyPatch, takes_many: bool
+    ) -> None:
+        monkeypatch.setattr(kept, "LONG", 0.0)
+        store, view = filled(5, 40), kit.notes(failing_on(7))
+        if takes_many:
+            view.on_many(Closed)(lambda *_: None)
+        events = store.run(ReadFeed()).events
+        with kit.open(view) as views:
+            transactions = counted(views, monkeypatch)
+            first = views.run(Apply(view, events[:5], store.run(ReadFeed()).end))
+            assert (first.applied, first.left) == (1, 4)
+            assert views.run(GetProgress(view)).cursor.position == 1
+            assert views.run(GetApplied(view, (books[0].id, books[1].id))) == {
+                books[0].id: 1,
+                books[1].id: 0,
+            }
+            (store | views).run(synchronise(view))
+            assert len(transactions) >= 40
+            assert [parked.stream for parked in views.run(GetParked(view))] == [books[2].id]
+            assert (store | views).run(retry(kit.notes())) == ()
+            assert kit.rows(views, view) == folded(store)
+            assert views.run(GetProgress(view)).applied == 40
+
+    @pytest.mark.parametrize("lease", [1e-9, 60.0])
+    def test_a_lease_is_renewed_while_a_page_takes_long(self, kit: Kit, lease: float) -> None:
+        store, view = filled(5, 40), kit.notes()
+        with kit.open(view) as views:
+            (held,) = views.run(Claim(view, "one", 60.0))
+            held = attrs.evolve(held, seconds=lease)
+            done = (store | views).run(synchronise_part(view, 0, 1, held))
+            assert (done.lag == 0) == (lease == 60.0)
+            assert done.applied == (40 if lease == 60.0 else 1)
+            (store | views).run(synchronise_part(view, 0, None, held))
+            assert kit.rows(views, view) == folded(store)
+
+    @pytest.mark.parametrize(("how", "error"), [("stop", RuntimeError), ("park", StoreBusy)])
+    def test_an_error_that_ends_the_run_is_not_the_end_of_a_process(
+        self, kit: Kit, how: Literal["park", "stop"], error: type[Exception]
+    ) -> None:
+        store = filled(3, 3)
+        is_bad = failing(lambda event: event.data.number == 1, error)
+        for _ in range(7):
+            with kit.open() as views, pytest.raises(error):
+                (store | views).run(synchronise(kit.notes(is_bad, failing=how)))
+        with kit.open() as views:
+            view = kit.notes(failing=how)
+            assert views.run(GetParked(view)) == ()
+            (store | views).run(synchronise(view))
+            assert kit.rows(views, view) == folded(store)
+
+    def test_events_of_streams_that_a_view_does_not_see_are_left_out(self, kit: Kit) -> None:
+        store, view = filled(2, 4), kit.notes(prefix="other/")
+        with kit.open(view) as views:
+            done = (store | views).run(deliver(view, store.run(ReadFeed()).events))
+            assert (done.applied, done.ignored, done.held) == (0, 0, 0)
+            assert kit.rows(views, view) == {}
+
+    def test_events_of_which_only_the_data_was_read_tell_why_they_fail(self, kit: Kit) -> None:
+        store, view = filled(1, 2), kit.notes(failing_on(0))
+        with kit.open(view) as views:
+            page = store.run(Read(books[0].id, whole=False))
+            (store | views).run(deliver(view, page.events))
+            (parked,) = views.run(GetParked(view))
+            assert parked.error.startswith("ValueError: cannot take 0")
 
     def test_after_a_fix_a_parked_stream_is_applied_in_its_order(self, kit: Kit) -> None:
         store = filled(3, 30)

@@ -24,6 +24,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from itertools import groupby
+from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias
 from zlib import crc32
@@ -269,6 +270,14 @@ class Lease:
     seconds: float
 
 
+def check_lease(seconds: float) -> None:
+    """Raises ValueError for what is no time that a lease can have."""
+    if not 0 < seconds < inf:
+        raise ValueError(
+            f"a lease of {seconds} seconds keeps nothing for anybody: give more, in seconds"
+        )
+
+
 @attrs.frozen
 class Part:
     """How far one partition of a view has come in the feed of its store."""
@@ -419,7 +428,8 @@ class Claim(Command[tuple[Lease, ...]]):
     """Takes or keeps an owner's share of the partitions of a view; answers those that it has.
 
     owner: a name of its own for each synchroniser.
-    seconds: how long others leave them alone if the owner does not claim again.
+    seconds: how long others leave them alone if the owner does not claim again. Raises ValueError for a
+        lease of no time.
     """
 
     view: View[Any]

@@ -59,6 +59,7 @@ from eventsrc.view import (
     View,
     ViewError,
     ViewOp,
+    check_lease,
 )
 from eventsrc.views.ledger import Ledger
 
@@ -167,6 +168,7 @@ class KeptViews(Interpreter[ViewOp]):
     @on(Claim)
     def claim(self, op: Claim) -> tuple[Lease, ...]:
         """Takes or keeps an owner's share of the partitions of a view."""
+        check_lease(op.seconds)
         with self.writing(op.view) as ledger:
             return ledger.claim(op.owner, op.seconds)
 

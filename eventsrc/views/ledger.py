@@ -25,8 +25,9 @@ from eventsrc.view import Failed, Lease, LostLease, Parked, Part, View
 # all of these by the primary keys
 PARTS: Final = "SELECT store, position, applied, owner FROM {s}.eventsrc_part ORDER BY part"
 ADD_PART: Final = """
-    INSERT INTO {s}.eventsrc_part (part, store, position, applied, token, until, starts, trying, tries)
-    VALUES (?, '', 0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING
+    INSERT INTO {s}.eventsrc_part
+        (part, store, position, applied, token, until, seconds, starts, trying, tries)
+    VALUES (?, '', 0, 0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING
 """
 PLACE: Final = "SELECT store, position, token FROM {s}.eventsrc_part WHERE part = ?"
 STORES: Final = "SELECT DISTINCT store FROM {s}.eventsrc_part WHERE store <> ''"
@@ -73,17 +74,18 @@ HOLD: Final = "UPDATE {s}.eventsrc_parked SET held = ? WHERE stream = ? AND held
 UNPARK: Final = """
     DELETE FROM {s}.eventsrc_parked WHERE stream = ? AND held <= ? RETURNING stream
 """
-FORGET_OWNERS: Final = "DELETE FROM {s}.eventsrc_owner WHERE until < ?"
+FORGET_OWNERS: Final = "DELETE FROM {s}.eventsrc_owner WHERE until < ? OR until > ? + seconds"
 KEEP_OWNER: Final = """
-    INSERT INTO {s}.eventsrc_owner VALUES (?, ?)
-    ON CONFLICT (owner) DO UPDATE SET until = excluded.until
+    INSERT INTO {s}.eventsrc_owner VALUES (?, ?, ?)
+    ON CONFLICT (owner) DO UPDATE SET until = excluded.until, seconds = excluded.seconds
 """
 FORGET_OWNER: Final = "DELETE FROM {s}.eventsrc_owner WHERE owner = ?"
 OWNERS: Final = "SELECT owner FROM {s}.eventsrc_owner"
-LEASES: Final = "SELECT part, owner, token, until FROM {s}.eventsrc_part ORDER BY part"
-RENEW: Final = "UPDATE {s}.eventsrc_part SET until = ? WHERE part = ? AND token = ?"
+LEASES: Final = "SELECT part, owner, token, until, seconds FROM {s}.eventsrc_part ORDER BY part"
+RENEW: Final = "UPDATE {s}.eventsrc_part SET until = ?, seconds = ? WHERE part = ? AND token = ?"
 TAKE: Final = """
-    UPDATE {s}.eventsrc_part SET owner = ?, token = token + 1, until = ? WHERE part = ? AND token = ?
+    UPDATE {s}.eventsrc_part SET owner = ?, token = token + 1, until = ?, seconds = ?
+    WHERE part = ? AND token = ?
     RETURNING token
 """
 LEAVE: Final = "UPDATE {s}.eventsrc_part SET owner = NULL, until = 0 WHERE part = ? AND owner = ?"
@@ -282,7 +284,7 @@ class Ledger(ABC):
         now = self.now()
         until = now + seconds
         self.forget_owners(now)
-        owners = self.keep_owner(owner, until)
+        owners = self.keep_owner(owner, until, seconds)
         rows = self.leases()
         mine = [row for row in rows if row.owner == owner]
         share = _share(owner, owners, len(rows))
@@ -291,35 +293,35 @@ class Ledger(ABC):
         kept = [Lease(row.part, row.token, seconds) for row in mine[:share]]
         for lease in kept:
             if lease.part in self.lockable([lease.part]):
-                self.renew(lease.part, lease.token, until)
-        free = [row for row in rows if row.owner is None or (row.owner != owner and row.until < now)]
+                self.renew(lease.part, lease.token, until, seconds)
+        free = [row for row in rows if row.owner is None or (row.owner != owner and row.is_over(now))]
         for row in free:
             if len(kept) < share and row.part in self.lockable([row.part]):
-                token = self.take(row.part, row.token, owner, until)
+                token = self.take(row.part, row.token, owner, until, seconds)
                 if token is not None:
                     kept.append(Lease(row.part, token, seconds))
         return tuple(kept)
 
     def forget_owners(self, now: float) -> None:
         """Forgets the owners who were not heard of."""
-        self.ask(FORGET_OWNERS, now)
+        self.ask(FORGET_OWNERS, now, now)
 
-    def keep_owner(self, owner: str, until: float) -> Sequence[str]:
+    def keep_owner(self, owner: str, until: float, seconds: float) -> Sequence[str]:
         """Keeps an owner; answers all there are."""
-        self.ask(KEEP_OWNER, owner, until)
+        self.ask(KEEP_OWNER, owner, until, seconds)
         return [name for (name,) in self.ask(OWNERS)]
 
     def leases(self) -> Sequence[Held]:
         """The partitions, and who has them."""
         return [Held(*row) for row in self.ask(LEASES)]
 
-    def renew(self, part: int, token: int, until: float) -> None:
+    def renew(self, part: int, token: int, until: float, seconds: float) -> None:
         """Keeps a partition for its owner."""
-        self.ask(RENEW, until, part, token)
+        self.ask(RENEW, until, seconds, part, token)
 
-    def take(self, part: int, token: int, owner: str, until: float) -> int | None:
+    def take(self, part: int, token: int, owner: str, until: float, seconds: float) -> int | None:
         """Gives a partition to an owner, unless somebody else was faster; answers its token then."""
-        rows = self.ask(TAKE, owner, until, part, token)
+        rows = self.ask(TAKE, owner, until, seconds, part, token)
         return int(rows[0][0]) if rows else None
 
     def give(self, part: int, owner: str) -> None:
@@ -340,6 +342,11 @@ class Held:
     owner: str | None
     token: int
     until: float
+    seconds: float
+
+    def is_over(self, now: float) -> bool:
+        """Whether its time is over; so it is if the clock was set back since it was given."""
+        return not now <= self.until <= now + self.seconds
 
 
 def _share(owner: str, owners: Iterable[str], parts: int) -> int:

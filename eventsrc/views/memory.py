@@ -106,9 +106,7 @@ class _Row:
     owner: str | None = None
     token: int = 0
     until: float = 0.0
-    starts: int = 0
-    trying: int = 0
-    tries: int = 0
+    seconds: float = 0.0
 
 
 class MemoryViews(KeptViews):
@@ -222,7 +220,7 @@ class MemoryLedger(Ledger):
         self._parts: Table[int, _Row] = self.kept["part"]
         self._guard: Table[str, int] = self.kept["guard"]
         self._parked: Table[str, Parked] = self.kept["parked"]
-        self._owners: Table[str, float] = self.kept["owner"]
+        self._owners: Table[str, Held] = self.kept["owner"]
 
     def save(self) -> None:
         """Marks a place to `undo` to."""
@@ -335,26 +333,27 @@ class MemoryLedger(Ledger):
 
     def forget_owners(self, now: float) -> None:
         """Forgets the owners who were not heard of."""
-        for owner in [owner for owner, until in self._owners.items() if until < now]:
+        for owner in [owner for owner, its in self._owners.items() if its.is_over(now)]:
             del self._owners[owner]
 
-    def keep_owner(self, owner: str, until: float) -> Sequence[str]:
+    def keep_owner(self, owner: str, until: float, seconds: float) -> Sequence[str]:
         """Keeps an owner; answers all there are."""
-        self._owners[owner] = until
+        self._owners[owner] = Held(0, owner, 0, until, seconds)
         return list(self._owners)
 
     def leases(self) -> Sequence[Held]:
         """The partitions, and who has them."""
-        return [Held(part, r.owner, r.token, r.until) for part, r in self._parts.items()]
+        return [Held(part, r.owner, r.token, r.until, r.seconds) for part, r in self._parts.items()]
 
-    def renew(self, part: int, token: int, until: float) -> None:
+    def renew(self, part: int, token: int, until: float, seconds: float) -> None:
         """Keeps a partition for its owner."""
-        self._parts[part] = attrs.evolve(self._parts[part], until=until)
+        self._parts[part] = attrs.evolve(self._parts[part], until=until, seconds=seconds)
 
-    def take(self, part: int, token: int, owner: str, until: float) -> int | None:
+    def take(self, part: int, token: int, owner: str, until: float, seconds: float) -> int | None:
         """Gives a partition to an owner; answers its token then."""
         row = self._parts[part]
-        self._parts[part] = attrs.evolve(row, owner=owner, token=token + 1, until=until)
+        taken = attrs.evolve(row, owner=owner, token=token + 1, until=until, seconds=seconds)
+        self._parts[part] = taken
         return token + 1
 
     def give(self, part: int, owner: str) -> None:

@@ -18,12 +18,12 @@ from psycopg_pool import ConnectionPool
 
 from eventsrc.guard import Moves
 from eventsrc.postgres_conversation import Ask, Rows, hold
-from eventsrc.postgres_errors import translated
+from eventsrc.postgres_errors import Lost, translated
 from eventsrc.postgres_link import Link, hold_on
 from eventsrc.postgres_schema import Tables, quoted
 from eventsrc.postgres_wire import cursor_on, execute_on
 from eventsrc.store import NotAStore
-from eventsrc.view import Lease, View, ViewError
+from eventsrc.view import Lease, LostLease, View, ViewError
 from eventsrc.views.kept import KeptViews
 from eventsrc.views.ledger import Ledger
 
@@ -47,6 +47,7 @@ _VIEW_SCRIPTS: Final = (
         owner text COLLATE "C",
         token bigint NOT NULL,
         until double precision NOT NULL,
+        seconds double precision NOT NULL,
         starts bigint NOT NULL,
         trying bigint NOT NULL,
         tries bigint NOT NULL
@@ -66,7 +67,9 @@ _VIEW_SCRIPTS: Final = (
         is_deadly boolean NOT NULL
     );
     CREATE TABLE {s}.eventsrc_owner (
-        owner text COLLATE "C" PRIMARY KEY, until double precision NOT NULL
+        owner text COLLATE "C" PRIMARY KEY,
+        until double precision NOT NULL,
+        seconds double precision NOT NULL
     );
     -- Moves guards, if each is where it must be and none of the streams is parked; answers whether. If
     -- not, some may have moved. The settings keep the plan, which is made once, to the index: it must
@@ -144,6 +147,11 @@ _ONLY_READ: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _END_IDLE: Final = "SELECT set_config('idle_in_transaction_session_timeout', %s, true)"
 _WAIT: Final = "SELECT set_config('lock_timeout', %s, true)"
 _NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
+
+_SHORTEST_IDLE: Final = 1.0
+"""For how many seconds nothing need be heard of a transaction: a busy machine takes a while."""
+
+_LONGEST_IDLE: Final = 86_400.0
 
 _SURROUNDINGS: Final = (
     psycopg.OperationalError,
@@ -225,7 +233,8 @@ class PostgresViews(KeptViews):
     def writing(self, view: View[Any], within: float | None = None) -> Iterator[Ledger]:
         """A transaction that may write, with the view's tables made."""
         tables = self._made(view)
-        with translated(), self._link.transaction() as connection:
+        ledger: PostgresLedger | None = None
+        with _losing(lambda: ledger), translated(), self._link.transaction() as connection:
             wanted = quoted(tables.schema), f"{quoted(tables.schema)}.eventsrc_part"
             ((_, is_there),) = self._execute(connection, self._main.ask(_SET_PATH_IF, wanted))
             if within is not None:
@@ -234,7 +243,8 @@ class PostgresViews(KeptViews):
             if not is_there:  # others have discarded it
                 hold_on(tables.migrate(), connection)
                 self._fill(connection, tables, view)
-            yield self._ledger(connection, tables)
+            ledger = self._ledger(connection, tables)
+            yield ledger
 
     @contextlib.contextmanager
     def looking(self, view: View[Any]) -> Iterator[Ledger | None]:
@@ -355,6 +365,21 @@ class PostgresViews(KeptViews):
         return execute_on(cursor_on(connection), ask)
 
 
+@contextlib.contextmanager
+def _losing(ledger: Callable[[], PostgresLedger | None]) -> Iterator[None]:
+    """Raises LostLease if a connection is lost on which something was to be applied with a lease."""
+    try:
+        yield
+    except Lost as error:
+        its = ledger()
+        if its is None or not its.has_lease:
+            raise
+        raise LostLease(
+            f"the connection was lost while events were applied, and with it the lease ({error}): give "
+            "longer leases than a handler takes"
+        ) from error
+
+
 class PostgresLedger(Ledger):
     """A version of a view in a schema of a Postgres database."""
 
@@ -365,6 +390,7 @@ class PostgresLedger(Ledger):
         database: object,
     ) -> None:
         super().__init__(database)
+        self.has_lease = False
         self._tables = tables
         self._execute = execute
 
@@ -378,7 +404,9 @@ class PostgresLedger(Ledger):
         With a lease, not for longer than that if nothing more is heard of this transaction.
         """
         if lease is not None:
-            self._asked(_END_IDLE, (f"{max(int(lease.seconds * 1000), 1)}ms",))
+            self.has_lease = True
+            idle = min(max(lease.seconds, _SHORTEST_IDLE), _LONGEST_IDLE)
+            self._asked(_END_IDLE, (f"{int(idle * 1000)}ms",))
         ((store, position, token),) = self.ask(_PLACE, part)
         return store, position, token
 

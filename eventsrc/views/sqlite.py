@@ -48,6 +48,7 @@ _VIEW_SCRIPTS: Final = (
         owner TEXT,
         token INTEGER NOT NULL,
         until REAL NOT NULL,
+        seconds REAL NOT NULL,
         starts INTEGER NOT NULL,
         trying INTEGER NOT NULL,
         tries INTEGER NOT NULL
@@ -65,7 +66,9 @@ _VIEW_SCRIPTS: Final = (
         since TEXT NOT NULL,
         is_deadly INTEGER NOT NULL
     );
-    CREATE TABLE eventsrc_owner (owner TEXT PRIMARY KEY, until REAL NOT NULL);
+    CREATE TABLE eventsrc_owner (
+        owner TEXT PRIMARY KEY, until REAL NOT NULL, seconds REAL NOT NULL
+    );
     """,
 )
 

@@ -48,6 +48,7 @@ from eventsrc.sharing import leave
 from eventsrc.store import StoreBusy
 from eventsrc.synchroniser import Late, synchronise_part
 from eventsrc.view import (
+    Applied,
     Apply,
     Claim,
     Discard,
@@ -629,14 +630,92 @@ class UpkeepContract:
         store, view = filled(3, 9), kit.notes()
         with kit.open() as views:
             app = store | views
-            (late,) = views.run(Claim(view, "first", 0.0))
-            (lease,) = views.run(Claim(view, "second", 60.0))
+            (late,) = views.run(Claim(view, "first", 0.01))
+            while not (leases := views.run(Claim(view, "second", 60.0))):
+                pass
+            (lease,) = leases
             assert lease.token == late.token + 1
             with pytest.raises(LostLease, match="taken by another"):
                 app.run(synchronise_part(view, 0, lease=late))
             assert kit.rows(views, view) == {}
             assert app.run(synchronise_part(view, 0, lease=lease)).applied == 9
             assert views.run(GetProgress(view)).parts[0].owner == "second"
+
+    @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+    def test_a_lease_of_no_time_is_refused(self, kit: Kit, seconds: float) -> None:
+        view = kit.notes()
+        with kit.open() as views:
+            with pytest.raises(ValueError, match="a lease of"):
+                views.run(Claim(view, "me", seconds))
+            with pytest.raises(ValueError, match="a lease of"):
+                (MemoryStore() | views | Clock().world).run(share(view, "me", seconds))
+
+    def test_a_lease_is_over_if_the_clock_was_set_back_since(
+        self, kit: Kit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        view = kit.notes()
+        with kit.open(view) as views:
+            with views.writing(view) as ledger:
+                here = ledger.now
+                ledger_type = type(ledger)
+                now = here()
+            monkeypatch.setattr(ledger_type, "now", lambda _: now)
+            (late,) = views.run(Claim(view, "dead", 5.0))
+            monkeypatch.setattr(ledger_type, "now", lambda _: now + 4)
+            assert views.run(Claim(view, "heir", 5.0)) == ()
+            monkeypatch.setattr(ledger_type, "now", lambda _: now - 3600)
+            (lease,) = views.run(Claim(view, "heir", 5.0))
+            assert lease.token == late.token + 1
+            with views.writing(view) as ledger:
+                assert ledger.keep_owner("heir", now, 5.0) == ["heir"]
+
+    def test_whoever_shares_a_busy_view_tries_again(self, kit: Kit) -> None:
+        store, view = filled(3, 9), kit.notes()
+        busy = iter(range(6))
+
+        def at_times(op: Any) -> Any:
+            if next(busy, 7) % 2 == 0:
+                raise StoreBusy("others are faster")
+            return views.run(op)
+
+        with kit.open(view) as views:
+            app = (store | views | Clock().world).but(on(Claim).run(at_times) | on(Apply).run(at_times))
+            with pytest.raises(Enough):
+                app.run(share(view, "me"))
+            assert kit.rows(views, view) == folded(store)
+
+    def test_whoever_loses_every_lease_gives_up(self, kit: Kit) -> None:
+        def lose(op: Apply) -> Applied:
+            raise LostLease("a handler takes too long")
+
+        store, view = filled(3, 9), kit.notes()
+        with kit.open(view) as views:
+            app = (store | views | Clock().world).but(on(Apply).run(lose))
+            with pytest.raises(LostLease):
+                app.run(share(view, "me"))
+
+    @pytest.mark.parametrize("following", [follow, lambda view: share(view, "me")])
+    def test_what_others_park_is_tried_again(self, kit: Kit, following: Any) -> None:
+        store, is_down = filled(2, 4), [False]
+        view = kit.notes(failing(lambda _: is_down[0]))
+        clock = Clock()
+
+        def sleep(op: Sleep) -> None:
+            before, clock.now = clock.now, clock.now + op.seconds
+            if before < 5 <= clock.now:
+                store.run(books[7].append(Noted(7)))
+                is_down[0] = True
+                assert len((store | views).run(synchronise(view)).parked) == 1
+                is_down[0] = False
+            if clock.now > clock.end:
+                raise Enough
+
+        with kit.open(view) as views:
+            app = (store | views | clock.world).but(on(Sleep).run(sleep))
+            with pytest.raises(Enough):
+                app.run(following(view))
+            assert views.run(GetParked(view)) == ()
+            assert kit.rows(views, view) == folded(store)
 
     def test_synchronisers_that_share_a_view_apply_each_event_once(self, kit: Kit) -> None:
         store, view = filled(20, 3000), kit.notes(partitions=4)

@@ -37,7 +37,7 @@ _log.addHandler(logging.NullHandler())
 class SqliteFile:
     """A SQLite file, open. It may be used from several threads, and not across a fork.
 
-    path: of the file; it is made if it is not there, unless read_only.
+    path: of the file; it is made if it is not there, unless read_only, or create is False.
     schema: is brought up to date. Raises NotAStore, before any write, for a file of another application
         (if it is to be stamped) or with a newer schema.
     durability: see Durability.
@@ -52,6 +52,7 @@ class SqliteFile:
         durability: Durability = "os",
         timeout: float = 5.0,
         read_only: bool = False,
+        create: bool = True,
     ) -> None:
         if durability not in _SYNCHRONOUS:
             raise ValueError(f"durability is {durability!r}: choose 'os' or 'process'")
@@ -62,6 +63,7 @@ class SqliteFile:
         self.durability: Final = durability
         self.timeout: Final = timeout
         self.read_only: Final = read_only
+        self._mode = "ro" if read_only else "rwc" if create else "rw"
         self._is_shared = schema.stamp is None
         self._pid = os.getpid()
         self._lock = threading.Lock()
@@ -75,6 +77,7 @@ class SqliteFile:
             applied = self._checked(schema)
             self._opened = self._in_place()
             if not read_only:
+                self._mode = "rw"  # should it be deleted, no empty one is to take its place
                 self._writer = self._connect(self.timeout)
                 self._writers.append(self._writer)
                 self._enter_wal()
@@ -184,9 +187,8 @@ class SqliteFile:
             )
 
     def _connect(self, timeout: float) -> sqlite3.Connection:
-        mode = "ro" if self.read_only else "rwc"
         connection = sqlite3.connect(
-            f"{self.path.as_uri()}?mode={mode}",
+            f"{self.path.as_uri()}?mode={self._mode}",
             uri=True,
             isolation_level=None,
             check_same_thread=False,

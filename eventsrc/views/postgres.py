@@ -126,6 +126,8 @@ _GO_LIVE: Final = """
     ON CONFLICT (name) DO UPDATE SET version = excluded.version
 """
 _KEEP_LIVE: Final = "LOCK TABLE {s}.eventsrc_live IN SHARE MODE"
+_KEEP: Final = "LOCK TABLE {} IN ACCESS SHARE MODE"
+_TAKE: Final = "LOCK TABLE {} IN ACCESS EXCLUSIVE MODE"
 _DROP: Final = "DROP SCHEMA IF EXISTS {s} CASCADE"
 
 # for the time of a transaction, as are all settings; the path of a user's may be empty
@@ -160,6 +162,14 @@ _SURROUNDINGS: Final = (
     TimeoutError,
 )
 """Errors that no event is to blame for."""
+
+
+_READS: Final = 5
+"""How often to look for the version that is live, if those that are found were discarded meanwhile."""
+
+
+class _Discarded(Exception):
+    """A version of a view is not there any more: it ends the transaction."""
 
 
 class PostgresViews(KeptViews):
@@ -215,15 +225,34 @@ class PostgresViews(KeptViews):
 
         live: of each the version that is live (see GoLive), or else the very version that is named.
         """
-        with self._link.transaction() as connection:
-            self._execute(connection, self._main.ask(_ONLY_READ))
-            views = view, *others
-            path = [self._read_schema(connection, each, live) for each in views]
-            made = self._main.ask(_ARE_THERE, ([f"{schema}.eventsrc_part" for schema in path],))
-            for (nth,) in self._execute(connection, made):
+        views = view, *others
+        for is_last in (*[False] * (_READS - 1), True):
+            try:
+                with self._link.transaction() as connection:
+                    self._read(connection, views, live, is_last)
+                    yield connection
+                return
+            except _Discarded:
+                continue
+
+    def _read(
+        self, connection: psycopg.Connection[Any], views: Sequence[View[Any]], live: bool, is_last: bool
+    ) -> None:
+        """Has a transaction read some views, which nobody can discard then.
+
+        Raises _Discarded for one that is not there, or, the last time, ViewError.
+        """
+        self._execute(connection, self._main.ask(_ONLY_READ))
+        path = [self._read_schema(connection, each, live) for each in views]
+        tables = [f"{schema}.eventsrc_part" for schema in path]
+        if is_last:
+            for (nth,) in self._execute(connection, self._main.ask(_ARE_THERE, (tables,))):
                 raise ViewError(f"{views[nth]!r} was never made: synchronise it, or open it, first")
-            self._execute(connection, self._main.ask(_SET_PATH, (", ".join(path),)))
-            yield connection
+        try:
+            self._execute(connection, Ask(_KEEP.format(", ".join(tables)).encode()))
+        except NotAStore as error:
+            raise _Discarded from error
+        self._execute(connection, self._main.ask(_SET_PATH, (", ".join(path),)))
 
     def schema(self, view: View[Any]) -> str:
         """The name of the schema of a version of a view, to look at with other tools."""
@@ -278,7 +307,12 @@ class PostgresViews(KeptViews):
             self._execute(connection, self._main.ask(_KEEP_LIVE))
             if self._live_on(connection, view) == view.version:
                 raise ViewError(f"{view!r} is what queries read: have another version go live first")
-            self._execute(connection, self._tables(*key).ask(_DROP))
+            tables = self._tables(*key)
+            name = f"{quoted(tables.schema)}.eventsrc_part"
+            ((is_there,),) = self._execute(connection, tables.ask(_IS_THERE, (name,)))
+            if is_there:  # after those who read, and before any of it is gone
+                self._execute(connection, Ask(_TAKE.format(name).encode()))
+            self._execute(connection, tables.ask(_DROP))
         self._ready.discard(key)
         self._trust = {of: trust for of, trust in self._trust.items() if of[:2] != key}
 

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from string import ascii_uppercase
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
@@ -24,6 +25,7 @@ from eventsrc.guard import Moves
 from eventsrc.sqlite_errors import is_mistake
 from eventsrc.sqlite_file import Durability, SqliteFile
 from eventsrc.sqlite_schema import Schema
+from eventsrc.store import StoreError
 from eventsrc.stream_id import StreamId
 from eventsrc.view import Lease, View, ViewError
 from eventsrc.views.kept import KeptViews
@@ -105,6 +107,12 @@ _MOVE_GUARD: Final = """
 _ADVANCE_GUARD: Final = _MOVE_GUARD + " AND version = ?"
 _IS_MADE: Final = "SELECT count(*) FROM eventsrc_part"
 
+_LOWER: Final = {ord(letter): letter.lower() for letter in ascii_uppercase}
+_NAMES_OF_SQLITE: Final = frozenset({"main", "temp"})
+
+_READS: Final = 5
+"""How often to look for the version that is live, if those that are found were discarded meanwhile."""
+
 _MOST_ATTACHED: Final = 10
 """How many files SQLite attaches to a connection."""
 
@@ -174,30 +182,20 @@ class SqliteViews(KeptViews):
 
         SQL sees the tables of them all, sqlite-utils' methods for tables those of the first.
         live: of each the version that is live (see GoLive), or else the very version that is named.
-        Raises ViewError for more than eleven at once.
+        Raises ViewError for more than eleven at once, for the same view twice, and for a second view
+        that is named "main" or "temp", which are SQLite's own names.
         """
-        keys = [self._read_version(each, live) for each in (view, *others)]
-        if not others:
-            with self._opened(*keys[0]).reading() as connection:
-                yield self._database(connection)
-            return
-        if len(keys) > _MOST_ATTACHED + 1:
-            raise ViewError(f"{len(keys)} views cannot be read at once: name those that a query needs")
-        files = tuple([self._opened(*key) for key in keys])
-        connection = self._attached(files, [name for name, _ in keys])
-        try:
-            yield self._database(connection)
-        except sqlite3.Error as error:
-            self._file.reraise(error)
-            raise
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            pool = self._several.get(files)
-            if pool is None:  # one of them was discarded meanwhile
-                connection.close()
-            else:
-                pool.append(connection)
+        views = view, *others
+        if len(views) > _MOST_ATTACHED + 1:
+            raise ViewError(f"{len(views)} views cannot be read at once: name those that a query needs")
+        for each in others:
+            if _folded(each.name) in _NAMES_OF_SQLITE:
+                raise ViewError(f"{each!r} has a name of SQLite's own: name it first")
+        names = [each.name for each in views]
+        if len({_folded(name) for name in names}) < len(names):
+            raise ViewError(f"views cannot be read twice at once: name each of {names!r} once")
+        with contextlib.ExitStack() as until:
+            yield self._database(self._connected(views, live, until))
 
     def path(self, view: View[Any]) -> Path:
         """The file of a version of a view, to look at with other tools."""
@@ -223,11 +221,12 @@ class SqliteViews(KeptViews):
     @contextlib.contextmanager
     def looking(self, view: View[Any]) -> Iterator[Ledger | None]:
         """What only reads; None if the view was never made."""
-        path = self._path(view.name, view.version)
-        if not path.exists():
-            yield None
-            return
-        with self._opened(view.name, view.version).reading() as connection:
+        with contextlib.ExitStack() as until:
+            file = self._found(view.name, view.version)
+            connection = None if file is None else _entered(file, until)
+            if connection is None:
+                yield None
+                return
             connection.execute("BEGIN")
             yield SqliteLedger(connection, None) if _is_made(connection, view) else None
 
@@ -285,8 +284,64 @@ class SqliteViews(KeptViews):
     def _path(self, name: str, version: int) -> Path:
         return Path(f"{self._file.path}-{quote(name, safe='')}-{version}")
 
-    def _opened(self, name: str, version: int) -> _ViewFile:
-        """The file of a version of a view, which is made if it is not there."""
+    def _connected(
+        self, views: Sequence[View[Any]], live: bool, until: contextlib.ExitStack
+    ) -> sqlite3.Connection:
+        """A connection to read some views with, for a while."""
+        for _ in range(_READS):
+            keys = [self._read_version(each, live) for each in views]
+            found = [self._found(*key) for key in keys]
+            files = tuple([file for file in found if file is not None])
+            if len(files) < len(found):
+                continue  # it was discarded: another is live
+            if len(files) == 1:
+                connection = _entered(files[0], until)
+            else:
+                try:
+                    connection = until.enter_context(self._several_reading(files, keys))
+                except StoreError:
+                    if all(file.is_in_place() for file in files):
+                        raise
+                    connection = None
+            if connection is not None:
+                return connection
+        raise ViewError(
+            f"the files of {list(views)!r} are not there, though they are live: rebuild the views"
+        )
+
+    @contextlib.contextmanager
+    def _several_reading(
+        self, files: tuple[_ViewFile, ...], keys: Sequence[tuple[str, int]]
+    ) -> Iterator[sqlite3.Connection]:
+        """A connection that sees the tables of several views, for a while."""
+        try:
+            connection = self._attached(files, [name for name, _ in keys])
+            try:
+                yield connection
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                pool = self._several.get(files)
+                if pool is None:  # one of them was discarded meanwhile
+                    connection.close()
+                else:
+                    pool.append(connection)
+        except sqlite3.Error as error:
+            self._file.reraise(error)
+            raise
+
+    def _found(self, name: str, version: int) -> _ViewFile | None:
+        """The file of a version of a view, if it is there."""
+        self._file.check_usable()
+        try:
+            return self._opened(name, version, create=False)
+        except StoreError:
+            if self._path(name, version).exists():
+                raise
+            return None
+
+    def _opened(self, name: str, version: int, *, create: bool = True) -> _ViewFile:
+        """The file of a version of a view."""
         self._file.check_usable()
         file = self._files.get((name, version))
         if file is None or not file.is_in_place():
@@ -297,7 +352,7 @@ class SqliteViews(KeptViews):
                     file = None
                 if file is None:
                     path = self._path(name, version)
-                    file = _ViewFile(path, durability=self._durability, timeout=self._timeout)
+                    file = _ViewFile(path, self._durability, self._timeout, create)
                     self._files[name, version] = file
         return file
 
@@ -333,8 +388,8 @@ class SqliteViews(KeptViews):
 class _ViewFile(SqliteFile):
     """The file of a version of a view."""
 
-    def __init__(self, path: Path, *, durability: Durability, timeout: float) -> None:
-        super().__init__(path, VIEW_SCHEMA, durability=durability, timeout=timeout)
+    def __init__(self, path: Path, durability: Durability, timeout: float, create: bool) -> None:
+        super().__init__(path, VIEW_SCHEMA, durability=durability, timeout=timeout, create=create)
         self.rule: Final = _NoEnd()
         self._writer.set_authorizer(self.rule)
 
@@ -456,6 +511,21 @@ def _is_made(connection: sqlite3.Connection, view: View[Any]) -> bool:
     ((parts,),) = connection.execute(_IS_MADE).fetchall()
     view.check_partitions(parts)
     return bool(parts)
+
+
+def _entered(file: _ViewFile, until: contextlib.ExitStack) -> sqlite3.Connection | None:
+    """A connection to read a file with, for a while; None if it was discarded."""
+    try:
+        return until.enter_context(file.reading())
+    except StoreError:
+        if file.is_in_place():
+            raise
+        return None
+
+
+def _folded(name: str) -> str:
+    """A name as SQLite compares them."""
+    return name.translate(_LOWER)
 
 
 def _quoted(name: str) -> str:

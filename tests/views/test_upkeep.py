@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlite_utils import Database
 
-from eventsrc import synchronise
+from eventsrc import SqliteViews, View, synchronise
 from eventsrc.store import StoreBusy
-from eventsrc.view import GetProgress
+from eventsrc.view import GetProgress, ViewError
 from eventsrc.views.memory import MemoryViews, Tables
 from tests.views.kit import Kit
 from tests.views.library import filled
@@ -87,3 +88,13 @@ def test_a_handler_that_uses_its_own_views_is_refused_in_time() -> None:
     with pytest.raises(StoreBusy, match="a handler does itself"):
         (filled(1, 1) | views).run(synchronise(view))
     assert kit.rows(views, view) == {}
+
+
+def test_views_that_cannot_be_read_together_are_refused() -> None:
+    one, main, temp = View[Database]("one"), View[Database]("main"), View[Database]("temp")
+    with SqliteViews.temporary([one, main, temp]) as views:
+        for others in ([main], [temp], [one], [View[Database]("ONE")]):
+            with pytest.raises(ViewError, match="name"), views.reading(one, *others):
+                pass
+        with views.reading(main, one) as db:
+            assert [name for _, name, _ in db.execute("PRAGMA database_list")] == ["main", "one"]

@@ -573,6 +573,35 @@ class UpkeepContract:
                 app.run(Discard(old))
                 assert dict(kit.execute(db, NOTES)) == folded(store)
 
+    @pytest.mark.parametrize("several", [False, True])
+    def test_who_meets_a_version_that_is_discarded_reads_what_is_live_then(
+        self, kit: Kit, several: bool
+    ) -> None:
+        if kit.is_memory:
+            pytest.skip("who reads is alone")
+        store, old, new = filled(1, 3), kit.notes(), kit.notes(version=2)
+        beside: View[Any] = View("beside", types=TYPES)
+        with kit.open(old, beside) as here, kit.open() as there:
+            (store | here).run(synchronise(old))
+            name = "_live_on" if kit.is_postgres else "_live"
+            live = getattr(here, name)
+
+            def meanwhile(*args: Any) -> int:
+                found: int = live(*args)
+                if found == 1 and args[-1].name == "notes":
+                    setattr(here, name, live)
+                    (store | there | world).run(rebuild(new))
+                    there.run(Discard(old))
+                return found
+
+            setattr(here, name, meanwhile)
+            with here.reading(*([old, beside] if several else [old])) as db:
+                assert dict(kit.execute(db, NOTES)) == folded(store)
+            assert getattr(here, name) == live
+            assert here.run(GetProgress(old)).applied == 0
+            if not kit.is_postgres:
+                assert not here.path(old).exists()
+
     def test_a_version_that_was_never_built_cannot_go_live(self, kit: Kit) -> None:
         with kit.open() as views, pytest.raises(ViewError, match="never built"):
             views.run(GoLive(kit.notes()))

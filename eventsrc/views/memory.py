@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Generic, Self, TypeVar
 
 import attrs
@@ -59,6 +60,32 @@ class Table(MutableMapping[K, V], Generic[K, V]):
     def __repr__(self) -> str:
         return f"Table({self._rows!r})"
 
+    @property
+    def rows(self) -> dict[K, V]:
+        """What it holds now."""
+        return self._rows
+
+
+class ReadTables(Mapping[str, Mapping[Any, Any]]):
+    """The tables of a view, to read: those that nobody has made are empty."""
+
+    def __init__(self, tables: Tables | None = None) -> None:
+        self._tables: Mapping[str, Table[Any, Any]] = {} if tables is None else tables.by_name
+
+    def __getitem__(self, name: str) -> Mapping[Any, Any]:
+        table = self._tables.get(name)
+        return MappingProxyType({} if table is None else table.rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        return len(self._tables)
+
+    def copied(self) -> dict[str, dict[Any, Any]]:
+        """What the tables hold, by their names."""
+        return {name: dict(table) for name, table in self._tables.items()}
+
 
 class Tables:
     """The tables of a view, each made when it is first asked for: `tables["users"][id] = user`."""
@@ -72,6 +99,11 @@ class Tables:
         if table is None:
             table = self._tables[name] = Table(self._undo)
         return table
+
+    @property
+    def by_name(self) -> Mapping[str, Table[Any, Any]]:
+        """Those that were made."""
+        return self._tables
 
     def copied(self) -> dict[str, dict[Any, Any]]:
         """What the tables hold, by their names."""
@@ -112,8 +144,8 @@ class _Row:
 class MemoryViews(KeptViews):
     """Views in the memory of this process: everything is forgotten when it ends.
 
-    views: whose tables are to be there at once. It may be used from several threads and tasks, one at a
-        time.
+    views: whose tables are to be there at once. It may be used from several threads and tasks, each
+        version of a view by one at a time.
     timeout: how many seconds to wait for others, before StoreBusy.
     clock: gives the time of leases and of what is parked, in seconds since 1970; the machine's clocks
         if not given.
@@ -128,7 +160,8 @@ class MemoryViews(KeptViews):
     ) -> None:
         super().__init__(time.time if clock is None else clock)
         self._monotonic = time.monotonic if clock is None else clock
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()  # held for a moment only
+        self._turns: dict[tuple[str, int], threading.Lock] = {}
         self._timeout = timeout
         self._ledgers: dict[tuple[str, int], MemoryLedger] = {}
         self._shown: dict[str, int] = {}
@@ -137,33 +170,34 @@ class MemoryViews(KeptViews):
                 pass
 
     @contextmanager
-    def reading(self, view: View[Tables], *, live: bool = True) -> Iterator[Tables]:
-        """The tables of a view, which nobody changes meanwhile.
+    def reading(self, view: View[Tables], *, live: bool = True) -> Iterator[ReadTables]:
+        """The tables of a view, to read; nobody changes them meanwhile.
 
         live: of the version that is live (see GoLive), or else the very version that is named.
         """
-        with self._alone():
-            version = self._shown.get(view.name, view.version) if live else view.version
+        version = (live and self._live(view)) or view.version
+        with self._alone(view.name, version):
             ledger = self._ledgers.get((view.name, version))
-            yield Tables() if ledger is None else ledger.tables
+            yield ReadTables(None if ledger is None else ledger.tables)
 
     @contextmanager
     def writing(self, view: View[Any], within: float | None = None) -> Iterator[Ledger]:
         """A transaction that may write, with the view's tables made."""
         key = view.name, view.version
-        with self._alone(within):
+        with self._alone(*key, within):
             ledger = self._found(view) or MemoryLedger(self._monotonic)
             with ledger.kept.transaction(), ledger.tables.transaction():
                 if key not in self._ledgers:
                     ledger.make(view)
                 yield ledger
-            self._ledgers[key] = ledger
-            self._shown.setdefault(view.name, view.version)
+            with self._lock:
+                self._ledgers[key] = ledger
+                self._shown.setdefault(view.name, view.version)
 
     @contextmanager
     def looking(self, view: View[Any]) -> Iterator[Ledger | None]:
         """What only reads; None if the view was never made."""
-        with self._alone():
+        with self._alone(view.name, view.version):
             yield self._found(view)
 
     def close(self) -> None:
@@ -176,14 +210,19 @@ class MemoryViews(KeptViews):
         self.close()
 
     @contextmanager
-    def _alone(self, within: float | None = None) -> Iterator[None]:
+    def _alone(self, name: str, version: int, within: float | None = None) -> Iterator[None]:
+        """While nobody else uses a version of a view."""
         timeout = self._timeout if within is None else max(min(within, self._timeout), 0.0)
-        if not self._turn.acquire(timeout=timeout):
-            raise StoreBusy(f"others used the views for {timeout} seconds, or a handler does itself")
+        with self._lock:
+            turn = self._turns.setdefault((name, version), threading.Lock())
+        if not turn.acquire(timeout=timeout):
+            raise StoreBusy(
+                f"others used view {name!r} for {timeout} seconds, or a handler does itself"
+            )
         try:
             yield
         finally:
-            self._turn.release()
+            turn.release()
 
     def _found(self, view: View[Any]) -> MemoryLedger | None:
         """What is kept of a version of a view. Raises ViewError if it has other partitions."""
@@ -196,13 +235,13 @@ class MemoryViews(KeptViews):
         return self._shown.get(view.name, 0)
 
     def _go_live(self, view: View[Any]) -> None:
-        with self._alone():
+        with self._lock:
             if (view.name, view.version) not in self._ledgers:
                 raise ViewError(f"{view!r} was never built: synchronise it first")
             self._shown[view.name] = view.version
 
     def _discard(self, view: View[Any]) -> None:
-        with self._alone():
+        with self._alone(view.name, view.version), self._lock:
             if self._live(view) == view.version:
                 raise ViewError(f"{view!r} is what queries read: have another version go live first")
             self._ledgers.pop((view.name, view.version), None)

@@ -150,7 +150,7 @@ _END_IDLE: Final = "SELECT set_config('idle_in_transaction_session_timeout', %s,
 _WAIT: Final = "SELECT set_config('lock_timeout', %s, true)"
 _NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 
-_SHORTEST_IDLE: Final = 1.0
+_SHORTEST_IDLE: Final = 0.5
 """For how many seconds nothing need be heard of a transaction: a busy machine takes a while."""
 
 _LONGEST_IDLE: Final = 86_400.0

@@ -177,10 +177,7 @@ def stop_an_owner(kit: Kit, point: str, *, is_broken: bool = False) -> Found:
             last = rows(kit, views, view)[-1][0] if not is_locked else None
             more()
             owner.send(signal.SIGCONT)
-            if kit.is_postgres and point == "in a handler":
-                assert owner.ended() == 1, "it is told that its transaction is over"
-            else:
-                assert owner.says("awake")
+            assert owner.says("awake")
         if is_locked:
             until(lambda: bool(views.run(Claim(view, "second", 60))), "the lease ends", 3)
             take_over()

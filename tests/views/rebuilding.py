@@ -16,6 +16,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -122,6 +123,10 @@ class Reader(threading.Thread):
         self.join(10)
         assert not self.is_alive()
 
+    def has_looked_since(self, looks: int) -> bool:
+        """Whether it has looked more often than so."""
+        return len(self.counts) > looks
+
     @property
     def went_back(self) -> bool:
         return any(later < sooner for sooner, later in zip(self.counts, self.counts[1:], strict=False))
@@ -226,12 +231,12 @@ class RebuildContract:
             app.run(synchronise(old))
             with Reader(kit) as one, Reader(kit) as other:
                 for version in range(2, 2 + scaled(20)):
-                    seen = len(one.counts)
+                    before = len(one.counts)
                     new = kit.notes(version=version)
                     assert app.run(rebuild(new)).unwrap().lag == 0
                     views.run(Discard(old))
                     old = new
-                    until(lambda before=seen: len(one.counts) > before, "a look")
+                    until(partial(one.has_looked_since, before), "a look")
             for reader in (one, other):
                 assert reader.errors == []
                 assert set(reader.counts) == {20}

@@ -194,6 +194,7 @@ class UpkeepContract:
             calls.append(event.data.number)
             return event.data.number % 2 == 1
 
+        monkeypatch.setattr(kept, "LONG", 60.0)
         store, view = filled(100, 200), kit.notes(failing(odd))
         with kit.open(view) as views:
             transactions = counted(views, monkeypatch)

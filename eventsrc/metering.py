@@ -57,7 +57,7 @@ class Measured:
             case Failure():
                 return _REFUSALS.get(type(self.answer.failure()), "refused")
             case Applied(failed=failed, gaps=gaps):
-                return "failed" if failed is not None else "gap" if gaps else "applied"
+                return "failed" if failed else "gap" if gaps else "applied"
             case _:
                 return "parked" if isinstance(self.operation, Park) else "done"
 

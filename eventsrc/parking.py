@@ -10,6 +10,8 @@ error can pass.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from math import inf
 from typing import Any, Final, TypeAlias
 
 from eventsrc.guard import Gap
@@ -17,14 +19,17 @@ from eventsrc.program import Do, program
 from eventsrc.store import Page, Read
 from eventsrc.stream_id import StreamId
 from eventsrc.synchroniser import PAGE, ROUNDS, GapRemains, SyncOp, synchronise
-from eventsrc.view import Apply, GetApplied, GetParked, Park, Parked, Unpark, View
+from eventsrc.view import Apply, GetApplied, GetParked, Parked, Unpark, View
 from eventsrc.world import Elapsed, Sleep
 
-RetryOp: TypeAlias = Read | GetApplied | GetParked | Apply | Park | Unpark
+RetryOp: TypeAlias = Read | GetApplied | GetParked | Apply | Unpark
 """What retrying performs."""
 
 ATTEMPTS: Final = 5
 """How often `follow` has an event tried before it leaves it parked."""
+
+LOOK: Final = 1.0
+"""After how many seconds `follow` looks again for what others have parked."""
 
 FIRST_RETRY: Final = 0.1
 """After how many seconds `follow` first tries a parked stream again; it waits four times as long for
@@ -63,35 +68,39 @@ def follow(view: View[Any], every: float = 0.05) -> Do[SyncOp | Unpark | Elapsed
 
 
 class Retries:
-    """When the parked streams of a view are to be tried again."""
+    """When the parked streams of a view are to be tried again, whoever has parked them."""
 
     def __init__(self, view: View[Any]) -> None:
         self._view = view
-        self._due: dict[StreamId, float] | None = None
+        self._due: dict[StreamId, float] = {}
+        self._look = -inf
 
     @property
     def are_planned(self) -> bool:
         """Whether any are to be tried again."""
         return bool(self._due)
 
-    def of(self, is_more_parked: bool) -> Do[RetryOp | Elapsed, None]:
-        """Tries those whose time has come."""
-        if self._due is None or is_more_parked:
-            yield from self._plan()
-        assert self._due is not None
-        if not self._due:
-            return
-        now = yield from Elapsed()
-        for stream in [stream for stream, due in self._due.items() if due <= now]:
-            yield from _retry(self._view, stream)
-            yield from self._plan(but=stream)
+    def of(
+        self, is_more_parked: bool, parts: Collection[int] | None = None
+    ) -> Do[RetryOp | Elapsed, None]:
+        """Tries those whose time has come.
 
-    def _plan(self, but: StreamId | None = None) -> Do[GetParked | Elapsed, None]:
-        """Finds out what is parked; what was planned before stays so, but for one stream."""
+        parts: of these partitions; of all if not given.
+        """
         now = yield from Elapsed()
-        planned = {stream: due for stream, due in (self._due or {}).items() if stream != but}
+        if is_more_parked or now >= self._look:
+            yield from self._plan(now)
+        for stream in [stream for stream, due in self._due.items() if due <= now]:
+            if parts is None or self._view.part_of(stream) in parts:
+                yield from _retry(self._view, stream)
+                self._due.pop(stream, None)
+                yield from self._plan((yield from Elapsed()))
+
+    def _plan(self, now: float) -> Do[GetParked, None]:
+        """Finds out what is parked; what was planned before stays so."""
+        self._look = now + LOOK
         self._due = {
-            each.stream: planned.get(each.stream, now + FIRST_RETRY * 4.0 ** (each.attempts - 1))
+            each.stream: self._due.get(each.stream, now + FIRST_RETRY * 4.0 ** (each.attempts - 1))
             for each in (yield from GetParked(self._view))
             if each.attempts < ATTEMPTS and not each.is_deadly
         }
@@ -108,9 +117,10 @@ def _retry(view: View[Any], stream: StreamId) -> Do[RetryOp, None]:
             done = yield from Apply(
                 view, page.events, part=part, parked_too=True, store=page.token.store
             )
-            if done.failed is not None:
-                yield from Park(view, done.failed)
+            if done.failed:
                 return
+            if done.left:
+                continue
             at += len(page.events)
             if len(page.events) < PAGE:
                 break

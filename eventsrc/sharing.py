@@ -13,8 +13,9 @@ from typing import Any, TypeAlias
 
 from eventsrc.parking import Retries
 from eventsrc.program import Do, program
-from eventsrc.synchroniser import SyncOp, synchronise_part
-from eventsrc.view import Claim, Leave, LostLease, Unpark, View
+from eventsrc.store import StoreBusy
+from eventsrc.synchroniser import ROUNDS, SyncOp, synchronise_part
+from eventsrc.view import Claim, Leave, LostLease, Unpark, View, check_lease
 from eventsrc.world import Elapsed, Sleep
 
 ShareOp: TypeAlias = SyncOp | Unpark | Claim | Elapsed | Sleep
@@ -28,24 +29,36 @@ def share(view: View[Any], owner: str, lease: float = 10.0, every: float = 0.05)
     owner: a name of its own for each synchroniser, such as the host's and the process's.
     lease: for how many seconds others leave its partitions alone if it is not heard of.
     every: how often it looks for new events, in seconds.
-    It retries what is parked as `follow` does, and ends as `follow` does; then `leave` hands over its
-    partitions at once.
+    It retries what is parked of its partitions as `follow` does, and waits while the view is busy. It
+    ends as `follow` does, or if it loses its lease again and again; then `leave` hands over its
+    partitions at once. Raises ValueError for a lease of no time.
     """
+    check_lease(lease)
     retries = Retries(view)
+    losses = 0
     while True:
-        leases = yield from Claim(view, owner, lease)
+        try:
+            leases = yield from Claim(view, owner, lease)
+        except StoreBusy:
+            yield from Sleep(every)
+            continue
         again = (yield from Elapsed()) + lease / 3
-        while (yield from Elapsed()) < again and leases is not None:
+        while (yield from Elapsed()) < again:
             is_idle, is_more_parked = True, False
-            for each in leases:
-                try:
+            try:
+                for each in leases:
                     done = yield from synchronise_part(view, each.part, 1, each)
-                except LostLease:
-                    again = 0.0  # at once
-                    break
-                is_idle = is_idle and not done.lag
-                is_more_parked = is_more_parked or bool(done.parked)
-            yield from retries.of(is_more_parked)
+                    losses = 0
+                    is_idle = is_idle and not done.lag
+                    is_more_parked = is_more_parked or bool(done.parked)
+                yield from retries.of(is_more_parked, {each.part for each in leases})
+            except StoreBusy:
+                is_idle = True  # for now
+            except LostLease:
+                losses += 1
+                if losses > ROUNDS:
+                    raise
+                break
             if is_idle:
                 yield from Sleep(every)
 

@@ -46,7 +46,7 @@ _log.addHandler(logging.NullHandler())
 class SqliteFile:
     """A SQLite file, open. It may be used from several threads, and not across a fork.
 
-    path: of the file; it is made if it is not there, unless read_only.
+    path: of the file; it is made if it is not there, unless read_only, or create is False.
     schema: is brought up to date. Raises NotAStore, before any write, for a file of another application
         (if it is to be stamped) or with a newer schema.
     durability: see Durability.
@@ -61,6 +61,7 @@ class SqliteFile:
         durability: Durability = "os",
         timeout: float = 5.0,
         read_only: bool = False,
+        create: bool = True,
     ) -> None:
         if durability not in _SYNCHRONOUS:
             raise ValueError(f"durability is {durability!r}: choose 'os' or 'process'")
@@ -75,6 +76,7 @@ class SqliteFile:
         self.durability: Final = durability
         self.timeout: Final = timeout
         self.read_only: Final = read_only
+        self._mode = "ro" if read_only else "rwc" if create else "rw"
         self._is_shared = schema.stamp is None
         self._pid = os.getpid()
         self._lock = threading.Lock()
@@ -89,6 +91,7 @@ class SqliteFile:
             applied = self._checked(schema)
             self._opened = self._in_place()
             if not read_only:
+                self._mode = "rw"  # should it be deleted, no empty one is to take its place
                 self._writer = self._connect(self.timeout)
                 self._writers.append(self._writer)
                 self._enter_wal()
@@ -212,9 +215,8 @@ class SqliteFile:
             )
 
     def _connect(self, timeout: float) -> sqlite3.Connection:
-        mode = "ro" if self.read_only else "rwc"
         connection = sqlite3.connect(
-            f"{self.path.as_uri()}?mode={mode}",
+            f"{self.path.as_uri()}?mode={self._mode}",
             uri=True,
             isolation_level=None,
             check_same_thread=False,
@@ -303,7 +305,7 @@ class SqliteFile:
             return
         try:
             if self._writer.in_transaction:  # SQLite may have rolled back by itself
-                self._writer.execute("ROLLBACK")
+                self._writer.rollback()
         finally:
             self._holder = None
             self._lock.release()
@@ -389,7 +391,7 @@ class Writing:
     def _commit(self) -> None:
         connection = self._file._writer
         try:
-            connection.execute("COMMIT")
+            connection.commit()  # which asks an authorizer each time, as execute does not
         except sqlite3.Error as error:
             raise commit_error(self._file.path, error) from error
         except BaseException:  # a signal's handler raised when it was done, or before it was tried

@@ -4,7 +4,8 @@
 queue or a file; `force` makes a view at least as new as a token, now. The guard (guard.py) makes all
 of them safe to repeat, to mix and to run at the same time.
 
-An event that fails parks its stream, and the others go on: `retry` (parking.py) tries it again.
+An event that fails parks its stream, and the others go on: `retry` (parking.py) tries it again. A page
+that takes long is committed in parts.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ from eventsrc.view import (
     GetParked,
     GetProgress,
     Lease,
-    Park,
     View,
 )
 from eventsrc.world import Elapsed, Sleep
@@ -49,7 +49,7 @@ ROUNDS: Final = 3
 
 _ANY_STREAM: Final = StreamId("any")
 
-SyncOp: TypeAlias = ReadFeed | Read | GetProgress | GetApplied | GetParked | Apply | Park
+SyncOp: TypeAlias = ReadFeed | Read | GetProgress | GetApplied | GetParked | Apply
 """What synchronising performs: on the store and on the database of the view."""
 
 ForceOp: TypeAlias = SyncOp | GetLive | Elapsed | Sleep
@@ -128,6 +128,7 @@ def synchronise_part(
     at = (yield from GetProgress(view)).parts[part].cursor
     applied = ignored = read = 0
     parked: list[Failed] = []
+    is_done = True
     while True:
         page = yield from ReadFeed(at, size, view.prefix)
         if page.next != at:
@@ -137,7 +138,9 @@ def synchronise_part(
             done = yield from _apply(Apply(view, events, page.next, part, lease), parked)
             applied += done.applied
             ignored += done.ignored
-        at = page.next
+            is_done = not done.left
+        if is_done:
+            at = page.next
         read += 1
         if at >= page.end or read == pages:
             return Synchronised(applied, ignored, at, page.end, tuple(parked))
@@ -287,9 +290,10 @@ def _check_token(token: Token, stream: StreamId) -> Do[SyncOp, None]:
 
 
 def _apply(op: Apply, parked: list[Failed]) -> Do[SyncOp, Applied]:
-    """Applies events; fills gaps from the store first, and parks the streams of events that fail.
+    """Applies events, and fills gaps from the store first.
 
-    parked: the events that failed are added to it.
+    With a lease, some may be left, for the lease to be renewed meanwhile.
+    parked: the events that failed, and whose streams are parked since, are added to it.
     """
     applied, ignored = 0, -1
     gaps: tuple[Gap, ...] = ()
@@ -299,12 +303,11 @@ def _apply(op: Apply, parked: list[Failed]) -> Do[SyncOp, Applied]:
         applied += done.applied
         if ignored < 0:  # later it comes to what was applied here
             ignored = done.ignored
-        if done.failed is not None:
-            yield from Park(op.view, done.failed)
-            parked.append(done.failed)
+        parked += done.failed
+        if done.left and op.lease is None:
             continue
-        if not done.gaps:
-            return Applied(applied, ignored, held=done.held)
+        if done.left or not done.gaps:
+            return Applied(applied, ignored, held=done.held, left=done.left)
         rounds = rounds + 1 if done.gaps == gaps else 0
         if rounds == ROUNDS:
             raise GapRemains(done.gaps[0])
@@ -323,9 +326,9 @@ def _fill(op: Apply, gap: Gap, parked: list[Failed]) -> Do[SyncOp, int]:
         store = page.token.store
         done = yield from Apply(op.view, page.events, None, op.part, op.lease, False, store, op.within)
         applied += done.applied
-        if done.failed is not None:
-            yield from Park(op.view, done.failed)
-            parked.append(done.failed)
+        parked += done.failed
+        if done.failed:
             break
-        at = page.events[-1].version
+        if not done.left:
+            at = page.events[-1].version
     return applied

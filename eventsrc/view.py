@@ -20,9 +20,11 @@ a database of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from itertools import groupby
+from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias
 from zlib import crc32
@@ -47,6 +49,9 @@ DB = TypeVar("DB", default="Database")
 _OPAQUE: Final = ""
 """Where the handler of Opaque is kept: no event type has this name."""
 
+_LONGEST_NAME: Final = 100
+_LAST_VERSION: Final = 2**31 - 1
+
 
 class ViewError(EventsrcError):
     """A view is declared wrongly, or is used with a database that it does not belong to."""
@@ -55,7 +60,8 @@ class ViewError(EventsrcError):
 class View(Generic[DB]):
     """A query model: what its handlers make of the events.
 
-    name, version: which view it is; each version has a progress of its own.
+    name, version: which view it is; each version has a progress of its own. A name has at most 100
+        letters.
     prefix: it only sees the streams below it ("users/"); empty for all.
     types: where the stored names of its events' classes are looked up.
     unknown: what to do about an event that a handler wants and that cannot be decoded, being of a newer
@@ -78,16 +84,12 @@ class View(Generic[DB]):
         partitions: int = 1,
     ) -> None:
         _check_name(name)
-        if type(version) is not int:
-            raise TypeError(f"version is {version!r:.100}: it must be an int")
-        if not 1 <= version < 2**31:
-            raise ViewError(f"a view needs a version from 1 to {2**31 - 1}, not {version}")
+        _check_number("version", version, _LAST_VERSION)
+        _check_number("number of partitions", partitions, 1024)
         if unknown not in ("fail", "skip"):
-            raise ValueError(f"unknown is {unknown!r:.100}: choose 'fail' or 'skip'")
+            raise ViewError(f"unknown is {unknown!r}: choose 'fail' or 'skip'")
         if failing not in ("park", "stop"):
-            raise ValueError(f"failing is {failing!r:.100}: choose 'park' or 'stop'")
-        if not 1 <= partitions <= 1024:
-            raise ViewError(f"{partitions} partitions: a view has 1 to 1024")
+            raise ViewError(f"failing is {failing!r}: choose 'park' or 'stop'")
         self.name: Final = name
         self.version: Final = version
         self.prefix: Final = checked_prefix(prefix)
@@ -101,6 +103,7 @@ class View(Generic[DB]):
 
     def schema(self, create: Callable[[DB], None]) -> Callable[[DB], None]:
         """Decorates the function that makes the view's tables, which must be empty then."""
+        _check_plain(self, create)
         self._create = create
         return create
 
@@ -113,6 +116,7 @@ class View(Generic[DB]):
         def register(
             handler: Callable[[DB, Recorded[E]], None],
         ) -> Callable[[DB, Recorded[E]], None]:
+            _check_plain(self, handler)
             self._handlers[name] = handler
             return handler
 
@@ -133,6 +137,7 @@ class View(Generic[DB]):
         def register(
             handler: Callable[[DB, Sequence[Recorded[E]]], None],
         ) -> Callable[[DB, Sequence[Recorded[E]]], None]:
+            _check_plain(self, handler)
             self._many[name] = handler
             self._handlers[name] = lambda database, event: handler(database, (event,))
             return handler
@@ -166,7 +171,7 @@ class View(Generic[DB]):
     def create(self, database: DB) -> None:
         """Makes the view's tables."""
         if self._create is not None:
-            self._create(database)
+            _check_ran(self, self._create(database))
 
     def apply(self, database: DB, event: Recorded[Any]) -> None:
         """Has the event's handler, if there is one, bring the view forward."""
@@ -178,21 +183,27 @@ class View(Generic[DB]):
             event.check()
             return
         try:
-            handler(database, event)
+            answer = handler(database, event)
         except Exception as error:
-            error.add_note(f"while {self!r} applied {event!r}, position {event.position}")
+            error.add_note(f"while {self!r} applied {event!r}, position {event.record.position}")
             raise
+        if answer is not None:
+            _check_ran(self, answer)
 
-    def apply_all(self, database: DB, events: Sequence[Recorded[Any]]) -> None:
-        """As `apply` for each, in their order, with the handlers that take several."""
+    def runs(self, events: Sequence[Recorded[Any]]) -> Iterator[Sequence[Recorded[Any]]]:
+        """Events as `apply_run` takes them: of one type, or by themselves."""
         for kind, following in groupby(events, key=attrgetter("type")):
-            many = self._many.get(kind)
-            run = list(following)
-            if many is None or (_OPAQUE in self._handlers or self.unknown == "skip"):
-                for event in run:
-                    self.apply(database, event)
+            if kind not in self._many or _OPAQUE in self._handlers or self.unknown == "skip":
+                yield from zip(following)
             else:
-                many(database, run)
+                yield list(following)
+
+    def apply_run(self, database: DB, run: Sequence[Recorded[Any]]) -> None:
+        """As `apply` for each of a run, in their order, with the handler that takes several."""
+        if len(run) == 1:
+            self.apply(database, run[0])
+        else:
+            _check_ran(self, self._many[run[0].type](database, run))
 
     def _free_name(self, kind: type) -> str:
         """The stored name of an event type that has no handler yet."""
@@ -206,14 +217,41 @@ class View(Generic[DB]):
 
 
 def _check_name(name: object) -> None:
-    if not isinstance(name, str):
-        raise TypeError(f"a view's name is {name!r:.100}: it must be a str")
-    if not name:
-        raise ViewError("a view needs a name, not ''")
-    if len(name) > 100:
-        raise ValueError(f"{name[:60]!r}... is no name of a view: 100 letters are the most")
+    if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_NAME:
+        raise ViewError(f"a view's name is a text of 1 to {_LONGEST_NAME} letters, not {name!r:.200}")
     if "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
-        raise ValueError(f"{name!r} is no name of a view: remove the NUL or the lone surrogate")
+        raise ViewError(f"a view's name has no NUL and no half of a letter in it, as {name!r} has")
+
+
+def _check_number(what: str, number: object, most: int) -> None:
+    if type(number) is not int or not 1 <= number <= most:
+        raise ViewError(f"a view's {what} is 1 to {most}, not {number!r:.100}")
+
+
+def _check_plain(view: View[Any], function: Callable[..., object]) -> None:
+    """Raises ViewError for a function that does nothing when it is called, but only when awaited or
+    looped over."""
+    if inspect.iscoroutinefunction(function):
+        what = "a coroutine"
+    elif inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        what = "a generator"
+    else:
+        return
+    raise ViewError(
+        f"{function!r} is {what}, of which {view!r} would run nothing: handlers are plain functions, "
+        "since all that they write is in one transaction"
+    )
+
+
+def _check_ran(view: View[Any], answer: object) -> None:
+    """Raises ViewError if what a handler answers is what it should have done."""
+    if inspect.isawaitable(answer) or inspect.isgenerator(answer) or inspect.isasyncgen(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()  # nobody is to be told that it was never awaited
+        raise ViewError(
+            f"a handler of {view!r} answered {answer!r:.100} and has not run: handlers are plain "
+            "functions, which await nothing"
+        )
 
 
 # --- the view operations --------------------------------------------------------------------------
@@ -230,6 +268,14 @@ class Lease:
     part: int
     token: int
     seconds: float
+
+
+def check_lease(seconds: float) -> None:
+    """Raises ValueError for what is no time that a lease can have."""
+    if not 0 < seconds < inf:
+        raise ValueError(
+            f"a lease of {seconds} seconds keeps nothing for anybody: give more, in seconds"
+        )
 
 
 @attrs.frozen
@@ -303,9 +349,11 @@ class Applied:
     """Where events are missing; if there are any, the view's cursor was not moved."""
     held: int = 0
     """How many streams of these events are parked."""
-    failed: Failed | None = None
-    """The event that could not be applied. What came before it is applied; what follows has not been
-    looked at, and the cursor was not moved."""
+    failed: tuple[Failed, ...] = ()
+    """The events that could not be applied: their streams are parked, and the others went on."""
+    left: int = 0
+    """How many of these events have not been looked at, since applying took long: apply them again. The
+    view's cursor is before them."""
 
 
 class LostLease(ViewError):
@@ -337,6 +385,8 @@ class GetParked(Query[tuple[Parked, ...]]):
 
 class Apply(Command[Applied]):
     """Applies those events that a view has not applied before and whose turn it is, in one transaction.
+
+    The streams of events that fail are parked in it, and those that the view does not see are left out.
 
     cursor: where the view then is in the feed; None for events that came another way.
     part: the partition of the view that the cursor is of.
@@ -378,7 +428,8 @@ class Claim(Command[tuple[Lease, ...]]):
     """Takes or keeps an owner's share of the partitions of a view; answers those that it has.
 
     owner: a name of its own for each synchroniser.
-    seconds: how long others leave them alone if the owner does not claim again.
+    seconds: how long others leave them alone if the owner does not claim again. Raises ValueError for a
+        lease of no time.
     """
 
     view: View[Any]

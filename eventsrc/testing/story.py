@@ -207,8 +207,8 @@ def _applied(applied: Applied) -> str:
         text += f", {applied.ignored} known before"
     for gap in applied.gaps:
         text += f", {gap.stream} is at {gap.applied} and {gap.came} came"
-    if applied.failed is not None:
-        text += f", {applied.failed.stream}@{applied.failed.version} failed: {applied.failed.error}"
+    for failed in applied.failed:
+        text += f", {failed.stream}@{failed.version} failed: {failed.error}"
     return text
 
 

@@ -133,14 +133,15 @@ class _Run:
             raise ViewError(
                 f"{self.view!r} went on with other events of {', '.join(streams)}: preview again"
             )
-        for event in work.to_apply:
-            try:
-                self.view.apply(self.ledger.database, event)
-            except Exception as error:
-                if self.ledger.is_surroundings(error):
-                    raise
-                place = event.stream, event.version, event.position, event.type
-                raise _Stuck(Failed(*place, told(error))) from error
+        with self.ledger.handling(self.view):
+            for event in work.to_apply:
+                try:
+                    self.view.apply(self.ledger.database, event)
+                except Exception as error:
+                    if self.ledger.is_surroundings(error):
+                        raise
+                    place = event.stream, event.version, event.position, event.type
+                    raise _Stuck(Failed(*place, told(error))) from error
         if work.applied:
             self.ledger.move_guards(work.applied)
         self.held |= {StreamId(stream): None for stream in work.held}

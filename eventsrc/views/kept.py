@@ -2,8 +2,9 @@
 
 Events are applied a page at a time, together with the guard and the place in the feed: first as if
 all of them were next, and if that is not so, in another transaction after a look at each. If a handler
-raises, nothing of its event is kept: the events before it are applied in another transaction, and the
-answer says which event failed, for the synchroniser to park it.
+raises, the page is gone through once more, each event in a savepoint: those that fail are undone and
+park their streams in the same transaction, and the others go on. If a page takes long, what is done of
+it is committed, so that others need not wait, and leases do not end meanwhile.
 
 A view can be kept in a system that has no part in the transaction, a *sink*: handlers are given the
 sink, and the place in the feed is committed after the effects. So after a crash, events of at most one
@@ -12,8 +13,8 @@ keeps the version of the event with what it made of it, and refuses what is not 
 does with `version_type=external`), which also keeps out a writer that wakes up late.
 
 An event can also end the process. So each process says that it begins, until it has brought the view
-forward; if one began in vain, the next applies each event by itself and says so before, which shows
-which event it is.
+forward or has come to know that it cannot; if one began in vain, the next applies each event by itself
+and says so before, which shows which event it is.
 """
 
 from __future__ import annotations
@@ -22,16 +23,19 @@ import enum
 import logging
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
+from zlib import crc32
+
+import attrs
 
 from eventsrc.guard import Moves, in_turn, sort_out
 from eventsrc.interpreter import Interpreter, on
 from eventsrc.positions import START, Cursor
 from eventsrc.recorded import Recorded
-from eventsrc.recorded_events import Events
+from eventsrc.recorded_events import Events, of_streams
 from eventsrc.store import StoreError
 from eventsrc.stream_id import StreamId
 from eventsrc.view import (
@@ -53,7 +57,9 @@ from eventsrc.view import (
     Progress,
     Unpark,
     View,
+    ViewError,
     ViewOp,
+    check_lease,
 )
 from eventsrc.views.ledger import Ledger
 
@@ -64,6 +70,12 @@ VAIN_STARTS: Final = 1
 
 VAIN_TRIES: Final = 2
 """How many processes in a row must have ended while they applied an event before it is parked."""
+
+LONG: Final = 1.0
+"""After how many seconds what is done of a page is committed; after a third of a shorter lease."""
+
+_SOON: Final = 0.1
+"""For how many seconds to wait for others in order to say that a process did not end."""
 
 _log = logging.getLogger("eventsrc")
 
@@ -125,9 +137,14 @@ class KeptViews(Interpreter[ViewOp]):
     @on(Apply)
     def apply(self, op: Apply) -> Applied:
         """Applies events to a view."""
-        if op.events and not op.parked_too and self._is_careful(op):
-            return self._apply_each(op)
-        return self._apply(op)
+        op = _seen_by_view(op)
+        try:
+            if op.events and not op.parked_too and self._is_careful(op):
+                return self._apply_each(op)
+            return self._apply(op)
+        except BaseException:
+            self._take_back(op)
+            raise
 
     @on(Apply).coroutine
     async def apply_async(self, op: Apply) -> Applied:
@@ -140,7 +157,7 @@ class KeptViews(Interpreter[ViewOp]):
     def park(self, op: Park) -> None:
         """Holds back a stream, unless somebody else has applied the event meanwhile."""
         with self._at_stream(op.view, op.failed.stream) as ledger:
-            ledger.park(op.failed, f"{datetime.fromtimestamp(self._clock(), UTC):%Y-%m-%dT%H:%M:%SZ}")
+            ledger.park(op.failed, self._now())
 
     @on(Unpark)
     def unpark(self, op: Unpark) -> bool:
@@ -151,6 +168,7 @@ class KeptViews(Interpreter[ViewOp]):
     @on(Claim)
     def claim(self, op: Claim) -> tuple[Lease, ...]:
         """Takes or keeps an owner's share of the partitions of a view."""
+        check_lease(op.seconds)
         with self.writing(op.view) as ledger:
             return ledger.claim(op.owner, op.seconds)
 
@@ -187,78 +205,89 @@ class KeptViews(Interpreter[ViewOp]):
             ledger.begin(view, [stream], view.part_of(stream), None, None)
             yield ledger
 
+    def _now(self) -> str:
+        return f"{datetime.fromtimestamp(self._clock(), UTC):%Y-%m-%dT%H:%M:%SZ}"
+
     # Applying:
 
     def _apply(self, op: Apply, *, is_safe: bool = True) -> Applied:
-        """Applies a page; if an event fails, those before it.
+        """Applies a page; events that fail park their streams.
 
         is_safe: whether it is shown then that these events do not end the process.
         """
-        before: Recorded[Any] | None = None
-        failed: Failed | None = None
-        together = op.view.takes_many
         moves = None if op.parked_too else in_turn(op.events)
+        way = _Way.TOGETHER if op.view.takes_many else _Way.ONE_BY_ONE
         proves = is_safe and self._trust.get(_key(op), _Trust.PROVED) is not _Trust.PROVED
         while True:
+            failures: list[_Failing] = []
             try:
                 with self.writing(op.view, op.within) as ledger:
                     if moves is not None:
-                        done = self._apply_in_turn(ledger, op, moves, together)
+                        done = self._apply_in_turn(ledger, op, moves, way)
                     else:
-                        done = self._apply_until(ledger, op, before, failed, together)
+                        done = self._apply_sorted(ledger, op, way, failures)
                     if proves:
                         ledger.started(op.part)
             except _OutOfTurn:
                 moves = None
             except _Failing as failing:
-                moves = None
-                if failing.event is None:  # any of them: take them one by one
-                    together = False
-                    continue
-                if op.view.failing == "stop":
+                if failing.event is not None and op.view.failing == "stop":
                     raise failing.error from None
-                before, failed = failing.event, _failed(failing.event, told(failing.error))
-                _log.error("%r parks %s", op.view, failed.stream, exc_info=failing.error)
+                moves, way = None, _Way.SIFTING
             else:
                 if proves:
                     self._trust[_key(op)] = _Trust.PROVED
+                for each in failures:
+                    assert each.event is not None
+                    _log.error("%r parks %s", op.view, each.event.record.stream, exc_info=each.error)
                 return done
 
-    def _apply_in_turn(self, ledger: Ledger, op: Apply, moves: Moves, together: bool) -> Applied:
+    def _apply_in_turn(self, ledger: Ledger, op: Apply, moves: Moves, way: _Way) -> Applied:
         """Applies the events if all of them are next, as mostly they are. Raises _OutOfTurn if not."""
         ledger.begin(op.view, moves.after, op.part, op.lease, _store(op))
         if moves.after and not ledger.advance(moves):
             raise _OutOfTurn
-        if isinstance(op.events, Events):
-            op.events.prefetch()
-        self._handle(ledger, op.view, op.events, together)
-        ledger.move(op.part, {}, len(op.events), op.cursor, _store(op))
-        return Applied(len(op.events), 0)
+        events = op.events
+        if isinstance(events, Events):
+            events.prefetch()
+        count = self._handle(ledger, op, events, way)
+        left = events[count:]
+        if left:
+            ledger.move_guards({e.record.stream: e.record.version - 1 for e in reversed(left)})
+        ledger.move(op.part, {}, count, _cursor(op, events, count), _store(op))
+        return Applied(count, 0, left=len(left))
 
-    def _apply_until(
-        self,
-        ledger: Ledger,
-        op: Apply,
-        before: Recorded[Any] | None,
-        failed: Failed | None,
-        together: bool,
-    ) -> Applied:
-        """Applies the events, or those before one that failed."""
+    def _apply_sorted(self, ledger: Ledger, op: Apply, way: _Way, failures: list[_Failing]) -> Applied:
+        """Applies those of the events that are next.
+
+        failures: what failed is added to it, if that is to be found out.
+        """
         guards, parked = self._guards(ledger, op)
         work = sort_out(guards, op.events, () if op.parked_too else parked)
         if isinstance(op.events, Events):
             op.events.prefetch()
-        if before is not None and before in work.to_apply:
-            sound = work.to_apply[: work.to_apply.index(before)]
-            self._handle(ledger, op.view, sound, together)
-            moved = {event.record.stream: event.record.version for event in sound}
-            ledger.move(op.part, moved, len(sound), None, _store(op))
-            return Applied(len(sound), work.ignored, failed=failed)
-        self._handle(ledger, op.view, work.to_apply, together)
-        ledger.hold(work.held)
-        count = len(work.to_apply)
-        ledger.move(op.part, work.applied, count, None if work.gaps else op.cursor, _store(op))
-        return Applied(count, work.ignored, work.gaps, len(work.held))
+        events = work.to_apply
+        held = dict(work.held)
+        failed: dict[str, Failed] = {}
+        if way is _Way.SIFTING:
+            count = self._sift(ledger, op, events, failures)
+            failed = {each.stream: each for each in map(_Failing.told, failures)}
+            for failure in failed.values():
+                ledger.park(failure, self._now())
+            came = [(e.record.stream, e.record.version) for e in events if e.record.stream in failed]
+            came += [(gap.stream, gap.came) for gap in work.gaps if gap.stream in failed]
+            for stream, version in came:
+                held[stream] = max(version, held.get(stream, 0))
+        else:
+            count = self._handle(ledger, op, events, way)
+        gaps = tuple([gap for gap in work.gaps if gap.stream not in failed])
+        applied = [event for event in events[:count] if _is_before(event, failed)]
+        ledger.hold(held)
+        moved = {event.record.stream: event.record.version for event in applied}
+        cursor = None if gaps else _cursor(op, events, count)
+        ledger.move(op.part, moved, len(applied), cursor, _store(op))
+        left = len(events) - count
+        return Applied(len(applied), work.ignored, gaps, len(held), tuple(failed.values()), left)
 
     def _guards(self, ledger: Ledger, op: Apply) -> tuple[dict[str, int], set[str]]:
         """The versions that were applied of the events' streams, and which of them are parked."""
@@ -266,29 +295,65 @@ class KeptViews(Interpreter[ViewOp]):
         ledger.begin(op.view, streams, op.part, op.lease, _store(op))
         return ledger.guards(streams)
 
-    def _handle(
-        self, ledger: Ledger, view: View[Any], events: Sequence[Recorded[Any]], together: bool
-    ) -> None:
-        """Has the view's handlers apply these events. Raises _Failing for one that cannot be."""
-        apply, database = view.apply, ledger.database
-        event: Recorded[Any] | None = None
-        try:
-            if together:
-                view.apply_all(database, events)
-            else:
-                for event in events:
-                    apply(database, event)
-        except StoreError:
-            raise
-        except Exception as error:
-            if ledger.is_surroundings(error):
-                raise
-            raise _Failing(event, error) from error
+    def _handle(self, ledger: Ledger, op: Apply, events: Sequence[Recorded[Any]], way: _Way) -> int:
+        """Has the view's handlers apply these events; answers how many, as they may take too long.
+
+        Raises _Failing for one that cannot be applied.
+        """
+        view, database = op.view, ledger.database
+        clock, end, is_open = time.monotonic, _end(op), ledger.is_open
+        is_one = way is not _Way.TOGETHER
+        apply: Callable[[Any, Any], None] = view.apply if is_one else view.apply_run
+        steps = cast("Iterable[Any]", events if is_one else view.runs(events))
+        count = 0
+        with ledger.handling(view):
+            for step in steps:
+                try:
+                    apply(database, step)
+                except Exception as error:
+                    _check_blame(ledger, error)
+                    raise _Failing(step if is_one else None, error) from error
+                count += 1 if is_one else len(step)
+                if not is_open() or clock() > end:
+                    break
+        return count
+
+    def _sift(
+        self, ledger: Ledger, op: Apply, events: Sequence[Recorded[Any]], failures: list[_Failing]
+    ) -> int:
+        """As `_handle`, each event by itself: those that fail are undone and become failures, and what
+        follows of their streams is left out."""
+        view, end = op.view, _end(op)
+        failed: set[str] = set()
+        count = 0
+        with ledger.handling(view):
+            for event in events:
+                count += 1
+                stream = event.record.stream
+                if stream in failed:
+                    continue
+                ledger.save()
+                try:
+                    view.apply(ledger.database, event)
+                    ledger.keep()
+                except Exception as error:
+                    _check_blame(ledger, error)
+                    failing = _Failing(event, error)
+                    if view.failing == "stop":
+                        raise failing from error
+                    ledger.undo()
+                    failed.add(stream)
+                    failures.append(failing)
+                if not ledger.is_open() or time.monotonic() > end:
+                    break
+        return count
 
     # Finding the event that ends the process:
 
     def _is_careful(self, op: Apply) -> bool:
         """Whether earlier processes seem to have ended because of one of the events."""
+        if op.view.failing == "stop":  # which parks nothing, and applies a page or nothing of it
+            return False
         trust = self._trust.get(_key(op))
         if trust is None:
             with self.writing(op.view, op.within) as ledger:
@@ -296,30 +361,99 @@ class KeptViews(Interpreter[ViewOp]):
             trust = self._trust[_key(op)] = _Trust.NONE if is_vain else _Trust.SOME
         return trust is _Trust.NONE
 
+    def _take_back(self, op: Apply) -> None:
+        """Says that this process did not end, if it can be said: whatever was raised was told."""
+        key = _key(op)
+        if self._trust.get(key, _Trust.PROVED) is _Trust.PROVED:
+            return
+        with suppress(Exception), self.writing(op.view, _SOON) as ledger:
+            ledger.survived(op.part)
+            del self._trust[key]  # to begin once more
+
     def _apply_each(self, op: Apply) -> Applied:
         """Applies the events of a page each by itself, counting how often each was tried."""
         with self.writing(op.view, op.within) as ledger:
             guards, parked = self._guards(ledger, op)
         work = sort_out(guards, op.events, parked)
         applied = 0
+        failed: dict[str, Failed] = {}
         for event in work.to_apply:
+            stream = event.record.stream
+            if stream in failed:
+                continue
             with self.writing(op.view, op.within) as ledger:
-                tries = ledger.attempt(op.part, event.position)
+                tries = ledger.attempt(op.part, _place(event))
             if tries > VAIN_TRIES:
                 why = f"{tries - 1} processes in a row ended while they applied this event"
-                failed = _failed(event, why, is_deadly=True)
-                _log.error("%r parks %s: %s", op.view, failed.stream, why)
-                return Applied(applied, work.ignored, failed=failed)
+                failed[stream] = _failed(event, why, is_deadly=True)
+                self.park(Park(op.view, failed[stream]))
+                _log.error("%r parks %s: %s", op.view, stream, why)
+                continue
             cursor = None
-            if op.cursor is not None and not work.gaps:
+            if op.cursor is not None and not work.gaps and not failed:
                 cursor = Cursor(op.cursor.store, event.position)
-            alone = Apply(op.view, (event,), cursor, op.part, op.lease, False, _store(op), op.within)
-            done = self._apply(alone, is_safe=False)
+            alone = _with_events(op, (event,), cursor)
+            try:
+                done = self._apply(alone, is_safe=False)
+            except BaseException:
+                with suppress(Exception), self.writing(op.view, _SOON) as ledger:
+                    ledger.untried(op.part)
+                raise
             applied += done.applied
-            if done.failed is not None:
-                return Applied(applied, work.ignored, failed=done.failed)
+            failed |= {each.stream: each for each in done.failed}
         rest = self._apply(op)
-        return Applied(applied + rest.applied, work.ignored, rest.gaps, rest.held, rest.failed)
+        return attrs.evolve(
+            rest,
+            applied=applied + rest.applied,
+            ignored=work.ignored,
+            failed=(*failed.values(), *rest.failed),
+        )
+
+
+def _seen_by_view(op: Apply) -> Apply:
+    """Without the events of streams that the view does not see."""
+    prefix = op.view.prefix
+    if not prefix or all(event.record.stream.startswith(prefix) for event in op.events):
+        return op
+    seen = of_streams(op.events, lambda stream: stream.startswith(prefix))
+    return _with_events(op, seen, op.cursor)
+
+
+def _with_events(op: Apply, events: Sequence[Recorded[Any]], cursor: Cursor | None) -> Apply:
+    """The same for other events."""
+    beside = op.part, op.lease, op.parked_too, _store(op), op.within
+    return Apply(op.view, events, cursor, *beside)
+
+
+def _end(op: Apply) -> float:
+    """When what is done is to be committed, by time.monotonic()."""
+    seconds = LONG if op.lease is None else min(LONG, op.lease.seconds / 3)
+    return time.monotonic() + seconds
+
+
+def _cursor(op: Apply, events: Sequence[Recorded[Any]], count: int) -> Cursor | None:
+    """Where the view is in the feed after so many of the events."""
+    if op.cursor is None or count == len(events):
+        return op.cursor
+    return Cursor(op.cursor.store, events[count - 1].position)
+
+
+def _place(event: Recorded[Any]) -> int:
+    """A number of an event by itself: its position, if that was read."""
+    record = event.record
+    return record.position or -1 - crc32(f"{record.stream}@{record.version}".encode())
+
+
+def _is_before(event: Recorded[Any], failed: Mapping[str, Failed]) -> bool:
+    """Whether an event is none that failed, nor held back behind one."""
+    failure = failed.get(event.record.stream)
+    return failure is None or event.record.version < failure.version
+
+
+def _check_blame(ledger: Ledger, error: Exception) -> None:
+    """Raises an error again that no event is to blame for."""
+    if isinstance(error, StoreError | ViewError) or ledger.is_surroundings(error):
+        raise error
 
 
 def _store(op: Apply) -> str | None:
@@ -340,6 +474,14 @@ class _Trust(enum.Enum):
     PROVED = "it has applied some"
 
 
+class _Way(enum.Enum):
+    """How the events of a page are given to the handlers."""
+
+    TOGETHER = "several at once, to those that take several"
+    ONE_BY_ONE = "one by one"
+    SIFTING = "one by one, and those that fail are parked"
+
+
 class _OutOfTurn(Exception):
     """Some events are not next, or their streams are parked: it ends the transaction."""
 
@@ -352,9 +494,15 @@ class _Failing(Exception):
         self.event = event
         self.error = error
 
+    def told(self) -> Failed:
+        """The event that failed, for those who look at what is parked."""
+        assert self.event is not None
+        return _failed(self.event, told(self.error))
+
 
 def _failed(event: Recorded[Any], error: str, *, is_deadly: bool = False) -> Failed:
-    return Failed(event.stream, event.version, event.position, event.type, error, is_deadly)
+    position = event.record.position  # 0 if it was not read
+    return Failed(event.stream, event.version, position, event.type, error, is_deadly)
 
 
 def told(error: Exception) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import attrs
@@ -24,8 +25,9 @@ from eventsrc.view import Failed, Lease, LostLease, Parked, Part, View
 # all of these by the primary keys
 PARTS: Final = "SELECT store, position, applied, owner FROM {s}.eventsrc_part ORDER BY part"
 ADD_PART: Final = """
-    INSERT INTO {s}.eventsrc_part (part, store, position, applied, token, until, starts, trying, tries)
-    VALUES (?, '', 0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING
+    INSERT INTO {s}.eventsrc_part
+        (part, store, position, applied, token, until, seconds, starts, trying, tries)
+    VALUES (?, '', 0, 0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING
 """
 PLACE: Final = "SELECT store, position, token FROM {s}.eventsrc_part WHERE part = ?"
 STORES: Final = "SELECT DISTINCT store FROM {s}.eventsrc_part WHERE store <> ''"
@@ -45,11 +47,17 @@ START_UP: Final = """
 STARTED: Final = """
     UPDATE {s}.eventsrc_part SET starts = 0, trying = 0, tries = 0 WHERE part = ? AND starts > 0
 """
+SURVIVED: Final = "UPDATE {s}.eventsrc_part SET starts = starts - 1 WHERE part = ? AND starts > 0"
+UNTRIED: Final = "UPDATE {s}.eventsrc_part SET tries = tries - 1 WHERE part = ? AND tries > 0"
 TRY: Final = """
     UPDATE {s}.eventsrc_part
     SET tries = CASE WHEN trying = ? THEN tries + 1 ELSE 1 END, trying = ?
     WHERE part = ? RETURNING tries
 """
+# while an event is applied that may fail
+SAVE: Final = "SAVEPOINT eventsrc_event"
+KEEP: Final = "RELEASE SAVEPOINT eventsrc_event"
+UNDO: Final = "ROLLBACK TO SAVEPOINT eventsrc_event"
 PARK: Final = """
     INSERT INTO {s}.eventsrc_parked
         (stream, version, position, type, error, attempts, held, since, is_deadly)
@@ -66,17 +74,18 @@ HOLD: Final = "UPDATE {s}.eventsrc_parked SET held = ? WHERE stream = ? AND held
 UNPARK: Final = """
     DELETE FROM {s}.eventsrc_parked WHERE stream = ? AND held <= ? RETURNING stream
 """
-FORGET_OWNERS: Final = "DELETE FROM {s}.eventsrc_owner WHERE until < ?"
+FORGET_OWNERS: Final = "DELETE FROM {s}.eventsrc_owner WHERE until < ? OR until > ? + seconds"
 KEEP_OWNER: Final = """
-    INSERT INTO {s}.eventsrc_owner VALUES (?, ?)
-    ON CONFLICT (owner) DO UPDATE SET until = excluded.until
+    INSERT INTO {s}.eventsrc_owner VALUES (?, ?, ?)
+    ON CONFLICT (owner) DO UPDATE SET until = excluded.until, seconds = excluded.seconds
 """
 FORGET_OWNER: Final = "DELETE FROM {s}.eventsrc_owner WHERE owner = ?"
 OWNERS: Final = "SELECT owner FROM {s}.eventsrc_owner"
-LEASES: Final = "SELECT part, owner, token, until FROM {s}.eventsrc_part ORDER BY part"
-RENEW: Final = "UPDATE {s}.eventsrc_part SET until = ? WHERE part = ? AND token = ?"
+LEASES: Final = "SELECT part, owner, token, until, seconds FROM {s}.eventsrc_part ORDER BY part"
+RENEW: Final = "UPDATE {s}.eventsrc_part SET until = ?, seconds = ? WHERE part = ? AND token = ?"
 TAKE: Final = """
-    UPDATE {s}.eventsrc_part SET owner = ?, token = token + 1, until = ? WHERE part = ? AND token = ?
+    UPDATE {s}.eventsrc_part SET owner = ?, token = token + 1, until = ?, seconds = ?
+    WHERE part = ? AND token = ?
     RETURNING token
 """
 LEAVE: Final = "UPDATE {s}.eventsrc_part SET owner = NULL, until = 0 WHERE part = ? AND owner = ?"
@@ -129,11 +138,34 @@ class Ledger(ABC):
     def is_surroundings(self, error: Exception) -> bool:
         """Whether an error that a handler raised is of the database, and not of the event."""
 
-    # What is the same everywhere:
+    # What is the same everywhere, or nearly:
+
+    def handling(self, view: View[Any]) -> AbstractContextManager[object]:
+        """While a view's handlers run. Raises ViewError, where that can be told, if one of them tries
+        to end the transaction."""
+        return nullcontext()
+
+    def is_open(self) -> bool:
+        """Whether the transaction goes on, as far as can be told quickly; `handling` raises if not."""
+        return True
+
+    def save(self) -> None:
+        """Marks a place to `undo` to, until `keep`."""
+        self.ask(SAVE)
+
+    def keep(self) -> None:
+        """Keeps what was done since `save`."""
+        self.ask(KEEP)
+
+    def undo(self) -> None:
+        """Undoes what was done since `save`."""
+        self.ask(UNDO)
+        self.ask(KEEP)
 
     def make(self, view: View[Any]) -> None:
         """Makes the view's tables, the first time."""
-        view.create(self.database)
+        with self.handling(view):
+            view.create(self.database)
         for part in range(view.partitions):
             self.ask(ADD_PART, part)
 
@@ -202,6 +234,14 @@ class Ledger(ABC):
         """Forgets the processes that began."""
         self.ask(STARTED, part)
 
+    def survived(self, part: int) -> None:
+        """Takes back that a process began."""
+        self.ask(SURVIVED, part)
+
+    def untried(self, part: int) -> None:
+        """Takes back the last attempt."""
+        self.ask(UNTRIED, part)
+
     def attempt(self, part: int, position: int) -> int:
         """Counts how often an event was tried, one after the other."""
         ((tries,),) = self.ask(TRY, position, position, part)
@@ -244,7 +284,7 @@ class Ledger(ABC):
         now = self.now()
         until = now + seconds
         self.forget_owners(now)
-        owners = self.keep_owner(owner, until)
+        owners = self.keep_owner(owner, until, seconds)
         rows = self.leases()
         mine = [row for row in rows if row.owner == owner]
         share = _share(owner, owners, len(rows))
@@ -253,35 +293,35 @@ class Ledger(ABC):
         kept = [Lease(row.part, row.token, seconds) for row in mine[:share]]
         for lease in kept:
             if lease.part in self.lockable([lease.part]):
-                self.renew(lease.part, lease.token, until)
-        free = [row for row in rows if row.owner is None or (row.owner != owner and row.until < now)]
+                self.renew(lease.part, lease.token, until, seconds)
+        free = [row for row in rows if row.owner is None or (row.owner != owner and row.is_over(now))]
         for row in free:
             if len(kept) < share and row.part in self.lockable([row.part]):
-                token = self.take(row.part, row.token, owner, until)
+                token = self.take(row.part, row.token, owner, until, seconds)
                 if token is not None:
                     kept.append(Lease(row.part, token, seconds))
         return tuple(kept)
 
     def forget_owners(self, now: float) -> None:
         """Forgets the owners who were not heard of."""
-        self.ask(FORGET_OWNERS, now)
+        self.ask(FORGET_OWNERS, now, now)
 
-    def keep_owner(self, owner: str, until: float) -> Sequence[str]:
+    def keep_owner(self, owner: str, until: float, seconds: float) -> Sequence[str]:
         """Keeps an owner; answers all there are."""
-        self.ask(KEEP_OWNER, owner, until)
+        self.ask(KEEP_OWNER, owner, until, seconds)
         return [name for (name,) in self.ask(OWNERS)]
 
     def leases(self) -> Sequence[Held]:
         """The partitions, and who has them."""
         return [Held(*row) for row in self.ask(LEASES)]
 
-    def renew(self, part: int, token: int, until: float) -> None:
+    def renew(self, part: int, token: int, until: float, seconds: float) -> None:
         """Keeps a partition for its owner."""
-        self.ask(RENEW, until, part, token)
+        self.ask(RENEW, until, seconds, part, token)
 
-    def take(self, part: int, token: int, owner: str, until: float) -> int | None:
+    def take(self, part: int, token: int, owner: str, until: float, seconds: float) -> int | None:
         """Gives a partition to an owner, unless somebody else was faster; answers its token then."""
-        rows = self.ask(TAKE, owner, until, part, token)
+        rows = self.ask(TAKE, owner, until, seconds, part, token)
         return int(rows[0][0]) if rows else None
 
     def give(self, part: int, owner: str) -> None:
@@ -302,6 +342,11 @@ class Held:
     owner: str | None
     token: int
     until: float
+    seconds: float
+
+    def is_over(self, now: float) -> bool:
+        """Whether its time is over; so it is if the clock was set back since it was given."""
+        return not now <= self.until <= now + self.seconds
 
 
 def _share(owner: str, owners: Iterable[str], parts: int) -> int:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Generic, Self, TypeVar
 
 import attrs
@@ -60,6 +61,32 @@ class Table(MutableMapping[K, V], Generic[K, V]):
     def __repr__(self) -> str:
         return f"Table({self._rows!r})"
 
+    @property
+    def rows(self) -> dict[K, V]:
+        """What it holds now."""
+        return self._rows
+
+
+class ReadTables(Mapping[str, Mapping[Any, Any]]):
+    """The tables of a view, to read: those that nobody has made are empty."""
+
+    def __init__(self, tables: Tables | None = None) -> None:
+        self._tables: Mapping[str, Table[Any, Any]] = {} if tables is None else tables.by_name
+
+    def __getitem__(self, name: str) -> Mapping[Any, Any]:
+        table = self._tables.get(name)
+        return MappingProxyType({} if table is None else table.rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        return len(self._tables)
+
+    def copied(self) -> dict[str, dict[Any, Any]]:
+        """What the tables hold, by their names."""
+        return {name: dict(table) for name, table in self._tables.items()}
+
 
 class Tables:
     """The tables of a view, each made when it is first asked for: `tables["users"][id] = user`."""
@@ -74,6 +101,11 @@ class Tables:
             table = self._tables[name] = Table(self._undo)
         return table
 
+    @property
+    def by_name(self) -> Mapping[str, Table[Any, Any]]:
+        """Those that were made."""
+        return self._tables
+
     def copied(self) -> dict[str, dict[Any, Any]]:
         """What the tables hold, by their names."""
         return {name: dict(table) for name, table in self._tables.items()}
@@ -85,9 +117,17 @@ class Tables:
         try:
             yield
         except BaseException:
-            while self._undo:
-                self._undo.pop()()
+            self.undo_to(0)
             raise
+
+    def mark(self) -> int:
+        """A place in the transaction, for `undo_to`."""
+        return len(self._undo)
+
+    def undo_to(self, mark: int) -> None:
+        """Undoes what was done in the transaction since a place in it."""
+        while len(self._undo) > mark:
+            self._undo.pop()()
 
 
 @attrs.frozen
@@ -99,16 +139,14 @@ class _Row:
     owner: str | None = None
     token: int = 0
     until: float = 0.0
-    starts: int = 0
-    trying: int = 0
-    tries: int = 0
+    seconds: float = 0.0
 
 
 class MemoryViews(KeptViews):
     """Views in the memory of this process: everything is forgotten when it ends.
 
-    views: whose tables are to be there at once. It may be used from several threads and tasks, one at a
-        time.
+    views: whose tables are to be there at once. It may be used from several threads and tasks, each
+        version of a view by one at a time.
     timeout: how many seconds to wait for others, before StoreBusy.
     clock: gives the time of leases and of what is parked, in seconds since 1970; the machine's clocks
         if not given.
@@ -123,7 +161,8 @@ class MemoryViews(KeptViews):
     ) -> None:
         super().__init__(time.time if clock is None else clock)
         self._monotonic = time.monotonic if clock is None else clock
-        self._turn = hold_across_forks(threading.Lock())
+        self._lock = hold_across_forks(threading.Lock())  # held for a moment only
+        self._turns: dict[tuple[str, int], threading.Lock] = {}
         self._timeout = timeout
         self._ledgers: dict[tuple[str, int], MemoryLedger] = {}
         self._shown: dict[str, int] = {}
@@ -132,33 +171,34 @@ class MemoryViews(KeptViews):
                 pass
 
     @contextmanager
-    def reading(self, view: View[Tables], *, live: bool = True) -> Iterator[Tables]:
-        """The tables of a view, which nobody changes meanwhile.
+    def reading(self, view: View[Tables], *, live: bool = True) -> Iterator[ReadTables]:
+        """The tables of a view, to read; nobody changes them meanwhile.
 
         live: of the version that is live (see GoLive), or else the very version that is named.
         """
-        with self._alone():
-            version = self._shown.get(view.name, view.version) if live else view.version
+        version = (live and self._live(view)) or view.version
+        with self._alone(view.name, version):
             ledger = self._ledgers.get((view.name, version))
-            yield Tables() if ledger is None else ledger.tables
+            yield ReadTables(None if ledger is None else ledger.tables)
 
     @contextmanager
     def writing(self, view: View[Any], within: float | None = None) -> Iterator[Ledger]:
         """A transaction that may write, with the view's tables made."""
         key = view.name, view.version
-        with self._alone(within):
+        with self._alone(*key, within):
             ledger = self._found(view) or MemoryLedger(self._monotonic)
             with ledger.kept.transaction(), ledger.tables.transaction():
                 if key not in self._ledgers:
                     ledger.make(view)
                 yield ledger
-            self._ledgers[key] = ledger
-            self._shown.setdefault(view.name, view.version)
+            with self._lock:
+                self._ledgers[key] = ledger
+                self._shown.setdefault(view.name, view.version)
 
     @contextmanager
     def looking(self, view: View[Any]) -> Iterator[Ledger | None]:
         """What only reads; None if the view was never made."""
-        with self._alone():
+        with self._alone(view.name, view.version):
             yield self._found(view)
 
     def close(self) -> None:
@@ -171,14 +211,21 @@ class MemoryViews(KeptViews):
         self.close()
 
     @contextmanager
-    def _alone(self, within: float | None = None) -> Iterator[None]:
+    def _alone(self, name: str, version: int, within: float | None = None) -> Iterator[None]:
+        """While nobody else uses a version of a view."""
         timeout = self._timeout if within is None else max(min(within, self._timeout), 0.0)
-        if not self._turn.acquire(timeout=timeout):
-            raise StoreBusy(f"others used the views for {timeout} seconds, or a handler does itself")
+        with self._lock:
+            turn = self._turns.get((name, version))
+            if turn is None:
+                turn = self._turns[name, version] = hold_across_forks(threading.Lock())
+        if not turn.acquire(timeout=timeout):
+            raise StoreBusy(
+                f"others used view {name!r} for {timeout} seconds, or a handler does itself"
+            )
         try:
             yield
         finally:
-            self._turn.release()
+            turn.release()
 
     def _found(self, view: View[Any]) -> MemoryLedger | None:
         """What is kept of a version of a view. Raises ViewError if it has other partitions."""
@@ -191,13 +238,13 @@ class MemoryViews(KeptViews):
         return self._shown.get(view.name, 0)
 
     def _go_live(self, view: View[Any]) -> None:
-        with self._alone():
+        with self._lock:
             if (view.name, view.version) not in self._ledgers:
                 raise ViewError(f"{view!r} was never built: synchronise it first")
             self._shown[view.name] = view.version
 
     def _discard(self, view: View[Any]) -> None:
-        with self._alone():
+        with self._alone(view.name, view.version), self._lock:
             if self._live(view) == view.version:
                 raise ViewError(f"{view!r} is what queries read: have another version go live first")
             self._ledgers.pop((view.name, view.version), None)
@@ -210,11 +257,23 @@ class MemoryLedger(Ledger):
         self.tables = Tables()
         self._clock = clock
         self.kept = Tables()
+        self._saved = 0
         super().__init__(self.tables)
         self._parts: Table[int, _Row] = self.kept["part"]
         self._guard: Table[str, int] = self.kept["guard"]
         self._parked: Table[str, Parked] = self.kept["parked"]
-        self._owners: Table[str, float] = self.kept["owner"]
+        self._owners: Table[str, Held] = self.kept["owner"]
+
+    def save(self) -> None:
+        """Marks a place to `undo` to."""
+        self._saved = self.tables.mark()
+
+    def keep(self) -> None:
+        """Nothing is to be done."""
+
+    def undo(self) -> None:
+        """Undoes what was done since `save`."""
+        self.tables.undo_to(self._saved)
 
     def make(self, view: View[Any]) -> None:
         """Makes the view's tables, the first time."""
@@ -276,6 +335,9 @@ class MemoryLedger(Ledger):
     def started(self, part: int) -> None:
         """Nothing is to be forgotten."""
 
+    def survived(self, part: int) -> None:
+        """Nothing is to be taken back."""
+
     def hold(self, versions: Mapping[str, int]) -> None:
         """Keeps the last versions that came of parked streams."""
         for stream, version in versions.items():
@@ -313,26 +375,27 @@ class MemoryLedger(Ledger):
 
     def forget_owners(self, now: float) -> None:
         """Forgets the owners who were not heard of."""
-        for owner in [owner for owner, until in self._owners.items() if until < now]:
+        for owner in [owner for owner, its in self._owners.items() if its.is_over(now)]:
             del self._owners[owner]
 
-    def keep_owner(self, owner: str, until: float) -> Sequence[str]:
+    def keep_owner(self, owner: str, until: float, seconds: float) -> Sequence[str]:
         """Keeps an owner; answers all there are."""
-        self._owners[owner] = until
+        self._owners[owner] = Held(0, owner, 0, until, seconds)
         return list(self._owners)
 
     def leases(self) -> Sequence[Held]:
         """The partitions, and who has them."""
-        return [Held(part, r.owner, r.token, r.until) for part, r in self._parts.items()]
+        return [Held(part, r.owner, r.token, r.until, r.seconds) for part, r in self._parts.items()]
 
-    def renew(self, part: int, token: int, until: float) -> None:
+    def renew(self, part: int, token: int, until: float, seconds: float) -> None:
         """Keeps a partition for its owner."""
-        self._parts[part] = attrs.evolve(self._parts[part], until=until)
+        self._parts[part] = attrs.evolve(self._parts[part], until=until, seconds=seconds)
 
-    def take(self, part: int, token: int, owner: str, until: float) -> int | None:
+    def take(self, part: int, token: int, owner: str, until: float, seconds: float) -> int | None:
         """Gives a partition to an owner; answers its token then."""
         row = self._parts[part]
-        self._parts[part] = attrs.evolve(row, owner=owner, token=token + 1, until=until)
+        taken = attrs.evolve(row, owner=owner, token=token + 1, until=until, seconds=seconds)
+        self._parts[part] = taken
         return token + 1
 
     def give(self, part: int, owner: str) -> None:

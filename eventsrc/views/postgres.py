@@ -18,12 +18,12 @@ from psycopg_pool import ConnectionPool
 
 from eventsrc.guard import Moves
 from eventsrc.postgres_conversation import Ask, Rows, hold
-from eventsrc.postgres_errors import translated
+from eventsrc.postgres_errors import Lost, translated
 from eventsrc.postgres_link import Link, hold_on
 from eventsrc.postgres_schema import Tables, quoted
 from eventsrc.postgres_wire import cursor_on, execute_on
 from eventsrc.store import NotAStore
-from eventsrc.view import Lease, View, ViewError
+from eventsrc.view import Lease, LostLease, View, ViewError
 from eventsrc.views.kept import KeptViews
 from eventsrc.views.ledger import Ledger
 
@@ -47,6 +47,7 @@ _VIEW_SCRIPTS: Final = (
         owner text COLLATE "C",
         token bigint NOT NULL,
         until double precision NOT NULL,
+        seconds double precision NOT NULL,
         starts bigint NOT NULL,
         trying bigint NOT NULL,
         tries bigint NOT NULL
@@ -66,7 +67,9 @@ _VIEW_SCRIPTS: Final = (
         is_deadly boolean NOT NULL
     );
     CREATE TABLE {s}.eventsrc_owner (
-        owner text COLLATE "C" PRIMARY KEY, until double precision NOT NULL
+        owner text COLLATE "C" PRIMARY KEY,
+        until double precision NOT NULL,
+        seconds double precision NOT NULL
     );
     -- Moves guards, if each is where it must be and none of the streams is parked; answers whether. If
     -- not, some may have moved. The settings keep the plan, which is made once, to the index: it must
@@ -123,6 +126,8 @@ _GO_LIVE: Final = """
     ON CONFLICT (name) DO UPDATE SET version = excluded.version
 """
 _KEEP_LIVE: Final = "LOCK TABLE {s}.eventsrc_live IN SHARE MODE"
+_KEEP: Final = "LOCK TABLE {} IN ACCESS SHARE MODE"
+_TAKE: Final = "LOCK TABLE {} IN ACCESS EXCLUSIVE MODE"
 _DROP: Final = "DROP SCHEMA IF EXISTS {s} CASCADE"
 
 # for the time of a transaction, as are all settings; the path of a user's may be empty
@@ -145,6 +150,11 @@ _END_IDLE: Final = "SELECT set_config('idle_in_transaction_session_timeout', %s,
 _WAIT: Final = "SELECT set_config('lock_timeout', %s, true)"
 _NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 
+_SHORTEST_IDLE: Final = 0.5
+"""For how many seconds nothing need be heard of a transaction: a busy machine takes a while."""
+
+_LONGEST_IDLE: Final = 86_400.0
+
 _SURROUNDINGS: Final = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
@@ -152,6 +162,14 @@ _SURROUNDINGS: Final = (
     TimeoutError,
 )
 """Errors that no event is to blame for."""
+
+
+_READS: Final = 5
+"""How often to look for the version that is live, if those that are found were discarded meanwhile."""
+
+
+class _Discarded(Exception):
+    """A version of a view is not there any more: it ends the transaction."""
 
 
 class PostgresViews(KeptViews):
@@ -207,15 +225,34 @@ class PostgresViews(KeptViews):
 
         live: of each the version that is live (see GoLive), or else the very version that is named.
         """
-        with self._link.transaction() as connection:
-            self._execute(connection, self._main.ask(_ONLY_READ))
-            views = view, *others
-            path = [self._read_schema(connection, each, live) for each in views]
-            made = self._main.ask(_ARE_THERE, ([f"{schema}.eventsrc_part" for schema in path],))
-            for (nth,) in self._execute(connection, made):
+        views = view, *others
+        for is_last in (*[False] * (_READS - 1), True):
+            try:
+                with self._link.transaction() as connection:
+                    self._read(connection, views, live, is_last)
+                    yield connection
+                return
+            except _Discarded:
+                continue
+
+    def _read(
+        self, connection: psycopg.Connection[Any], views: Sequence[View[Any]], live: bool, is_last: bool
+    ) -> None:
+        """Has a transaction read some views, which nobody can discard then.
+
+        Raises _Discarded for one that is not there, or, the last time, ViewError.
+        """
+        self._execute(connection, self._main.ask(_ONLY_READ))
+        path = [self._read_schema(connection, each, live) for each in views]
+        tables = [f"{schema}.eventsrc_part" for schema in path]
+        if is_last:
+            for (nth,) in self._execute(connection, self._main.ask(_ARE_THERE, (tables,))):
                 raise ViewError(f"{views[nth]!r} was never made: synchronise it, or open it, first")
-            self._execute(connection, self._main.ask(_SET_PATH, (", ".join(path),)))
-            yield connection
+        try:
+            self._execute(connection, Ask(_KEEP.format(", ".join(tables)).encode()))
+        except NotAStore as error:
+            raise _Discarded from error
+        self._execute(connection, self._main.ask(_SET_PATH, (", ".join(path),)))
 
     def schema(self, view: View[Any]) -> str:
         """The name of the schema of a version of a view, to look at with other tools."""
@@ -225,7 +262,8 @@ class PostgresViews(KeptViews):
     def writing(self, view: View[Any], within: float | None = None) -> Iterator[Ledger]:
         """A transaction that may write, with the view's tables made."""
         tables = self._made(view)
-        with translated(), self._link.transaction() as connection:
+        ledger: PostgresLedger | None = None
+        with _losing(lambda: ledger), translated(), self._link.transaction() as connection:
             wanted = quoted(tables.schema), f"{quoted(tables.schema)}.eventsrc_part"
             ((_, is_there),) = self._execute(connection, self._main.ask(_SET_PATH_IF, wanted))
             if within is not None:
@@ -234,7 +272,8 @@ class PostgresViews(KeptViews):
             if not is_there:  # others have discarded it
                 hold_on(tables.migrate(), connection)
                 self._fill(connection, tables, view)
-            yield self._ledger(connection, tables)
+            ledger = self._ledger(connection, tables)
+            yield ledger
 
     @contextlib.contextmanager
     def looking(self, view: View[Any]) -> Iterator[Ledger | None]:
@@ -268,7 +307,12 @@ class PostgresViews(KeptViews):
             self._execute(connection, self._main.ask(_KEEP_LIVE))
             if self._live_on(connection, view) == view.version:
                 raise ViewError(f"{view!r} is what queries read: have another version go live first")
-            self._execute(connection, self._tables(*key).ask(_DROP))
+            tables = self._tables(*key)
+            name = f"{quoted(tables.schema)}.eventsrc_part"
+            ((is_there,),) = self._execute(connection, tables.ask(_IS_THERE, (name,)))
+            if is_there:  # after those who read, and before any of it is gone
+                self._execute(connection, Ask(_TAKE.format(name).encode()))
+            self._execute(connection, tables.ask(_DROP))
         self._ready.discard(key)
         self._trust = {of: trust for of, trust in self._trust.items() if of[:2] != key}
 
@@ -355,6 +399,21 @@ class PostgresViews(KeptViews):
         return execute_on(cursor_on(connection), ask)
 
 
+@contextlib.contextmanager
+def _losing(ledger: Callable[[], PostgresLedger | None]) -> Iterator[None]:
+    """Raises LostLease if a connection is lost on which something was to be applied with a lease."""
+    try:
+        yield
+    except Lost as error:
+        its = ledger()
+        if its is None or not its.has_lease:
+            raise
+        raise LostLease(
+            f"the connection was lost while events were applied, and with it the lease ({error}): give "
+            "longer leases than a handler takes"
+        ) from error
+
+
 class PostgresLedger(Ledger):
     """A version of a view in a schema of a Postgres database."""
 
@@ -365,6 +424,7 @@ class PostgresLedger(Ledger):
         database: object,
     ) -> None:
         super().__init__(database)
+        self.has_lease = False
         self._tables = tables
         self._execute = execute
 
@@ -378,7 +438,9 @@ class PostgresLedger(Ledger):
         With a lease, not for longer than that if nothing more is heard of this transaction.
         """
         if lease is not None:
-            self._asked(_END_IDLE, (f"{max(int(lease.seconds * 1000), 1)}ms",))
+            self.has_lease = True
+            idle = min(max(lease.seconds, _SHORTEST_IDLE), _LONGEST_IDLE)
+            self._asked(_END_IDLE, (f"{int(idle * 1000)}ms",))
         ((store, position, token),) = self.ask(_PLACE, part)
         return store, position, token
 

@@ -92,8 +92,7 @@ class _MemoryCopy(Copy):
 
 
 def _rows_in(tables: Tables) -> dict[str, dict[Any, Any]]:
-    named = tables._tables  # pyright: ignore[reportPrivateUsage]
-    return {name: dict(table) for name, table in named.items()}
+    return tables.copied()
 
 
 class _SqlCopy(Copy):

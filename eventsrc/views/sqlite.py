@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from string import ascii_uppercase
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
@@ -24,6 +25,7 @@ from eventsrc.guard import Moves
 from eventsrc.sqlite_errors import is_mistake
 from eventsrc.sqlite_file import Durability, SqliteFile
 from eventsrc.sqlite_schema import Schema
+from eventsrc.store import StoreError
 from eventsrc.stream_id import StreamId
 from eventsrc.view import Lease, View, ViewError
 from eventsrc.views.kept import KeptViews
@@ -48,6 +50,7 @@ _VIEW_SCRIPTS: Final = (
         owner TEXT,
         token INTEGER NOT NULL,
         until REAL NOT NULL,
+        seconds REAL NOT NULL,
         starts INTEGER NOT NULL,
         trying INTEGER NOT NULL,
         tries INTEGER NOT NULL
@@ -65,7 +68,9 @@ _VIEW_SCRIPTS: Final = (
         since TEXT NOT NULL,
         is_deadly INTEGER NOT NULL
     );
-    CREATE TABLE eventsrc_owner (owner TEXT PRIMARY KEY, until REAL NOT NULL);
+    CREATE TABLE eventsrc_owner (
+        owner TEXT PRIMARY KEY, until REAL NOT NULL, seconds REAL NOT NULL
+    );
     """,
 )
 
@@ -101,6 +106,12 @@ _MOVE_GUARD: Final = """
 """
 _ADVANCE_GUARD: Final = _MOVE_GUARD + " AND version = ?"
 _IS_MADE: Final = "SELECT count(*) FROM eventsrc_part"
+
+_LOWER: Final = {ord(letter): letter.lower() for letter in ascii_uppercase}
+_NAMES_OF_SQLITE: Final = frozenset({"main", "temp"})
+
+_READS: Final = 5
+"""How often to look for the version that is live, if those that are found were discarded meanwhile."""
 
 _MOST_ATTACHED: Final = 10
 """How many files SQLite attaches to a connection."""
@@ -140,8 +151,8 @@ class SqliteViews(KeptViews):
         self._durability: Durability = durability
         self._timeout = timeout
         self._lock = threading.Lock()
-        self._files: dict[tuple[str, int], SqliteFile] = {}
-        self._several: dict[tuple[SqliteFile, ...], deque[sqlite3.Connection]] = {}
+        self._files: dict[tuple[str, int], _ViewFile] = {}
+        self._several: dict[tuple[_ViewFile, ...], deque[sqlite3.Connection]] = {}
         self._shown: set[str] = set()  # the names of which a version is known to be live
         self._file = SqliteFile(path, LIVE_SCHEMA, durability=durability, timeout=timeout)
         try:
@@ -155,7 +166,11 @@ class SqliteViews(KeptViews):
     def temporary(cls, views: Iterable[View[Database]] = ()) -> Self:
         """Views in files of their own that are removed when they are closed: for tests and trials."""
         folder = TemporaryDirectory(prefix="eventsrc-views-")
-        made = cls(Path(folder.name) / "views.db", views, durability="process")
+        try:
+            made = cls(Path(folder.name) / "views.db", views, durability="process")
+        except BaseException:
+            folder.cleanup()
+            raise
         made._folder = folder
         return made
 
@@ -167,30 +182,20 @@ class SqliteViews(KeptViews):
 
         SQL sees the tables of them all, sqlite-utils' methods for tables those of the first.
         live: of each the version that is live (see GoLive), or else the very version that is named.
-        Raises ViewError for more than eleven at once.
+        Raises ViewError for more than eleven at once, for the same view twice, and for a second view
+        that is named "main" or "temp", which are SQLite's own names.
         """
-        keys = [self._read_version(each, live) for each in (view, *others)]
-        if not others:
-            with self._opened(*keys[0]).reading() as connection:
-                yield self._database(connection)
-            return
-        if len(keys) > _MOST_ATTACHED + 1:
-            raise ViewError(f"{len(keys)} views cannot be read at once: name those that a query needs")
-        files = tuple([self._opened(*key) for key in keys])
-        connection = self._attached(files, [name for name, _ in keys])
-        try:
-            yield self._database(connection)
-        except sqlite3.Error as error:
-            self._file.reraise(error)
-            raise
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            pool = self._several.get(files)
-            if pool is None:  # one of them was discarded meanwhile
-                connection.close()
-            else:
-                pool.append(connection)
+        views = view, *others
+        if len(views) > _MOST_ATTACHED + 1:
+            raise ViewError(f"{len(views)} views cannot be read at once: name those that a query needs")
+        for each in others:
+            if _folded(each.name) in _NAMES_OF_SQLITE:
+                raise ViewError(f"{each!r} has a name of SQLite's own: name it first")
+        names = [each.name for each in views]
+        if len({_folded(name) for name in names}) < len(names):
+            raise ViewError(f"views cannot be read twice at once: name each of {names!r} once")
+        with contextlib.ExitStack() as until:
+            yield self._database(self._connected(views, live, until))
 
     def path(self, view: View[Any]) -> Path:
         """The file of a version of a view, to look at with other tools."""
@@ -205,7 +210,7 @@ class SqliteViews(KeptViews):
         try:
             with writing as connection:
                 database = self._database(connection) if self._sink is None else self._sink
-                ledger = SqliteLedger(connection, database)
+                ledger = SqliteLedger(connection, database, file.rule)
                 if not _is_made(connection, view):
                     ledger.make(view)
                 yield ledger
@@ -219,11 +224,12 @@ class SqliteViews(KeptViews):
     @contextlib.contextmanager
     def looking(self, view: View[Any]) -> Iterator[Ledger | None]:
         """What only reads; None if the view was never made."""
-        path = self._path(view.name, view.version)
-        if not path.exists():
-            yield None
-            return
-        with self._opened(view.name, view.version).reading() as connection:
+        with contextlib.ExitStack() as until:
+            file = self._found(view.name, view.version)
+            connection = None if file is None else _entered(file, until)
+            if connection is None:
+                yield None
+                return
             connection.execute("BEGIN")
             yield SqliteLedger(connection, None) if _is_made(connection, view) else None
 
@@ -285,8 +291,64 @@ class SqliteViews(KeptViews):
     def _path(self, name: str, version: int) -> Path:
         return Path(f"{self._file.path}-{quote(name, safe='')}-{version}")
 
-    def _opened(self, name: str, version: int) -> SqliteFile:
-        """The file of a version of a view, which is made if it is not there."""
+    def _connected(
+        self, views: Sequence[View[Any]], live: bool, until: contextlib.ExitStack
+    ) -> sqlite3.Connection:
+        """A connection to read some views with, for a while."""
+        for _ in range(_READS):
+            keys = [self._read_version(each, live) for each in views]
+            found = [self._found(*key) for key in keys]
+            files = tuple([file for file in found if file is not None])
+            if len(files) < len(found):
+                continue  # it was discarded: another is live
+            if len(files) == 1:
+                connection = _entered(files[0], until)
+            else:
+                try:
+                    connection = until.enter_context(self._several_reading(files, keys))
+                except StoreError:
+                    if all(file.is_in_place() for file in files):
+                        raise
+                    connection = None
+            if connection is not None:
+                return connection
+        raise ViewError(
+            f"the files of {list(views)!r} are not there, though they are live: rebuild the views"
+        )
+
+    @contextlib.contextmanager
+    def _several_reading(
+        self, files: tuple[_ViewFile, ...], keys: Sequence[tuple[str, int]]
+    ) -> Iterator[sqlite3.Connection]:
+        """A connection that sees the tables of several views, for a while."""
+        try:
+            connection = self._attached(files, [name for name, _ in keys])
+            try:
+                yield connection
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                pool = self._several.get(files)
+                if pool is None:  # one of them was discarded meanwhile
+                    connection.close()
+                else:
+                    pool.append(connection)
+        except sqlite3.Error as error:
+            self._file.reraise(error)
+            raise
+
+    def _found(self, name: str, version: int) -> _ViewFile | None:
+        """The file of a version of a view, if it is there."""
+        self._file.check_usable()
+        try:
+            return self._opened(name, version, create=False)
+        except StoreError:
+            if self._path(name, version).exists():
+                raise
+            return None
+
+    def _opened(self, name: str, version: int, *, create: bool = True) -> _ViewFile:
+        """The file of a version of a view."""
         self._file.check_usable()
         file = self._files.get((name, version))
         if file is None or not file.is_in_place():
@@ -296,12 +358,8 @@ class SqliteViews(KeptViews):
                     self._forget(name, version)
                     file = None
                 if file is None:
-                    file = SqliteFile(
-                        self._path(name, version),
-                        VIEW_SCHEMA,
-                        durability=self._durability,
-                        timeout=self._timeout,
-                    )
+                    path = self._path(name, version)
+                    file = _ViewFile(path, self._durability, self._timeout, create)
                     self._files[name, version] = file
         return file
 
@@ -315,7 +373,7 @@ class SqliteViews(KeptViews):
                     connection.close()
         self._trust = {of: trust for of, trust in self._trust.items() if of[:2] != (name, version)}
 
-    def _attached(self, files: tuple[SqliteFile, ...], names: Sequence[str]) -> sqlite3.Connection:
+    def _attached(self, files: tuple[_ViewFile, ...], names: Sequence[str]) -> sqlite3.Connection:
         """A connection that sees the tables of several views."""
         pool = self._several.setdefault(files, deque())
         with contextlib.suppress(IndexError):
@@ -334,12 +392,65 @@ class SqliteViews(KeptViews):
         return connection
 
 
+class _ViewFile(SqliteFile):
+    """The file of a version of a view."""
+
+    def __init__(self, path: Path, durability: Durability, timeout: float, create: bool) -> None:
+        super().__init__(path, VIEW_SCHEMA, durability=durability, timeout=timeout, create=create)
+        self.rule: Final = _NoEnd()
+        self._writer.set_authorizer(self.rule)
+
+
+class _NoEnd:
+    """The rule for statements that a handler executes: none of them begins or ends a transaction."""
+
+    def __init__(self) -> None:
+        self.holds = False
+        self.was_broken = False
+
+    def __call__(self, action: int, *_: str | None) -> int:
+        if action != sqlite3.SQLITE_TRANSACTION or not self.holds:
+            return sqlite3.SQLITE_OK
+        self.was_broken = True
+        return sqlite3.SQLITE_DENY
+
+
 class SqliteLedger(Ledger):
     """A version of a view in a SQLite file."""
 
-    def __init__(self, connection: sqlite3.Connection, database: Any) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, database: Any, rule: _NoEnd | None = None
+    ) -> None:
         super().__init__(database)
         self._connection = connection
+        self._rule = rule or _NoEnd()
+
+    @contextlib.contextmanager
+    def handling(self, view: View[Any]) -> Iterator[None]:
+        """While a view's handlers run, which must not end the transaction."""
+        rule = self._rule
+        rule.holds, rule.was_broken = True, False
+        error: Exception | None = None
+        try:
+            yield
+        except Exception as raised:
+            error = raised
+            raise
+        finally:
+            rule.holds = False
+            # SQLite ends it by itself where the disk is full, for instance
+            is_ended = not self._connection.in_transaction
+            if rule.was_broken or (is_ended and (error is None or not self.is_surroundings(error))):
+                raise ViewError(
+                    f"a handler of {view!r} began, committed or rolled back a transaction, and so "
+                    "nothing is applied: what handlers write is committed together with the view's "
+                    "progress. Use `with db.atomic():` for what is to be undone by itself, not "
+                    "commit(), rollback(), executescript() or `with db.conn:`"
+                ) from error
+
+    def is_open(self) -> bool:
+        """Whether the transaction goes on."""
+        return self._connection.in_transaction and not self._rule.was_broken
 
     def ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Executes a statement."""
@@ -407,6 +518,21 @@ def _is_made(connection: sqlite3.Connection, view: View[Any]) -> bool:
     ((parts,),) = connection.execute(_IS_MADE).fetchall()
     view.check_partitions(parts)
     return bool(parts)
+
+
+def _entered(file: _ViewFile, until: contextlib.ExitStack) -> sqlite3.Connection | None:
+    """A connection to read a file with, for a while; None if it was discarded."""
+    try:
+        return until.enter_context(file.reading())
+    except StoreError:
+        if file.is_in_place():
+            raise
+        return None
+
+
+def _folded(name: str) -> str:
+    """A name as SQLite compares them."""
+    return name.translate(_LOWER)
 
 
 def _quoted(name: str) -> str:

@@ -51,7 +51,6 @@ from eventsrc.view import (
     GetApplied,
     GetParked,
     GetProgress,
-    Park,
     Parked,
     Part,
     Progress,
@@ -74,7 +73,7 @@ Guard: TypeAlias = Callable[[Mapping[str, int], Iterable[Event], Collection[str]
 # --- views that note their steps ------------------------------------------------------------------
 
 
-class ListViews(Interpreter[GetProgress | GetApplied | GetParked | Apply | Park]):
+class ListViews(Interpreter[GetProgress | GetApplied | GetParked | Apply]):
     """A view that is a list of its steps, under a guard."""
 
     def __init__(self, guard: Guard = sort_out) -> None:
@@ -99,10 +98,6 @@ class ListViews(Interpreter[GetProgress | GetApplied | GetParked | Apply | Park]
     @on(GetParked)
     def get_parked(self, op: GetParked) -> tuple[Parked, ...]:
         return ()
-
-    @on(Park)
-    def park(self, op: Park) -> None:
-        raise AssertionError(f"{op.failed} has nothing wrong with it")
 
     @on(Apply)
     def apply(self, op: Apply) -> Applied:

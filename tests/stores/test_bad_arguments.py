@@ -24,7 +24,6 @@ from eventsrc import (
     StreamAppend,
     StreamId,
     Token,
-    View,
 )
 from eventsrc.positions import BadToken
 from eventsrc.record import Corrupted
@@ -120,25 +119,6 @@ def test_a_timeout_that_nobody_can_wait_is_refused(tmp_path: Path, make: Any, ti
 def test_a_name_of_memory_is_no_file() -> None:
     with pytest.raises(ValueError, match=r"use MemoryStore\(\)"):
         SqliteStore("file::memory:")
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"name": 5},
-        {"name": "a\0b"},
-        {"name": "\ud800"},
-        {"name": "x" * 101},
-        {"version": True},
-        {"version": "1"},
-        {"failing": "zz"},
-        {"unknown": "zz"},
-    ],
-    ids=str,
-)
-def test_a_view_that_makes_no_sense_is_refused(given: dict[str, Any]) -> None:
-    with pytest.raises((ValueError, TypeError), match=r"view|version|failing|unknown"):
-        View(**{"name": "users", **given})
 
 
 @pytest.mark.parametrize(

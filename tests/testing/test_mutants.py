@@ -58,7 +58,7 @@ from eventsrc.testing import (
     check_view,
 )
 from eventsrc.testing.judging import whole_feed
-from eventsrc.view import Applied, Apply, Claim, GetApplied, GetParked, LostLease, Park
+from eventsrc.view import Applied, Apply, Claim, GetApplied, GetParked, LostLease
 from eventsrc.views import kept
 from eventsrc.views.memory import MemoryLedger, Tables
 from eventsrc.world import Sleep
@@ -523,12 +523,23 @@ def test_what_a_handler_wrote_before_it_failed_is_caught(monkeypatch: pytest.Mon
     assert not unlucky().explore().holds
 
 
+def let_go(views: SimulatedViews, op: Apply, done: Applied, *, is_applied: bool) -> None:
+    """Parks the streams of events that failed no more, as if these were applied or had not come."""
+    with views.writing(op.view) as ledger:
+        for failed in done.failed:
+            ledger.move_guards({failed.stream: 10**6})
+            ledger.unpark(failed.stream)
+            ledger.move_guards({failed.stream: failed.version - (not is_applied)})
+
+
 class ParksNothing(SimulatedViews):
     """Forgets to hold back the stream of an event that failed."""
 
-    @on(Park)
-    def park(self, op: Park) -> None:
-        pass
+    @on(Apply)
+    def apply(self, op: Apply) -> Applied:
+        done = super().apply(op)
+        let_go(self, op, done, is_applied=False)
+        return done
 
 
 class Swallows(SimulatedViews):
@@ -537,10 +548,9 @@ class Swallows(SimulatedViews):
     @on(Apply)
     def apply(self, op: Apply) -> Applied:
         done = super().apply(op)
-        if done.failed is None:
+        if not done.failed:
             return done
-        with self.writing(op.view) as ledger:
-            ledger.move_guards({done.failed.stream: done.failed.version})
+        let_go(self, op, done, is_applied=True)
         return self.apply(op)
 
 

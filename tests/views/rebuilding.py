@@ -16,6 +16,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -100,13 +101,17 @@ class Reader(threading.Thread):
         super().__init__(daemon=True)
         self._kit = kit
         self.counts: list[int] = []
+        self.errors: list[Exception] = []
         self.is_over = threading.Event()
 
     def run(self) -> None:
         view = self._kit.notes()
         with self._kit.open() as views:
             while not self.is_over.is_set():
-                self.counts.append(counted(self._kit.rows(views, view)))
+                try:
+                    self.counts.append(counted(self._kit.rows(views, view)))
+                except Exception as error:
+                    self.errors.append(error)
                 time.sleep(0.001)
 
     def __enter__(self) -> Reader:
@@ -117,6 +122,10 @@ class Reader(threading.Thread):
         self.is_over.set()
         self.join(10)
         assert not self.is_alive()
+
+    def has_looked_since(self, looks: int) -> bool:
+        """Whether it has looked more often than so."""
+        return len(self.counts) > looks
 
     @property
     def went_back(self) -> bool:
@@ -206,10 +215,31 @@ class RebuildContract:
                     live = views.run(GetLive(old))
                     assert (live == 2) == (dies_at == "after the swap" or kill == len(kills) - 1)
             assert not reader.went_back
+            assert reader.errors == []
             assert reader.counts[0] >= EVENTS
             assert (store | views | world).run(status(new)).lag == 0
             assert kit.rows(views, new) == folded(store)
             figure(f"{len(kills) - 1} kills; {len(reader.counts)} times a whole view was read")
+
+    @pytest.mark.timeout(600)
+    def test_no_reader_notices_that_old_versions_are_discarded(self, kit: Kit) -> None:
+        old = kit.notes()
+        with kit.open_store() as store, kit.open(old, timeout=30) as views:
+            for number in range(20):
+                append(store, number)
+            app = store | views | world
+            app.run(synchronise(old))
+            with Reader(kit) as one, Reader(kit) as other:
+                for version in range(2, 2 + scaled(20)):
+                    before = len(one.counts)
+                    new = kit.notes(version=version)
+                    assert app.run(rebuild(new)).unwrap().lag == 0
+                    views.run(Discard(old))
+                    old = new
+                    until(partial(one.has_looked_since, before), "a look")
+            for reader in (one, other):
+                assert reader.errors == []
+                assert set(reader.counts) == {20}
 
     def test_control_a_view_that_is_rebuilt_in_place_is_caught(self, kit: Kit) -> None:
         old = kit.notes()

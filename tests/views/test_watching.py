@@ -65,8 +65,6 @@ def test_pages_of_views_tell_their_view_and_what_was_parked() -> None:
         found = measured(store | views, synchronise(view))
     assert [(m.name, m.outcome, m.events) for m in found] == [
         ("Apply", "failed", 4),
-        ("Park", "parked", 0),
-        ("Apply", "applied", 0),
     ]
     assert all(m.labels["view"] == "notes" and m.labels["version"] == "1" for m in found)
 

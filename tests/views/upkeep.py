@@ -8,8 +8,9 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from eventsrc import (
     Interpreter,
     MemoryStore,
     Opaque,
+    Read,
     ReadFeed,
     Recorded,
     Sleep,
@@ -46,6 +48,7 @@ from eventsrc.sharing import leave
 from eventsrc.store import StoreBusy
 from eventsrc.synchroniser import Late, synchronise_part
 from eventsrc.view import (
+    Applied,
     Apply,
     Claim,
     Discard,
@@ -61,6 +64,7 @@ from eventsrc.view import (
     Park,
     ViewError,
 )
+from eventsrc.views import kept
 from tests.views.kit import NOTES, Kit
 from tests.views.library import CODEC, TYPES, Closed, Noted, books, filled, folded
 
@@ -98,6 +102,19 @@ def failing(
             raise error(f"cannot take {event.data.number}")
 
     return fail
+
+
+def counted(views: Any, monkeypatch: pytest.MonkeyPatch) -> list[View[Any]]:
+    """Notes the view of each transaction that may write."""
+    noted: list[View[Any]] = []
+    writing = views.writing
+
+    def note(view: View[Any], *more: Any) -> Any:
+        noted.append(view)
+        return writing(view, *more)
+
+    monkeypatch.setattr(views, "writing", note)
+    return noted
 
 
 def failing_on(*numbers: int) -> Callable[[Any, Recorded[Noted]], None]:
@@ -167,6 +184,96 @@ class UpkeepContract:
                 with pytest.raises(Enough) as ended:
                     advance(before)
                 assert ended.value.args == (is_next,), before
+
+    def test_a_page_of_which_half_fails_is_gone_through_twice(
+        self, kit: Kit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls: list[int] = []
+
+        def odd(event: Recorded[Noted]) -> bool:
+            calls.append(event.data.number)
+            return event.data.number % 2 == 1
+
+        monkeypatch.setattr(kept, "LONG", 60.0)
+        store, view = filled(100, 200), kit.notes(failing(odd))
+        with kit.open(view) as views:
+            transactions = counted(views, monkeypatch)
+            done = (store | views).run(synchronise(view))
+            assert (done.applied, len(done.parked)) == (100, 50)
+            assert len(calls) < 2 + 200
+            assert len(transactions) <= 4
+            held = {parked.stream: parked.held for parked in views.run(GetParked(view))}
+            assert set(held.values()) == {2}
+            assert {parked.attempts for parked in views.run(GetParked(view))} == {1}
+            assert (store | views).run(retry(kit.notes())) == ()
+            assert kit.rows(views, view) == folded(store)
+
+    @pytest.mark.parametrize("takes_many", [False, True])
+    def test_a_page_that_takes_long_is_committed_in_parts(
+        self, kit: Kit, monkeypatch: pytest.MonkeyPatch, takes_many: bool
+    ) -> None:
+        monkeypatch.setattr(kept, "LONG", 0.0)
+        store, view = filled(5, 40), kit.notes(failing_on(7))
+        if takes_many:
+            view.on_many(Closed)(lambda *_: None)
+        events = store.run(ReadFeed()).events
+        with kit.open(view) as views:
+            transactions = counted(views, monkeypatch)
+            first = views.run(Apply(view, events[:5], store.run(ReadFeed()).end))
+            assert (first.applied, first.left) == (1, 4)
+            assert views.run(GetProgress(view)).cursor.position == 1
+            assert views.run(GetApplied(view, (books[0].id, books[1].id))) == {
+                books[0].id: 1,
+                books[1].id: 0,
+            }
+            (store | views).run(synchronise(view))
+            assert len(transactions) >= 40
+            assert [parked.stream for parked in views.run(GetParked(view))] == [books[2].id]
+            assert (store | views).run(retry(kit.notes())) == ()
+            assert kit.rows(views, view) == folded(store)
+            assert views.run(GetProgress(view)).applied == 40
+
+    @pytest.mark.parametrize("lease", [1e-9, 60.0])
+    def test_a_lease_is_renewed_while_a_page_takes_long(self, kit: Kit, lease: float) -> None:
+        store, view = filled(5, 40), kit.notes()
+        with kit.open(view) as views:
+            (held,) = views.run(Claim(view, "one", 60.0))
+            held = attrs.evolve(held, seconds=lease)
+            done = (store | views).run(synchronise_part(view, 0, 1, held))
+            assert (done.lag == 0) == (lease == 60.0)
+            assert done.applied == (40 if lease == 60.0 else 1)
+            (store | views).run(synchronise_part(view, 0, None, held))
+            assert kit.rows(views, view) == folded(store)
+
+    @pytest.mark.parametrize(("how", "error"), [("stop", RuntimeError), ("park", StoreBusy)])
+    def test_an_error_that_ends_the_run_is_not_the_end_of_a_process(
+        self, kit: Kit, how: Literal["park", "stop"], error: type[Exception]
+    ) -> None:
+        store = filled(3, 3)
+        is_bad = failing(lambda event: event.data.number == 1, error)
+        for _ in range(7):
+            with kit.open() as views, pytest.raises(error):
+                (store | views).run(synchronise(kit.notes(is_bad, failing=how)))
+        with kit.open() as views:
+            view = kit.notes(failing=how)
+            assert views.run(GetParked(view)) == ()
+            (store | views).run(synchronise(view))
+            assert kit.rows(views, view) == folded(store)
+
+    def test_events_of_streams_that_a_view_does_not_see_are_left_out(self, kit: Kit) -> None:
+        store, view = filled(2, 4), kit.notes(prefix="other/")
+        with kit.open(view) as views:
+            done = (store | views).run(deliver(view, store.run(ReadFeed()).events))
+            assert (done.applied, done.ignored, done.held) == (0, 0, 0)
+            assert kit.rows(views, view) == {}
+
+    def test_events_of_which_only_the_data_was_read_tell_why_they_fail(self, kit: Kit) -> None:
+        store, view = filled(1, 2), kit.notes(failing_on(0))
+        with kit.open(view) as views:
+            page = store.run(Read(books[0].id, whole=False))
+            (store | views).run(deliver(view, page.events))
+            (parked,) = views.run(GetParked(view))
+            assert parked.error.startswith("ValueError: cannot take 0")
 
     def test_after_a_fix_a_parked_stream_is_applied_in_its_order(self, kit: Kit) -> None:
         store = filled(3, 30)
@@ -467,6 +574,35 @@ class UpkeepContract:
                 app.run(Discard(old))
                 assert dict(kit.execute(db, NOTES)) == folded(store)
 
+    @pytest.mark.parametrize("several", [False, True])
+    def test_who_meets_a_version_that_is_discarded_reads_what_is_live_then(
+        self, kit: Kit, several: bool
+    ) -> None:
+        if kit.is_memory:
+            pytest.skip("who reads is alone")
+        store, old, new = filled(1, 3), kit.notes(), kit.notes(version=2)
+        beside: View[Any] = View("beside", types=TYPES)
+        with kit.open(old, beside) as here, kit.open() as there:
+            (store | here).run(synchronise(old))
+            name = "_live_on" if kit.is_postgres else "_live"
+            live = getattr(here, name)
+
+            def meanwhile(*args: Any) -> int:
+                found: int = live(*args)
+                if found == 1 and args[-1].name == "notes":
+                    setattr(here, name, live)
+                    (store | there | world).run(rebuild(new))
+                    there.run(Discard(old))
+                return found
+
+            setattr(here, name, meanwhile)
+            with here.reading(*([old, beside] if several else [old])) as db:
+                assert dict(kit.execute(db, NOTES)) == folded(store)
+            assert getattr(here, name) == live
+            assert here.run(GetProgress(old)).applied == 0
+            if not kit.is_postgres:
+                assert not here.path(old).exists()
+
     def test_a_version_that_was_never_built_cannot_go_live(self, kit: Kit) -> None:
         with kit.open() as views, pytest.raises(ViewError, match="never built"):
             views.run(GoLive(kit.notes()))
@@ -524,14 +660,92 @@ class UpkeepContract:
         store, view = filled(3, 9), kit.notes()
         with kit.open() as views:
             app = store | views
-            (late,) = views.run(Claim(view, "first", 0.0))
-            (lease,) = views.run(Claim(view, "second", 60.0))
+            (late,) = views.run(Claim(view, "first", 0.01))
+            while not (leases := views.run(Claim(view, "second", 60.0))):
+                pass
+            (lease,) = leases
             assert lease.token == late.token + 1
             with pytest.raises(LostLease, match="taken by another"):
                 app.run(synchronise_part(view, 0, lease=late))
             assert kit.rows(views, view) == {}
             assert app.run(synchronise_part(view, 0, lease=lease)).applied == 9
             assert views.run(GetProgress(view)).parts[0].owner == "second"
+
+    @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+    def test_a_lease_of_no_time_is_refused(self, kit: Kit, seconds: float) -> None:
+        view = kit.notes()
+        with kit.open() as views:
+            with pytest.raises(ValueError, match="a lease of"):
+                views.run(Claim(view, "me", seconds))
+            with pytest.raises(ValueError, match="a lease of"):
+                (MemoryStore() | views | Clock().world).run(share(view, "me", seconds))
+
+    def test_a_lease_is_over_if_the_clock_was_set_back_since(
+        self, kit: Kit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        view = kit.notes()
+        with kit.open(view) as views:
+            with views.writing(view) as ledger:
+                here = ledger.now
+                ledger_type = type(ledger)
+                now = here()
+            monkeypatch.setattr(ledger_type, "now", lambda _: now)
+            (late,) = views.run(Claim(view, "dead", 5.0))
+            monkeypatch.setattr(ledger_type, "now", lambda _: now + 4)
+            assert views.run(Claim(view, "heir", 5.0)) == ()
+            monkeypatch.setattr(ledger_type, "now", lambda _: now - 3600)
+            (lease,) = views.run(Claim(view, "heir", 5.0))
+            assert lease.token == late.token + 1
+            with views.writing(view) as ledger:
+                assert ledger.keep_owner("heir", now, 5.0) == ["heir"]
+
+    def test_whoever_shares_a_busy_view_tries_again(self, kit: Kit) -> None:
+        store, view = filled(3, 9), kit.notes()
+        busy = iter(range(6))
+
+        def at_times(op: Any) -> Any:
+            if next(busy, 7) % 2 == 0:
+                raise StoreBusy("others are faster")
+            return views.run(op)
+
+        with kit.open(view) as views:
+            app = (store | views | Clock().world).but(on(Claim).run(at_times) | on(Apply).run(at_times))
+            with pytest.raises(Enough):
+                app.run(share(view, "me"))
+            assert kit.rows(views, view) == folded(store)
+
+    def test_whoever_loses_every_lease_gives_up(self, kit: Kit) -> None:
+        def lose(op: Apply) -> Applied:
+            raise LostLease("a handler takes too long")
+
+        store, view = filled(3, 9), kit.notes()
+        with kit.open(view) as views:
+            app = (store | views | Clock().world).but(on(Apply).run(lose))
+            with pytest.raises(LostLease):
+                app.run(share(view, "me"))
+
+    @pytest.mark.parametrize("following", [follow, lambda view: share(view, "me")])
+    def test_what_others_park_is_tried_again(self, kit: Kit, following: Any) -> None:
+        store, is_down = filled(2, 4), [False]
+        view = kit.notes(failing(lambda _: is_down[0]))
+        clock = Clock()
+
+        def sleep(op: Sleep) -> None:
+            before, clock.now = clock.now, clock.now + op.seconds
+            if before < 5 <= clock.now:
+                store.run(books[7].append(Noted(7)))
+                is_down[0] = True
+                assert len((store | views).run(synchronise(view)).parked) == 1
+                is_down[0] = False
+            if clock.now > clock.end:
+                raise Enough
+
+        with kit.open(view) as views:
+            app = (store | views | clock.world).but(on(Sleep).run(sleep))
+            with pytest.raises(Enough):
+                app.run(following(view))
+            assert views.run(GetParked(view)) == ()
+            assert kit.rows(views, view) == folded(store)
 
     def test_synchronisers_that_share_a_view_apply_each_event_once(self, kit: Kit) -> None:
         store, view = filled(20, 3000), kit.notes(partitions=4)

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from returns.result import Failure, Success
 
@@ -49,6 +49,7 @@ TestSqliteStoreAgainstMemory = StoreMachine.for_store(
 ).TestCase
 
 
+@settings(deadline=None)  # each example makes a file
 @given(
     st.lists(
         st.tuples(

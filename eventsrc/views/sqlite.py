@@ -209,7 +209,7 @@ class SqliteViews(KeptViews):
         writing = file.writing(time.monotonic() + wait)
         try:
             with writing as connection:
-                database = self._database(connection) if self._sink is None else self._sink
+                database = file.database if self._sink is None else self._sink
                 ledger = SqliteLedger(connection, database, file.rule)
                 if not _is_made(connection, view):
                     ledger.make(view)
@@ -359,7 +359,7 @@ class SqliteViews(KeptViews):
                     file = None
                 if file is None:
                     path = self._path(name, version)
-                    file = _ViewFile(path, self._durability, self._timeout, create)
+                    file = _ViewFile(path, self._durability, self._timeout, create, self._database)
                     self._files[name, version] = file
         return file
 
@@ -395,10 +395,19 @@ class SqliteViews(KeptViews):
 class _ViewFile(SqliteFile):
     """The file of a version of a view."""
 
-    def __init__(self, path: Path, durability: Durability, timeout: float, create: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        durability: Durability,
+        timeout: float,
+        create: bool,
+        database: type[Database],
+    ) -> None:
         super().__init__(path, VIEW_SCHEMA, durability=durability, timeout=timeout, create=create)
         self.rule: Final = _NoEnd()
         self._writer.set_authorizer(self.rule)
+        # one for all transactions: to make one compiles all statements of the connection anew
+        self.database: Final = database(self._writer)
 
 
 class _NoEnd:

@@ -13,3 +13,8 @@ SCALE = float(os.environ.get("EVENTSRC_SCALE", "1"))
 def scaled(number: int) -> int:
     """How many rounds to run."""
     return max(1, int(number * SCALE))
+
+
+def between(usual: int, longer: int) -> int:
+    """How many rounds to run: so many for every commit, and so many in the longer tier."""
+    return max(1, usual + int((longer - usual) * (SCALE - 1) / 15))

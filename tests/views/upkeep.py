@@ -208,6 +208,26 @@ class UpkeepContract:
             assert (store | views).run(retry(kit.notes())) == ()
             assert kit.rows(views, view) == folded(store)
 
+    def test_a_handler_that_fails_on_a_type_in_all_streams_delays_no_other_event(
+        self, kit: Kit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(kept, "LONG", 60.0)
+        store, view = filled(60, 60), kit.notes()
+
+        @view.on(Closed)
+        def closed(_: Any, event: Recorded[Closed]) -> None:
+            raise ValueError("a bug")
+
+        for number in range(50):
+            store.run(books[number].append(Closed("tired")))
+        for number in range(50, 60):
+            store.run(books[number].append(Noted(number)))
+        with kit.open(view) as views:
+            transactions = counted(views, monkeypatch)
+            assert len((store | views).run(synchronise(view)).parked) == 50
+            assert len(transactions) <= 4
+            assert kit.rows(views, view) == folded(store)
+
     @pytest.mark.parametrize("takes_many", [False, True])
     def test_a_page_that_takes_long_is_committed_in_parts(
         self, kit: Kit, monkeypatch: pytest.MonkeyPatch, takes_many: bool

@@ -46,9 +46,9 @@ class Worker:
         assert self._process.pid is not None
         self.pid: int = self._process.pid
 
-    def says(self, text: str) -> bool:
+    def says(self, text: str, within: float = PATIENCE) -> bool:
         """Waits until it says this; answers False if it ended before."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + within
         try:
             while self._ear.poll(max(deadline - time.monotonic(), 0)):
                 if self._ear.recv() == text:

@@ -396,7 +396,8 @@ class Conversations:
             statement, place = sql.READ_BACKWARDS, op.after or 2**63 - 1
         else:
             statement, place = (sql.READ if op.whole else sql.READ_DATA), op.after
-        rows = yield self._ask(statement, (op.stream, place, op.limit))
+        places = (place, place + op.limit) if statement is sql.READ_DATA else (place,)
+        rows = yield self._ask(statement, (op.stream, *places, op.limit))
         head = 0
         if rows:
             number, head = rows[0][:2]

@@ -158,7 +158,9 @@ def test_appends_are_linearizable_though_sessions_end(
         PostgresStore(postgres_dsn, codec=CODEC, timeout=30) as two,
     ):
         contenders = [Contender(number, kind) for number in range(8)]
-        stores = [Unlucky((one, two)[number % 2], postgres_dsn, number) for number in range(8)]
+        stores: list[Any] = [
+            Unlucky((one, two)[number % 2], postgres_dsn, number) for number in range(8)
+        ]
         at_once(
             *[
                 lambda each=each, store=store: each.contend(store, scaled(1_500) // 8)

@@ -251,10 +251,11 @@ class Conversations:
             for stream in streams:
                 self._heads.forget(stream)
             answers |= together.unknown(str(lost))
-        except _FOR_ALL as error:
-            answers |= dict.fromkeys(together.indexes(), Raised(error))
-        except StoreError:
-            pass  # the other statement tells whose error it is
+        except StoreError as error:
+            indexes = together.indexes()
+            if len(indexes) == 1 or isinstance(error, _FOR_ALL):
+                answers |= dict.fromkeys(indexes, Raised(error))
+            # or else the other statement tells whose error it is
         else:
             self.end = max(self.end, place + len(together.records))
             for stream, head in together.heads(new).items():

@@ -86,7 +86,7 @@ class _Past(Translation[StoreOp | Load, StoreOp]):
         end = yield from self._place()
         op.after.check(end.store)
         check_end(op, end.position)
-        page = yield from op
+        page = yield from ReadFeed(op.after, op.limit, op.prefix, op.types)  # positions are asked for
         until = bisect_right(page.events, end.position, key=lambda event: event.position)
         reached = min(page.next, end)
         blocked = page.blocked if reached < end else None

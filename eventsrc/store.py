@@ -251,6 +251,8 @@ class ReadFeed(Query[FeedPage[Any]]):
     prefix: only events of the streams below it; empty, or ending with `/`.
     types: only events of types with these stored names; None for all.
     whole: as of Read.
+    A page of only some events may be short, or empty, before the end of the feed, since a store looks
+    at so much of it at a time and no more: go on from `next` until that is `end`.
     """
 
     after: Cursor = START

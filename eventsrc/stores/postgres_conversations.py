@@ -251,10 +251,11 @@ class Conversations:
             for stream in streams:
                 self._heads.forget(stream)
             answers |= together.unknown(str(lost))
-        except _FOR_ALL as error:
-            answers |= dict.fromkeys(together.indexes(), Raised(error))
-        except StoreError:
-            pass  # the other statement tells whose error it is
+        except StoreError as error:
+            indexes = together.indexes()
+            if len(indexes) == 1 or isinstance(error, _FOR_ALL):
+                answers |= dict.fromkeys(indexes, Raised(error))
+            # or else the other statement tells whose error it is
         else:
             self.end = max(self.end, place + len(together.records))
             for stream, head in together.heads(new).items():
@@ -396,7 +397,8 @@ class Conversations:
             statement, place = sql.READ_BACKWARDS, op.after or 2**63 - 1
         else:
             statement, place = (sql.READ if op.whole else sql.READ_DATA), op.after
-        rows = yield self._ask(statement, (op.stream, place, op.limit))
+        places = (place, place + op.limit) if statement is sql.READ_DATA else (place,)
+        rows = yield self._ask(statement, (op.stream, *places, op.limit))
         head = 0
         if rows:
             number, head = rows[0][:2]

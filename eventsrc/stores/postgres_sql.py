@@ -251,7 +251,7 @@ def _page(columns: str, beyond: str, order: str) -> str:
 _WHOLE: Final = "position, version, kind, recorded_at, data, data_crc, rest"
 READ: Final = _page(_WHOLE, ">", "ASC")
 READ_BACKWARDS: Final = _page(_WHOLE, "<", "DESC")
-READ_DATA: Final = _page("kind, data, data_crc", ">", "ASC")
+READ_DATA: Final = _page("kind, data, data_crc", "> %s AND version <=", "ASC")
 
 # by the primary key, in its order: what is left out is looked up for each event, which keeps Postgres
 # from looking at all streams, or all events that follow, for the sake of one page

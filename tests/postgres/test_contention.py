@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import pickle
+import random
 import subprocess
 import sys
 import threading
@@ -18,8 +19,9 @@ from typing import Any
 
 import pytest
 
-from eventsrc import Append
+from eventsrc import Append, Failure
 from eventsrc.record import Corrupted
+from eventsrc.store import StoreError, Unknown
 from eventsrc.stores import postgres_sql as sql
 from eventsrc.stores.postgres import AsyncPostgresStore, PostgresStore
 from eventsrc.stores.postgres_conversations import Conversations
@@ -109,6 +111,67 @@ def test_appends_are_linearizable(
     notes = contend(postgres_dsn, scaled(1_500), kind, seed)
     assert wrong_after(notes, postgres_dsn) == []
     figure(f"{notes.operations} operations")
+
+
+END_ONE = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+    "AND datname = current_database() ORDER BY random() LIMIT 1"
+)
+
+
+class Unlucky:
+    """A store whose sessions are ended now and then; it tries again until it is told something."""
+
+    _ending = threading.Lock()
+    """Or else they would end each other's sessions that end sessions."""
+
+    def __init__(self, store: PostgresStore, dsn: str, seed: int) -> None:
+        self._store = store
+        self._dsn = dsn
+        self._chance = random.Random(seed)
+        self.unknown = 0
+
+    def run(self, op: Any) -> Any:
+        if self._chance.random() < 0.02:
+            with self._ending:
+                ask(self._dsn, END_ONE)
+        while True:
+            try:
+                answer: Any = self._store.run(op)
+            except StoreError:
+                continue  # nothing is stored
+            match answer:
+                case Failure(Unknown(append_id)):
+                    op = Append(op.stream, op.events, op.expected, append_id)
+                    self.unknown += 1
+                case _:
+                    return answer
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", ["exact", "any"])
+def test_appends_are_linearizable_though_sessions_end(
+    postgres_dsn: str, kind: Kind, figure: Callable[[str], None]
+) -> None:
+    with (
+        PostgresStore(postgres_dsn, codec=CODEC, timeout=30) as one,
+        PostgresStore(postgres_dsn, codec=CODEC, timeout=30) as two,
+    ):
+        contenders = [Contender(number, kind) for number in range(8)]
+        stores: list[Any] = [
+            Unlucky((one, two)[number % 2], postgres_dsn, number) for number in range(8)
+        ]
+        at_once(
+            *[
+                lambda each=each, store=store: each.contend(store, scaled(1_500) // 8)
+                for each, store in zip(contenders, stores, strict=True)
+            ]
+        )
+        notes = together([each.notes for each in contenders])
+        assert wrong_with(notes, one) == []
+    unknown = sum(store.unknown for store in stores)
+    assert unknown > 0
+    figure(f"{notes.operations} operations, {unknown} unknown at first")
 
 
 def test_control_heads_that_nothing_checks_are_caught(postgres_dsn: str) -> None:

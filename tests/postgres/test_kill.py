@@ -48,17 +48,20 @@ def kill_writers(dsn: str, kills: int, *broken: str) -> Wreck:
 
         assert nursery.stdin is not None
         assert nursery.stdout is not None
+        inside = 0
         for seed in range(kills):
             print(seed, file=nursery.stdin, flush=True)
             lines = [nursery.stdout.readline() for _ in range(2)]  # its id and an acknowledgement
             (line,) = [line for line in lines if line.startswith("pid")]
             time.sleep(chance.uniform(0, 0.02))
             os.kill(int(line.split()[1]), signal.SIGKILL)
+            inside += not nobody_is_in_a_transaction()
             while lines[-1] != "dead\n":
                 lines.append(nursery.stdout.readline())
             until(nobody_is_in_a_transaction, 1)
             wreck.acknowledged |= {int(line) for line in lines if line.strip().isdigit()}
         nursery.stdin.close()
+    assert inside > 0, "a transaction was under way at some of the kills"
     examine(dsn, wreck)
     return wreck
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from eventsrc import Append, ReadFeed, StreamId
+from eventsrc import Append, Read, ReadFeed, StreamId
+from eventsrc.record import Corrupted
 from eventsrc.store import StoreBusy
 from eventsrc.stores import postgres_conversations
 from eventsrc.stores.postgres import PostgresStore
@@ -59,3 +60,20 @@ def test_control_without_a_bound_it_is_not_reached(
         pytest.raises(StoreBusy),
     ):
         pages(store, prefix="rare/")
+
+
+@pytest.mark.parametrize("missing", [1, 3, 5], ids=["first", "amid", "last"])
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "data"])
+def test_events_that_are_missing_from_a_page_are_told(
+    postgres_dsn: str, missing: int, whole: bool
+) -> None:
+    here = StreamId("here")
+    with PostgresStore(postgres_dsn, codec=CODEC) as store:
+        store.run(Append(here, tuple(Tick(number, 0, 1) for number in range(7))))
+        feed = store.run(ReadFeed(limit=5, whole=whole))
+        assert [event.batch for event in feed.data] == [0, 1, 2, 3, 4]
+        assert feed.next.position == 5
+        ask(postgres_dsn, "DELETE FROM eventsrc.event WHERE position = %s", missing)
+        for op in (ReadFeed(limit=5, whole=whole), Read(here, limit=5, whole=whole)):
+            with pytest.raises(Corrupted, match="from 1 on are missing"):
+                store.run(op)

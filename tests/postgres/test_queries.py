@@ -40,6 +40,7 @@ def test_the_past_has_the_states_that_were_loaded_then(postgres_dsn: str) -> Non
             feed = past.run(ReadFeed())
             assert feed.events[-1].position == place.position
             assert feed.next == feed.end == place
+            assert past.run(ReadFeed(whole=False)).data == feed.data
         last = max(event.recorded_at for event in store.run(ReadFeed()).events)
         for stream in streams.values():
             assert as_of(store, last).run(stream.get(total)) == store.run(stream.get(total))

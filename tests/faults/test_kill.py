@@ -77,9 +77,9 @@ def examine(path: Path, wreck: Wreck) -> None:
     connection.close()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_what_was_acknowledged_survives_a_kill_and_no_batch_is_half(tmp_path: Path) -> None:
-    kills = scaled(25)
+    kills = scaled(25, 1_000)
     wreck = kill_writers(tmp_path / "store.db", kills)
     assert len(wreck.acknowledged) >= kills
     assert wreck.lost == set()

@@ -93,7 +93,7 @@ def crashes(tmp_path: Path, number: int, synchronous: str) -> Losses:
 
 @pytest.mark.timeout(900)
 def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    assert crashes(tmp_path, scaled(200), "FULL") == Losses(lost=0, half=0, corrupt=0)
+    assert crashes(tmp_path, scaled(200, 10_000), "FULL") == Losses(lost=0, half=0, corrupt=0)
 
 
 @pytest.mark.timeout(900)

@@ -10,11 +10,7 @@ import os
 SCALE = float(os.environ.get("EVENTSRC_SCALE", "1"))
 
 
-def scaled(number: int) -> int:
-    """How many rounds to run."""
-    return max(1, int(number * SCALE))
-
-
-def between(usual: int, longer: int) -> int:
-    """How many rounds to run: so many for every commit, and so many in the longer tier."""
-    return max(1, usual + int((longer - usual) * (SCALE - 1) / 15))
+def scaled(number: int, longer: int | None = None) -> int:
+    """How many rounds to run: in the longer tier `longer`, or else 16 times as many."""
+    longer = 16 * number if longer is None else longer
+    return max(1, int(number + (longer - number) * (SCALE - 1) / 15))

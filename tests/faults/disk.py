@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class Disk:
         self.durable: dict[str, bytes] = {}
         self.pending: dict[str, list[tuple[int, bytes | None]]] = {}
         self.operations = 0
+        self.writes: Counter[str] = Counter()
         self.fails_at: int | None = None
         self.fails_for_ever = False
         self.cut_at: int | None = None
@@ -54,6 +56,7 @@ class Disk:
             raise apsw.IOError("the disk failed")
 
     def write(self, name: str, offset: int, data: bytes) -> None:
+        self.writes[name] += 1
         self.pending.setdefault(name, []).append((offset, data))
 
     def truncate(self, name: str, size: int) -> None:
@@ -151,10 +154,12 @@ class _Cursor:
 class _Connection:
     """As much of a sqlite3.Connection as the store uses, for reading and writing alike."""
 
-    def __init__(self, path: Path, vfs: str, synchronous: str) -> None:
+    def __init__(self, path: Path, vfs: str, synchronous: str, pages: int | None) -> None:
         self._connection = apsw.Connection(str(path), vfs=vfs)
         self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._connection.execute(f"PRAGMA synchronous = {synchronous}")
+        if pages is not None:
+            self._connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
 
     @property
     def in_transaction(self) -> bool:
@@ -168,6 +173,14 @@ class _Connection:
         except apsw.Error as error:
             raise _as_sqlite3(error) from error
         return _Cursor(rows, self._connection.last_insert_rowid())
+
+    def commit(self) -> None:
+        if self.in_transaction:
+            self.execute("COMMIT")
+
+    def rollback(self) -> None:
+        if self.in_transaction:
+            self.execute("ROLLBACK")
 
     def executemany(self, sql: str, rows: Sequence[Any]) -> None:
         try:
@@ -187,16 +200,18 @@ def _as_sqlite3(error: apsw.Error) -> sqlite3.OperationalError:
 
 
 class StoreOnDisk:
-    """A SqliteStore whose file is on a Disk."""
+    """A SqliteStore whose file is on a Disk, and whose log is copied to it after so many pages."""
 
-    def __init__(self, path: Path, disk: Disk, synchronous: str = "FULL") -> None:
+    def __init__(
+        self, path: Path, disk: Disk, synchronous: str = "FULL", pages: int | None = None
+    ) -> None:
         self._vfs = _Vfs(disk)
         self._connections: list[_Connection] = []
         one = self._connections
 
         def connect(file: SqliteFile, timeout: float) -> Any:
             if not one:
-                one.append(_Connection(path, self._vfs.vfs_name, synchronous))
+                one.append(_Connection(path, self._vfs.vfs_name, synchronous, pages))
             return one[0]
 
         from tests.faults.events import CODEC

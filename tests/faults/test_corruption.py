@@ -6,7 +6,7 @@ import random
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -57,7 +57,7 @@ def look_at(store: SqliteStore, seen: Counter[str]) -> Iterator[Recorded[Tick]]:
         try:
             page = store.run(Read(stream, limit=100))
             assert [event.version for event in page.events] == list(range(1, len(page.events) + 1))
-            seen["whole streams"] += len(page.events) == 50
+            seen["whole streams" if len(page.events) == 50 else "streams short in silence"] += 1
             yield from page.events
         except EventsrcError:
             seen["streams refused"] += 1
@@ -74,7 +74,7 @@ def examine(folder: Path, rounds: int) -> Counter[str]:
     for seed in range(rounds):
         path = folder / f"{seed}.db"
         path.write_bytes(damaged(content, random.Random(seed)))
-        began = time.monotonic()
+        began = time.thread_time()  # which others on the machine do not lengthen
         try:
             store = SqliteStore(path, CODEC, timeout=1)
         except EventsrcError:
@@ -89,12 +89,15 @@ def examine(folder: Path, rounds: int) -> Counter[str]:
                     seen["corrupted, and said so" if said else "corrupted, and did not say"] += 1
                 except EventsrcError:
                     seen["undecodable"] += 1
-        assert time.monotonic() - began < 2.0
+        assert time.thread_time() - began < 2.0
     return seen
 
 
-def test_no_wrong_event_is_returned_from_a_damaged_file(tmp_path: Path) -> None:
+def test_no_wrong_event_is_returned_from_a_damaged_file(
+    tmp_path: Path, figure: Callable[[str], None]
+) -> None:
     seen = examine(tmp_path, scaled(200))
+    figure(", ".join(f"{count} {what}" for what, count in sorted(seen.items())))
     assert seen["wrong"] == 0, seen
     assert seen["corrupted, and did not say"] == 0
     assert seen["corrupted, and said so"] > 0
@@ -104,5 +107,6 @@ def test_no_wrong_event_is_returned_from_a_damaged_file(tmp_path: Path) -> None:
 def test_control_without_checksums_altered_events_are_returned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Recorded, "_checked", lambda self: self.record)
+    monkeypatch.setattr("eventsrc.recorded.check_data", lambda record: record)
+    monkeypatch.setattr("eventsrc.recorded.check_rest", lambda record: record)
     assert examine(tmp_path, scaled(200))["wrong"] > 0

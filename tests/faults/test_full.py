@@ -50,8 +50,11 @@ def fill_again_and_again(
     rounds: int,
     squeeze: Callable[[SqliteStore], None],
     relieve: Callable[[SqliteStore], None],
-) -> None:
-    """Fills the store, gives it room and fills it again; looks at what is stored each time."""
+) -> int:
+    """Fills the store, gives it room and fills it again; looks at what is stored each time.
+
+    Answers how many batches there are in the end.
+    """
     acknowledged: list[int] = []
     number = 0
     with SqliteStore(path, CODEC) as store:
@@ -69,6 +72,7 @@ def fill_again_and_again(
     assert_sound(path)
     with SqliteStore(path, CODEC) as again:
         assert [*batches_of(whole_feed(again))] == acknowledged
+    return len(acknowledged)
 
 
 def limit_pages(store: SqliteStore) -> None:
@@ -83,8 +87,11 @@ def unlimit_pages(store: SqliteStore) -> None:
         writer.execute("PRAGMA max_page_count = 1000000")
 
 
-def test_a_store_that_may_have_no_more_pages_refuses_and_goes_on_when_it_may(tmp_path: Path) -> None:
-    fill_again_and_again(tmp_path / "store.db", scaled(5), limit_pages, unlimit_pages)
+def test_a_store_that_may_have_no_more_pages_refuses_and_goes_on_when_it_may(
+    tmp_path: Path, figure: Callable[[str], None]
+) -> None:
+    batches = fill_again_and_again(tmp_path / "store.db", scaled(5), limit_pages, unlimit_pages)
+    figure(f"full {scaled(5)} times, {batches} batches acknowledged; 0 lost, 0 half")
 
 
 def test_control_an_unconditional_rollback_is_caught(
@@ -108,7 +115,7 @@ def test_control_an_unconditional_rollback_is_caught(
 @pytest.mark.skipif(sys.platform == "win32", reason="processes have no limits here")
 @pytest.mark.parametrize("most", [100_000, 300_000, 1_000_000])
 def test_a_process_whose_files_may_not_grow_is_told_and_loses_nothing(
-    tmp_path: Path, most: int
+    tmp_path: Path, most: int, figure: Callable[[str], None]
 ) -> None:
     path = tmp_path / "store.db"
     command = [sys.executable, "-m", "tests.faults.fill", str(path), str(most)]
@@ -120,6 +127,7 @@ def test_a_process_whose_files_may_not_grow_is_told_and_loses_nothing(
     assert_sound(path)
     with SqliteStore(path, CODEC) as store:
         assert [*batches_of(whole_feed(store))] == acknowledged
+    figure(f"{len(acknowledged)} batches acknowledged, {len(refused)} refused; 0 lost, 0 half")
 
 
 # --- a disk that is full

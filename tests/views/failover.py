@@ -19,7 +19,7 @@ from eventsrc import Append, StreamId, View, share, synchronise, world
 from eventsrc.parking import follow
 from eventsrc.sharing import leave
 from eventsrc.view import GetParked, GetProgress
-from tests.faults import between
+from tests.faults import scaled
 from tests.views.kit import Kit, Views
 from tests.views.library import Noted, folded
 from tests.views.workers import Say, Worker, until
@@ -106,7 +106,7 @@ class FailoverContract:
     def test_the_partitions_of_a_process_that_is_killed_are_taken_over(
         self, kit: Kit, figure: Callable[[str], None]
     ) -> None:
-        kills = between(4, 40)
+        kills = scaled(4, 40)
         longest = longest_rest(kit, kills)
         assert longest < 3 * LEASE
         figure(f"{kills} kills; a partition rested for {longest:.2f} s at most, a lease is {LEASE:g} s")

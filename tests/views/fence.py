@@ -25,7 +25,7 @@ from eventsrc import Do, Read, ReadFeed, Recorded, View, on, program, retry, sha
 from eventsrc.store import StoreBusy
 from eventsrc.synchroniser import synchronise_part
 from eventsrc.view import Apply, Claim, Failed, GetParked, Lease, Leave, Park, Unpark
-from tests.faults import between
+from tests.faults import scaled
 from tests.views.kit import Kit, Views
 from tests.views.library import TYPES, Noted, books, folded
 from tests.views.upkeep import failing_on
@@ -221,7 +221,7 @@ class FenceContract:
     def test_an_owner_that_wakes_up_has_no_effect_under_its_old_lease(
         self, kit: Kit, point: str
     ) -> None:
-        for _ in range(between(1, 50)):
+        for _ in range(scaled(1, 50)):
             found = stop_an_owner(kit, point)
             assert found.takeover < 2 * LEASE + MARGIN
             assert (found.stale, found.double, found.missing) == (0, 0, 0)

@@ -34,7 +34,7 @@ from eventsrc import (
     world,
 )
 from eventsrc.view import Discard, GetLive, GoLive, View
-from tests.faults import between, scaled
+from tests.faults import scaled
 from tests.views.kit import Kit, Views
 from tests.views.library import Noted, folded
 from tests.views.workers import Say, Worker, until
@@ -42,12 +42,12 @@ from tests.views.workers import Say, Worker, until
 EVENTS = 400
 GROWTH = 20 * 1024
 """KiB."""
-WAITING = between(20_000, 100_000)
+WAITING = scaled(40_000, 100_000)
 SLOW = 0.01
 SOME = 100
 """How many appends are timed in a phase."""
-PHASES = between(1, 6)
-MEASURED = between(20, 3000)
+PHASES = scaled(1, 6)
+MEASURED = scaled(20, 3000)
 """After how many slow events it is looked how much the process grew: in the longer tier, pages."""
 
 

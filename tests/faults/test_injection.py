@@ -15,8 +15,19 @@ from pathlib import Path
 import pytest
 
 import eventsrc
-from eventsrc import Append, Head, Read, ReadFeed, SqliteStore, SqliteViews, StreamId, View, synchronise
+from eventsrc import (
+    Append,
+    Head,
+    Read,
+    ReadFeed,
+    SqliteStore,
+    SqliteViews,
+    StreamId,
+    View,
+    synchronise,
+)
 from eventsrc.store import LoadSnapshot, SaveSnapshot, Snapshot
+from eventsrc.stream_id import BadStreamId
 from tests.faults.events import CODEC, TYPES, Tick
 
 HOSTILE = [
@@ -113,6 +124,20 @@ def test_hostile_names_of_views_are_kept_as_they_are(tmp_path: Path, text: str) 
             assert (store | views).run(synchronise(view)).applied == 1
             assert (store | views).run(synchronise(view)).applied == 0
             assert tables(tmp_path / "views.db") == before
+
+
+def test_a_name_of_1_mib_is_refused_with_the_limit(tmp_path: Path) -> None:
+    name = "x" * 2**20
+    with SqliteStore(tmp_path / "store.db", CODEC) as store:
+        for use in (
+            lambda: store.run(Append(StreamId(name), (Tick(1, 0, 1),))),
+            lambda: store.run(ReadFeed(prefix=f"{name}/")),
+        ):
+            with pytest.raises(BadStreamId, match="1048\\d+ bytes, and 512 is the most") as caught:
+                use()
+            assert len(str(caught.value)) < 200, "and the name is not repeated"
+        assert store.run(ReadFeed(types=frozenset([name]))).events == ()
+        assert store.run(ReadFeed()).events == ()
 
 
 # --- the source

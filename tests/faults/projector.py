@@ -12,7 +12,7 @@ import sys
 
 from sqlite_utils import Database
 
-from eventsrc import Recorded, SqliteStore, SqliteViews, View, on, synchronise, synchroniser
+from eventsrc import Recorded, SqliteStore, SqliteViews, View, on, synchronise
 from eventsrc.view import Applied, Apply, GetApplied
 from tests.faults.events import CODEC, TYPES, Tick
 
@@ -61,7 +61,6 @@ def apart(views: SqliteViews, *, effects_first: bool, op: Apply) -> Applied:
 
 def main(store_path: str, views_path: str, page: str, *broken: str) -> None:
     """Synchronises the view, page by page, until it has the whole feed."""
-    synchroniser.PAGE = int(page)  # type: ignore[misc]
     view = counting_view(is_watched=True)
     with SqliteStore(store_path, CODEC, timeout=30) as store:
         os.write(1, READY)
@@ -70,7 +69,7 @@ def main(store_path: str, views_path: str, page: str, *broken: str) -> None:
             if broken:
                 first = "--effects-first" in broken
                 app = app.but(on(Apply).run(lambda op: apart(views, effects_first=first, op=op)))
-            while app.run(synchronise(view, pages=1)).lag:
+            while app.run(synchronise(view, 1, size=int(page))).lag:
                 pass
 
 

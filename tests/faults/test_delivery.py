@@ -216,7 +216,7 @@ class Trial:
 
     def start_following(self) -> None:
         """Starts a source that follows the feed to its end."""
-        self.sources.append(Source(body(synchronise_part(self.views.view, 0))))
+        self.sources.append(Source(body(synchronise_part(self.views.view, 0, size=synchroniser.PAGE))))
 
     def step(self, source: Source) -> None:
         """Has a source perform its next operation."""
@@ -429,7 +429,8 @@ class DeliveryMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.trial.sources) < 3)
     @rule()
     def start_following(self) -> None:
-        self.trial.start_following()
+        with patch.object(synchroniser, "PAGE", 4):
+            self.trial.start_following()
 
     @precondition(lambda self: self.trial.sources)
     @rule(data=st.data(), steps=st.integers(1, 5))

@@ -134,6 +134,21 @@ def test_handlers_of_interpreters(store: SqliteStore, path: Path, raised: type[B
     assert goes_on(store, path)
 
 
+def test_clocks(path: Path, raised: type[BaseException]) -> None:
+    times: list[Callable[[], float]] = [lambda: 0.0, raising(raised), raising(raised)]
+
+    def clock() -> float:
+        return times.pop(0)() if times else 0.0
+
+    with SqliteStore(path, CODEC, timeout=1, clock=clock) as store:
+        store.run(made.append(Made(1)))
+        for events in ([Made(5)], [Made(5), Made(6)]):
+            with pytest.raises(raised, match="mine"):
+                store.run(made.append(*events))
+            assert store.run(Head(HERE)) == 1
+        assert goes_on(store, path)
+
+
 @attrs.frozen
 class Odd:
     """A class that a hook of the user's makes JSON of."""

@@ -168,7 +168,7 @@ def test_a_view_whose_projector_is_killed_equals_a_fresh_replay(
 ) -> None:
     feed, chance = feed_of(store_path), random.Random(23)
     fresh = replay(store_path, tmp_path / "fresh.db")
-    kills = inside = passes = position = 0
+    kills = inside = moved = passes = position = 0
     while kills < KILLS:
         views = tmp_path / f"views-{passes}.db"
         handled = kill_projector(store_path, views, chance, SHARE if kills else 1)
@@ -180,9 +180,11 @@ def test_a_view_whose_projector_is_killed_equals_a_fresh_replay(
             continue
         kills += 1
         inside += handled > found.position - position
+        moved += found.position > position
         position = found.position
     assert replay(store_path, tmp_path / f"views-{passes}.db") == fresh
     assert inside, "no kill was inside a transaction"
+    assert moved > kills / 3, "hardly any was after one"
     figure(f"{EVENTS} events, {kills} kills, {inside} of them inside a transaction; 0 extra, 0 missing")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from eventsrc import Recorded, View, on, synchronise, synchroniser
+from eventsrc import Recorded, View, on, synchronise
 from eventsrc.postgres import PostgresStore, PostgresViews
 from eventsrc.view import Applied, Apply, GetApplied
 from tests.faults.events import CODEC, TYPES, Tick
@@ -72,7 +72,6 @@ def apart(views: PostgresViews, *, effects_first: bool, op: Apply) -> Applied:
 
 def main(dsn: str, schema: str, page: str, *broken: str) -> None:
     """Synchronises the view, page by page, until it has the whole feed."""
-    synchroniser.PAGE = int(page)  # type: ignore[misc]
     view = counting_view(is_watched=True)
     with PostgresStore(dsn, codec=CODEC, timeout=30) as store, opened(dsn, schema, view) as views:
         os.write(1, READY)
@@ -80,7 +79,7 @@ def main(dsn: str, schema: str, page: str, *broken: str) -> None:
         if broken:
             first = "--effects-first" in broken
             app = app.but(on(Apply).run(lambda op: apart(views, effects_first=first, op=op)))
-        while app.run(synchronise(view, pages=1)).lag:
+        while app.run(synchronise(view, 1, size=int(page))).lag:
             pass
 
 

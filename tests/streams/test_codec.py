@@ -10,21 +10,37 @@ import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Dict, Generic, List, Literal, TypeVar  # noqa: UP035
-from uuid import UUID
+from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typing_extensions import TypeAliasType
 
-from eventsrc import Codec, NotStorable, Opaque, StreamId, event, json_converter
+from eventsrc import (
+    Append,
+    Codec,
+    EventTypes,
+    Head,
+    Interpreter,
+    MemoryStore,
+    NotStorable,
+    Opaque,
+    Read,
+    SqliteStore,
+    StreamId,
+    event,
+    json_converter,
+)
 from eventsrc.codec import MAX_BYTES, Encoded, Undecodable
 from eventsrc.codec import Kind as StoredKind
 from eventsrc.event import NAME, EventTypeError
 from eventsrc.exact import MAX_DEPTH
+from tests.faults import scaled
 from tests.streams.counting import Counted
 from tests.streams.values import (
     Circle,
@@ -654,3 +670,80 @@ def test_the_path_to_a_bad_value_of_metadata_begins_with_metadata() -> None:
     with pytest.raises(NotStorable) as refused:
         Codec().encode_metadata({"tags": ["a", float("nan")]})
     assert refused.value.path == "metadata['tags'][1]"
+
+
+# --- stores agree
+
+
+@attrs.frozen
+class Taken:
+    """What a store made of a value: bytes and what came back, or the path by which it was refused."""
+
+    data: bytes | None = None
+    back: Any = attrs.field(default=None, eq=False)
+    path: str | None = None
+    error: str | None = None
+
+
+def taken_by(store: Interpreter[Any], holder: Any) -> Taken:
+    """Appends an event to a stream of its own, and reads it."""
+    stream = StreamId(f"x/{uuid4()}")
+    try:
+        store.run(Append(stream, (holder,)))
+    except NotStorable as refused:
+        assert store.run(Head(stream)) == 0
+        return Taken(path=refused.path)
+    except Exception as error:
+        return Taken(error=repr(error))
+    (recorded,) = store.run(Read(stream)).events
+    return Taken(recorded.opaque().data, recorded.data)
+
+
+def disagreements(
+    value: Any, annotation: Any, codec_for_memory: Codec, codec_for_file: Codec, folder: Path
+) -> list[str]:
+    """Where the stores do otherwise with a value than the law says, or than one another."""
+    in_memory = event_class(annotation, codec_for_memory)
+    in_file = event_class(annotation, codec_for_file)
+    memory = MemoryStore(codec_for_memory)
+    with SqliteStore(folder / f"{uuid4()}.db", codec_for_file, durability="process") as file:
+        one = taken_by(memory, in_memory(value))
+        other = taken_by(file, in_file(value))
+    wrong: list[str] = [] if one == other else [f"{one} in memory, and {other} in a file"]
+    for taken in (one, other):
+        if taken.error is not None:
+            wrong.append(f"refused with {taken.error}")
+        elif taken.path is not None and not taken.path.startswith("events[0].value"):
+            wrong.append(f"refused by the path {taken.path!r}")
+        elif taken.data is not None and not came_back(value, taken.back.value):
+            wrong.append(f"{value!r} came back as {taken.back.value!r}")
+    return wrong
+
+
+@settings(max_examples=scaled(30), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=anything | json_values, kind=kinds.filter(_has_no_literal) | st.just(Kind(Any, st.none())))
+def test_a_store_in_memory_and_one_in_a_file_do_the_same_with_any_value(
+    tmp_path: Path, value: Any, kind: Kind
+) -> None:
+    assert disagreements(value, kind.annotation, own_codec(), own_codec(), tmp_path) == []
+
+
+class Careless(Codec):
+    """Writes what json.dumps makes of a value, and asks nothing."""
+
+    def encode(self, event: Any) -> Encoded:
+        data = json.dumps({"value": event.value}, default=str).encode()
+        return Encoded(StoredKind("test.holder", 1, self.name), data)
+
+
+@pytest.mark.parametrize("value", [(1, 2), {1: "x"}, float("nan"), "\ud800", Decimal(1)])
+def test_control_a_codec_that_writes_what_json_dumps_makes_of_a_value_is_caught(
+    tmp_path: Path, value: Any
+) -> None:
+    careless = Careless(EventTypes())
+    assert disagreements(value, Any, own_codec(), careless, tmp_path) != []
+
+
+def test_control_two_codecs_that_both_are_careless_are_caught(tmp_path: Path) -> None:
+    one, other = Careless(EventTypes()), Careless(EventTypes())
+    assert disagreements((1, 2), Any, one, other, tmp_path) == ["(1, 2) came back as [1, 2]"] * 2

@@ -21,7 +21,7 @@ from typing import Any
 
 import attrs
 
-from eventsrc import Recorded, SqliteStore, SqliteViews, View, synchronise, synchroniser
+from eventsrc import Recorded, SqliteStore, SqliteViews, View, synchronise
 from tests.views.library import CODEC, TYPES, Noted
 
 
@@ -136,14 +136,13 @@ def notes_documents(kills: frozenset[int] = frozenset(), *, is_blind: bool = Fal
 
 def main(port: str, store_path: str, views_path: str, kills: str, *broken: str) -> None:
     """Brings the documents up to date, or dies."""
-    synchroniser.PAGE = 20  # type: ignore[misc]
     chosen = frozenset(json.loads(kills))
     view = notes_documents(chosen, is_blind="--blind" in broken)
     with (
         SqliteStore(store_path, CODEC) as store,
         SqliteViews(views_path, durability="process", sink=Documents(int(port))) as views,
     ):
-        (store | views).run(synchronise(view))
+        (store | views).run(synchronise(view, size=20))
 
 
 if __name__ == "__main__":

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT
 from tests.faults import SCALE
+from tests.faults.race import race
 
 SECONDS = 5.0 if SCALE > 1 else 3.0
 
@@ -44,35 +40,7 @@ def compete(path: Path, size: int, waiting: str) -> list[tuple[int, float]]:
 
     Answers how often each did, and its longest wait in seconds.
     """
-    with contextlib.ExitStack() as stack:
-        hogs = [
-            stack.enter_context(
-                subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-c",
-                        HOG,
-                        str(path),
-                        f"hog/{number}",
-                        str(SECONDS),
-                        str(size),
-                        waiting,
-                    ],
-                    cwd=ROOT,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-            )
-            for number in range(4)
-        ]
-        ready = [hog.stdout.readline() for hog in hogs if hog.stdout is not None]
-        assert ready == ["ready\n"] * 4
-        for hog in hogs:
-            assert hog.stdin is not None
-            hog.stdin.write("go\n")
-            hog.stdin.flush()
-        return [tuple(json.loads(hog.communicate(timeout=60)[0])) for hog in hogs]
+    return race(HOG, lambda number: [str(path), f"hog/{number}", str(SECONDS), str(size), waiting])
 
 
 @pytest.mark.timeout(120)

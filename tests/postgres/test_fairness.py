@@ -5,18 +5,14 @@ Passed if none of four gets less than a tenth of the mean, and none waits for tw
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
 
 from eventsrc.postgres import PostgresStore
 from eventsrc.stores import postgres_sql as sql
-from tests.docs.pages import ROOT
 from tests.faults.events import CODEC
+from tests.faults.race import race
 
 HOG = """
 import json, sys, time
@@ -39,26 +35,7 @@ print(json.dumps([done, worst]))
 def compete(dsn: str) -> list[tuple[int, float]]:
     """Four processes append at once; answers how often each did, and its longest wait in seconds."""
     PostgresStore(dsn, codec=CODEC).close()
-    with contextlib.ExitStack() as stack:
-        hogs = [
-            stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-c", HOG, dsn, f"hog/{number}", "3"],
-                    cwd=ROOT,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-            )
-            for number in range(4)
-        ]
-        ready = [hog.stdout.readline() for hog in hogs if hog.stdout is not None]
-        assert ready == ["ready\n"] * 4
-        for hog in hogs:
-            assert hog.stdin is not None
-            hog.stdin.write("go\n")
-            hog.stdin.flush()
-        return [tuple(json.loads(hog.communicate(timeout=60)[0])) for hog in hogs]
+    return race(HOG, lambda number: [dsn, f"hog/{number}", "3"])
 
 
 @pytest.mark.timeout(120)

@@ -6,7 +6,7 @@ on which connection they are executed, and whether a thread or an event loop wai
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from eventsrc.positions import WrongStore
@@ -23,6 +23,11 @@ class Ask(NamedTuple):
     parameters: Any = None
     is_bold: bool = False
     """Whether it counts on what was told before: then it is Refused if a connection was lost since."""
+
+
+def array(numbers: Iterable[int | None]) -> str:
+    """An array of numbers as Postgres writes it, which is the quickest way to send one."""
+    return "{" + ",".join(["NULL" if number is None else str(number) for number in numbers]) + "}"
 
 
 class Home(NamedTuple):

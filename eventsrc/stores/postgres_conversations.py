@@ -16,7 +16,7 @@ from returns.result import Failure, Success
 
 from eventsrc.codec import Codec, Kind
 from eventsrc.positions import Cursor, Token
-from eventsrc.postgres_conversation import Conversation, Home, Rows
+from eventsrc.postgres_conversation import Conversation, Home, Rows, array
 from eventsrc.postgres_errors import Lost, Refused, Unreachable
 from eventsrc.postgres_schema import Tables
 from eventsrc.program import Outcome
@@ -43,7 +43,7 @@ from eventsrc.store import (
 from eventsrc.stores import postgres_sql as sql
 from eventsrc.stores.group_commit import Raised
 from eventsrc.stores.known import Heads, Kinds
-from eventsrc.stores.postgres_together import Recent, StreamHeads, Together, array
+from eventsrc.stores.postgres_together import Recent, StreamHeads, Together
 from eventsrc.stores.prepare import Part, Prepared, appended, check_end, is_own, microseconds, own_end
 from eventsrc.stream_id import StreamId
 

@@ -11,6 +11,7 @@ from returns.result import Failure, Success
 
 from eventsrc.codec import Kind
 from eventsrc.positions import Cursor, Token
+from eventsrc.postgres_conversation import array
 from eventsrc.program import Outcome
 from eventsrc.record import Record, make_records
 from eventsrc.store import Appended, NotAppended, Unknown, holds
@@ -137,8 +138,3 @@ class Recent:
     def forget_all(self) -> None:
         """Forgets all: what is stored may be older than what was seen."""
         self._groups.clear()
-
-
-def array(numbers: Iterable[int | None]) -> str:
-    """An array of numbers as Postgres writes it, which is the quickest way to send one."""
-    return "{" + ",".join(["NULL" if number is None else str(number) for number in numbers]) + "}"

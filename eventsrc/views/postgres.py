@@ -17,7 +17,7 @@ import psycopg
 from psycopg_pool import ConnectionPool
 
 from eventsrc.guard import Moves
-from eventsrc.postgres_conversation import Ask, Rows, hold
+from eventsrc.postgres_conversation import Ask, Rows, array, hold
 from eventsrc.postgres_errors import Lost, translated
 from eventsrc.postgres_link import Link, hold_on
 from eventsrc.postgres_schema import Tables, quoted
@@ -458,7 +458,7 @@ class PostgresLedger(Ledger):
 
     def advance(self, moves: Moves) -> bool:
         """Moves guards, if each is where it must be and none of the streams is parked."""
-        versions = [_array(moved.values()) for moved in (moves.before, moves.after)]
+        versions = [array(moved.values()) for moved in (moves.before, moves.after)]
         ((is_moved,),) = self._asked(_ADVANCE, ("//".join(moves.after), *versions))
         return bool(is_moved)
 
@@ -477,8 +477,3 @@ class PostgresLedger(Ledger):
 
     def _asked(self, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
         return self._execute(self._tables.ask(statement, parameters))
-
-
-def _array(numbers: Iterable[int]) -> str:
-    """An array of numbers as Postgres writes it."""
-    return "{" + ",".join(map(str, numbers)) + "}"

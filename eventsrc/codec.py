@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import cache, partial
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, get_args
 from uuid import UUID
 
 import attrs
@@ -22,7 +22,8 @@ from eventsrc import fast
 from eventsrc.errors import EventsrcError
 from eventsrc.event import EVENTS, NAME, EventType, EventTypes, Opaque
 from eventsrc.exact import MAX_DEPTH, NotStorable, check_for, check_json, shown
-from eventsrc.json_text import dumps, loads, loads_all
+from eventsrc.exact_columns import glance_for
+from eventsrc.json_text import dumps, dumps_all, loads, loads_all
 from eventsrc.uuids import parsed
 
 if TYPE_CHECKING:
@@ -62,6 +63,13 @@ class Encoded(NamedTuple):
 
 _encoded: Final[Callable[[tuple[Kind, bytes]], Encoded]] = partial(tuple.__new__, Encoded)
 """As Encoded, and twice as fast."""
+
+
+_PageEncoder: TypeAlias = Callable[[Sequence[Any]], list[Encoded] | None]
+"""Encodes several events at once; answers None, or raises, if each has to be looked at alone."""
+
+_REFUSALS: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What encoding raises for what it cannot encode. Anything else is not about the events."""
 
 
 def json_converter() -> JsonConverter:
@@ -135,6 +143,7 @@ class Codec:
         self._revision = types.revision
         self._encoders: dict[type, Callable[[Any], Encoded]] = {Opaque: _same_bytes}
         self._decoders: dict[Kind, Callable[[bytes], Any]] = {}
+        self._page_encoders: dict[type, _PageEncoder] = {}  # of the classes that have been encoded
         self._page_decoders: dict[Kind, Callable[[Sequence[bytes]], list[Any]]] = {}
 
     def encode(self, event: object) -> Encoded:
@@ -153,6 +162,10 @@ class Codec:
 
     def encode_all(self, events: Sequence[object]) -> list[Encoded]:
         """Several events as bytes; the path in a NotStorable begins with the event's index."""
+        if len(events) > 1:
+            together = self._encoded_together(events)
+            if together is not None:
+                return together
         encoded: list[Encoded] = []
         try:
             for event in events:
@@ -160,6 +173,16 @@ class Codec:
         except NotStorable as bad:
             raise bad.within(f"events[{len(encoded)}]") from None
         return encoded
+
+    def _encoded_together(self, events: Sequence[Any]) -> list[Encoded] | None:
+        """Several events as bytes, if they are of one class, and none need be looked at alone."""
+        encoder = self._page_encoders.get(type(events[0]))
+        if encoder is None or self._revision != self.types.revision:
+            return None
+        try:
+            return encoder(events)
+        except _REFUSALS:  # whichever event is at fault says better what is wrong
+            return None
 
     def knows(self, kind: Kind) -> bool:
         """Whether such a stored event can be decoded."""
@@ -227,6 +250,7 @@ class Codec:
         if self._revision != self.types.revision:
             self._revision = self.types.revision
             self._encoders.clear()
+            self._page_encoders.clear()
             self._decoders.clear()
             self._page_decoders.clear()
 
@@ -247,7 +271,10 @@ class Codec:
         def plainly(event: Any) -> bytes:
             return self._write(unstructure(event))
 
-        write = fast.writer(kind.cls, plainly) if self._is_fast else plainly
+        swiftly = fast.writer(kind.cls) if self._is_fast else None
+        write = plainly if swiftly is None else fast.either(swiftly, plainly)
+        if is_complete:
+            self._page_encoders[kind.cls] = _page_encoder(kind.cls, stored_as, swiftly, unstructure)
 
         def encode(event: Any) -> Encoded:
             try:
@@ -328,6 +355,26 @@ class Codec:
         if schema == known.version:
             return structure, known.cls
         return lambda value, cls: structure(known.brought_forward(value, schema), cls), known.cls
+
+
+def _page_encoder(
+    cls: type,
+    stored_as: Kind,
+    swiftly: Callable[[Any], bytes] | None,
+    unstructure: Callable[[Any], Any],
+) -> _PageEncoder:
+    """What encodes several events of a class at once."""
+    glance = glance_for(cls)
+
+    def encode(events: Sequence[Any]) -> list[Encoded] | None:
+        if not glance(events):
+            return None
+        datas = [*map(swiftly, events)] if swiftly else dumps_all([*map(unstructure, events)])
+        if max(map(len, datas)) > MAX_BYTES:
+            return None
+        return [*map(_encoded, zip(repeat(stored_as), datas, strict=False))]
+
+    return encode
 
 
 def _compare(

@@ -53,15 +53,16 @@ def either(swiftly: Callable[[A], B], plainly: Callable[[A], B]) -> Callable[[A]
     return answer
 
 
-def writer(cls: type, plainly: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
-    """Makes JSON of objects of an attrs class, by msgspec if it is there and does it as cattrs does.
+def writer(cls: type) -> Callable[[Any], bytes] | None:
+    """What makes JSON of objects of an attrs class by msgspec, if it is there and does as cattrs does.
 
-    plainly: does it otherwise, and with what msgspec refuses.
+    It may raise for objects that cattrs takes.
     """
     msgspec = _msgspec()
     if msgspec is None or not _consists_of(cls, _WRITTEN_ALIKE):
-        return plainly
-    return either(msgspec.json.Encoder().encode, plainly)
+        return None
+    encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+    return encode
 
 
 def _msgspec() -> Any:

@@ -56,9 +56,10 @@ class Events(Sequence[Recorded[E_co]]):
 
     def decoded(self) -> list[E_co]:
         """All the events themselves. Raises UnknownEvent, Undecodable or Corrupted, as for each."""
-        with contextlib.suppress(Exception):  # whichever event is at fault says better what is wrong
+        try:
             return self._decoded_together()
-        return [recorded.data for recorded in self]
+        except Exception:  # whichever event is at fault says better what is wrong
+            return [recorded.data for recorded in self]
 
     def __len__(self) -> int:
         return len(self._records)
@@ -120,11 +121,12 @@ class Events(Sequence[Recorded[E_co]]):
 
     def _made(self) -> tuple[Recorded[E_co], ...]:
         if self._items is None:
-            codec, kinds = self._codec, self._kinds
-            records = [*map(record_of, self._records)]
-            if kinds is not None:
-                records = [record._replace(kind=kinds.get(record.kind, LOST)) for record in records]
-            self._items = tuple([Recorded(record, codec) for record in records])
+            records: Iterable[tuple[Any, ...]] = self._records
+            if self._kinds is not None and self._records:
+                columns = [*zip(*self._records, strict=True)]
+                columns[3] = tuple([self._kinds.get(name, LOST) for name in columns[3]])
+                records = zip(*columns, strict=True)
+            self._items = tuple(map(Recorded, map(record_of, records), repeat(self._codec)))
         return self._items
 
 

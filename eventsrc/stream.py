@@ -197,12 +197,12 @@ class _Checked(Generic[S, E, F]):
     fails: bool = True
 
     def __call__(self, state: S) -> Outcome[tuple[E, ...], F]:
-        decided = self.decider(state) if self.fails else Success(self.decider(state))
-        match decided:
-            case Success(events):
-                return Success(self.stream._checked(events))  # pyright: ignore[reportPrivateUsage]
-            case _:
-                return cast("Outcome[tuple[E, ...], F]", decided)
+        events = self.decider(state)
+        if self.fails:
+            if not isinstance(events, Success):
+                return cast("Outcome[tuple[E, ...], F]", events)
+            events = events.unwrap()
+        return Success(self.stream._checked(events))  # pyright: ignore[reportPrivateUsage]
 
     def __repr__(self) -> str:
         return name_of(self.decider)

@@ -82,7 +82,7 @@ class Prepared:
     @property
     def streams(self) -> tuple[Part | Demand, ...]:
         """All that it demands something of: what it appends to, and then what it does not."""
-        return *self.parts, *self.demands
+        return (*self.parts, *self.demands) if self.demands else self.parts
 
     def unmet(self, version_of: Callable[[StreamId], int]) -> tuple[StreamId, int | Expect, int] | None:
         """The first condition that does not hold: stream, expected and actual version."""
@@ -153,10 +153,11 @@ def prepare(
         append_id = (new_id or new_append_id)(end)
     elif not isinstance(append_id, UUID):
         _refuse_type("append_id", append_id, "a UUID: uuid5 makes one of a text")
-    if not isinstance(op.metadata, Mapping):
-        _refuse_type("metadata", op.metadata, "a mapping of names to JSON values")
-    metadata = codec.encode_metadata(op.metadata)
-    return Prepared(append_id, parts, demands, metadata, op.append_id is not None)
+    metadata = op.metadata
+    if type(metadata) is not dict and not isinstance(metadata, Mapping):
+        _refuse_type("metadata", metadata, "a mapping of names to JSON values")
+    beside = codec.encode_metadata(metadata)
+    return Prepared(append_id, parts, demands, beside, op.append_id is not None)
 
 
 _TO_ONE_STREAM: Final = (Append, StreamAppend)
@@ -182,6 +183,8 @@ def _demand(asked: Condition, store: str) -> Demand:
 
 
 def _expected(expected: Expected, stream: StreamId, store: str) -> int | Expect:
+    if type(expected) is int and 0 <= expected < _NUMBERS:
+        return expected
     if isinstance(expected, Expect):
         return expected
     if isinstance(expected, Token):
@@ -338,7 +341,7 @@ def own_end(append_id: UUID) -> int:
 def microseconds(clock: Callable[[], float]) -> int:
     """A clock's time, in seconds since 1970, as a record has it."""
     now = clock()
-    if not isinstance(now, int | float):
+    if not isinstance(now, (int, float)):
         _refuse_type("the time of the clock", now, "a number of seconds since 1970")
     if not _EARLIEST <= now < _LATEST:
         raise ValueError(f"the clock says {now!r}: it must give seconds since 1970, before year 10000")

@@ -17,6 +17,7 @@ from eventsrc.codec import Codec
 from eventsrc.interpreter import on
 from eventsrc.operation import Query
 from eventsrc.stores.memory import MemoryStore
+from eventsrc.uuids import uuid_of
 from eventsrc.view import View
 from eventsrc.views.memory import MemoryViews, Tables
 
@@ -57,4 +58,4 @@ class SimulatedViews(MemoryViews):
 
 def append_id(number: int) -> UUID:
     """The id of this number, of those that a store chooses."""
-    return UUID(int=number << 80 | 0x8 << 76 | 0x2 << 62)
+    return uuid_of(number << 80 | 0x8 << 76 | 0x2 << 62)

@@ -241,6 +241,30 @@ def test_the_path_tells_which_of_several_events_is_meant() -> None:
     assert refused.value.path == "events[1].value[1]"
 
 
+@pytest.mark.parametrize("fast", [True, False])
+@given(data=st.data())
+def test_several_events_are_encoded_as_each_would_be(data: st.DataObject, fast: bool) -> None:
+    kind: Kind = data.draw(kinds)
+    codec = own_codec(fast=fast)
+    make = event_class(kind.annotation, codec)
+    events = data.draw(st.lists(st.builds(make, kind.values), min_size=2, max_size=5))
+    one_by_one = [codec.encode(event) for event in events]
+    assert codec.encode_all(events) == one_by_one
+    assert codec.encode_all([*events, Opaque("other", 1, "json", b"1")])[:-1] == one_by_one
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_one_bad_event_among_many_is_refused_by_its_place(fast: bool) -> None:
+    codec = own_codec(fast=fast)
+    make = event_class(str, codec)
+    good = [make(f"é{number}") for number in range(5)]
+    assert len(codec.encode_all(good)) == 5
+    for bad in ("\ud800", 5, "x" * MAX_BYTES):
+        with pytest.raises(NotStorable) as refused:
+            codec.encode_all([*good, make(bad), *good])
+        assert refused.value.path.startswith("events[5]")
+
+
 def test_only_events_are_encoded() -> None:
     with pytest.raises(EventTypeError, match="int is not an event type: decorate it"):
         Codec().encode(5)

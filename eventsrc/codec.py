@@ -19,7 +19,7 @@ from uuid import UUID
 import attrs
 
 from eventsrc import fast
-from eventsrc.errors import EventsrcError
+from eventsrc.errors import REFUSALS, EventsrcError
 from eventsrc.event import EVENTS, NAME, EventType, EventTypes, Opaque
 from eventsrc.exact import MAX_DEPTH, NotStorable, check_for, check_json, shown
 from eventsrc.exact_columns import glance_for
@@ -67,9 +67,6 @@ _encoded: Final[Callable[[tuple[Kind, bytes]], Encoded]] = partial(tuple.__new__
 
 _PageEncoder: TypeAlias = Callable[[Sequence[Any]], list[Encoded] | None]
 """Encodes several events at once; answers None, or raises, if each has to be looked at alone."""
-
-_REFUSALS: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What encoding raises for what it cannot encode. Anything else is not about the events."""
 
 
 def json_converter() -> JsonConverter:
@@ -181,7 +178,7 @@ class Codec:
             return None
         try:
             return encoder(events)
-        except _REFUSALS:  # whichever event is at fault says better what is wrong
+        except REFUSALS:  # whichever event is at fault says better what is wrong
             return None
 
     def knows(self, kind: Kind) -> bool:
@@ -289,6 +286,8 @@ class Codec:
                     raise bad.within(self._culprit(event, kind.cls)) from bad.__cause__
                 raise
             except Exception as error:
+                if not isinstance(error, REFUSALS) and _can(write, event):
+                    raise  # nothing is wrong with the event
                 path = self._culprit(event, kind.cls)
                 raise NotStorable(f"{shown(event)} has no JSON form: {error}", path) from error
             return _encoded((stored_as, data))
@@ -375,6 +374,14 @@ def _page_encoder(
         return [*map(_encoded, zip(repeat(stored_as), datas, strict=False))]
 
     return encode
+
+
+def _can(write: Callable[[Any], bytes], event: Any) -> bool:
+    try:
+        write(event)
+    except Exception:
+        return False
+    return True
 
 
 def _compare(

@@ -1,9 +1,28 @@
-"""The root of the library's exceptions, and of nothing else.
+"""The root of the library's exceptions, and what others raise for values that do not fit.
 
 What a caller is expected to handle is a value: a `Conflict`, a `Failure`. Exceptions are for bugs and
 for infrastructure that does not work; each is raised by the module that defines it.
 """
 
+from __future__ import annotations
+
+from typing import Final
+
 
 class EventsrcError(Exception):
     """Every exception that the library raises on purpose is one of these."""
+
+
+REFUSALS: Final = (
+    ArithmeticError,
+    AttributeError,
+    EventsrcError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What is raised for a value that cannot be encoded, and for data that cannot be decoded.
+
+Anything else that comes meanwhile may be about something else, such as what a signal's handler raises.
+"""

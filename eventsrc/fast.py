@@ -19,6 +19,8 @@ from uuid import UUID
 
 import attrs
 
+from eventsrc.errors import REFUSALS
+
 A = TypeVar("A")
 B = TypeVar("B")
 T = TypeVar("T")
@@ -47,7 +49,7 @@ def either(swiftly: Callable[[A], B], plainly: Callable[[A], B]) -> Callable[[A]
     def answer(asked: A) -> B:
         try:
             return swiftly(asked)
-        except Exception:
+        except REFUSALS:
             return plainly(asked)
 
     return answer

@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 from zlib import crc32
 
 from eventsrc.codec import Codec, Encoded, Json
-from eventsrc.errors import EventsrcError
+from eventsrc.errors import REFUSALS, EventsrcError
 from eventsrc.event import Opaque
 from eventsrc.record import Record, check_data, check_rest, seed_of
 from eventsrc.stream_id import StreamId
@@ -138,13 +138,16 @@ class Recorded(Generic[E_co]):
 
     def _decoded(self) -> E_co:
         _, stream, version, kind, _, data, data_crc, _ = self._record
-        event: E_co | None = None
         try:
-            event = self._codec.decoder(kind)(data)
-            is_sound = crc32(data, seed_of(stream, kind)) ^ version == data_crc
-        except Exception:
-            is_sound = False
-        return event if is_sound else self._decoded_with_care()  # type: ignore[return-value]
+            event: E_co = self._codec.decoder(kind)(data)
+            if crc32(data, seed_of(stream, kind)) ^ version == data_crc:
+                return event
+        except Exception as error:
+            event = self._decoded_with_care()
+            if not isinstance(error, REFUSALS):  # nothing is wrong with the event
+                raise
+            return event
+        return self._decoded_with_care()
 
     def _decoded_with_care(self) -> E_co:
         """Raises what is wrong with the data, if anything is."""

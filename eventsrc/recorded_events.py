@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 from zlib import crc32
 
 from eventsrc.codec import Codec, Kind
+from eventsrc.errors import REFUSALS
 from eventsrc.record import LOST, Corrupted, record_of, seed_of
 from eventsrc.recorded import Recorded
 
@@ -58,8 +59,11 @@ class Events(Sequence[Recorded[E_co]]):
         """All the events themselves. Raises UnknownEvent, Undecodable or Corrupted, as for each."""
         try:
             return self._decoded_together()
-        except Exception:  # whichever event is at fault says better what is wrong
-            return [recorded.data for recorded in self]
+        except Exception as error:
+            events = [recorded.data for recorded in self]  # which says better what is wrong
+            if not isinstance(error, REFUSALS):  # nothing is wrong with any of them
+                raise
+            return events
 
     def __len__(self) -> int:
         return len(self._records)
@@ -94,7 +98,7 @@ class Events(Sequence[Recorded[E_co]]):
 
     def prefetch(self) -> None:
         """Decodes all the events in one go, as far as that is possible, for those who look at each."""
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(*REFUSALS):
             for recorded, data in zip(self._made(), self._decoded_together(), strict=True):
                 recorded.keep(data)
 

@@ -218,6 +218,7 @@ class KeptViews(Interpreter[ViewOp]):
         moves = None if op.parked_too else in_turn(op.events)
         way = _Way.TOGETHER if op.view.takes_many else _Way.ONE_BY_ONE
         proves = is_safe and self._trust.get(_key(op), _Trust.PROVED) is not _Trust.PROVED
+        first: Exception | None = None
         while True:
             failures: list[_Failing] = []
             try:
@@ -233,10 +234,12 @@ class KeptViews(Interpreter[ViewOp]):
             except _Failing as failing:
                 if failing.event is not None and op.view.failing == "stop":
                     raise failing.error from None
-                moves, way = None, _Way.SIFTING
+                moves, way, first = None, _Way.SIFTING, failing.error
             else:
                 if proves:
                     self._trust[_key(op)] = _Trust.PROVED
+                if first is not None and not failures:
+                    _log.warning("%r met an error that did not come again", op.view, exc_info=first)
                 for each in failures:
                     assert each.event is not None
                     _log.error("%r parks %s", op.view, each.event.record.stream, exc_info=each.error)

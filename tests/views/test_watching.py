@@ -69,6 +69,28 @@ def test_pages_of_views_tell_their_view_and_what_was_parked() -> None:
     assert all(m.labels["view"] == "notes" and m.labels["version"] == "1" for m in found)
 
 
+def test_an_error_of_a_handler_that_does_not_come_again_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = filled(2, 4)
+    store.run(books[0].append(Closed("tired")))
+    view = notes_view()
+    errors = [TimeoutError("of a signal's handler")]
+
+    @view.on(Closed)
+    def closed(db: object, event: object) -> None:
+        if errors:
+            raise errors.pop()
+
+    with SqliteViews.temporary([view]) as views:
+        done = (store | views).run(synchronise(view))
+    assert (done.applied, done.parked) == (5, ())
+    (record,) = caplog.records
+    assert record.getMessage() == f"{view!r} met an error that did not come again"
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], TimeoutError)
+
+
 def test_what_raises_is_told_and_raised() -> None:
     def busy(op: Append) -> object:
         raise StoreBusy("others are faster")

@@ -1,11 +1,13 @@
 """How fast a scenario is run: steps of simulated programs, and schedules of small ones.
 
-Three people move money between ten accounts, and the view of what they did is synchronised meanwhile.
+Three people pay into ten accounts, and the view of what they did is synchronised meanwhile. They do it
+by reads and appends of their own, or by decisions, which fold what they read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from time import perf_counter
 
 import attrs
@@ -15,8 +17,10 @@ from benchmarks.rounds import Result, Sample, Work
 from benchmarks.table import markdown, number, yes_or_no
 from benchmarks.work import Part, scaled
 from eventsrc import (
+    Append,
     Do,
     Fold,
+    Program,
     Read,
     Recorded,
     Stream,
@@ -53,13 +57,24 @@ def _(tables: Tables, moved: Recorded[Moved]) -> None:
     tables["moves"][moved.stream] = tables["moves"].get(moved.stream, 0) + moved.data.by
 
 
+Pays = Callable[[int], Program[DecideOp, None]]
+
+
 @program
-def pays(times: int) -> Do[DecideOp, None]:
-    """Pays into one account after the other."""
+def pays(times: int) -> Do[Read | Append, None]:
+    """Pays into one account after the other, where nobody else did meanwhile."""
+    for n in range(times):
+        page = yield from accounts[n % 10].read()
+        yield from accounts[n % 10].append_at(page.head, Moved(1))
+
+
+@program
+def decides(times: int) -> Do[DecideOp, None]:
+    """Pays into one account after the other, by decisions."""
     yield from in_turn(range(times), lambda n: accounts[n % 10].change(balance, lambda _: [Moved(1)]))
 
 
-def scenario(times: int) -> Scenario:
+def scenario(pays: Pays, times: int) -> Scenario:
     """What is run: each of three programs pays in so often."""
     return Scenario(
         {"ann": pays(times), "bob": pays(times), "cyd": pays(times), "view": synchronise(moves)},
@@ -76,7 +91,7 @@ class Way:
     name: str = "eventsrc"
 
 
-def by_chance(_: Way, __: Places, scale: float) -> Sample:
+def by_chance(pays: Pays, _: Way, __: Places, scale: float) -> Sample:
     """Steps of runs of about 200 steps."""
     steps = 0
 
@@ -84,7 +99,7 @@ def by_chance(_: Way, __: Places, scale: float) -> Sample:
         nonlocal steps
         steps += len(after.steps)  # type: ignore[attr-defined]
 
-    counted = attrs.evolve(scenario(28), holds=count)
+    counted = attrs.evolve(scenario(pays, 28), holds=count)
     began = perf_counter()
     assert counted.sample(scaled(RUNS, scale, 5), seed=1).holds
     return Sample(steps, perf_counter() - began)
@@ -93,14 +108,15 @@ def by_chance(_: Way, __: Places, scale: float) -> Sample:
 def every(_: Way, __: Places, scale: float) -> Sample:
     """Schedules of three small programs."""
     began = perf_counter()
-    found = scenario(1).explore(most=scaled(RUNS, scale, 5))
+    found = scenario(decides, 1).explore(most=scaled(RUNS, scale, 5))
     return Sample(found.schedules, perf_counter() - began)
 
 
 def part() -> Part:
     """These works."""
     works = [
-        Work("schedules/chance", "steps of runs by chance", "steps/s", by_chance, [Way()]),
+        _steps("schedules/chance", "steps by chance, of reads and appends", pays),
+        _steps("schedules/decide", "steps by chance, of decisions", decides),
         Work("schedules/every", "schedules, each different", "schedules/s", every, [Way()]),
     ]
 
@@ -109,6 +125,10 @@ def part() -> Part:
         yield from markdown(heads, map(_line, results))
 
     return Part("Schedules of simulated programs", works, table)
+
+
+def _steps(key: str, name: str, pays: Pays) -> Work:
+    return Work(key, name, "steps/s", partial(by_chance, pays), [Way()])
 
 
 def _line(result: Result) -> tuple[str, ...]:

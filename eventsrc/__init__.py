@@ -5,7 +5,7 @@ The names here are all that an application needs; a test suite will want `events
 
 from returns.result import Failure, Success
 
-from eventsrc.codec import Codec, UnknownEvent, json_converter
+from eventsrc.codec import Codec, UnknownEvent
 from eventsrc.decide import AppendFailed, Decided, DecideOp, NotDecided
 from eventsrc.errors import EventsrcError
 from eventsrc.event import EVENTS, EventTypes, Opaque, event
@@ -14,6 +14,7 @@ from eventsrc.failures import attempt, ok
 from eventsrc.fold import LATEST_EVENT, LATEST_SNAPSHOT, Consistency, Fold, Folded, FoldOp, Load
 from eventsrc.handlers import AmbiguousHandlers, MissingHandlers
 from eventsrc.interpreter import AsyncInterpreter, Interpreter, Translation, on
+from eventsrc.json_converter import json_converter
 from eventsrc.operation import Command, Derived, Operation, Query
 from eventsrc.parking import follow, retry
 from eventsrc.past import PastIsReadOnly, as_of, as_of_async

@@ -7,14 +7,11 @@ database does not notice, such as a flipped bit.
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
-from functools import cache, partial
+from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, get_args
-from uuid import UUID
 
 import attrs
 
@@ -23,11 +20,10 @@ from eventsrc.errors import REFUSALS, EventsrcError
 from eventsrc.event import EVENTS, NAME, EventType, EventTypes, Opaque
 from eventsrc.exact import MAX_DEPTH, NotStorable, check_for, check_json, shown
 from eventsrc.exact_columns import glance_for
+from eventsrc.json_converter import default_converter
 from eventsrc.json_text import dumps, dumps_all, loads, loads_all
-from eventsrc.uuids import parsed
 
 if TYPE_CHECKING:
-    from cattrs import Converter
     from cattrs.preconf.json import JsonConverter
 
 MAX_BYTES: Final = 64 * 1024 * 1024
@@ -69,52 +65,6 @@ _PageEncoder: TypeAlias = Callable[[Sequence[Any]], list[Encoded] | None]
 """Encodes several events at once; answers None, or raises, if each has to be looked at alone."""
 
 
-def json_converter() -> JsonConverter:
-    """The cattrs converter that a Codec uses unless it is given one, to register one's own hooks on."""
-    # Imported where it is used: a quarter of the time that importing the library would take.
-    from cattrs.cols import is_any_set
-    from cattrs.preconf.json import make_converter
-
-    converter = make_converter(detailed_validation=False)
-    converter.register_unstructure_hook(float, float)  # an int in a float field becomes a float
-    converter.register_unstructure_hook(UUID, str)
-    converter.register_structure_hook(UUID, lambda text, _kind: parsed(text))
-    converter.register_unstructure_hook(Decimal, str)
-    converter.register_structure_hook(Decimal, lambda text, _kind: Decimal(text))
-    converter.register_unstructure_hook(datetime.datetime, _rfc_3339)
-    converter.register_unstructure_hook(datetime.time, lambda time: time.isoformat())
-    converter.register_structure_hook(
-        datetime.time, lambda text, _kind: datetime.time.fromisoformat(text)
-    )
-    converter.register_unstructure_hook(datetime.timedelta, _microseconds)
-    converter.register_structure_hook(
-        datetime.timedelta, lambda number, _kind: datetime.timedelta(microseconds=number)
-    )
-    converter.register_unstructure_hook_factory(is_any_set, _sorted_set_hook)
-    return converter
-
-
-@cache
-def _default_converter() -> JsonConverter:
-    return json_converter()
-
-
-def _sorted_set_hook(kind: Any, converter: Converter) -> Callable[[Any], list[Any]]:
-    """Sets are stored sorted, so that equal events have equal bytes."""
-    (item_kind,) = get_args(kind) or (Any,)
-    item_hook = converter.get_unstructure_hook(item_kind)
-    return lambda items: sorted(map(item_hook, items), key=json.dumps)
-
-
-def _rfc_3339(time: datetime.datetime) -> str:
-    text = time.isoformat()
-    return text[:-6] + "Z" if text.endswith("+00:00") else text
-
-
-def _microseconds(delta: datetime.timedelta) -> int:
-    return delta // datetime.timedelta(microseconds=1)
-
-
 class Codec:
     """Encodes and decodes the events of some types. One may be used from several threads.
 
@@ -134,7 +84,7 @@ class Codec:
         fast: bool = True,
     ) -> None:
         self.types = types
-        self._converter = _default_converter() if converter is None else converter
+        self._converter = default_converter() if converter is None else converter
         self._is_default = converter is None
         self._is_fast = fast and converter is None
         self._revision = types.revision

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import zlib
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import attrs
 
-from eventsrc.codec import MAX_BYTES, json_converter
+from eventsrc.codec import MAX_BYTES
 from eventsrc.errors import EventsrcError
 from eventsrc.exact import NotStorable, check_for, shown
+from eventsrc.json_converter import default_converter
 from eventsrc.program import name_of
 from eventsrc.store import Snapshot
 from eventsrc.stream_id import StreamId
@@ -121,10 +121,7 @@ class Snapshots(Generic[S]):
         return made
 
     def _json(self) -> JsonConverter:
-        return _converter() if self.converter is None else self.converter
-
-
-_converter = cache(json_converter)
+        return default_converter() if self.converter is None else self.converter
 
 
 def _sum(kept: Snapshot, data: bytes) -> bytes:

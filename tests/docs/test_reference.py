@@ -12,6 +12,7 @@ from tests.docs.pages import ROOT
 
 INTERNAL = {
     "eventsrc.declared",
+    "eventsrc.exact_columns",
     "eventsrc.forking",
     "eventsrc.json_text",
     "eventsrc.machine",

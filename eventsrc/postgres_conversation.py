@@ -24,6 +24,16 @@ class Ask(NamedTuple):
     is_bold: bool = False
     """Whether it counts on what was told before: then it is Refused if a connection was lost since."""
 
+    is_patient: bool = False
+    """Whether its first parameter is for how many milliseconds to wait for others; 0 leaves that to the
+    session."""
+
+    def within(self, seconds: float) -> Ask:
+        """As it is asked in a session that does not say how long to wait."""
+        if not self.is_patient:
+            return self
+        return self._replace(parameters=(max(int(seconds * 1000), 1), *self.parameters[1:]))
+
 
 def array(numbers: Iterable[int | None]) -> str:
     """An array of numbers as Postgres writes it, which is the quickest way to send one."""

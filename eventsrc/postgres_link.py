@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -24,10 +24,11 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from eventsrc.postgres_conversation import Ask, Conversation, Home, Rows, hold, hold_async
-from eventsrc.postgres_errors import Lost, Refused, Unreachable, may_come_back, of_pool
+from eventsrc.postgres_errors import Lost, Refused, Unreachable, may_come_back
+from eventsrc.postgres_lent import borrowed, borrowed_async
 from eventsrc.postgres_schema import who_holds
 from eventsrc.postgres_wire import (
     AsyncWire,
@@ -45,7 +46,9 @@ from eventsrc.postgres_wire import (
     forked,
     is_idle,
     is_stale,
+    left_until,
     limit,
+    limit_here,
     settings,
 )
 from eventsrc.store import StoreBusy, StoreClosed, StoreError
@@ -72,7 +75,7 @@ class Link:
     """Executes statements on the connections of a pool.
 
     address: a connection string, for connections of its own, or a pool to borrow connections of.
-    timeout: how many seconds a statement may take, and how many the wait for a connection.
+    timeout: how many seconds a statement may take, the wait for a connection included.
     most: how many connections of its own it may have.
     may_rest: whether its transactions may be idle for longer than that.
     on_loss: is called when a connection turns out to be broken.
@@ -119,11 +122,11 @@ class Link:
 
         deadline: when to give up, by time.monotonic(); `timeout` from now if not given.
         """
-        if self._lent is not None:
-            with self._borrowed(self._lent, deadline) as connection:
-                return execute_on(cursor_on(connection), ask)
         if deadline is None:
             deadline = time.monotonic() + self.timeout
+        if self._lent is not None:
+            with self._borrowed(self._lent, deadline, until=deadline + _GRACE) as connection:
+                return execute_on(cursor_on(connection), ask.within(left_until(deadline)))
         losses = self._losses
         wired = self._take(deadline)
         try:
@@ -147,16 +150,11 @@ class Link:
 
     def write(self, ask: Ask, deadline: float) -> Rows:
         """As `execute`; the error for one that others kept waiting says who they are."""
-        try:
-            return self.execute(ask, deadline)
-        except StoreBusy as error:
-            if self.holders is None:
-                raise
-            try:
-                found = self.execute(self.holders, time.monotonic() + _LOOK)
-            except StoreError:
-                raise error from error.__cause__
-            raise _kept_by(error, found) from error.__cause__
+        return self._in_line(self.execute, ask, deadline)
+
+    def find(self, ask: Ask, deadline: float) -> Rows:
+        """As `read`; the error for one that others kept waiting says who they are."""
+        return self._in_line(self.read, ask, deadline)
 
     @contextmanager
     def transaction(self) -> Iterator[psycopg.Connection[Any]]:
@@ -165,7 +163,12 @@ class Link:
         How long it takes is its user's affair, but for each statement.
         """
         if self._lent is not None:
-            with self._borrowed(self._lent) as connection, connection.transaction():
+            deadline, patience = time.monotonic() + self.timeout, self.timeout + _GRACE
+            with (
+                self._borrowed(self._lent, deadline, patience=patience) as connection,
+                connection.transaction(),
+            ):
+                execute_on(cursor_on(connection), limit_here(self.timeout))
                 yield connection
             return
         wired = self._take(time.monotonic() + self.timeout)
@@ -183,14 +186,26 @@ class Link:
         while self._idle and self._pid == os.getpid():
             self._idle.pop()[0].close()
 
+    def _in_line(self, execute: Callable[[Ask, float], Rows], ask: Ask, deadline: float) -> Rows:
+        """Executes a statement that may have to wait for those who append."""
+        try:
+            return execute(ask, deadline)
+        except StoreBusy as error:
+            if self.holders is None:
+                raise
+            try:
+                found = self.execute(self.holders, time.monotonic() + _LOOK)
+            except StoreError:
+                raise error from error.__cause__
+            raise _kept_by(error, found) from error.__cause__
+
     @contextmanager
     def _borrowed(
-        self, pool: ConnectionPool[Any], deadline: float | None = None
+        self, pool: ConnectionPool[Any], deadline: float, **limits: float
     ) -> Iterator[psycopg.Connection[Any]]:
-        """A connection of the user's pool, on which statements mean what they should."""
+        """A connection of the user's pool, on which statements mean what they should: see borrowed."""
         self.check_usable()
-        timeout = self.timeout if deadline is None else max(deadline - time.monotonic(), 0.0)
-        with borrowed(pool, timeout) as connection:
+        with borrowed(pool, deadline, **limits) as connection:
             check_lent(connection)
             if not self._is_checked:
                 ((level,),) = execute_on(cursor_on(connection), _ISOLATION)
@@ -287,11 +302,12 @@ class AsyncLink:
 
     async def execute(self, ask: Ask, deadline: float | None = None) -> Rows:
         """Executes a statement, in a transaction of its own, on any connection: see Link."""
-        if self._lent is not None:
-            async with self._borrowed(self._lent, deadline) as connection:
-                return await execute_on_async(async_cursor_on(connection), ask)
         if deadline is None:
             deadline = time.monotonic() + self.timeout
+        if self._lent is not None:
+            async with self._borrowed(self._lent, deadline, until=deadline + _GRACE) as connection:
+                asked = ask.within(left_until(deadline))
+                return await execute_on_async(async_cursor_on(connection), asked)
         losses = self._losses
         wired = await self._take(deadline)
         try:
@@ -313,22 +329,22 @@ class AsyncLink:
 
     async def write(self, ask: Ask, deadline: float) -> Rows:
         """As `execute`; the error for one that others kept waiting says who they are."""
-        try:
-            return await self.execute(ask, deadline)
-        except StoreBusy as error:
-            if self.holders is None:
-                raise
-            try:
-                found = await self.execute(self.holders, time.monotonic() + _LOOK)
-            except StoreError:
-                raise error from error.__cause__
-            raise _kept_by(error, found) from error.__cause__
+        return await self._in_line(self.execute, ask, deadline)
+
+    async def find(self, ask: Ask, deadline: float) -> Rows:
+        """As `read`; the error for one that others kept waiting says who they are."""
+        return await self._in_line(self.read, ask, deadline)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         """A connection in a transaction, which is committed at the end, or rolled back: see Link."""
         if self._lent is not None:
-            async with self._borrowed(self._lent) as lent, lent.transaction():
+            deadline, patience = time.monotonic() + self.timeout, self.timeout + _GRACE
+            async with (
+                self._borrowed(self._lent, deadline, patience=patience) as lent,
+                lent.transaction(),
+            ):
+                await execute_on_async(async_cursor_on(lent), limit_here(self.timeout))
                 yield lent
             return
         wired = await self._take(time.monotonic() + self.timeout)
@@ -346,14 +362,28 @@ class AsyncLink:
         while self._idle and self.is_ours:
             await self._idle.pop()[0].close()
 
+    async def _in_line(
+        self, execute: Callable[[Ask, float], Awaitable[Rows]], ask: Ask, deadline: float
+    ) -> Rows:
+        """Executes a statement that may have to wait for those who append."""
+        try:
+            return await execute(ask, deadline)
+        except StoreBusy as error:
+            if self.holders is None:
+                raise
+            try:
+                found = await self.execute(self.holders, time.monotonic() + _LOOK)
+            except StoreError:
+                raise error from error.__cause__
+            raise _kept_by(error, found) from error.__cause__
+
     @asynccontextmanager
     async def _borrowed(
-        self, pool: AsyncConnectionPool[Any], deadline: float | None = None
+        self, pool: AsyncConnectionPool[Any], deadline: float, **limits: float
     ) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        """A connection of the user's pool, on which statements mean what they should."""
+        """A connection of the user's pool, on which statements mean what they should: see borrowed."""
         self.check_usable()
-        timeout = self.timeout if deadline is None else max(deadline - time.monotonic(), 0.0)
-        async with borrowed_async(pool, timeout) as connection:
+        async with borrowed_async(pool, deadline, **limits) as connection:
             check_lent(connection)
             if not self._is_checked:
                 ((level,),) = await execute_on_async(async_cursor_on(connection), _ISOLATION)
@@ -449,6 +479,8 @@ class Joined:
         check_isolation(self._level)
         return self._execute(ask)
 
+    find = read
+
     def _look(self) -> None:
         """Finds out, once, where the connection leads and what its transaction is like."""
         if not self._level:
@@ -494,6 +526,8 @@ class AsyncJoined:
         check_isolation(self._level)
         return await self._execute(ask)
 
+    find = read
+
     async def _look(self) -> None:
         """Finds out, once, where the connection leads and what its transaction is like."""
         if not self._level:
@@ -509,44 +543,6 @@ class AsyncJoined:
 
     async def close(self) -> None:
         """Does nothing: the connection is its user's."""
-
-
-@contextmanager
-def borrowed(pool: ConnectionPool[Any], timeout: float) -> Iterator[psycopg.Connection[Any]]:
-    """A connection of a user's pool, in autocommit for the time being."""
-    try:
-        with pool.connection(timeout) as connection:
-            was = connection.autocommit
-            connection.autocommit = True
-            try:
-                yield connection
-            finally:
-                if is_idle(connection):
-                    connection.autocommit = was
-                else:  # interrupted in the middle of something: the pool makes another one
-                    connection.pgconn.finish()
-    except (PoolTimeout, TooManyRequests, PoolClosed) as error:
-        raise of_pool(error, timeout) from error
-
-
-@asynccontextmanager
-async def borrowed_async(
-    pool: AsyncConnectionPool[Any], timeout: float
-) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    """As borrowed, of an asynchronous pool."""
-    try:
-        async with pool.connection(timeout) as connection:
-            was = connection.autocommit
-            await connection.set_autocommit(True)
-            try:
-                yield connection
-            finally:
-                if is_idle(connection):
-                    await connection.set_autocommit(was)
-                else:
-                    connection.pgconn.finish()
-    except (PoolTimeout, TooManyRequests, PoolClosed) as error:
-        raise of_pool(error, timeout) from error
 
 
 def hold_on(conversation: Conversation[T], connection: psycopg.Connection[Any]) -> T:

@@ -61,12 +61,19 @@ class Tables:
         self._plain: dict[str, bytes] = {}
         self._filled: dict[str, bytes] = {}
 
-    def ask(self, statement: str, parameters: Any = None, *, is_bold: bool = False) -> Ask:
-        """A statement with the schema's name in it. is_bold: see Ask."""
+    def ask(
+        self,
+        statement: str,
+        parameters: Any = None,
+        *,
+        is_bold: bool = False,
+        is_patient: bool = False,
+    ) -> Ask:
+        """A statement with the schema's name in it. is_bold, is_patient: see Ask."""
         known = (self._plain if parameters is None else self._filled).get(statement)
         if known is None:
             known = self._put_in(statement, has_parameters=parameters is not None)
-        return Ask(known, parameters, is_bold)
+        return Ask(known, parameters, is_bold, is_patient)
 
     def holders(self) -> Ask:
         """Asks who has the schema's advisory lock: see who_holds."""

@@ -22,7 +22,7 @@ from eventsrc.postgres_conversation import Ask, Rows
 from eventsrc.postgres_errors import stuck, translation
 from eventsrc.store import StoreBusy, StoreClosed, StoreError
 
-_MOMENT: Final = 0.25
+MOMENT: Final = 0.25
 """For how many seconds somebody who is interrupted waits for the server to stop as well."""
 
 _SLACK: Final = 0.1
@@ -34,6 +34,8 @@ _SHORTEST: Final = 0.2
 _LIMIT: Final = b"""
     SELECT set_config('statement_timeout', %s::text, false), set_config('lock_timeout', %s::text, false)
 """
+# no query, after which a transaction could not be made to read only
+_LIMIT_HERE: Final = b"SET LOCAL statement_timeout = %d; SET LOCAL lock_timeout = %d"
 
 _WATCH: Final = "client_connection_check_interval"
 _WATCHED: Final = f" -c {_WATCH}=500"
@@ -43,14 +45,22 @@ _LONGEST: Final = 2_000_000
 """The longest timeout in seconds: Postgres has no longer ones than 2**31 milliseconds."""
 
 
-class _Limits:
-    """What a connection of this library does not do: wait for ever, or serve a forked process."""
+class Limits:
+    """For how long a connection waits for its server."""
 
     until = math.inf
     """When to give up, by time.monotonic()."""
 
     patience = math.inf
     """For how many seconds to wait for one answer."""
+
+    def hurry(self) -> None:
+        """Gives up in a moment."""
+        self.until = min(self.until, time.monotonic() + MOMENT)
+
+
+class _Own(Limits):
+    """What a connection of this library does not do: wait for ever, or serve a forked process."""
 
     allowed = math.inf
     """How many seconds the server allows a statement."""
@@ -67,17 +77,13 @@ class _Limits:
         """Whether this process has made it: what another one writes there would end its session."""
         return self._pid == os.getpid()
 
-    def _hurry(self) -> None:
-        """Gives up in a moment."""
-        self.until = min(self.until, time.monotonic() + _MOMENT)
-
     @classmethod
     def _connect_gen(cls, conninfo: str = "", **options: Any) -> Generator[Any, Any, Self]:
         connecting: Any = super()
         return _timely(connecting._connect_gen(conninfo, **options))
 
 
-class Wire(_Limits, psycopg.Connection[Any]):
+class Wire(_Own, psycopg.Connection[Any]):
     """A connection that waits for its server no longer than until a time."""
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
@@ -86,14 +92,14 @@ class Wire(_Limits, psycopg.Connection[Any]):
             raise forked()
         until = self.until
         try:
-            return super().wait(_limited(gen, self), *args, **kwargs)
+            return super().wait(limited(gen, self), *args, **kwargs)
         finally:
             self.until = until  # an interruption has brought it nearer
 
-    def cancel_safe(self, *, timeout: float = _MOMENT) -> None:
+    def cancel_safe(self, *, timeout: float = MOMENT) -> None:
         """Asks the server to stop, for no longer than a moment."""
-        self._hurry()
-        super().cancel_safe(timeout=min(timeout, _MOMENT))
+        self.hurry()
+        super().cancel_safe(timeout=min(timeout, MOMENT))
 
     def close(self) -> None:
         """Ends the session, if it is this process's."""
@@ -101,7 +107,7 @@ class Wire(_Limits, psycopg.Connection[Any]):
             super().close()
 
 
-class AsyncWire(_Limits, psycopg.AsyncConnection[Any]):
+class AsyncWire(_Own, psycopg.AsyncConnection[Any]):
     """As Wire, for an event loop."""
 
     async def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
@@ -110,15 +116,15 @@ class AsyncWire(_Limits, psycopg.AsyncConnection[Any]):
             raise forked()
         until = self.until
         try:
-            return await super().wait(_limited(gen, self), *args, **kwargs)
+            return await super().wait(limited(gen, self), *args, **kwargs)
         finally:
             self.until = until  # a cancellation has brought it nearer
 
-    async def cancel_safe(self, *, timeout: float = _MOMENT) -> None:
+    async def cancel_safe(self, *, timeout: float = MOMENT) -> None:
         """Asks the server to stop, for no longer than a moment."""
-        self._hurry()
-        async with asyncio.timeout(2 * _MOMENT):  # an old libpq cancels in a thread, without an end
-            await super().cancel_safe(timeout=min(timeout, _MOMENT))
+        self.hurry()
+        async with asyncio.timeout(2 * MOMENT):  # an old libpq cancels in a thread, without an end
+            await super().cancel_safe(timeout=min(timeout, MOMENT))
 
     async def close(self) -> None:
         """Ends the session, if it is this process's."""
@@ -131,17 +137,17 @@ def forked() -> StoreClosed:
     return StoreClosed("this was opened before a fork: open it in each process")
 
 
-def _limited(waiting: Any, wire: Wire | AsyncWire) -> Generator[Any, Any, Any]:
-    """What a generator of psycopg waits for, until its connection's time.
+def limited(waiting: Any, limits: Limits) -> Generator[Any, Any, Any]:
+    """What a generator of psycopg waits for, as long as its connection's limits let it.
 
     It is asked again every tenth of a second or so, whether anything has come or not.
     """
-    end = time.monotonic() + wire.patience
+    end = time.monotonic() + limits.patience
     try:
         wanted = next(waiting)
         while True:
             ready = yield wanted
-            if not ready and time.monotonic() >= min(wire.until, end):
+            if not ready and time.monotonic() >= min(limits.until, end):
                 raise TimeoutError("Postgres has not answered in time")
             wanted = waiting.send(ready)
     except StopIteration as stop:
@@ -252,14 +258,26 @@ async def execute_on_async(cursor: psycopg.AsyncCursor[Any], ask: Ask) -> Rows:
 
 def limit(wire: Wire | AsyncWire, deadline: float) -> Ask | None:
     """Has the server give up at a deadline, if it would not by itself. Raises StoreBusy after it."""
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise StoreBusy("there was no time left to ask Postgres")
+    left = left_until(deadline)
     if abs(left - wire.allowed) <= _SLACK:
         return None
     wire.allowed = max(left, _SHORTEST)
     milliseconds = math.ceil(wire.allowed * 1000)
     return Ask(_LIMIT, (milliseconds, milliseconds))
+
+
+def limit_here(seconds: float) -> Ask:
+    """Has the server give each statement of the transaction so many seconds."""
+    milliseconds = math.ceil(seconds * 1000)
+    return Ask(_LIMIT_HERE % (milliseconds, milliseconds))
+
+
+def left_until(deadline: float) -> float:
+    """How many seconds there are. Raises StoreBusy if there are none."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise StoreBusy("there was no time left to ask Postgres")
+    return left
 
 
 def _has_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:

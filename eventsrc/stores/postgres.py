@@ -18,6 +18,7 @@ from returns.result import Failure
 from eventsrc.codec import Codec
 from eventsrc.interpreter import AsyncInterpreter, Interpreter, on
 from eventsrc.postgres_conversation import Conversation, hold, hold_async
+from eventsrc.postgres_errors import translated
 from eventsrc.postgres_link import AsyncJoined, AsyncLink, Joined, Link, hold_on, hold_on_async
 from eventsrc.postgres_schema import Tables
 from eventsrc.program import Outcome
@@ -59,8 +60,8 @@ class PostgresStore(Interpreter[StoreOp]):
     address: a connection string, or a psycopg_pool.ConnectionPool, whose connections are then borrowed.
     schema: where the tables are; they are made if they are not there.
     codec: what it encodes with; one for all registered events if not given.
-    timeout: how many seconds an operation may wait for Postgres; an append, before that, as long for
-        others of this store.
+    timeout: how many seconds an operation may wait for Postgres and for a connection; an append, before
+        that, as long for others of this store.
     clock: gives `recorded_at`, in seconds since 1970.
 
     Raises NotAStore for a schema of a newer version of this library, and Unreachable.
@@ -81,11 +82,11 @@ class PostgresStore(Interpreter[StoreOp]):
     ) -> None:
         self.codec = Codec() if codec is None else codec
         self._timeout = timeout
-        self._talks = Conversations(schema, self.codec, clock, timeout)
+        self._talks = Conversations(
+            schema, self.codec, clock, timeout, is_lean=isinstance(address, str)
+        )
         link = Link(address, timeout)
         link.on_loss, link.holders = self._talks.forget_heads, Tables(schema, ()).holders()
-        if not isinstance(address, str):
-            self._talks.be_patient(timeout)
         self._link: Link | Joined = link
         self._line: GroupCommit[Prepared, _Answer] | Alone[Prepared, _Answer] = GroupCommit(
             self._commit, interrupted=_interrupted, too_late=self._too_late, most=GROUP
@@ -105,7 +106,8 @@ class PostgresStore(Interpreter[StoreOp]):
         """This store in a transaction of the caller's: what it appends is stored if that is committed.
 
         connection: in a transaction, which must be READ COMMITTED, as they are unless told otherwise.
-        The price: from the first append on, all others wait until the transaction ends.
+        The price: from the first append or FindAppend on, all others wait until the transaction ends.
+        How long its statements may take is up to that connection, and not to `timeout`.
         """
         joined = type(self).__new__(type(self))
         joined.codec, joined._timeout, joined._talks = self.codec, self._timeout, self._talks.joined()
@@ -140,7 +142,9 @@ class PostgresStore(Interpreter[StoreOp]):
     def find_append(self, op: FindAppend) -> Appended | None:
         """What became of an append."""
         check(op)
-        return self._read(self._talks.finding(op.append_id))
+        deadline = time.monotonic() + self._timeout
+        talk = self._talks.finding(op.append_id)
+        return hold(talk, lambda ask: self._link.find(ask, deadline))
 
     # --- reading
 
@@ -178,7 +182,7 @@ class PostgresStore(Interpreter[StoreOp]):
 
     def _open(self) -> None:
         if not self._read(self._talks.opening()):
-            with self._link.transaction() as connection:
+            with translated(), self._link.transaction() as connection:
                 hold_on(self._talks.migrating(), connection)
             self._read(self._talks.opening())
 
@@ -220,11 +224,11 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
     ) -> None:
         self.codec = Codec() if codec is None else codec
         self._timeout = timeout
-        self._talks = Conversations(schema, self.codec, clock, timeout)
+        self._talks = Conversations(
+            schema, self.codec, clock, timeout, is_lean=isinstance(address, str)
+        )
         link = AsyncLink(address, timeout)
         link.on_loss, link.holders = self._talks.forget_heads, Tables(schema, ()).holders()
-        if not isinstance(address, str):
-            self._talks.be_patient(timeout)
         self._link: AsyncLink | AsyncJoined = link
         self._line: AsyncGroupCommit[Prepared, _Answer] | AsyncAlone[Prepared, _Answer]
         self._line = AsyncGroupCommit(
@@ -239,8 +243,9 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
     async def open(self) -> Self:
         """Connects, and makes the tables if they are not there."""
         if not await self._hold(self._talks.opening()):
-            async with self._link.transaction() as connection:
-                await hold_on_async(self._talks.migrating(), connection)
+            with translated():
+                async with self._link.transaction() as connection:
+                    await hold_on_async(self._talks.migrating(), connection)
             await self._hold(self._talks.opening())
         return self
 
@@ -282,7 +287,10 @@ class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
     async def find_append(self, op: FindAppend) -> Appended | None:
         """What became of an append."""
         check(op)
-        return await self._read(self._talks.finding(op.append_id))
+        self._check_open()
+        deadline, link = time.monotonic() + self._timeout, self._link
+        talk = self._talks.finding(op.append_id)
+        return await hold_async(talk, lambda ask: link.find(ask, deadline))
 
     @on(Read).coroutine
     async def read(self, op: Read) -> Page[Any]:

@@ -71,10 +71,17 @@ class Conversations:
     """Those of one store, and what it has learnt of its tables.
 
     timeout: how many seconds an operation may take.
+    is_lean: whether the sessions say how long to wait for others, so that statements need not.
     """
 
     def __init__(
-        self, schema: str, codec: Codec, clock: Callable[[], float], timeout: float = math.inf
+        self,
+        schema: str,
+        codec: Codec,
+        clock: Callable[[], float],
+        timeout: float = math.inf,
+        *,
+        is_lean: bool = True,
     ) -> None:
         self._tables = Tables(schema, sql.SCRIPTS, mark="event")
         self._ask = self._tables.ask
@@ -84,8 +91,7 @@ class Conversations:
         """The last position that is known."""
         self._clock = clock
         self._timeout = timeout
-        self._patience = 0
-        self._is_lean = True
+        self._is_lean = is_lean
         self._is_joined = False
         self._kinds = Kinds()
         self._heads = Heads()
@@ -94,18 +100,16 @@ class Conversations:
 
     def joined(self) -> Conversations:
         """Those for a transaction of somebody else: nothing that is seen there is committed yet."""
-        joined = Conversations(self._tables.schema, self.codec, self._clock, self._timeout)
+        joined = Conversations(
+            self._tables.schema, self.codec, self._clock, self._timeout, is_lean=False
+        )
         joined.store_id, joined.end, joined._kinds = self.store_id, self.end, self._kinds.copy()
-        joined._is_lean, joined._is_joined = False, True
+        joined._is_joined = True
         return joined
 
     def home(self) -> Home:
         """By which a connection of somebody else's is known to lead to this store."""
         return Home(self._ask(sql.HOME, ()), self.store_id)
-
-    def be_patient(self, seconds: float) -> None:
-        """Has the server wait so long for others, on connections that do not say how long."""
-        self._patience, self._is_lean = max(int(seconds * 1000), 1), False
 
     def forget_heads(self) -> None:
         """Forgets what is known of streams: a server that comes back may have lost what it had told."""
@@ -295,7 +299,7 @@ class Conversations:
         """Stores any appends, whose conditions Postgres decides, and answers them."""
         asked = [group[index] for index in indexes]
         try:
-            rows = yield self._ask(sql.APPEND, self._arrays(asked, now))
+            rows = yield self._ask(sql.APPEND, self._arrays(asked, now), is_patient=True)
         except Lost as lost:
             answers |= {i: Failure(Unknown(group[i].append_id, str(lost))) for i in indexes}
             return
@@ -318,7 +322,7 @@ class Conversations:
         records = [record for asked in group for record in asked.records(0, lambda _: 0, now)]
         parts = [part for asked in group for part in asked.streams]
         return (
-            self._patience,
+            0,  # for how long to wait: see Ask
             now,
             [asked.append_id.bytes for asked in group],
             [asked.is_keyed for asked in group],
@@ -367,7 +371,7 @@ class Conversations:
     def finding(self, append_id: UUID) -> Conversation[Appended | None]:
         """What became of an append. One that waits in the server to be stored is waited for."""
         wait = sql.WAIT_JOINED if self._is_joined else sql.WAIT
-        yield self._ask(wait, (self._patience,))
+        yield self._ask(wait, (0,), is_patient=True)
         key = append_id.bytes
         rows = yield self._ask(sql.FIND_KEYED, (key,))
         if not rows and is_own(append_id):
@@ -516,7 +520,7 @@ class Conversations:
     def saving_snapshot(self, kept: Snapshot) -> Conversation[None]:
         """Keeps a snapshot unless there is a newer one."""
         row = kept.stream, kept.fold, kept.fold_version, kept.version, kept.data
-        yield self._ask(sql.SAVE_SNAPSHOT, (self._patience, *row))
+        yield self._ask(sql.SAVE_SNAPSHOT, (0, *row), is_patient=True)
 
     # --- kinds
 
@@ -527,7 +531,7 @@ class Conversations:
         if new:
             types, schemas, codecs = zip(*new, strict=True)
             columns = list(types), array(schemas), list(codecs)
-            yield self._ask(sql.ADD_KINDS, (self._patience, *columns))
+            yield self._ask(sql.ADD_KINDS, (0, *columns), is_patient=True)
             yield from self._learn_kinds()
 
     def _learn_kinds(self) -> Conversation[None]:

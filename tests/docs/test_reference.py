@@ -18,6 +18,7 @@ INTERNAL = {
     "eventsrc.machine",
     "eventsrc.postgres_conversation",
     "eventsrc.postgres_errors",
+    "eventsrc.postgres_lent",
     "eventsrc.postgres_link",
     "eventsrc.postgres_schema",
     "eventsrc.postgres_wire",

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.faults import SCALE
 
-_FIGURES = pytest.StashKey[list[str]]()
+_SHOWN = pytest.StashKey[bool]()
 
 
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Notes what an experiment has reached."""
-    noted = request.config.stash.setdefault(_FIGURES, [])
-    return lambda text: noted.append(f"{request.node.name}: {text}")
+    return lambda text: request.node.user_properties.append(("figure", text))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Prints the figures, once."""
-    figures = config.stash.get(_FIGURES, [])
-    if SCALE > 1 and figures:
+    """Prints the figures, once, also those of pytest-xdist's workers."""
+    figures = [*_figures(terminalreporter)]
+    if SCALE > 1 and figures and not config.stash.get(_SHOWN, False):
+        config.stash[_SHOWN] = True
         terminalreporter.section(f"figures at EVENTSRC_SCALE={SCALE:g}")
-        while figures:
-            terminalreporter.write_line(figures.pop(0))
+        for text in figures:
+            terminalreporter.write_line(text)
+
+
+def _figures(terminalreporter: pytest.TerminalReporter) -> Iterator[str]:
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport) and report.when == "call":
+                name = report.nodeid.rpartition("::")[2]
+                yield from (
+                    f"{name}: {text}" for what, text in report.user_properties if what == "figure"
+                )

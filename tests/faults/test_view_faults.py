@@ -12,6 +12,7 @@ from tests.views.kit import Kit
 from tests.views.lag import LagContract
 from tests.views.poison import PoisonContract
 from tests.views.rebuilding import RebuildContract
+from tests.views.sink import SinkContract
 
 
 @pytest.fixture
@@ -37,3 +38,7 @@ class TestFailover(FailoverContract):
 
 class TestRebuild(RebuildContract):
     """The experiments."""
+
+
+class TestSink(SinkContract):
+    """The experiment."""

@@ -22,7 +22,7 @@ import psycopg
 import pytest
 from psycopg_pool import ConnectionPool
 
-from eventsrc import Append, StreamId, Success
+from eventsrc import Append, FindAppend, StoreOp, StreamId, Success
 from eventsrc.store import StoreBusy
 from eventsrc.stores.postgres import AsyncPostgresStore, PostgresStore
 from eventsrc.testing.postgres import PostgresServer
@@ -270,8 +270,9 @@ def test_an_append_on_a_pool_of_the_users_ends_at_its_deadline(
             assert waiting.result(TIMEOUT + GRACE) >= TIMEOUT
 
 
+@pytest.mark.parametrize("op", [ticks(1, keyed=True), FindAppend(uuid4())], ids=["append", "find"])
 @pytest.mark.parametrize("kind", ["threads", "loop", "pool"])
-def test_who_waits_in_vain_is_told_for_whom(postgres_dsn: str, kind: str) -> None:
+def test_who_waits_in_vain_is_told_for_whom(postgres_dsn: str, kind: str, op: StoreOp) -> None:
     def told() -> str:
         with contextlib.ExitStack() as opened:
             if kind == "loop":
@@ -283,7 +284,7 @@ def test_who_waits_in_vain_is_told_for_whom(postgres_dsn: str, kind: str) -> Non
                 store = opened.enter_context(PostgresStore(address, codec=CODEC, timeout=TIMEOUT))
             began = time.monotonic()
             with pytest.raises(StoreBusy) as caught:
-                store.run(ticks(1, keyed=True))
+                store.run(op)
             assert time.monotonic() - began < TIMEOUT + GRACE
         return str(caught.value)
 

@@ -6,11 +6,12 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 
-from eventsrc import Append, Conflict, Failure, Head, Read, ReadFeed, StreamId, Success
+from eventsrc import Append, Conflict, Failure, FindAppend, Head, Read, ReadFeed, StreamId, Success
 from eventsrc.codec import Codec
 from eventsrc.positions import WrongStore
 from eventsrc.postgres import AsyncPostgresStore, PostgresStore
@@ -73,8 +74,9 @@ def test_others_wait_for_the_transaction_and_then_go_on(
 ) -> None:
     with psycopg.connect(postgres_dsn) as db:
         store.within(db).run(Append(HERE, (Noted(1),)))
-        with pytest.raises(StoreBusy):
-            store.run(Append(StreamId("other"), (Noted(2),)))
+        for op in (Append(StreamId("other"), (Noted(2),)), FindAppend(uuid4())):
+            with pytest.raises(StoreBusy, match=f"held by process {db.info.backend_pid} "):
+                store.run(op)
         waiting = threading.Thread(target=store.run, args=(Append(StreamId("other"), (Noted(3),)),))
         waiting.start()
     waiting.join(10)

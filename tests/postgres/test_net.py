@@ -8,14 +8,15 @@ found; and if no connection is left behind.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from eventsrc import (
     Append,
@@ -27,6 +28,7 @@ from eventsrc import (
     ReadFeed,
     StoreOp,
     StreamId,
+    postgres_lent,
 )
 from eventsrc.store import StoreError
 from eventsrc.stores.postgres import PostgresStore
@@ -43,20 +45,42 @@ TIMEOUT = 1.0
 Open = Callable[..., Any]
 
 
-@pytest.fixture(params=["threads", "loop"])
+LENT = 8
+"""How many connections a pool of the user's has."""
+
+
+@pytest.fixture(params=["threads", "threads on a pool", "loop", "loop on a pool"])
 def opened(request: pytest.FixtureRequest) -> Open:
-    """Opens a PostgresStore, or an AsyncPostgresStore in an event loop of its own."""
+    """Opens a PostgresStore, or an AsyncPostgresStore in an event loop of its own.
+
+    Either with connections of its own, or with those of a pool of the user's, which are there.
+    """
 
     @contextmanager
     def opened(dsn: str, timeout: float = TIMEOUT) -> Iterator[Interpreter[StoreOp]]:
-        if request.param == "loop":
-            with in_a_loop(dsn, codec=CODEC, timeout=timeout) as store:
-                yield store
-        else:
-            with PostgresStore(dsn, codec=CODEC, timeout=timeout) as threaded:
-                yield threaded
+        options: dict[str, Any] = {"codec": CODEC, "timeout": timeout}
+        with ExitStack() as opened:
+            match request.param:
+                case "threads":
+                    store: Any = PostgresStore(dsn, **options)
+                case "threads on a pool":
+                    pool = opened.enter_context(ConnectionPool(dsn, min_size=LENT, max_size=LENT))
+                    pool.wait(10)
+                    store = PostgresStore(pool, **options)
+                case "loop":
+                    store = in_a_loop(dsn, **options)
+                case _:
+                    store = in_a_loop(lent_to_tasks(dsn), **options)
+            yield opened.enter_context(store)
 
     return opened
+
+
+@asynccontextmanager
+async def lent_to_tasks(dsn: str) -> AsyncIterator[AsyncConnectionPool[Any]]:
+    async with AsyncConnectionPool(dsn, min_size=LENT, max_size=LENT) as pool:
+        await pool.wait(10)
+        yield pool
 
 
 def sessions(dsn: str) -> int:
@@ -90,6 +114,12 @@ def timed(store: Interpreter[StoreOp], op: StoreOp) -> tuple[float, Any]:
     return time.monotonic() - began, answer
 
 
+def is_well(store: Interpreter[StoreOp]) -> bool:
+    """Whether no connection is broken that a pool may lend."""
+    answers = [timed(store, Head(StreamId("net")))[1] for _ in range(LENT)]
+    return not any(isinstance(answer, StoreError) for answer in answers)
+
+
 def all_at_once(
     store: Interpreter[StoreOp], seconds: float, mend: Callable[[], None]
 ) -> list[tuple[float, Any]]:
@@ -99,6 +129,26 @@ def all_at_once(
         wait(calls, seconds)
         mend()
         return [call.result(30) for call in calls]
+
+
+def longest(dsn: str, opened: Open, fault: Fault) -> float:
+    """How long a call takes at most while the network has a fault; afterwards, all goes on."""
+    with Proxy(dsn) as proxy:
+
+        def mend() -> None:
+            proxy.fault = None
+            proxy.drop()
+
+        with opened(proxy.dsn, TIMEOUT) as store:
+            store.run(tick(0))
+            proxy.fault = fault
+            took = [seconds for seconds, _ in all_at_once(store, TIMEOUT + GRACE + 0.2, mend)]
+            assert all(timed(store, op)[0] < TIMEOUT for op in OPERATIONS)
+            until(lambda: is_well(store))
+            stored = [recorded.data.batch for recorded in store.run(ReadFeed()).events]
+        until(lambda: sessions(dsn) == 0)
+    assert {*stored} <= {0, 1, 2}
+    return max(took)
 
 
 @pytest.mark.parametrize(
@@ -112,22 +162,17 @@ def all_at_once(
 def test_every_call_ends_by_its_deadline(
     postgres_dsn: str, opened: Open, fault: Fault, figure: Callable[[str], None]
 ) -> None:
-    with Proxy(postgres_dsn) as proxy:
+    took = longest(postgres_dsn, opened, fault)
+    figure(f"{took:.2f} s for a timeout of {TIMEOUT} s")
+    assert took < TIMEOUT + GRACE
 
-        def mend() -> None:
-            proxy.fault = None
-            proxy.drop()
 
-        with opened(proxy.dsn, TIMEOUT) as store:
-            store.run(tick(0))
-            proxy.fault = fault
-            took = [seconds for seconds, _ in all_at_once(store, TIMEOUT + GRACE + 0.2, mend)]
-            assert all(timed(store, op)[0] < TIMEOUT for op in OPERATIONS)
-            stored = [recorded.data.batch for recorded in store.run(ReadFeed()).events]
-        until(lambda: sessions(postgres_dsn) == 0)
-    assert {*stored} <= {0, 1, 2}
-    figure(f"{max(took):.2f} s for a timeout of {TIMEOUT} s")
-    assert max(took) < TIMEOUT + GRACE
+@pytest.mark.parametrize("opened", ["threads on a pool", "loop on a pool"], indirect=True)
+def test_control_lent_connections_that_wait_as_psycopg_does_are_caught(
+    postgres_dsn: str, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_lent, "limited", lambda waiting, _limits: waiting)
+    assert longest(postgres_dsn, opened, Frozen()) >= TIMEOUT + GRACE
 
 
 def test_a_call_that_has_to_connect_ends_by_its_deadline_and_one_in_line_for_it_by_two(
@@ -186,6 +231,7 @@ def test_connections_that_are_dropped_under_load_lose_nothing_and_leave_nothing(
             at_once, later = (
                 sum(witness.told["Unknown"] for witness in some) for some in (in_haste, witnesses[4:])
             )
+            until(lambda: is_well(store))
             found = sum(witness.settle(store) for witness in witnesses)
             assert wrong_with(witnesses, store) == []
         until(lambda: sessions(postgres_dsn) == 0)

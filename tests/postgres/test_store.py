@@ -7,7 +7,7 @@ import functools
 import operator
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, contextmanager
 from typing import Any, get_args
 from uuid import uuid4
 
@@ -47,8 +47,13 @@ class TestPostgresStore(StoreContract):
 
 
 @contextmanager
-def in_a_loop(dsn: str, **options: Any) -> Iterator[Interpreter[StoreOp]]:
-    """An AsyncPostgresStore in an event loop of its own, for callers in other threads and loops."""
+def in_a_loop(
+    address: str | AbstractAsyncContextManager[Any], **options: Any
+) -> Iterator[Interpreter[StoreOp]]:
+    """An AsyncPostgresStore in an event loop of its own, for callers in other threads and loops.
+
+    address: a connection string, or what opens a pool in that loop.
+    """
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -56,12 +61,21 @@ def in_a_loop(dsn: str, **options: Any) -> Iterator[Interpreter[StoreOp]]:
     def wait(coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result(60)
 
-    store = AsyncPostgresStore(dsn, **options)
+    opened = AsyncExitStack()
+
+    async def open_store() -> AsyncPostgresStore:
+        where = address if isinstance(address, str) else await opened.enter_async_context(address)
+        return await opened.enter_async_context(AsyncPostgresStore(where, **options))
+
     try:
-        wait(store.__aenter__())
-        handlers = [on(kind).run(lambda op: wait(store.run_async(op))) for kind in get_args(StoreOp)]
-        yield functools.reduce(operator.or_, handlers)
-        wait(store.close())
+        try:
+            store = wait(open_store())
+            handlers = [
+                on(kind).run(lambda op: wait(store.run_async(op))) for kind in get_args(StoreOp)
+            ]
+            yield functools.reduce(operator.or_, handlers)
+        finally:
+            wait(opened.aclose())
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(60)

@@ -1,9 +1,4 @@
-"""A server of documents with versions, over HTTP, as a sink of views; and the process that fills it.
-
-python -m tests.views.documents PORT STORE VIEWS KILLS [--blind]
-KILLS are the positions of events after whose effect the process kills itself, before the page's
-progress is kept.
-"""
+"""A server of documents with versions, over HTTP, as a sink of views; and the process that fills it."""
 
 from __future__ import annotations
 
@@ -11,7 +6,6 @@ import http.client
 import json
 import os
 import signal
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -21,29 +15,43 @@ from typing import Any
 
 import attrs
 
-from eventsrc import Recorded, SqliteStore, SqliteViews, View, synchronise
-from tests.views.library import CODEC, TYPES, Noted
+from eventsrc import Recorded, View, synchronise
+from tests.views.kit import Kit
+from tests.views.library import TYPES, Noted
+from tests.views.workers import Say
 
 
 @attrs.define
 class Shelf:
-    """What the server keeps: documents with the versions of the events that made them."""
+    """What the server keeps: documents with the versions of the events that made them.
+
+    came: how many events were brought, those among them that came again.
+    """
 
     documents: dict[str, tuple[int, str]] = attrs.field(factory=dict)
     counts: Counter[str] = attrs.field(factory=Counter)
-    puts: int = 0
-    refused: int = 0
+    came: int = 0
     lock: Any = attrs.field(factory=threading.Lock)
+
+    def get(self, name: str) -> tuple[int, str]:
+        """A document, which is asked for once for each event."""
+        with self.lock:
+            self.came += 1
+            return self.documents.get(name, (0, ""))
 
     def put(self, name: str, version: int, text: str) -> bool:
         """Keeps a document if it is newer."""
         with self.lock:
-            self.puts += 1
             if self.documents.get(name, (0, ""))[0] >= version:
-                self.refused += 1
                 return False
             self.documents[name] = version, text
             return True
+
+    def count(self, name: str) -> None:
+        """For the control: adds one, whichever event it is."""
+        with self.lock:
+            self.came += 1
+            self.counts[name] += 1
 
 
 @contextmanager
@@ -52,15 +60,14 @@ def serving(shelf: Shelf) -> Iterator[int]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            version, text = shelf.documents.get(self.path, (0, ""))
-            self._tell(200, json.dumps([version, text]))
+            self._tell(200, json.dumps(shelf.get(self.path)))
 
         def do_PUT(self) -> None:
             text = self.rfile.read(int(self.headers["Content-Length"])).decode()
             self._tell(204 if shelf.put(self.path, int(self.headers["Version"]), text) else 409, "")
 
-        def do_POST(self) -> None:  # for the control
-            shelf.counts[self.path] += 1
+        def do_POST(self) -> None:
+            shelf.count(self.path)
             self._tell(204, "")
 
         def _tell(self, status: int, body: str) -> None:
@@ -115,8 +122,11 @@ class Documents:
             connection.close()
 
 
-def notes_documents(kills: frozenset[int] = frozenset(), *, is_blind: bool = False) -> View[Documents]:
-    """A view of notes as documents, one for each stream: its numbers, in the order applied."""
+def notes_documents(deadly: int = 0, *, is_blind: bool = False) -> View[Documents]:
+    """A view of notes as documents, one for each stream: its numbers, in the order applied.
+
+    deadly: the position of an event after whose effect the process kills itself.
+    """
     view: View[Documents] = View("notes", types=TYPES)
 
     @view.on(Noted)
@@ -128,22 +138,14 @@ def notes_documents(kills: frozenset[int] = frozenset(), *, is_blind: bool = Fal
             if version < event.version:
                 number = str(event.data.number)
                 sink.put(event.stream, f"{text},{number}" if text else number, event.version)
-        if event.position in kills:
+        if event.position == deadly:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return view
 
 
-def main(port: str, store_path: str, views_path: str, kills: str, *broken: str) -> None:
-    """Brings the documents up to date, or dies."""
-    chosen = frozenset(json.loads(kills))
-    view = notes_documents(chosen, is_blind="--blind" in broken)
-    with (
-        SqliteStore(store_path, CODEC) as store,
-        SqliteViews(views_path, durability="process", sink=Documents(int(port))) as views,
-    ):
-        (store | views).run(synchronise(view, size=20))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def filling(kit: Kit, say: Say, port: int, page: int, deadly: int, is_blind: bool) -> None:
+    """Brings the documents up to date, or dies between an effect and the page's progress."""
+    view = notes_documents(deadly, is_blind=is_blind)
+    with kit.open_store() as store, kit.open(sink=Documents(port)) as views:
+        (store | views).run(synchronise(view, size=page))

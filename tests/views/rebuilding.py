@@ -29,6 +29,7 @@ from eventsrc import (
     StreamId,
     on,
     rebuild,
+    retry,
     status,
     synchronise,
     world,
@@ -208,6 +209,11 @@ class RebuildContract:
                         append(store, number)
                     (store | views).run(synchronise(old))
                     whole = folded(store)
+                    if dies_at or kill == len(kills) - 1:
+                        # where starting takes long, an event may have seen three processes killed,
+                        # and the next one parks it
+                        (store | views).run(synchronise(new, 1, 20))
+                        assert (store | views).run(retry(new)) == ()
                     with Worker(rebuilding, kit, dies_at) as worker:
                         assert worker.says("ready")
                         if dies_at:
@@ -289,7 +295,7 @@ class RebuildContract:
         with kit.open_store() as store:
             fill(store)
             with Worker(following_slowly, kit, True) as worker:
-                assert worker.says("too much")
+                assert worker.says("too much", within=120)
 
 
 def fill(store: Any) -> None:

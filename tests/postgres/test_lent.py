@@ -1,0 +1,187 @@
+"""Deadlines on connections that a pool of the user's lends; for a bad network see also test_net.py."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from eventsrc import Append, FindAppend, Head, StoreOp, StreamId, Unknown, synchronise
+from eventsrc.postgres import AsyncPostgresStore, PostgresStore, PostgresViews
+from eventsrc.postgres_conversation import Ask
+from eventsrc.postgres_errors import Lost
+from eventsrc.store import StoreBusy
+from tests.faults.events import CODEC, Tick
+from tests.postgres.proxy import Frozen, Proxy
+from tests.postgres.test_held import GRACE, ask, locked
+from tests.postgres.test_views import notes_view
+from tests.views.library import filled
+
+HERE = StreamId("ticks/0")
+TIMEOUT = 1.0
+SETTINGS = ["statement_timeout", "lock_timeout", "search_path"]
+AWAY = 0.8
+"""For how many seconds of that there is no connection."""
+
+
+def tick(number: int) -> Append:
+    return Append(HERE, (Tick(number, 0, 1),))
+
+
+@contextlib.contextmanager
+def for_a_while(pool: ConnectionPool[Any]) -> Iterator[None]:
+    """The only connection of a pool is somebody else's for a while."""
+    connection = pool.getconn()
+    timer = threading.Timer(AWAY, pool.putconn, [connection])
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+
+
+def end_of(store: PostgresStore, op: StoreOp) -> tuple[float, object]:
+    """How long an operation takes, and how it ends."""
+    began = time.monotonic()
+    end: object
+    try:
+        end = store.run(op)
+    except StoreBusy as error:
+        end = error
+    return time.monotonic() - began, end
+
+
+@pytest.mark.parametrize("op", [tick(1), FindAppend(uuid4())], ids=["append", "find"])
+def test_waits_for_a_connection_and_for_others_have_one_deadline(
+    postgres_dsn: str, op: StoreOp
+) -> None:
+    with (
+        ConnectionPool(postgres_dsn, min_size=1, max_size=1) as pool,
+        PostgresStore(pool, codec=CODEC, timeout=TIMEOUT) as store,
+    ):
+        store.run(tick(0))
+        with locked(postgres_dsn), for_a_while(pool):
+            took, end = end_of(store, op)
+        assert isinstance(end, StoreBusy)
+        assert "held by process" in str(end)
+        assert TIMEOUT <= took < TIMEOUT + GRACE
+
+
+def test_in_a_loop_they_have_one_deadline_as_well(postgres_dsn: str) -> None:
+    async def main() -> float:
+        async with (
+            AsyncConnectionPool(postgres_dsn, min_size=1, max_size=1) as pool,
+            AsyncPostgresStore(pool, codec=CODEC, timeout=TIMEOUT) as store,
+        ):
+            await store.run_async(tick(0))
+            with locked(postgres_dsn):
+                connection = await pool.getconn()
+                began = time.monotonic()
+                call = asyncio.create_task(store.run_async(tick(1)))
+                await asyncio.sleep(AWAY)
+                await pool.putconn(connection)
+                with pytest.raises(StoreBusy, match="held by process"):
+                    await call
+                return time.monotonic() - began
+
+    assert TIMEOUT <= asyncio.run(main()) < TIMEOUT + GRACE
+
+
+def test_control_a_server_that_is_given_the_whole_timeout_is_seen_to_leave_a_doubt(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    within = Ask.within
+    monkeypatch.setattr(Ask, "within", lambda ask, _left: within(ask, TIMEOUT))
+    with (
+        ConnectionPool(postgres_dsn, min_size=1, max_size=1) as pool,
+        PostgresStore(pool, codec=CODEC, timeout=TIMEOUT) as store,
+    ):
+        store.run(tick(0))
+        with locked(postgres_dsn), for_a_while(pool):
+            took, end = end_of(store, tick(1))
+        assert isinstance(end.failure(), Unknown)  # type: ignore[attr-defined]
+        assert took < TIMEOUT + GRACE
+
+
+@pytest.mark.parametrize("writes", [False, True], ids=["read", "append"])
+def test_a_cancelled_task_ends_at_once_though_the_network_is_frozen(
+    postgres_dsn: str, writes: bool
+) -> None:
+    async def main(proxy: Proxy) -> float:
+        async with (
+            AsyncConnectionPool(proxy.dsn, min_size=1, max_size=1) as pool,
+            AsyncPostgresStore(pool, codec=CODEC, timeout=10) as store,
+        ):
+            proxy.fault = Frozen()
+            began = time.monotonic()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await store.run_async(tick(0) if writes else Head(HERE))
+            took = time.monotonic() - began
+            proxy.fault = None
+            proxy.drop()
+            return took
+
+    with Proxy(postgres_dsn) as proxy:
+        assert asyncio.run(main(proxy)) < 0.1 + 2 * GRACE
+
+
+def test_views_on_a_frozen_network_end_by_the_deadline_of_a_statement(postgres_dsn: str) -> None:
+    view, events = notes_view(), filled(1, 3)
+    with (
+        Proxy(postgres_dsn) as proxy,
+        ConnectionPool(proxy.dsn, min_size=1, max_size=1) as pool,
+        PostgresViews(pool, [view], timeout=TIMEOUT) as views,
+    ):
+        proxy.fault = Frozen()
+        began = time.monotonic()
+        with pytest.raises(Lost):
+            (events | views).run(synchronise(view))
+        assert time.monotonic() - began < TIMEOUT + GRACE
+        proxy.fault = None
+        proxy.drop()
+
+
+def test_views_that_wait_for_others_end_by_the_deadline_of_a_statement(postgres_dsn: str) -> None:
+    view, events = notes_view(), filled(1, 3)
+    with (
+        ConnectionPool(postgres_dsn, min_size=1, max_size=1) as pool,
+        PostgresViews(pool, [view], timeout=TIMEOUT) as views,
+    ):
+        place = f"{views.schema(view)}.eventsrc_part"
+        with psycopg.connect(postgres_dsn) as other:
+            other.execute(f"SELECT FROM {place} FOR UPDATE".encode())
+            began = time.monotonic()
+            with pytest.raises(StoreBusy):
+                (events | views).run(synchronise(view))
+            assert TIMEOUT <= time.monotonic() - began < TIMEOUT + GRACE
+        assert (events | views).run(synchronise(view)).applied == 3
+
+
+def test_a_connection_is_given_back_as_it_was(postgres_dsn: str) -> None:
+    view, events = notes_view(), filled(1, 3)
+    with ConnectionPool(postgres_dsn, min_size=1, max_size=1) as pool:
+
+        def state() -> tuple[object, ...]:
+            with pool.connection() as connection:
+                shown = [connection.execute(f"SHOW {name}").fetchone() for name in SETTINGS]
+                return connection, connection.autocommit, sorted(vars(connection)), shown
+
+        before = state()
+        with (
+            PostgresStore(pool, codec=CODEC, timeout=TIMEOUT) as store,
+            PostgresViews(pool, [view], timeout=TIMEOUT) as views,
+        ):
+            store.run(tick(0))
+            store.run(FindAppend(uuid4()))
+            (events | views).run(synchronise(view))
+        assert state() == before
+    assert ask(postgres_dsn, "SELECT count(*) FROM eventsrc.event") == [(1,)]

@@ -9,16 +9,14 @@ from __future__ import annotations
 import json
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from eventsrc import GetParked, MemoryStore, SqliteStore, SqliteViews, retry, synchronise
-from tests.docs.pages import ROOT
 from tests.faults import scaled
-from tests.views.documents import Documents, Shelf, notes_documents, serving
+from tests.forked import Forked
+from tests.views.documents import Documents, Shelf, main, notes_documents, serving
 from tests.views.library import CODEC, Noted, books, filled, folded
 
 EVENTS = 200
@@ -40,12 +38,10 @@ def kill_and_go_on(tmp_path: Path, shelf: Shelf, *broken: str) -> int:
         for _ in range(scaled(8) + 1):
             left = sorted(chance.sample(range(1, EVENTS + 1), 5)) if deaths < scaled(8) else []
             views = str(tmp_path / "views.db")
-            command = [sys.executable, "-m", "tests.views.documents", str(port), str(path), views]
-            done = subprocess.run(
-                [*command, json.dumps(left), *broken], cwd=ROOT, timeout=60, check=False
-            )
-            assert done.returncode in (0, -signal.SIGKILL)
-            deaths += done.returncode != 0
+            with Forked(main, str(port), str(path), views, json.dumps(left), *broken) as process:
+                ended = process.wait(60)
+            assert ended in (0, -signal.SIGKILL)
+            deaths += ended != 0
     return deaths
 
 

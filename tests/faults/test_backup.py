@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import attrs
 import pytest
@@ -21,10 +20,11 @@ import pytest
 from eventsrc import START, Append, Cursor, Head, ReadFeed, Recorded, SqliteStore, StreamId, Success
 from eventsrc.errors import EventsrcError
 from eventsrc.positions import BadToken
-from tests.docs.pages import ROOT
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 from tests.faults.feed import assert_sound, batches_of, whole_feed
+from tests.faults.writer import main
+from tests.forked import Forked
 
 Copy = Callable[[Path, Path], None]
 
@@ -55,15 +55,10 @@ class Backup:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[IO[str]]:
+def writing(path: Path) -> Iterator[FileIO]:
     """Another process appends; gives the lines in which it acknowledges its batches."""
-    command = [sys.executable, "-m", "tests.faults.writer", str(path), "0"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as writer:
-        assert writer.stdout is not None
-        try:
-            yield writer.stdout
-        finally:
-            writer.kill()
+    with Forked(main, str(path), "0") as writer:
+        yield writer.stdout
 
 
 def back_up(folder: Path, copies: int, copy: Copy) -> tuple[Path, list[Backup]]:

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import pickle
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
@@ -28,15 +27,14 @@ from eventsrc.record import Corrupted, Record
 from eventsrc.store import MAX_PAGE, Appended, NotAppended
 from eventsrc.stores.prepare import Prepared
 from eventsrc.testing.history import check_reads, check_stream
-from tests.docs.pages import ROOT
 from tests.faults import SCALE, scaled
-from tests.faults.contender import HOT, STREAMS, Contender, Kind, Notes
+from tests.faults.contender import HOT, STREAMS, Contender, Kind, Notes, main
 from tests.faults.events import CODEC, Tick
+from tests.forked import Forked
 
 DEADLINE = 300.0
 SEEDS = [1, 2, 3] if SCALE > 1 else [1]
 """For what syncs a file; memory is quick enough for all three."""
-CONTENDER = "import sys; from tests.faults.contender import main; main(*sys.argv[1:])"
 
 
 @contextlib.contextmanager
@@ -100,28 +98,26 @@ def by_tasks(store: Interpreter[StoreOp], appends: int, kind: Kind, seed: int) -
 
 
 @contextlib.contextmanager
-def processes(path: Path, appends: int, kind: Kind, *broken: str, seed: int = 1) -> Iterator[list[Any]]:
+def processes(
+    path: Path, appends: int, kind: Kind, *broken: str, seed: int = 1
+) -> Iterator[list[Forked]]:
     """4 processes at work; they are done when their output is at its end."""
     with contextlib.ExitStack() as stack:
-        running: list[Any] = []
+        running: list[Forked] = []
         for number in range(4):
             asked = [str(path), str(100 * seed + number), str(appends // 4), kind, *broken]
-            command = [sys.executable, "-c", CONTENDER, *asked]
-            process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            stack.callback(process.kill)
-            running.append(stack.enter_context(process))
+            running.append(stack.enter_context(Forked(main, *asked)))
         for process in running:
             assert process.stdout.readline() == b"ready\n"
         for process in running:
             process.stdin.write(b"go\n")
-            process.stdin.flush()
         yield running
 
 
 def by_processes(path: Path, appends: int, kind: Kind, *broken: str, seed: int = 1) -> Notes:
     """4 processes."""
     with processes(path, appends, kind, *broken, seed=seed) as running:
-        return together([pickle.loads(one.communicate(timeout=DEADLINE)[0]) for one in running])
+        return together([pickle.loads(one.stdout.readall()) for one in running])
 
 
 def together(notes: Sequence[Notes]) -> Notes:
@@ -294,7 +290,7 @@ def test_a_reader_sees_the_beginning_of_what_other_processes_append(
     with SqliteStore(path, CODEC) as store, processes(path, scaled(240), "any") as running:
         outputs: list[bytes] = []
         collecting = threading.Thread(
-            target=lambda: outputs.extend(one.communicate(timeout=DEADLINE)[0] for one in running)
+            target=lambda: outputs.extend(one.stdout.readall() for one in running)
         )
         collecting.start()
         seen = watch(store, lambda: not collecting.is_alive())

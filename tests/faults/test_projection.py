@@ -11,8 +11,6 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -23,10 +21,10 @@ import pytest
 
 from eventsrc import START, Append, ReadFeed, SqliteStore, SqliteViews, StreamId, Success, synchronise
 from eventsrc.view import GetProgress
-from tests.docs.pages import ROOT
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
-from tests.faults.projector import READY, counting_view
+from tests.faults.projector import READY, counting_view, main
+from tests.forked import Forked
 
 EVENTS = scaled(2_500, 20_000)
 KILLS = scaled(10, 50)
@@ -113,18 +111,17 @@ def kill_projector(
     Answers how many it had handled; None if it came to the end of the feed before.
     """
     page = str(chance.choice(PAGES))
-    command = [sys.executable, "-m", "tests.faults.projector", str(store), str(views), page, *broken]
     handled, until = 0, chance.randrange(share)
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, bufsize=0) as projector:
-        assert projector.stdout is not None
+    with Forked(main, str(store), str(views), page, *broken) as projector:
         assert projector.stdout.read(1) == READY
         while handled < until and (seen := projector.stdout.read(until - handled)):
             handled += len(seen)
         os.kill(projector.pid, signal.SIGKILL)
         while seen := projector.stdout.read(65_536):
             handled += len(seen)
-    assert projector.returncode in (0, -signal.SIGKILL)
-    return handled if projector.returncode else None
+        ended = projector.wait(60)
+    assert ended in (0, -signal.SIGKILL)
+    return handled if ended else None
 
 
 def examine(views_path: Path, feed: list[tuple[str, int]]) -> Found:

@@ -12,8 +12,9 @@ from eventsrc import Append, SqliteStore, StreamId, Success
 from tests.faults.events import CODEC, Tick
 
 
-def main(path: str, seed: int, one_by_one: bool) -> None:
+def main(path: str, asked: str, *broken: str) -> None:
     """Appends batches of 1 to 5 ticks to 4 streams; broken (the control): one commit for each tick."""
+    seed, one_by_one = int(asked), "--one-by-one" in broken
     chance = random.Random(seed)
     with SqliteStore(path, CODEC, timeout=30) as store:
         for batch in range(seed * 1_000_000, (seed + 1) * 1_000_000):
@@ -26,4 +27,4 @@ def main(path: str, seed: int, one_by_one: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), "--one-by-one" in sys.argv)
+    main(*sys.argv[1:])

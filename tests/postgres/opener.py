@@ -32,9 +32,13 @@ def open_all(dsn: str, schemas: Sequence[str]) -> None:
             print(f"{type(error).__name__}:", str(error).replace("\n", " "), flush=True)
 
 
-if __name__ == "__main__":
-    _, dsn, *schemas = sys.argv
-    if schemas[0] == "--unlocked":  # broken, for the control
+def main(dsn: str, *schemas: str) -> None:
+    """Opens them; broken, for the control, without the lock."""
+    if schemas[0] == "--unlocked":
         postgres_schema._LOCK = "SELECT 1"  # type: ignore[misc]
         schemas = schemas[1:]
     open_all(dsn, schemas)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

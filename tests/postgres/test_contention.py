@@ -11,8 +11,6 @@ import asyncio
 import contextlib
 import pickle
 import random
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Generator
 from typing import Any
@@ -26,12 +24,12 @@ from eventsrc.stores import postgres_sql as sql
 from eventsrc.stores.postgres import AsyncPostgresStore, PostgresStore
 from eventsrc.stores.postgres_conversations import Conversations
 from eventsrc.testing.history import check_reads
-from tests.docs.pages import ROOT
 from tests.faults import SCALE, scaled
 from tests.faults.contender import HOT, Contender, Kind, Notes
 from tests.faults.events import CODEC, Tick
 from tests.faults.test_contention import DEADLINE, at_once, ids, together, watch, wrong_with
-from tests.postgres.contender import contend
+from tests.forked import Forked
+from tests.postgres.contender import contend, main
 from tests.postgres.test_held import ask
 
 Contend = Callable[[str, int, Kind, int], Notes]
@@ -78,19 +76,15 @@ def by_tasks(dsn: str, appends: int, kind: Kind, seed: int) -> Notes:
 def by_processes(dsn: str, appends: int, kind: Kind, seed: int) -> Notes:
     """4 processes."""
     with contextlib.ExitStack() as stack:
-        running: list[Any] = []
+        running: list[Forked] = []
         for number in range(4):
             asked = [dsn, str(100 * seed + number), str(appends // 4), kind]
-            command = [sys.executable, "-m", "tests.postgres.contender", *asked]
-            process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            stack.callback(process.kill)
-            running.append(stack.enter_context(process))
+            running.append(stack.enter_context(Forked(main, *asked)))
         for process in running:
             assert process.stdout.readline() == b"ready\n"
         for process in running:
             process.stdin.write(b"go\n")
-            process.stdin.flush()
-        return together([pickle.loads(one.communicate(timeout=DEADLINE)[0]) for one in running])
+        return together([pickle.loads(one.stdout.readall()) for one in running])
 
 
 CONTEND = [by_threads_of(1), by_threads_of(2), by_tasks, by_processes]

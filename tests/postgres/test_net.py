@@ -270,6 +270,7 @@ def test_a_message_that_is_cut_anywhere_leaves_no_doubt(
 
 
 def test_a_connection_that_is_known_to_be_broken_is_not_used(postgres_dsn: str) -> None:
+    PostgresStore(postgres_dsn, codec=CODEC).close()  # makes the tables
     with Proxy(postgres_dsn) as proxy, PostgresStore(proxy.dsn, codec=CODEC, timeout=0.3) as store:
         appended = store.run(tick(0)).unwrap()
         assert isinstance(appended, Appended)

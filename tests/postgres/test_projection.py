@@ -10,8 +10,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from uuid import uuid4
@@ -22,11 +20,11 @@ from eventsrc import START, Append, ReadFeed, StreamId, Success, synchronise
 from eventsrc.postgres import PostgresStore
 from eventsrc.testing.postgres import PostgresServer
 from eventsrc.view import GetProgress
-from tests.docs.pages import ROOT
 from tests.faults.events import CODEC, Tick
 from tests.faults.projector import READY
 from tests.faults.test_projection import EVENTS, KILLS, PAGES, SHARE, Found, fold
-from tests.postgres.projector import counting_view, opened
+from tests.forked import Forked
+from tests.postgres.projector import counting_view, main, opened
 from tests.postgres.test_held import ask
 from tests.postgres.test_server import until
 
@@ -74,19 +72,18 @@ def kill_projector(dsn: str, views: str, chance: random.Random, share: int, *bro
     Answers how many it had handled; None if it came to the end of the feed before.
     """
     page = str(chance.choice(PAGES))
-    command = [sys.executable, "-m", "tests.postgres.projector", dsn, views, page, *broken]
     handled, wanted = 0, chance.randrange(share)
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, bufsize=0) as projector:
-        assert projector.stdout is not None
+    with Forked(main, dsn, views, page, *broken) as projector:
         assert projector.stdout.read(1) == READY
         while handled < wanted and (seen := projector.stdout.read(wanted - handled)):
             handled += len(seen)
         os.kill(projector.pid, signal.SIGKILL)
         while seen := projector.stdout.read(65_536):
             handled += len(seen)
-    assert projector.returncode in (0, -signal.SIGKILL)
+        ended = projector.wait(60)
+    assert ended in (0, -signal.SIGKILL)
     until(lambda: ask(dsn, SESSIONS)[0][0] == 0)  # the server has noticed
-    return handled if projector.returncode else None
+    return handled if ended else None
 
 
 def examine(dsn: str, views: str, feed: list[tuple[str, int]]) -> Found:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from contextlib import ExitStack
-from typing import IO
+from io import FileIO
 from uuid import UUID
 
 import psycopg
@@ -19,8 +17,9 @@ from eventsrc.postgres_link import hold_on
 from eventsrc.postgres_schema import Tables
 from eventsrc.store import NotAStore
 from eventsrc.stores import postgres_sql
-from tests.docs.pages import ROOT
 from tests.faults import scaled
+from tests.forked import Forked
+from tests.postgres.opener import main
 from tests.postgres.test_held import ask
 from tests.postgres.test_views import notes_view
 from tests.views.library import TYPES, Noted
@@ -33,29 +32,19 @@ def opened_by_processes(
     dsn: str, schemas: list[str], *broken: str, processes: int = 4
 ) -> list[set[str]]:
     """What processes that open each schema at the same moment say of it."""
-    command = [sys.executable, "-m", "tests.postgres.opener", dsn, *broken, *schemas]
     said: list[set[str]] = []
     with ExitStack() as stack:
-        openers = [
-            stack.enter_context(
-                subprocess.Popen(
-                    command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-                )
-            )
-            for _ in range(4)
-        ]
+        openers = [stack.enter_context(Forked(main, dsn, *broken, *schemas)) for _ in range(processes)]
         for _ in schemas:
             assert {line(opener.stdout) for opener in openers} == {"ready"}
             for opener in openers:
-                assert opener.stdin is not None
-                print("begin", file=opener.stdin, flush=True)
+                opener.stdin.write(b"begin\n")
             said.append({line(opener.stdout) for opener in openers})
     return said
 
 
-def line(output: IO[str] | None) -> str:
-    assert output is not None
-    return output.readline().strip()
+def line(output: FileIO) -> str:
+    return output.readline().decode().strip()
 
 
 def test_processes_that_open_a_new_schema_at_once_make_one_store(postgres_dsn: str) -> None:

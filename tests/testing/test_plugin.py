@@ -19,21 +19,21 @@ def test_fixtures_are_there_and_the_seed_is_told(pytester: pytest.Pytester) -> N
             assert eventsrc_simulated_store.store_id == "simulated"
         """
     )
-    done = pytester.runpytest_subprocess(*ARGS, "--eventsrc-seed=42")
+    done = pytester.runpytest_inprocess(*ARGS, "--eventsrc-seed=42")
     done.assert_outcomes(passed=1)
     done.stdout.fnmatch_lines(["eventsrc: --eventsrc-seed=42"])
 
 
 def test_a_seed_by_chance_is_told_and_the_usual_one_is_0(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_it(eventsrc_seed): assert eventsrc_seed >= 0")
-    done = pytester.runpytest_subprocess(*ARGS, "--eventsrc-seed=random")
+    done = pytester.runpytest_inprocess(*ARGS, "--eventsrc-seed=random")
     done.assert_outcomes(passed=1)
     done.stdout.re_match_lines([r"eventsrc: --eventsrc-seed=\d+"])
-    assert "eventsrc:" not in pytester.runpytest_subprocess(*ARGS).stdout.str()
+    assert "eventsrc:" not in pytester.runpytest_inprocess(*ARGS).stdout.str()
 
 
 def test_what_is_no_seed_is_refused(pytester: pytest.Pytester) -> None:
-    done = pytester.runpytest_subprocess(*ARGS, "--eventsrc-seed=often")
+    done = pytester.runpytest_inprocess(*ARGS, "--eventsrc-seed=often")
     done.stderr.fnmatch_lines(["*--eventsrc-seed=often: give a number, or `random`*"])
     assert done.ret == pytest.ExitCode.USAGE_ERROR
 

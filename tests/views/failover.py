@@ -106,7 +106,7 @@ class FailoverContract:
     def test_the_partitions_of_a_process_that_is_killed_are_taken_over(
         self, kit: Kit, figure: Callable[[str], None]
     ) -> None:
-        kills = scaled(4, 40)
+        kills = scaled(2, 40)
         longest = longest_rest(kit, kills)
         assert longest < 3 * LEASE
         figure(f"{kills} kills; a partition rested for {longest:.2f} s at most, a lease is {LEASE:g} s")
@@ -114,7 +114,7 @@ class FailoverContract:
     @pytest.mark.timeout(600)
     def test_control_leases_that_never_end_are_caught(self, kit: Kit) -> None:
         with pytest.raises(AssertionError, match="a partition at rest"):
-            longest_rest(kit, 4, FOR_EVER)
+            longest_rest(kit, 2, FOR_EVER)
 
     @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM], ids=lambda told: told.name)
     @pytest.mark.parametrize("what", ["follow", "follow in a task", "share", "share in a task"])

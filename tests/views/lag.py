@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import Any, Final
 
+import pytest
+
 from eventsrc import Append, Opaque, Recorded, StreamId, View, follow, world
 from tests.faults import scaled
 from tests.views.kit import Kit, Views
@@ -23,16 +25,19 @@ from tests.views.library import Noted
 from tests.views.poison import KINDS, notes
 from tests.views.workers import Say, Worker
 
-EVERY: Final = 0.02
+EVERY: Final = 0.05
 """How often a follower looks for new events, in seconds."""
 
-PACE: Final = 0.005
+PACE: Final = 0.01
 """How long it is from one event of a sound stream to the next, in seconds."""
+
+LOOK: Final = 0.005
+"""How often it is looked what a view shows, in seconds."""
 
 SAMPLES: Final = 100
 """How many such events there are in a phase."""
 
-OTHERS: Final = 8
+OTHERS: Final = 20
 """For so many of them there is one of another stream."""
 
 PATIENCE: Final = 0.5
@@ -41,8 +46,8 @@ PATIENCE: Final = 0.5
 GRAIN: Final = 0.005
 """How long the machine may take for something else, in seconds: lags are a few times that."""
 
-TRIES: Final = 5
-"""How often it is measured anew, since what else the machine does may fall into one of the two."""
+MORE: Final = 10
+"""How many rounds are added at most, since what else the machine does may fall into one of the two."""
 
 PASSING: Final = Noted(667)
 """What is taken at the fourth try."""
@@ -106,9 +111,10 @@ class Phases:
             due += PACE
             self._look()
             while time.monotonic() < due:
-                time.sleep(0.001)
+                time.sleep(LOOK)
                 self._look()
         while self._waiting and time.monotonic() < due + PATIENCE:
+            time.sleep(LOOK)
             self._look()
         self._lags += [time.monotonic() - since for _, since in self._waiting.values()]
         self._waiting.clear()
@@ -129,10 +135,11 @@ class Phases:
                 del self._waiting[number]
 
 
-def p99s(kit: Kit, rounds: int, *, is_broken: bool = False) -> tuple[float, float]:
+def p99s(kit: Kit, rounds: int, more: int = 0, *, is_broken: bool = False) -> tuple[float, float]:
     """The p99 of the lag of sound streams, in seconds, without poison in others and with it.
 
     Each is the median of some rounds, in which the two take turns.
+    more: how many rounds to add, as long as sound streams are less fresh beside poison.
     """
     names = ("calm", "poisoned")
     with ExitStack() as opened:
@@ -143,25 +150,29 @@ def p99s(kit: Kit, rounds: int, *, is_broken: bool = False) -> tuple[float, floa
             assert worker.says("ready")
         calm = Phases(kit, store, views, "calm", [Noted(1)])
         poisoned = Phases(kit, store, views, "poisoned", POISON)
-        for number in range(rounds):
+        for number in range(rounds + more):
             for phase in (calm, poisoned) if number % 2 else (poisoned, calm):
                 phase.measure()
-        return statistics.median(calm.p99s), statistics.median(poisoned.p99s)
+            found = statistics.median(calm.p99s), statistics.median(poisoned.p99s)
+            if number + 1 >= rounds and is_as_fresh(*found):
+                break
+        return found
+
+
+def is_as_fresh(calm: float, poisoned: float) -> bool:
+    return poisoned < 2 * calm + GRAIN
 
 
 class LagContract:
     """Tests over a fixture `kit`."""
 
+    @pytest.mark.timeout(600)
     def test_other_streams_are_as_fresh_as_without_poison(
         self, kit: Kit, figure: Callable[[str], None]
     ) -> None:
-        for _ in range(TRIES):
-            calm, poisoned = p99s(kit, scaled(2))
-            if poisoned < 2 * calm + GRAIN:
-                break
+        calm, poisoned = p99s(kit, scaled(1, 32), MORE)
         figure(f"p99 of the lag {calm * 1e3:.1f} ms without poison, {poisoned * 1e3:.1f} ms with it")
-        assert poisoned < 2 * calm + GRAIN
+        assert is_as_fresh(calm, poisoned)
 
     def test_control_poison_that_holds_back_everything_is_caught(self, kit: Kit) -> None:
-        calm, poisoned = p99s(kit, 1, is_broken=True)
-        assert poisoned >= 2 * calm + GRAIN
+        assert not is_as_fresh(*p99s(kit, 1, is_broken=True))

@@ -40,10 +40,10 @@ from tests.views.kit import Kit, Views
 from tests.views.library import Noted, folded
 from tests.views.workers import Say, Worker, until
 
-EVENTS = 400
-GROWTH = 20 * 1024
+EVENTS = scaled(200, 400)
+GROWTH = scaled(8, 20) * 1024
 """KiB."""
-WAITING = scaled(40_000, 100_000)
+WAITING = scaled(20_000, 100_000)
 SLOW = 0.01
 SOME = 100
 """How many appends are timed in a phase."""
@@ -243,7 +243,7 @@ class RebuildContract:
             app = store | views | world
             app.run(synchronise(old))
             with Reader(kit) as one, Reader(kit) as other:
-                for version in range(2, 2 + scaled(20)):
+                for version in range(2, 2 + scaled(8, 320)):
                     before = len(one.counts)
                     new = kit.notes(version=version)
                     assert app.run(rebuild(new)).unwrap().lag == 0

@@ -5,7 +5,6 @@ They are forked from a server that has everything imported, so that one starts i
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
@@ -13,13 +12,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
+from tests.forked import CONTEXT
 from tests.views.kit import Kit
 
 PATIENCE = 20.0
 """For how many seconds a worker is waited for before a test fails."""
-
-_FORKING = multiprocessing.get_context("forkserver")
-_FORKING.set_forkserver_preload(["sqlite_utils", "eventsrc.postgres", "tests.views.kit"])
 
 Say = Callable[[str], None]
 """How a worker tells its test something."""
@@ -39,8 +36,8 @@ class Worker:
     """A process that runs work(kit, say, *args) until it is ended; it is killed at the end."""
 
     def __init__(self, work: Callable[..., None], kit: Kit, *args: Any) -> None:
-        self._ear, mouth = _FORKING.Pipe(duplex=False)
-        self._process = _FORKING.Process(target=_work, args=(work, kit, mouth, args), daemon=True)
+        self._ear, mouth = CONTEXT.Pipe(duplex=False)
+        self._process = CONTEXT.Process(target=_work, args=(work, kit, mouth, args), daemon=True)
         self._process.start()
         mouth.close()
         assert self._process.pid is not None

@@ -113,7 +113,7 @@ class Documents:
         self._ask("POST", name)
 
     def _ask(self, method: str, name: str, body: str = "", **headers: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, f"/{name}", body.encode(), headers)
             answer = connection.getresponse()
@@ -147,5 +147,8 @@ def notes_documents(deadly: int = 0, *, is_blind: bool = False) -> View[Document
 def filling(kit: Kit, say: Say, port: int, page: int, deadly: int, is_blind: bool) -> None:
     """Brings the documents up to date, or dies between an effect and the page's progress."""
     view = notes_documents(deadly, is_blind=is_blind)
-    with kit.open_store() as store, kit.open(sink=Documents(port)) as views:
+    with (
+        kit.open_store(timeout=30) as store,
+        kit.open(timeout=30, sink=Documents(port)) as views,
+    ):
         (store | views).run(synchronise(view, size=page))

@@ -46,7 +46,9 @@ def kill_and_go_on(kit: Kit, shelf: Shelf, *, is_blind: bool = False) -> list[in
             soon = [before + n for n in range(1, SPREAD + 1) if before + n != last]
             last = chance.choice(soon) if death < DEATHS else 0
             with Worker(filling, kit, port, PAGE, last, is_blind) as worker:
-                assert worker.ended() == (-signal.SIGKILL if last else 0)
+                code = worker.ended(within=60)
+            parked = views.run(GetParked(notes_documents()))
+            assert (code, parked) == (-signal.SIGKILL if last else 0, ())
             in_vain.append((shelf.came - came) - (applied() - before))
         assert applied() == EVENTS
     return in_vain

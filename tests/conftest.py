@@ -1,4 +1,4 @@
-"""How hard Hypothesis tries: half as often as by itself for every commit, or for a night.
+"""How hard Hypothesis tries: a quarter as often as by itself for every commit, or for a night.
 
 What all tests are made of, once they are collected, stays to the end: no garbage is looked for in it.
 
@@ -13,7 +13,7 @@ import gc
 
 from hypothesis import settings
 
-settings.register_profile("commit", settings(), max_examples=50, deadline=None)
+settings.register_profile("commit", settings(), max_examples=25, deadline=None)
 settings.register_profile("nightly", max_examples=2_000, deadline=None, print_blob=True)
 settings.load_profile("commit")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from eventsrc.testing.postgres import ADDRESS, FAST, NoPostgres, PostgresServer, available
+from tests.postgres.databases import Databases
 
 
 @pytest.fixture(scope="session")
@@ -29,12 +31,19 @@ def postgres_server() -> Iterator[PostgresServer]:
         server.close()
 
 
+@pytest.fixture(scope="session")
+def databases(postgres_server: PostgresServer) -> Iterator[Databases]:
+    """Databases that tests take one after the other."""
+    with closing(Databases(postgres_server)) as databases:
+        yield databases
+
+
 @pytest.fixture
-def postgres_dsn(postgres_server: PostgresServer) -> Iterator[str]:
-    """The address of an empty database, which is dropped after the test."""
-    dsn = postgres_server.create_database()
+def postgres_dsn(databases: Databases) -> Iterator[str]:
+    """The address of a database that is empty, and nobody else's."""
+    dsn = databases.take()
     yield dsn
-    postgres_server.drop_database(dsn)
+    databases.give_back(dsn)
 
 
 @pytest.fixture(scope="session")

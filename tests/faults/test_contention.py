@@ -166,7 +166,7 @@ def test_appends_to_a_memory_store_are_linearizable(
     contend: Callable[..., Notes], seed: int, figure: Callable[[str], None]
 ) -> None:
     store = MemoryStore(CODEC)
-    notes = contend(store, scaled(2_000), "exact", seed)
+    notes = contend(store, scaled(800, 32_000), "exact", seed)
     assert wrong_with(notes, store) == []
     figure(f"{notes.operations} operations")
 
@@ -178,7 +178,7 @@ def test_appends_to_a_sqlite_store_are_linearizable(
     tmp_path: Path, contend: Callable[..., Notes], seed: int, figure: Callable[[str], None]
 ) -> None:
     with SqliteStore(tmp_path / "store.db", CODEC, timeout=30) as store:
-        notes = contend(store, scaled(2_000), "exact", seed)
+        notes = contend(store, scaled(800, 32_000), "exact", seed)
         assert wrong_with(notes, store) == []
     figure(f"{notes.operations} operations")
 
@@ -189,7 +189,7 @@ def test_appends_of_several_processes_are_linearizable(
     tmp_path: Path, seed: int, figure: Callable[[str], None]
 ) -> None:
     path = tmp_path / "store.db"
-    notes = by_processes(path, scaled(500, 20_000), "exact", seed=seed)
+    notes = by_processes(path, scaled(250, 20_000), "exact", seed=seed)
     with SqliteStore(path, CODEC) as store:
         assert wrong_with(notes, store) == []
     figure(f"{notes.operations} operations")
@@ -256,7 +256,7 @@ def test_appends_of_several_processes_at_any_version_are_all_stored(
     tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
     path = tmp_path / "store.db"
-    notes = by_processes(path, scaled(400), "any")
+    notes = by_processes(path, scaled(200, 6_400), "any")
     with SqliteStore(path, CODEC) as store:
         assert wrong_with(notes, store) == []
     figure(f"{notes.operations} operations")

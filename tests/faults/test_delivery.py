@@ -336,13 +336,13 @@ def test_whatever_arrives_each_event_is_applied_once_and_in_its_place(
     figure: Callable[[str], None],
 ) -> None:
     polls = steps = 0
-    for seed in range(scaled(600, 10_000)):
+    for seed in range(scaled(300, 10_000)):
         trial = Trial(ListViews())
         assert simulate(seed, trial) == [], f"seed {seed}"
         polls = max(polls, trial.most_polls)
         steps += len(trial.views.steps())
     assert 1 <= polls <= POLLS
-    figure(f"{scaled(600, 10_000)} seeds, {steps} events applied, gaps repaired in {polls} polls")
+    figure(f"{scaled(300, 10_000)} seeds, {steps} events applied, gaps repaired in {polls} polls")
 
 
 @pytest.mark.timeout(600)

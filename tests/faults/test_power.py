@@ -99,7 +99,7 @@ def crashes(tmp_path: Path, number: int, synchronous: str, pages: int | None = N
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
-    ("pages", "cuts"), [(None, scaled(200, 10_000)), (CHECKPOINT, scaled(60, 3_000))]
+    ("pages", "cuts"), [(None, scaled(60, 10_000)), (CHECKPOINT, scaled(30, 3_000))]
 )
 def test_a_power_cut_loses_nothing_that_was_acknowledged(
     tmp_path: Path, pages: int | None, cuts: int, figure: Callable[[str], None]
@@ -112,14 +112,14 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(
 
 @pytest.mark.timeout(900)
 def test_control_with_less_syncing_acknowledged_events_are_lost(tmp_path: Path) -> None:
-    losses = crashes(tmp_path, scaled(40), "NORMAL")
+    losses = crashes(tmp_path, scaled(20, 640), "NORMAL")
     assert losses.lost > 0
     assert losses.half == losses.corrupt == 0, "the log keeps batches whole even so"
 
 
 @pytest.mark.timeout(900)
 def test_control_without_syncing_files_are_found_corrupt_or_half(tmp_path: Path) -> None:
-    losses = crashes(tmp_path, scaled(40), "OFF")
+    losses = crashes(tmp_path, scaled(20, 640), "OFF")
     assert losses.lost + losses.half + losses.corrupt > 0
 
 

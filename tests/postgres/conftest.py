@@ -1,4 +1,4 @@
-"""A Postgres for the tests in here: one server for all of them, and a fresh database for each.
+"""A Postgres for the tests in here: one server for all of them, and an empty database for each.
 
 EVENTSRC_TEST_POSTGRES_MAJORS is `all`, for every version found, or versions such as `16,18`; a
 directory in EVENTSRC_TEST_POSTGRES_BIN adds its version to those found. Tests that stop or kill a
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
 from eventsrc.testing.postgres import ADDRESS, FAST, NoPostgres, PostgresServer, available
 from tests.faults.conftest import figure, pytest_terminal_summary
+from tests.postgres.databases import Databases
 
 __all__ = ["figure", "pytest_terminal_summary"]
 
@@ -50,9 +52,16 @@ def shared_dsn(postgres_server: PostgresServer) -> Iterator[str]:
     postgres_server.drop_database(dsn)
 
 
+@pytest.fixture(scope="session")
+def databases(postgres_server: PostgresServer) -> Iterator[Databases]:
+    """Databases that tests take one after the other."""
+    with closing(Databases(postgres_server)) as databases:
+        yield databases
+
+
 @pytest.fixture
-def postgres_dsn(postgres_server: PostgresServer) -> Iterator[str]:
-    """The address of an empty database, which is dropped after the test."""
-    dsn = postgres_server.create_database()
+def postgres_dsn(databases: Databases) -> Iterator[str]:
+    """The address of a database that is empty, and nobody else's."""
+    dsn = databases.take()
     yield dsn
-    postgres_server.drop_database(dsn)
+    databases.give_back(dsn)

@@ -102,7 +102,7 @@ def wrong_after(notes: Notes, dsn: str) -> list[str]:
 def test_appends_are_linearizable(
     postgres_dsn: str, contend: Contend, kind: Kind, seed: int, figure: Callable[[str], None]
 ) -> None:
-    notes = contend(postgres_dsn, scaled(1_500), kind, seed)
+    notes = contend(postgres_dsn, scaled(500, 24_000), kind, seed)
     assert wrong_after(notes, postgres_dsn) == []
     figure(f"{notes.operations} operations")
 
@@ -157,7 +157,7 @@ def test_appends_are_linearizable_though_sessions_end(
         ]
         at_once(
             *[
-                lambda each=each, store=store: each.contend(store, scaled(1_500) // 8)
+                lambda each=each, store=store: each.contend(store, scaled(600, 24_000) // 8)
                 for each, store in zip(contenders, stores, strict=True)
             ]
         )

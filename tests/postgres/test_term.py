@@ -81,7 +81,9 @@ def test_sessions_that_are_ended_at_random_lose_nothing_and_double_nothing(
     postgres_dsn: str, kindly: bool, figure: Callable[[str], None]
 ) -> None:
     witnesses = [Witness(number) for number in range(8)]
-    wrong, done, told, found = append_under_fire(postgres_dsn, witnesses, scaled(600), kindly=kindly)
+    wrong, done, told, found = append_under_fire(
+        postgres_dsn, witnesses, scaled(300, 9_600), kindly=kindly
+    )
     assert wrong == []
     if kindly:
         assert done["pg_cancel_backend"] > 0

@@ -90,6 +90,7 @@ from eventsrc.testing.story import trace
 from eventsrc.view import Claim, Leave, LostLease
 from eventsrc.views.memory import Tables
 from eventsrc.world import Chance, Elapsed, NewId, Now, Sleep, World
+from tests.faults import scaled
 
 BEGAN = datetime.fromtimestamp(EPOCH, UTC)
 A = StreamId("a")
@@ -155,13 +156,13 @@ def observed(of: Sequence[Sequence[str]], *, reduced: bool, **more: Any) -> Coun
 # --- every schedule that matters
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=scaled(30, 60), deadline=None)
 @given(actors)
 def test_what_comes_of_all_schedules_comes_of_those_that_are_run(of: Sequence[Sequence[str]]) -> None:
     assert observed(of, reduced=True).keys() == observed(of, reduced=False).keys()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=scaled(20, 40), deadline=None)
 @given(actors.filter(lambda of: sum(map(len, of)) <= 4), st.sampled_from([*EVERY_FAULT]))
 def test_what_comes_of_all_faults_comes_of_those_that_are_tried(
     of: Sequence[Sequence[str]], fault: Fault
@@ -170,7 +171,7 @@ def test_what_comes_of_all_faults_comes_of_those_that_are_tried(
     assert seen[0] == seen[1]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=scaled(20, 40), deadline=None)
 @given(actors)
 def test_no_two_schedules_that_are_run_differ_in_the_order_of_independent_steps_only(
     of: Sequence[Sequence[str]],

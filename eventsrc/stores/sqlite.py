@@ -57,8 +57,10 @@ from eventsrc.stores.prepare import (
 from eventsrc.stores.sqlite_rows import (
     check_complete,
     check_count,
+    check_positions,
     check_streams,
     columns,
+    end_of,
     head_of,
     kinds_of,
     records_of,
@@ -278,6 +280,7 @@ class SqliteStore(Interpreter[StoreOp]):
         place = (op.after or head + 1) if op.backwards else op.after
         rows = connection.execute(statement, (number, place, op.limit)).fetchall()
         versions = [row[0] for row in rows]
+        check_positions([row[2] for row in rows])
         if op.backwards:
             newest = max([min(place - 1, head), *versions[:1]])
             first = newest - min(op.limit, newest) + 1
@@ -315,7 +318,7 @@ class SqliteStore(Interpreter[StoreOp]):
         after = op.after.check(self.store_id)
         is_all = not op.prefix and op.types is None
         with self._file.reading() as connection:
-            ((end,),) = connection.execute(sql.END).fetchall()
+            end = end_of(connection)
             check_end(op, end)
             if is_all and not op.whole:
                 last = min(after + op.limit, end)
@@ -338,6 +341,7 @@ class SqliteStore(Interpreter[StoreOp]):
         }
         rows = connection.execute(sql.FEED, wanted).fetchall()
         check_streams([row[1] for row in rows])
+        check_positions([row[0] for row in rows])
         if not op.prefix and op.types is None:
             check_complete("the feed", [row[0] for row in rows], after + 1, end)
         kinds = kinds_of(connection, self._kinds, [row[3] for row in rows])
@@ -393,7 +397,7 @@ class SqliteStore(Interpreter[StoreOp]):
 
     def _find_end(self) -> int:
         with self._file.reading() as connection:
-            return int(connection.execute(sql.END).fetchone()[0])
+            return end_of(connection)
 
     def _find_id(self) -> str:
         """The store's id, which its first opening makes up."""
@@ -401,7 +405,9 @@ class SqliteStore(Interpreter[StoreOp]):
             row = connection.execute(sql.STORE).fetchone()
         if row is None:
             row = self._file.writing().run(_named)
-        return str(row[0])
+        if type(row[0]) is not str:
+            raise Corrupted(f"the store's id is {row[0]!r:.100}: the file is damaged")
+        return row[0]
 
 
 def _named(connection: sqlite3.Connection) -> tuple[str]:

@@ -48,6 +48,14 @@ def head_of(connection: sqlite3.Connection, stream: str) -> tuple[int | None, in
     return number, version
 
 
+def end_of(connection: sqlite3.Connection) -> int:
+    """The last position of the feed."""
+    ((end,),) = connection.execute(sql.END).fetchall()
+    if type(end) is not int:
+        raise Corrupted(f"the feed ends at {end!r:.100}, which is no position: the file is damaged")
+    return end
+
+
 def columns(rows: Sequence[Any], width: int) -> tuple[tuple[Any, ...], ...]:
     """The columns of rows that have so many."""
     return tuple(zip(*rows, strict=True)) or ((),) * width
@@ -57,6 +65,12 @@ def check_streams(streams: Iterable[Any]) -> None:
     """Raises Corrupted unless the names of streams are texts."""
     if not {*map(type, streams)} <= {str}:
         raise Corrupted("a stream's name is no text: the file is damaged")
+
+
+def check_positions(positions: Sequence[Any]) -> None:
+    """Raises Corrupted unless these can be the positions of events."""
+    if not {*map(type, positions)} <= {int} or min(positions, default=1) < 1:
+        raise Corrupted("an event's position is none: the file is damaged")
 
 
 def check_complete(what: str, numbers: Sequence[int], first: int, end: int) -> None:
@@ -92,5 +106,6 @@ def records_of_append(connection: sqlite3.Connection, kinds: Kinds, append_id: U
     finally:
         cursor.close()
     check_streams([row[1] for row in rows])
+    check_positions([row[0] for row in rows])
     known = kinds_of(connection, kinds, [row[3] for row in rows])
     return [Record._make(row)._replace(kind=known.get(row[3], LOST)) for row in rows]

@@ -48,7 +48,8 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
 
 
 def right(recorded: Recorded[Tick]) -> bool:
-    return recorded.data == Tick(recorded.version, STREAMS.index(recorded.stream), 0)
+    data, stream = recorded.data, recorded.stream
+    return stream in STREAMS and data == Tick(recorded.version, STREAMS.index(stream), 0)
 
 
 def look_at(store: SqliteStore, seen: Counter[str]) -> Iterator[Recorded[Tick]]:

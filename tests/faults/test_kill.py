@@ -25,6 +25,7 @@ from tests.forked import Forked
 class Wreck:
     """What was found after the kills."""
 
+    kills: int = 0
     acknowledged: set[int] = attrs.field(factory=set[int])
     stored: Counter[int] = attrs.field(factory=Counter[int])
     sizes: dict[int, int] = attrs.field(factory=dict[int, int])

@@ -77,6 +77,7 @@ from examples.places import Views, opened
 from examples.tables import tables
 from tests.docs.pages import ROOT
 from tests.examples.conftest import own_schema, url
+from tests.faults import scaled
 from tests.postgres.test_store import in_a_loop
 
 R = TypeVar("R")
@@ -412,7 +413,9 @@ class Tables:
                 pass
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=scaled(15), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(taken=st.lists(steps, max_size=30))
 def test_synchronised_views_hold_what_a_plain_fold_of_the_feed_makes(
     new_views: Callable[[], AbstractContextManager[Views]], taken: list[Program[Everything, object]]
@@ -446,7 +449,7 @@ def test_synchronised_views_hold_what_a_plain_fold_of_the_feed_makes(
         }
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=scaled(10))
 @given(st.lists(steps, max_size=20))
 def test_what_a_user_was_can_be_read_again_with_the_token(
     taken: list[Program[Everything, object]],
@@ -462,7 +465,9 @@ def test_what_a_user_was_can_be_read_again_with_the_token(
         assert [app.run(ReadUser(user, at=state.token)) for state in states] == states
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=scaled(40), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(text=st.text() | st.text('"*^:-() ANDORNEARé\0'))
 def test_any_text_can_be_searched_for(searchable: Interpreter[Everything], text: str) -> None:
     assert all(user.name for user in searchable.run(SearchUsers(text)))

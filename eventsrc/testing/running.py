@@ -21,7 +21,7 @@ from eventsrc.handlers import Scope
 from eventsrc.operation import Query
 from eventsrc.positions import Token
 from eventsrc.store import ANY, Append, AppendAll, Conflict, StoreBusy, Unknown
-from eventsrc.testing.faults import HOUR, AnswerLost, Fault, can_happen, goes_by_the_clock
+from eventsrc.testing.faults import HOUR, STALLED, AnswerLost, Fault, can_happen, goes_by_the_clock
 from eventsrc.testing.simulation import EPOCH, append_id, the_time
 from eventsrc.world import Chance, Elapsed, NewId, Now, Sleep
 
@@ -274,7 +274,7 @@ class Running:
             process.seconds += self._stalled - process.stalled
             process.stalled = self._stalled
         the_time.set(EPOCH + process.seconds)
-        if variant is Fault.STALLED:
+        if variant is STALLED:
             self._stall(process, number)
             return
         if not process.is_delivery:

@@ -60,4 +60,3 @@ def test_control_a_lock_that_is_tried_now_and_again_is_less_fair(
     monkeypatch.setattr(sql, "SCRIPTS", (script.replace(queue, tries),))
     shares = compete(postgres_dsn)
     assert max(wait for _, wait in shares) > 0.4, shares
-    assert min(done for done, _ in shares) < 0.5 * max(done for done, _ in shares), shares

@@ -41,7 +41,7 @@ def terminate(dsn: str, is_enough: Callable[[], bool], *, kindly: bool) -> Count
     """Ends sessions at random, or only statements, until it is enough."""
     chance = random.Random(5)
     done: Counter[str] = Counter()
-    end = time.monotonic() + 60
+    end = time.monotonic() + scaled(60)
     with psycopg.connect(dsn, autocommit=True) as connection:
         while not is_enough():
             assert time.monotonic() < end, "it goes on, and not enough is acknowledged"

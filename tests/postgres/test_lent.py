@@ -22,6 +22,7 @@ from eventsrc.store import StoreBusy
 from tests.faults.events import CODEC, Tick
 from tests.postgres.proxy import Frozen, Proxy
 from tests.postgres.test_held import GRACE, ask, locked
+from tests.postgres.test_net import timed
 from tests.postgres.test_views import notes_view
 from tests.views.library import filled
 
@@ -48,17 +49,6 @@ def for_a_while(pool: ConnectionPool[Any]) -> Iterator[None]:
         timer.join()
 
 
-def end_of(store: PostgresStore, op: StoreOp) -> tuple[float, object]:
-    """How long an operation takes, and how it ends."""
-    began = time.monotonic()
-    end: object
-    try:
-        end = store.run(op)
-    except StoreBusy as error:
-        end = error
-    return time.monotonic() - began, end
-
-
 @pytest.mark.parametrize("op", [tick(1), FindAppend(uuid4())], ids=["append", "find"])
 def test_waits_for_a_connection_and_for_others_have_one_deadline(
     postgres_dsn: str, op: StoreOp
@@ -69,7 +59,7 @@ def test_waits_for_a_connection_and_for_others_have_one_deadline(
     ):
         store.run(tick(0))
         with locked(postgres_dsn), for_a_while(pool):
-            took, end = end_of(store, op)
+            took, end = timed(store, op)
         assert isinstance(end, StoreBusy)
         assert "held by process" in str(end)
         assert TIMEOUT <= took < TIMEOUT + GRACE
@@ -106,8 +96,8 @@ def test_control_a_server_that_is_given_the_whole_timeout_is_seen_to_leave_a_dou
     ):
         store.run(tick(0))
         with locked(postgres_dsn), for_a_while(pool):
-            took, end = end_of(store, tick(1))
-        assert isinstance(end.failure(), Unknown)  # type: ignore[attr-defined]
+            took, end = timed(store, tick(1))
+        assert isinstance(end.failure(), Unknown)
         assert took < TIMEOUT + GRACE
 
 

@@ -172,12 +172,12 @@ class Scope:
 
     def overlaid(self, other: Scope) -> Scope:
         """These handlers, with the other's added and put in place of those for the same types."""
-        mine = set(self).difference(other)
-        both = Scope(rest=other.rest or self.rest, taking=other.taking + self.taking)
-        for scope, kinds in ((self, mine), (other, set(other))):
-            both.direct.update((k, handler) for k, handler in scope.direct.items() if k in kinds)
-            both.special.update((k, handler) for k, handler in scope.special.items() if k in kinds)
-        return both
+        theirs = set(other)
+        direct = {kind: its for kind, its in self.direct.items() if kind not in theirs}
+        special = {kind: its for kind, its in self.special.items() if kind not in theirs}
+        special = {kind: its for kind, its in (special | other.special).items() if its is not MEANING}
+        rest, taking = other.rest or self.rest, other.taking + self.taking
+        return Scope(direct | other.direct, special, rest, taking)
 
 
 OPEN = Scope()

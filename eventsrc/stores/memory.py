@@ -167,7 +167,7 @@ class MemoryStore(Interpreter[StoreOp]):
 
     def _append(self, asked: Prepared) -> Outcome[Appended, NotAppended]:
         with self._lock:
-            stored = self._appends.get(asked.append_id)
+            stored = self._appends.get(asked.append_id) if asked.is_keyed else None
             if stored is not None:
                 return asked.again(stored, self.store_id)
             unmet = asked.unmet(self._version)

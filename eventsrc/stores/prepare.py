@@ -87,10 +87,11 @@ class Prepared:
     def unmet(self, version_of: Callable[[StreamId], int]) -> tuple[StreamId, int | Expect, int] | None:
         """The first condition that does not hold: stream, expected and actual version."""
         for demand in self.streams:
-            if demand.expected is not ANY:
+            expected = demand.expected
+            if expected is not ANY:
                 version = version_of(demand.stream)
-                if not holds(demand.expected, version):
-                    return demand.stream, demand.expected, version
+                if version != expected and not holds(expected, version):
+                    return demand.stream, expected, version
         return None
 
     def records(self, end: int, version_of: Callable[[StreamId], int], now: int) -> list[Record]:
@@ -156,7 +157,7 @@ def prepare(
     metadata = op.metadata
     if type(metadata) is not dict and not isinstance(metadata, Mapping):
         _refuse_type("metadata", metadata, "a mapping of names to JSON values")
-    beside = codec.encode_metadata(metadata)
+    beside = codec.encode_metadata(metadata) if metadata else b""
     return Prepared(append_id, parts, demands, beside, op.append_id is not None)
 
 
@@ -305,8 +306,12 @@ def check_end(op: ReadFeed, end: int) -> None:
 
 def appended(append_id: UUID, records: Sequence[Record], store: str) -> Appended:
     """The answer to an append that stored these records."""
-    versions = {StreamId(record[1]): record[2] for record in records}  # the last of each stream remains
-    return Appended(append_id, Token(store, versions), Cursor(store, records[-1].position))
+    last = records[-1]
+    if records[0][1] == last[1]:  # events of one stream come together
+        versions = {StreamId(last[1]): last[2]}
+    else:
+        versions = {StreamId(record[1]): record[2] for record in records}  # the last of each remains
+    return Appended(append_id, Token(store, versions), Cursor(store, last[0]))
 
 
 def new_append_id(end: int = 0) -> UUID:

@@ -278,8 +278,11 @@ class Running:
             self._stall(process, number)
             return
         if not process.is_delivery:
-            actor.seconds = max(actor.seconds, process.seconds + A_MOMENT)
-            actor.stalled = max(actor.stalled, process.stalled)
+            seconds = process.seconds + A_MOMENT
+            if actor.seconds < seconds:
+                actor.seconds = seconds
+            if actor.stalled < process.stalled:
+                actor.stalled = process.stalled
         if variant is None:
             good, answer = _perform(process.handler, op)
         elif isinstance(variant, Fault):

@@ -37,6 +37,7 @@ from eventsrc.testing import reality, sense
 from eventsrc.testing.exploring import every_schedule
 from eventsrc.testing.faults import Fault
 from eventsrc.testing.footprints import FeedIsRead, Footprints, Reader
+from eventsrc.testing.garbage import without_collecting
 from eventsrc.testing.judging import whole_feed
 from eventsrc.testing.pasting import decorator_of_this_example, name_in_callers
 from eventsrc.testing.running import (
@@ -214,8 +215,8 @@ class Scenario:
         sense.check_number("runs", runs, 1)
         random = Random(seed)
         for number in range(1, runs + 1):
-            running = by_chance(self._ready, random)
-            if self._why(running) is not None:
+            running = self._broken_by_chance(random)
+            if running is not None:
                 return self._broken(running, number, f"found in run {number} of {runs}, seed {seed}")
         return Found(True, runs, f"it holds in {runs} runs, seed {seed}")
 
@@ -272,6 +273,12 @@ class Scenario:
                 told = story(why, done.steps, done.outcomes)
                 return Found(False, number, f"{told}\n\nfound in round {number} of {rounds}, for real")
         return Found(True, rounds, f"it holds in {rounds} rounds, for real")
+
+    @without_collecting
+    def _broken_by_chance(self, random: Random) -> Running | None:
+        """Runs a schedule that is drawn by chance; answers the run if it is not right."""
+        running = by_chance(self._ready, random)
+        return None if self._why(running) is None else running
 
     # How a run is judged:
 

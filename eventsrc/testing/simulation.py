@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -32,7 +33,7 @@ class SimulatedStore(MemoryStore):
     """The memory store with nothing left to chance: the same appends make the same store."""
 
     def __init__(self, codec: Codec | None = None) -> None:
-        super().__init__(codec, clock=the_time.get, store_id="simulated")
+        super().__init__(codec or _codec(), clock=the_time.get, store_id="simulated")
         numbers = itertools.count(1)
         self._new_id = lambda _: append_id(next(numbers))
 
@@ -54,6 +55,12 @@ class SimulatedViews(MemoryViews):
         """What the tables of a view hold."""
         with self.reading(op.view, live=False) as tables:
             return tables.copied()
+
+
+@cache
+def _codec() -> Codec:
+    """One for all the stores that are given none: what it knows of a class need not be found again."""
+    return Codec()
 
 
 def append_id(number: int) -> UUID:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import hashlib
 import subprocess
 import sys
@@ -634,6 +635,22 @@ def test_the_same_seed_gives_the_same_traces_to_the_byte_whatever_the_process() 
         )
         assert done.stdout.strip() == digest
     assert digest == DIGEST, "the traces are not those of other machines and versions of Python"
+
+
+def test_garbage_is_collected_between_the_runs_of_a_sample_as_it_was_before() -> None:
+    def interrupted(_: After) -> bool:
+        assert not gc.isenabled()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        attrs.evolve(naive(), holds=interrupted).sample(1)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        assert attrs.evolve(naive(), holds=lambda _: True).sample(2).holds
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 # --- linearizability

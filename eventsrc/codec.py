@@ -208,6 +208,8 @@ class Codec:
             decode = self._decoder(stored_as)
             unstructure = self._converter.get_unstructure_hook(kind.cls)
         except Exception as error:
+            if not _is_of_types(error):
+                raise
             raise NotStorable(
                 f"{kind.cls.__qualname__} has a field that cannot be stored: {error}: change its type, "
                 "or give the codec a converter with hooks for it"
@@ -324,6 +326,13 @@ def _page_encoder(
         return [*map(_encoded, zip(repeat(stored_as), datas, strict=False))]
 
     return encode
+
+
+def _is_of_types(error: Exception) -> bool:
+    """Whether it says that a class cannot be encoded; a signal's handler may have raised it as well."""
+    from cattrs.errors import CattrsError  # which has been imported by now
+
+    return isinstance(error, (CattrsError, NameError, *REFUSALS))
 
 
 def _can(write: Callable[[Any], bytes], event: Any) -> bool:

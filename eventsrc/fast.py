@@ -80,7 +80,7 @@ def _consists_of(cls: type, leaves: frozenset[Any]) -> bool:
     """Whether the fields of a class, and of the classes in it, are of these types in the end."""
     try:
         return all(leaf in leaves for leaf in _leaves(cls, set()))
-    except Exception:  # a type that cannot be resolved
+    except (NameError, *REFUSALS):  # a type that cannot be resolved
         return False
 
 

@@ -174,12 +174,23 @@ class MemoryStore(Interpreter[StoreOp]):
             if unmet is not None:
                 return Failure(self._conflict(*unmet))
             now = microseconds(self._clock)
-            records = asked.records(len(self._feed), self._version, now)
-            for record in records:
-                self._streams.setdefault(record.stream, []).append(record)
-            self._feed += records
-            self._appends[asked.append_id] = records
+            end = len(self._feed)
+            records = asked.records(end, self._version, now)
+            try:
+                for record in records:
+                    self._streams.setdefault(record.stream, []).append(record)
+                self._appends[asked.append_id] = records
+                self._feed += records  # by this step, and no other, they are stored
+            except BaseException:  # a signal's handler raised
+                if len(self._feed) == end:
+                    self._take_back(asked.append_id, records)
+                raise
             return Success(appended(asked.append_id, records, self.store_id))
+
+    def _take_back(self, append_id: UUID, records: Sequence[Record]) -> None:
+        for record in records:
+            del self._streams.get(record.stream, [])[record.version - 1 :]
+        self._appends.pop(append_id, None)
 
     def _version(self, stream: StreamId) -> int:
         return len(self._streams.get(stream, ()))

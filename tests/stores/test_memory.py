@@ -4,20 +4,40 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import random
 from collections.abc import Iterator
 from contextlib import nullcontext
 from decimal import Decimal
+from functools import partial
 from typing import Any, Literal, NewType
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventsrc import Append, Codec, EventTypes, MemoryStore, Read, StreamId, Success, event
+from eventsrc import (
+    START,
+    Append,
+    AppendAll,
+    Codec,
+    EventTypes,
+    FindAppend,
+    Head,
+    MemoryStore,
+    Read,
+    ReadFeed,
+    StreamAppend,
+    StreamId,
+    Success,
+    event,
+)
 from eventsrc.testing import StoreContract, StoreMachine, appends, appends_to_several, events
 from eventsrc.testing.samples import Noted
+from tests.faults import scaled
+from tests.faults.events import CODEC, Tick
+from tests.faults.test_interruption import Soft, interrupt
 
 HERE = StreamId("here")
 TYPES = EventTypes()
@@ -95,3 +115,34 @@ def test_appends_that_are_drawn_make_sense_to_a_store(op: Any) -> None:
 def test_appends_can_be_drawn_for_some_streams_and_events(op: Append) -> None:
     assert op.stream == HERE
     assert all(isinstance(brought, Noted) for brought in op.events)
+
+
+STREAMS = [StreamId(f"streams/{number}") for number in range(100)]
+
+
+def torn(store: MemoryStore, rounds: int) -> int | None:
+    """After how many interruptions an append to many streams is stored in part; None if it never is."""
+    noted: list[UUID] = []
+
+    def append(number: int) -> None:
+        noted.append(uuid4())
+        parts = tuple(StreamAppend(stream, (Tick(number, 0, 1),)) for stream in STREAMS)
+        store.run(AppendAll(parts, append_id=noted[-1])).unwrap()
+
+    append(0)  # of a class that the codec knows: what makes encoders may swallow what is raised
+    for number in range(rounds):
+        interrupt(partial(append, number), Soft, random.Random(number).uniform(0.0002, 0.003))
+        stored, left = divmod(store.run(ReadFeed(START, 1)).end.position, len(STREAMS))
+        found = [append_id for append_id in noted if store.run(FindAppend(append_id)) is not None]
+        if left or len(found) != stored or {store.run(Head(stream)) for stream in STREAMS} != {stored}:
+            return number
+    return None
+
+
+def test_an_append_that_a_signal_interrupts_is_stored_whole_or_not_at_all() -> None:
+    assert torn(MemoryStore(CODEC), scaled(60)) is None
+
+
+def test_control_a_store_that_takes_nothing_back_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MemoryStore, "_take_back", lambda *_: None)
+    assert torn(MemoryStore(CODEC), 10_000) is not None

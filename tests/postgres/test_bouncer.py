@@ -59,11 +59,17 @@ def schema() -> str:
     return f"s{uuid4().hex}"
 
 
+@pytest.fixture(scope="session")
+def shared_store(pool: ConnectionPool[Any]) -> Iterator[PostgresStore]:
+    """A store in which each test of the contract leaves its events."""
+    with PostgresStore(pool, schema=f"s{uuid4().hex}") as store:
+        yield store
+
+
 class TestBehindABouncer(StoreContract):
     @pytest.fixture
-    def store(self, pool: ConnectionPool[Any], schema: str) -> Iterator[PostgresStore]:
-        with PostgresStore(pool, schema=schema) as store:
-            yield store
+    def store(self, shared_store: PostgresStore) -> PostgresStore:
+        return shared_store
 
 
 def test_behind_a_bouncer_a_store_answers_as_the_memory_store_does(pool: ConnectionPool[Any]) -> None:

@@ -21,9 +21,9 @@ from eventsrc.testing import StoreContract, StoreMachine
 from tests.faults import SCALE
 
 
-@pytest.fixture
+@pytest.fixture(scope="class")
 def schema() -> str:
-    """The name of a schema that nobody uses."""
+    """The name of a schema for a class of tests, in which each leaves its events."""
     return f"s{uuid4().hex}"
 
 

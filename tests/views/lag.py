@@ -28,10 +28,10 @@ from tests.views.workers import Say, Worker
 EVERY: Final = 0.05
 """How often a follower looks for new events, in seconds."""
 
-PACE: Final = 0.01
+PACE: Final = 0.02
 """How long it is from one event of a sound stream to the next, in seconds."""
 
-LOOK: Final = 0.005
+LOOK: Final = 0.01
 """How often it is looked what a view shows, in seconds."""
 
 SAMPLES: Final = 100
@@ -110,8 +110,8 @@ class Phases:
             self._waiting[number] = stream, time.monotonic()
             due += PACE
             self._look()
-            while time.monotonic() < due:
-                time.sleep(LOOK)
+            while (left := due - time.monotonic()) > 0:
+                time.sleep(min(LOOK, left))
                 self._look()
         while self._waiting and time.monotonic() < due + PATIENCE:
             time.sleep(LOOK)

@@ -139,7 +139,7 @@ def p99s(kit: Kit, rounds: int, more: int = 0, *, is_broken: bool = False) -> tu
     """The p99 of the lag of sound streams, in seconds, without poison in others and with it.
 
     Each is the median of some rounds, in which the two take turns.
-    more: how many rounds to add, as long as sound streams are less fresh beside poison.
+    more: how many rounds to add, as long as in the last ones sound streams are less fresh beside poison.
     """
     names = ("calm", "poisoned")
     with ExitStack() as opened:
@@ -153,7 +153,7 @@ def p99s(kit: Kit, rounds: int, more: int = 0, *, is_broken: bool = False) -> tu
         for number in range(rounds + more):
             for phase in (calm, poisoned) if number % 2 else (poisoned, calm):
                 phase.measure()
-            found = statistics.median(calm.p99s), statistics.median(poisoned.p99s)
+            found = statistics.median(calm.p99s[-rounds:]), statistics.median(poisoned.p99s[-rounds:])
             if number + 1 >= rounds and is_as_fresh(*found):
                 break
         return found

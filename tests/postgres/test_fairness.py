@@ -5,37 +5,47 @@ Passed if none of four gets less than a tenth of the mean, and none waits for tw
 
 from __future__ import annotations
 
+import json
+import sys
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 
-from eventsrc.postgres import PostgresStore
-from eventsrc.stores import postgres_sql as sql
-from tests.faults.events import CODEC
-from tests.faults.race import race
-
-HOG = """
-import json, sys, time
 from eventsrc import Append, StreamId
 from eventsrc.postgres import PostgresStore
+from eventsrc.stores import postgres_sql as sql
 from tests.faults.events import CODEC, Tick
-dsn, name, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
-with PostgresStore(dsn, codec=CODEC, timeout=30) as store:
-    print("ready", flush=True); sys.stdin.readline()
-    done, worst, end = 0, 0.0, time.monotonic() + seconds
-    while time.monotonic() < end:
-        began = time.monotonic()
-        store.run(Append(StreamId(name), (Tick(done, 0, 1),) * 20)).unwrap()
-        worst = max(worst, time.monotonic() - began)
-        done += 1
-print(json.dumps([done, worst]))
-"""
+from tests.forked import Forked
+
+
+def hog(dsn: str, name: str, seconds: str) -> None:
+    """Appends for so many seconds; says how often it did, and its longest wait in seconds."""
+    with PostgresStore(dsn, codec=CODEC, timeout=30) as store:
+        print("ready", flush=True)
+        sys.stdin.readline()
+        done, worst, end = 0, 0.0, time.monotonic() + float(seconds)
+        while time.monotonic() < end:
+            began = time.monotonic()
+            store.run(Append(StreamId(name), (Tick(done, 0, 1),) * 20)).unwrap()
+            worst = max(worst, time.monotonic() - began)
+            done += 1
+    print(json.dumps([done, worst]))
 
 
 def compete(dsn: str, seconds: float) -> list[tuple[int, float]]:
-    """Four processes append at once; answers how often each did, and its longest wait in seconds."""
+    """Four processes append at once; answers what each says."""
     PostgresStore(dsn, codec=CODEC).close()
-    return race(HOG, lambda number: [dsn, f"hog/{number}", str(seconds)])
+    with ExitStack() as stack:
+        hogs = [
+            stack.enter_context(Forked(hog, dsn, f"hog/{number}", str(seconds))) for number in range(4)
+        ]
+        for each in hogs:
+            assert each.stdout.readline() == b"ready\n"
+        for each in hogs:
+            each.stdin.write(b"go\n")
+        return [tuple(json.loads(each.stdout.readall())) for each in hogs]
 
 
 @pytest.mark.timeout(120)

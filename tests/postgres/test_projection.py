@@ -1,6 +1,6 @@
 """E-PROJ on Postgres: the process that brings a view up to date is killed at any moment.
 
-Passed if, after each of 15 kills over 4 000 events (of 50 over 20 000 in the longer tier), the view has
+Passed if, after each of 10 kills over 2 500 events (of 50 over 20 000 in the longer tier), the view has
 just the effects up to its position, none twice and none missing, and in the end equals a fresh replay
 row by row.
 """

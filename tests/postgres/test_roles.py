@@ -214,7 +214,9 @@ def test_a_role_without_grants_is_refused_with_a_clear_error(
         pass
 
 
-def test_a_role_that_may_not_make_the_tables_says_so(unchanged: Roles, opened: Callable[..., Any]) -> None:
+def test_a_role_that_may_not_make_the_tables_says_so(
+    unchanged: Roles, opened: Callable[..., Any]
+) -> None:
     with (
         pytest.raises(StoreReadOnly, match="permission denied"),
         opened(unchanged.writer, schema="nowhere"),

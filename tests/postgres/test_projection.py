@@ -1,6 +1,6 @@
 """E-PROJ on Postgres: the process that brings a view up to date is killed at any moment.
 
-Passed if, after each of 10 kills over 2 500 events (of 50 over 20 000 in the longer tier), the view has
+Passed if, after each of 8 kills over 1 500 events (of 50 over 20 000 in the longer tier), the view has
 just the effects up to its position, none twice and none missing, and in the end equals a fresh replay
 row by row.
 """
@@ -20,13 +20,19 @@ from eventsrc import START, Append, ReadFeed, StreamId, Success, synchronise
 from eventsrc.postgres import PostgresStore
 from eventsrc.testing.postgres import PostgresServer
 from eventsrc.view import GetProgress
+from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 from tests.faults.projector import READY
-from tests.faults.test_projection import EVENTS, KILLS, PAGES, SHARE, Found, fold
+from tests.faults.test_projection import PAGES, Found, fold
 from tests.forked import Forked
 from tests.postgres.projector import counting_view, main, opened
 from tests.postgres.test_held import ask
 from tests.postgres.test_server import until
+
+EVENTS = scaled(1_500, 20_000)
+KILLS = scaled(8, 50)
+SHARE = EVENTS // KILLS * 3 // 2
+"""A projector is killed before it has handled so many: they do not come to the end before the last."""
 
 SESSIONS = "SELECT count(*) - 1 FROM pg_stat_activity WHERE datname = current_database()"
 

@@ -139,7 +139,7 @@ def p99s(kit: Kit, rounds: int, more: int = 0, *, is_broken: bool = False) -> tu
     """The p99 of the lag of sound streams, in seconds, without poison in others and with it.
 
     Each is the median of some rounds, in which the two take turns.
-    more: how many rounds to add, as long as sound streams are less fresh beside poison in the last ones.
+    more: how many rounds to add, as long as in the last ones streams are less fresh beside poison.
     """
     names = ("calm", "poisoned")
     with ExitStack() as opened:

@@ -90,7 +90,7 @@ def kit(postgres_dsn: str) -> Kit:
 
 @pytest.mark.timeout(600)
 def test_those_whose_connections_are_ended_go_on(kit: Kit, figure: Callable[[str], None]) -> None:
-    ends = scaled(4)
+    ends = scaled(2, 64)
     longest, busy = longest_rest(kit, ends)
     assert longest < 3 * LEASE
     assert busy > 0, "some of them held locks"

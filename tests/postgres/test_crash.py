@@ -86,7 +86,7 @@ def test_a_server_that_crashes_loses_nothing_and_leaves_nothing_in_doubt(
         over, threads = at_work(witnesses, stores)
         back: list[float] = []
         try:
-            for crash in range(scaled(6)):
+            for crash in range(scaled(3, 96)):
                 enough = acknowledged(witnesses) + 200
                 until(lambda enough=enough: acknowledged(witnesses) >= enough)  # type: ignore[misc]
                 if crash % 3 == 2:

@@ -135,7 +135,7 @@ def test_readers_skip_nothing_whatever_the_order_of_the_commits(
     postgres_dsn: str, figure: Callable[[str], None]
 ) -> None:
     readers = [Reader(postgres_dsn, 1), Reader(postgres_dsn, 7, TOCKS), Reader(postgres_dsn, 500)]
-    asked = scaled(500, 16_000)
+    asked = scaled(300, 16_000)
     stored, told = follow_writers(postgres_dsn, asked, readers)
     assert told["stored"] > asked / 2
     assert told["TakenBack"] > asked / 200

@@ -37,7 +37,7 @@ PAGE = ROOT / "docs" / "explanation" / "growth.md"
 TYPES = EventTypes()
 CODEC = Codec(TYPES)
 STREAMS = [StreamId(f"customers/{number:05d}/notes") for number in range(1_000)]
-EVENTS = min(scaled(20_000), 200_000)
+EVENTS = min(scaled(10_000, 320_000), 200_000)
 KEYED = 2_000
 
 

@@ -98,7 +98,7 @@ def examine(dsn: str, wreck: Wreck) -> None:
 def test_what_was_acknowledged_survives_a_kill_and_no_batch_is_half(
     postgres_dsn: str, figure: Callable[[str], None]
 ) -> None:
-    kills = scaled(25)
+    kills = scaled(12, 400)
     wreck = kill_writers(postgres_dsn, kills)
     assert len(wreck.acknowledged) >= kills
     assert wreck.lost == set()

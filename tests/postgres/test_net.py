@@ -41,9 +41,9 @@ from tests.postgres.test_store import in_a_loop
 from tests.postgres.witness import Witness, at_work, settled_at_once, wrong_with
 
 TIMEOUT = 1.0
+DROPS = scaled(8, 320)
 
 Open = Callable[..., Any]
-
 
 LENT = 8
 """How many connections a pool of the user's has."""
@@ -220,7 +220,7 @@ def test_connections_that_are_dropped_under_load_lose_nothing_and_leave_nothing(
         with opened(proxy.dsn, TIMEOUT) as store:
             over, threads = at_work(witnesses, [store])
             try:
-                for drop in range(1, scaled(20) + 1):
+                for drop in range(1, DROPS + 1):
                     until(lambda d=drop: sum(w.told["Appended"] for w in witnesses) >= 30 * d)  # type: ignore[misc]
                     dropped += proxy.connections
                     proxy.drop()
@@ -236,7 +236,7 @@ def test_connections_that_are_dropped_under_load_lose_nothing_and_leave_nothing(
             assert wrong_with(witnesses, store) == []
         until(lambda: sessions(postgres_dsn) == 0)
     assert max(witness.longest for witness in witnesses) < TIMEOUT + GRACE
-    assert dropped >= scaled(20)
+    assert dropped >= DROPS
     assert at_once > 0
     figure(
         f"{dropped} drops, {at_once} unknown and settled at once, {later} later: {found} were stored"

@@ -73,7 +73,9 @@ def test_many_threads_on_a_small_pool_end_and_leave_it_whole(
         for witness in witnesses:
             witness.append(store)
         over, threads = at_work(witnesses, [store])
-        until(lambda: sum(witness.told["Appended"] for witness in witnesses) > scaled(3_000), 60)
+        until(
+            lambda: sum(witness.told["Appended"] for witness in witnesses) > scaled(1_500, 48_000), 60
+        )
         over.set()
         for thread in threads:
             thread.join()

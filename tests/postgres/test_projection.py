@@ -1,6 +1,6 @@
 """E-PROJ on Postgres: the process that brings a view up to date is killed at any moment.
 
-Passed if, after each of 15 kills over 4 000 events (of 50 over 20 000 in the longer tier), the view has
+Passed if, after each of 8 kills over 1 500 events (of 50 over 20 000 in the longer tier), the view has
 just the effects up to its position, none twice and none missing, and in the end equals a fresh replay
 row by row.
 """
@@ -20,13 +20,19 @@ from eventsrc import START, Append, ReadFeed, StreamId, Success, synchronise
 from eventsrc.postgres import PostgresStore
 from eventsrc.testing.postgres import PostgresServer
 from eventsrc.view import GetProgress
+from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 from tests.faults.projector import READY
-from tests.faults.test_projection import EVENTS, KILLS, PAGES, SHARE, Found, fold
+from tests.faults.test_projection import PAGES, Found, fold
 from tests.forked import Forked
 from tests.postgres.projector import counting_view, main, opened
 from tests.postgres.test_held import ask
 from tests.postgres.test_server import until
+
+EVENTS = scaled(1_500, 20_000)
+KILLS = scaled(8, 50)
+SHARE = EVENTS // KILLS * 3 // 2
+"""A projector is killed before it has handled so many: they do not come to the end before the last."""
 
 SESSIONS = "SELECT count(*) - 1 FROM pg_stat_activity WHERE datname = current_database()"
 
@@ -59,6 +65,12 @@ def feed(dsn: str) -> list[tuple[str, int]]:
             ticks += [(event.stream, event.data.batch) for event in page.events]
             cursor = page.next
     return ticks
+
+
+@pytest.fixture(scope="module")
+def fresh(dsn: str) -> list[tuple[object, ...]]:
+    """All that the tables of a view hold which was never interrupted."""
+    return replay(dsn, new_place())
 
 
 def new_place() -> str:
@@ -127,10 +139,12 @@ def replay(dsn: str, views: str) -> list[tuple[object, ...]]:
 
 @pytest.mark.timeout(600)
 def test_a_view_whose_projector_is_killed_equals_a_fresh_replay(
-    dsn: str, feed: list[tuple[str, int]], figure: Callable[[str], None]
+    dsn: str,
+    feed: list[tuple[str, int]],
+    fresh: list[tuple[object, ...]],
+    figure: Callable[[str], None],
 ) -> None:
     chance = random.Random(23)
-    fresh = replay(dsn, new_place())
     assert len(fresh) > EVENTS
     kills = inside = position = 0
     views = new_place()
@@ -152,7 +166,7 @@ def test_a_view_whose_projector_is_killed_equals_a_fresh_replay(
 
 @pytest.mark.parametrize("broken", ["--effects-first", "--position-first"])
 def test_control_a_position_in_a_transaction_of_its_own_is_caught(
-    dsn: str, feed: list[tuple[str, int]], broken: str
+    dsn: str, feed: list[tuple[str, int]], fresh: list[tuple[object, ...]], broken: str
 ) -> None:
     chance, views = random.Random(23), new_place()
     for _ in range(200):
@@ -165,4 +179,4 @@ def test_control_a_position_in_a_transaction_of_its_own_is_caught(
     else:
         pytest.fail("nothing was wrong")
     assert found.extra if broken == "--effects-first" else found.missing
-    assert replay(dsn, views) != replay(dsn, new_place())
+    assert replay(dsn, views) != fresh

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -33,6 +34,7 @@ from eventsrc.postgres import PostgresListener, PostgresStore, PostgresViews
 from eventsrc.store import LoadSnapshot, NotAStore, SaveSnapshot, Snapshot, StoreReadOnly
 from eventsrc.view import GetProgress
 from tests.docs.pages import ROOT, blocks
+from tests.postgres.databases import Databases
 from tests.postgres.test_following import LONG, is_listening
 from tests.postgres.test_held import ask
 from tests.postgres.test_server import until
@@ -65,23 +67,39 @@ def grants() -> str:
     raise AssertionError("the page shows no grants")
 
 
-@pytest.fixture
-def roles(postgres_dsn: str) -> Iterator[Roles]:
-    with PostgresStore(postgres_dsn, codec=CODEC) as store:
+@contextmanager
+def with_roles(dsn: str) -> Iterator[Roles]:
+    """A store of two events in a database, and roles with the grants."""
+    with PostgresStore(dsn, codec=CODEC) as store:
         store.run(books[0].append(Noted(0), Noted(1)))
     prefix = f"r{uuid4().hex[:8]}_"
     names = [f"{prefix}{name}" for name in ("writer", "synchroniser", "reader", "stranger")]
-    with psycopg.connect(postgres_dsn) as db:
+    with psycopg.connect(dsn) as db:
         try:
             db.execute(f"CREATE ROLE {names[-1]} LOGIN".encode())
         except psycopg.errors.InsufficientPrivilege as error:
             pytest.skip(f"the server of the environment lets us make no roles: {error}")
         renamed = re.sub(r"shop_(?=writer|reader|synchroniser)", prefix, grants())
         db.execute(renamed.encode())
-    yield Roles(postgres_dsn, *(make_conninfo(postgres_dsn, user=name) for name in names))
-    with psycopg.connect(postgres_dsn) as db:
+    yield Roles(dsn, *(make_conninfo(dsn, user=name) for name in names))
+    with psycopg.connect(dsn) as db:
         for name in names:
             db.execute(f"DROP OWNED BY {name} CASCADE; DROP ROLE {name}".encode())
+
+
+@pytest.fixture
+def roles(postgres_dsn: str) -> Iterator[Roles]:
+    with with_roles(postgres_dsn) as roles:
+        yield roles
+
+
+@pytest.fixture(scope="module")
+def unchanged(databases: Databases) -> Iterator[Roles]:
+    """Roles for tests that change nothing."""
+    dsn = databases.take()
+    with with_roles(dsn) as roles:
+        yield roles
+    databases.give_back(dsn)
 
 
 @pytest.fixture(params=["PostgresStore", "AsyncPostgresStore"])
@@ -117,9 +135,9 @@ def test_a_writer_can_read_and_append(roles: Roles, opened: Callable[..., Any]) 
 
 @pytest.mark.parametrize("role", ["reader", "synchroniser"])
 def test_who_may_only_read_can_and_is_refused_the_rest(
-    role: str, roles: Roles, opened: Callable[..., Any]
+    role: str, unchanged: Roles, opened: Callable[..., Any]
 ) -> None:
-    with opened(getattr(roles, role), codec=CODEC) as store:
+    with opened(getattr(unchanged, role), codec=CODEC) as store:
         for op in READS:
             store.run(op)
         for op in WRITES:
@@ -179,30 +197,32 @@ STATEMENTS = {
 
 
 @pytest.mark.parametrize("statement", STATEMENTS.values(), ids=STATEMENTS.keys())
-def test_nobody_but_the_owner_can(statement: str, roles: Roles) -> None:
-    for role in (roles.writer, roles.synchroniser, roles.reader):
+def test_nobody_but_the_owner_can(statement: str, unchanged: Roles) -> None:
+    for role in (unchanged.writer, unchanged.synchroniser, unchanged.reader):
         with psycopg.connect(role) as db, pytest.raises(psycopg.errors.InsufficientPrivilege):
             db.execute(statement.encode())
         db.close()
-    with psycopg.connect(roles.owner) as db:
+    with psycopg.connect(unchanged.owner) as db:
         db.execute(statement.encode())
         db.rollback()
 
 
 def test_a_role_without_grants_is_refused_with_a_clear_error(
-    roles: Roles, opened: Callable[..., Any]
+    unchanged: Roles, opened: Callable[..., Any]
 ) -> None:
-    with pytest.raises(StoreReadOnly, match="permission denied"), opened(roles.stranger):
+    with pytest.raises(StoreReadOnly, match="permission denied"), opened(unchanged.stranger):
         pass
 
 
-def test_a_role_that_may_not_make_the_tables_says_so(roles: Roles, opened: Callable[..., Any]) -> None:
+def test_a_role_that_may_not_make_the_tables_says_so(
+    unchanged: Roles, opened: Callable[..., Any]
+) -> None:
     with (
         pytest.raises(StoreReadOnly, match="permission denied"),
-        opened(roles.writer, schema="nowhere"),
+        opened(unchanged.writer, schema="nowhere"),
     ):
         pass
-    assert ask(roles.owner, "SELECT to_regnamespace('nowhere') IS NULL") == [(True,)]
+    assert ask(unchanged.owner, "SELECT to_regnamespace('nowhere') IS NULL") == [(True,)]
 
 
 def test_only_the_owner_can_have_appends_call_and_then_all_can_listen(roles: Roles) -> None:

@@ -48,7 +48,7 @@ def line(output: FileIO) -> str:
 
 
 def test_processes_that_open_a_new_schema_at_once_make_one_store(postgres_dsn: str) -> None:
-    schemas = [f"s{number}" for number in range(scaled(10))]
+    schemas = [f"s{number}" for number in range(scaled(6, 160))]
     for schema, said in zip(schemas, opened_by_processes(postgres_dsn, schemas), strict=True):
         assert len(said) == 1, said
         assert ask(postgres_dsn, f"SELECT id FROM {schema}.store") == [(said.pop(),)]

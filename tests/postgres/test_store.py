@@ -7,7 +7,14 @@ import functools
 import operator
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    ExitStack,
+    closing,
+    contextmanager,
+)
 from typing import Any, get_args
 from uuid import uuid4
 
@@ -21,29 +28,23 @@ from eventsrc.testing import StoreContract, StoreMachine
 from tests.faults import SCALE
 
 
-@pytest.fixture
-def schema() -> str:
-    """The name of a schema that nobody uses."""
-    return f"s{uuid4().hex}"
+class Kept:
+    """A store in which many tests leave their events, and that one of them may open again."""
 
+    def __init__(self, open: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._open = open
+        self._opened = ExitStack()
+        self.store: Any = self._opened.enter_context(open())
 
-class TestPostgresStore(StoreContract):
-    @pytest.fixture
-    def store(self, shared_dsn: str, schema: str) -> Iterator[PostgresStore]:
-        with PostgresStore(shared_dsn, schema=schema) as store:
-            yield store
+    def reopen(self) -> Any:
+        """Closes the store, and opens what it has stored again."""
+        self.close()
+        self.store = self._opened.enter_context(self._open())
+        return self.store
 
-    @pytest.fixture
-    def reopen(
-        self, store: PostgresStore, shared_dsn: str, schema: str
-    ) -> Iterator[Callable[[], PostgresStore]]:
-        with ExitStack() as opened:
-
-            def reopen() -> PostgresStore:
-                store.close()
-                return opened.enter_context(PostgresStore(shared_dsn, schema=schema))
-
-            yield reopen
+    def close(self) -> None:
+        """Closes the store."""
+        self._opened.close()
 
 
 @contextmanager
@@ -82,25 +83,22 @@ def in_a_loop(
         loop.close()
 
 
-class TestAsyncPostgresStore(StoreContract):
+@pytest.fixture(scope="session", params=[PostgresStore, in_a_loop], ids=["threads", "loop"])
+def kept(request: pytest.FixtureRequest, shared_dsn: str) -> Iterator[Kept]:
+    """A PostgresStore, or an AsyncPostgresStore in an event loop of its own."""
+    schema = f"s{uuid4().hex}"
+    with closing(Kept(lambda: request.param(shared_dsn, schema=schema))) as kept:
+        yield kept
+
+
+class TestPostgresStores(StoreContract):
     @pytest.fixture
-    def opened(self) -> Iterator[ExitStack]:
-        with ExitStack() as opened:
-            yield opened
+    def store(self, kept: Kept) -> Any:
+        return kept.store
 
     @pytest.fixture
-    def store(self, opened: ExitStack, shared_dsn: str, schema: str) -> Interpreter[StoreOp]:
-        return opened.enter_context(in_a_loop(shared_dsn, schema=schema))
-
-    @pytest.fixture
-    def reopen(
-        self, store: Interpreter[StoreOp], opened: ExitStack, shared_dsn: str, schema: str
-    ) -> Callable[[], Interpreter[StoreOp]]:
-        def reopen() -> Interpreter[StoreOp]:
-            opened.close()
-            return opened.enter_context(in_a_loop(shared_dsn, schema=schema))
-
-        return reopen
+    def reopen(self, kept: Kept) -> Callable[[], Any]:
+        return kept.reopen
 
 
 @pytest.mark.parametrize("opened", [PostgresStore, in_a_loop][: 2 if SCALE > 1 else 1])

@@ -28,10 +28,10 @@ from tests.views.workers import Say, Worker
 EVERY: Final = 0.05
 """How often a follower looks for new events, in seconds."""
 
-PACE: Final = 0.01
+PACE: Final = 0.02
 """How long it is from one event of a sound stream to the next, in seconds."""
 
-LOOK: Final = 0.005
+LOOK: Final = 0.01
 """How often it is looked what a view shows, in seconds."""
 
 SAMPLES: Final = 100
@@ -110,8 +110,8 @@ class Phases:
             self._waiting[number] = stream, time.monotonic()
             due += PACE
             self._look()
-            while time.monotonic() < due:
-                time.sleep(LOOK)
+            while (left := due - time.monotonic()) > 0:
+                time.sleep(min(LOOK, left))
                 self._look()
         while self._waiting and time.monotonic() < due + PATIENCE:
             time.sleep(LOOK)
@@ -139,7 +139,7 @@ def p99s(kit: Kit, rounds: int, more: int = 0, *, is_broken: bool = False) -> tu
     """The p99 of the lag of sound streams, in seconds, without poison in others and with it.
 
     Each is the median of some rounds, in which the two take turns.
-    more: how many rounds to add, as long as sound streams are less fresh beside poison.
+    more: how many rounds to add, as long as in the last ones streams are less fresh beside poison.
     """
     names = ("calm", "poisoned")
     with ExitStack() as opened:
@@ -153,7 +153,7 @@ def p99s(kit: Kit, rounds: int, more: int = 0, *, is_broken: bool = False) -> tu
         for number in range(rounds + more):
             for phase in (calm, poisoned) if number % 2 else (poisoned, calm):
                 phase.measure()
-            found = statistics.median(calm.p99s), statistics.median(poisoned.p99s)
+            found = statistics.median(calm.p99s[-rounds:]), statistics.median(poisoned.p99s[-rounds:])
             if number + 1 >= rounds and is_as_fresh(*found):
                 break
         return found

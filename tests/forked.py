@@ -20,6 +20,7 @@ CONTEXT.set_forkserver_preload(
     [
         "tests.examples.replaying",
         "tests.faults.contender",
+        "tests.faults.migrant",
         "tests.faults.projector",
         "tests.postgres.contender",
         "tests.views.failover",

@@ -22,6 +22,7 @@ CONTEXT.set_forkserver_preload(
         "tests.faults.contender",
         "tests.faults.migrant",
         "tests.faults.projector",
+        "tests.faults.told",
         "tests.postgres.contender",
         "tests.views.failover",
         "tests.views.lag",

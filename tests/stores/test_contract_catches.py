@@ -606,7 +606,9 @@ def test_each_broken_store_fails_the_test_for_its_fault_and_a_sound_one_fails_no
     tmp_path: Path,
 ) -> None:
     failed = failures(tmp_path)
-    not_caught = {store for store, test in CAUGHT.items() if (f"Test{store.__name__}", test) not in failed}
+    not_caught = {
+        store for store, test in CAUGHT.items() if (f"Test{store.__name__}", test) not in failed
+    }
     assert not_caught == set()
     agrees = {store for store in DISAGREE if (f"TestMachine{store.__name__}", "runTest") not in failed}
     assert agrees == set(), "with the store in memory, as the state machine finds"

@@ -92,9 +92,7 @@ def test_a_lost_update_is_found() -> None:
 
 
 # With two faults that is shown on the page docs/how-to/schedules.md, whose code every commit runs.
-@pytest.mark.parametrize(
-    ("most_faults", "schedules"), [(1, 132), *([(2, 2648)] if SCALE > 1 else [])]
-)
+@pytest.mark.parametrize(("most_faults", "schedules"), [(1, 132), *([(2, 2648)] if SCALE > 1 else [])])
 def test_a_decision_loses_no_update(most_faults: int, schedules: int) -> None:
     found = withdrawals(withdraw, faults=EVERY_FAULT, most_faults=most_faults).explore()
     assert found.holds, found.story

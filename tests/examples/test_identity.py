@@ -420,7 +420,9 @@ class Tables:
 
 
 @settings(
-    deadline=None, max_examples=scaled(15), suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=scaled(8, 240),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(taken=st.lists(steps, max_size=30))
 def test_synchronised_views_hold_what_a_plain_fold_of_the_feed_makes(

@@ -468,6 +468,8 @@ def test_control_applying_whatever_is_later_is_caught_by_any_sources() -> None:
     class Later(DeliveryMachine):
         guard = staticmethod(if_later)
 
-    once = settings(SETTINGS, database=None, phases=[Phase.generate], print_blob=False)
+    once = settings(
+        SETTINGS, max_examples=500, database=None, phases=[Phase.generate], print_blob=False
+    )
     with pytest.raises(AssertionError, match="was applied after"):
         run_state_machine_as_test(Later, settings=once)

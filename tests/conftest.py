@@ -1,6 +1,7 @@
 """How hard Hypothesis tries: a quarter as often as by itself for every commit, or for a night.
 
-What all tests are made of, once they are collected, stays to the end: no garbage is looked for in it.
+What all tests are made of stays to the end: while they are collected no garbage is looked for, and
+afterwards none in it.
 
 How long an example takes says nothing on a busy machine: what is slow shows in the benchmarks.
 
@@ -10,6 +11,7 @@ How long an example takes says nothing on a busy machine: what is slow shows in 
 from __future__ import annotations
 
 import gc
+from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
@@ -30,7 +32,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(A_NIGHT), append=False)
 
 
-def pytest_collection_finish() -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
     """Spares every garbage collection the hundreds of thousands of objects that are not garbage."""
-    gc.collect()
-    gc.freeze()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()

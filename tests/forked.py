@@ -20,7 +20,9 @@ CONTEXT.set_forkserver_preload(
     [
         "tests.examples.replaying",
         "tests.faults.contender",
+        "tests.faults.migrant",
         "tests.faults.projector",
+        "tests.faults.told",
         "tests.postgres.contender",
         "tests.views.failover",
         "tests.views.lag",

@@ -9,7 +9,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar, assert_type
 
@@ -77,7 +78,7 @@ from examples.places import Views, opened
 from examples.tables import tables
 from tests.docs.pages import ROOT
 from tests.examples.conftest import own_schema, url
-from tests.faults import scaled
+from tests.faults import SCALE, scaled
 from tests.postgres.test_store import in_a_loop
 
 R = TypeVar("R")
@@ -100,27 +101,33 @@ class Service:
         return len(self.run(ReadFeed()).events)
 
 
-@pytest.fixture(params=["memory", "SqliteStore", "PostgresStore", "AsyncPostgresStore"])
-def place(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[tuple[Interpreter[StoreOp], Views]]:
-    """A store, and views beside it."""
-    if request.param == "memory":
-        with opened("memory", VIEWS) as both:
-            yield both
-    elif request.param == "SqliteStore":
-        with opened(str(tmp_path / "identity.db"), VIEWS) as both:
-            yield both
-    else:
-        schema, dsn = own_schema(request.getfixturevalue("shared_dsn"))
-        made: Callable[..., Any] = PostgresStore if request.param == "PostgresStore" else in_a_loop
-        with PostgresViews(dsn, VIEWS, schema=schema) as views, made(dsn, schema=f"{schema}s") as store:
-            yield store, views
+STORES = ("memory", "SqliteStore", "PostgresStore", "AsyncPostgresStore")
 
 
-@pytest.fixture(params=["run", "run_async"])
-def service(request: pytest.FixtureRequest, place: tuple[Interpreter[StoreOp], Views]) -> Service:
-    return Service(identity(*place), request.param == "run_async")
+def ways() -> Iterator[tuple[str, str]]:
+    """The stores, and how they are run: for every commit Postgres in one of its four ways.
+
+    That the four are the same store is what the store contract in tests/postgres shows.
+    """
+    for kind, run in product(STORES, ("run", "run_async")):
+        if SCALE > 1 or "Postgres" not in kind or (kind, run) == ("PostgresStore", "run"):
+            yield kind, run
+
+
+@pytest.fixture(params=ways(), ids="-".join)
+def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
+    """The service over a store, with views beside it."""
+    kind, run = request.param
+    with ExitStack() as stack:
+        if "Postgres" in kind:
+            schema, dsn = own_schema(request.getfixturevalue("shared_dsn"))
+            made: Callable[..., Any] = PostgresStore if kind == "PostgresStore" else in_a_loop
+            views: Views = stack.enter_context(PostgresViews(dsn, VIEWS, schema=schema))
+            store: Interpreter[StoreOp] = stack.enter_context(made(dsn, schema=f"{schema}s"))
+        else:
+            where = "memory" if kind == "memory" else str(tmp_path / "identity.db")
+            store, views = stack.enter_context(opened(where, VIEWS))
+        yield Service(identity(store, views), run == "run_async")
 
 
 @pytest.fixture(params=["SqliteViews", "PostgresViews"])
@@ -164,7 +171,7 @@ def test_a_user_who_is_renamed_to_the_same_name_stays_as_is(service: Service) ->
     assert service.events() == 1
 
 
-@pytest.mark.parametrize("rounds", range(3))
+@pytest.mark.parametrize("rounds", range(scaled(1, 3)))
 def test_of_eight_threads_that_want_a_name_at_once_one_gets_it(service: Service, rounds: int) -> None:
     ready = threading.Barrier(8)
 
@@ -414,7 +421,9 @@ class Tables:
 
 
 @settings(
-    deadline=None, max_examples=scaled(15), suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=scaled(8, 240),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(taken=st.lists(steps, max_size=30))
 def test_synchronised_views_hold_what_a_plain_fold_of_the_feed_makes(

@@ -141,7 +141,7 @@ def made_log(path: Path, rows: int, seed: int = 7) -> Path:
 
 @pytest.fixture(name="log")
 def a_log(tmp_path: Path) -> Path:
-    return made_log(tmp_path / "log.csv", rows=scaled(300, 600))
+    return made_log(tmp_path / "log.csv", rows=scaled(200, 600))
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def beginning(log: Path, path: Path, rows: int) -> Path:
 @pytest.fixture
 def receipt(tmp_path: Path) -> Path:
     """The receipt log: its beginning, or all of it in the longer tier."""
-    return beginning(RECEIPT, tmp_path / "receipt.csv", rows=scaled(1000, ROWS))
+    return beginning(RECEIPT, tmp_path / "receipt.csv", rows=scaled(500, ROWS))
 
 
 @attrs.frozen
@@ -268,7 +268,7 @@ def test_the_steps_of_a_case_are_in_the_order_of_the_log_with_their_times(
 
 
 def test_the_rows_that_a_log_has_gained_since_are_added(log: Path, store: Path, tmp_path: Path) -> None:
-    longer = made_log(tmp_path / "longer.csv", rows=scaled(350, 700))
+    longer = made_log(tmp_path / "longer.csv", rows=scaled(250, 700))
     run(log, store)
     recorded = feed_of(store)
     run(longer, store)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-from tests.docs.pages import ROOT
+from tests.forked import Forked
 
 
 def race(script: str, arguments: Callable[[int], Sequence[str]]) -> list[tuple[int, float]]:
@@ -19,21 +18,15 @@ def race(script: str, arguments: Callable[[int], Sequence[str]]) -> list[tuple[i
     """
     with contextlib.ExitStack() as stack:
         hogs = [
-            stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-c", script, *arguments(number)],
-                    cwd=ROOT,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-            )
-            for number in range(4)
+            stack.enter_context(Forked(run_script, script, *arguments(number))) for number in range(4)
         ]
-        ready = [hog.stdout.readline() for hog in hogs if hog.stdout is not None]
-        assert ready == ["ready\n"] * 4
+        assert [hog.stdout.readline() for hog in hogs] == [b"ready\n"] * 4
         for hog in hogs:
-            assert hog.stdin is not None
-            hog.stdin.write("go\n")
-            hog.stdin.flush()
-        return [tuple(json.loads(hog.communicate(timeout=60)[0])) for hog in hogs]
+            hog.stdin.write(b"go\n")
+        return [tuple(json.loads(hog.stdout.readall())) for hog in hogs]
+
+
+def run_script(script: str, *arguments: str) -> None:
+    """Does what `python -c script arguments` does."""
+    sys.argv = ["-c", *arguments]
+    exec(script, {"__name__": "__main__"})

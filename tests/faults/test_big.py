@@ -149,10 +149,10 @@ def ratio(
     ("work", "size"),
     [
         (one_event, min(scaled(MIB), 16 * MIB)),
-        (one_batch, min(scaled(2_500), 10_000)),
-        (one_batch_to_many_streams, min(scaled(1_000), 5_000)),
-        (long_stream, scaled(4_000)),
-        (many_streams, scaled(2_000)),
+        (one_batch, scaled(1_000, 10_000)),
+        (one_batch_to_many_streams, scaled(500, 5_000)),
+        (long_stream, scaled(2_000, 64_000)),
+        (many_streams, scaled(1_000, 32_000)),
     ],
 )
 def test_twice_the_size_takes_about_twice_as_long(

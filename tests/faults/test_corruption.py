@@ -97,7 +97,7 @@ def examine(folder: Path, rounds: int) -> Counter[str]:
 def test_no_wrong_event_is_returned_from_a_damaged_file(
     tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
-    seen = examine(tmp_path, scaled(200))
+    seen = examine(tmp_path, scaled(80, 3_200))
     figure(", ".join(f"{count} {what}" for what, count in sorted(seen.items())))
     assert seen["wrong"] == 0, seen
     assert seen["corrupted, and did not say"] == 0
@@ -110,4 +110,4 @@ def test_control_without_checksums_altered_events_are_returned(
 ) -> None:
     monkeypatch.setattr("eventsrc.recorded.check_data", lambda record: record)
     monkeypatch.setattr("eventsrc.recorded.check_rest", lambda record: record)
-    assert examine(tmp_path, scaled(200))["wrong"] > 0
+    assert examine(tmp_path, scaled(80, 3_200))["wrong"] > 0

@@ -10,7 +10,7 @@ import pytest
 from tests.faults import SCALE
 from tests.faults.race import race
 
-SECONDS = 5.0 if SCALE > 1 else 3.0
+SECONDS = 5.0 if SCALE > 1 else 1.5
 
 HOG = """
 import json, sys, time

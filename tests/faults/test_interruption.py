@@ -128,7 +128,7 @@ def wedged(store: SqliteStore, by: type[BaseException], rounds: int) -> int | No
 
 @pytest.mark.parametrize("by", [KeyboardInterrupt, SystemExit, Soft])
 def test_a_store_goes_on_after_interruptions(store: SqliteStore, by: type[BaseException]) -> None:
-    assert wedged(store, by, scaled(100)) is None
+    assert wedged(store, by, scaled(50, 1_600)) is None
     assert closes_within(store, 2)
 
 
@@ -151,7 +151,7 @@ def swallowed(store: SqliteStore | MemoryStore, rounds: int) -> int | None:
 
 
 def test_what_a_handler_raises_comes_out(store: SqliteStore) -> None:
-    assert swallowed(store, scaled(100)) is None
+    assert swallowed(store, scaled(50, 1_600)) is None
 
 
 def test_control_a_codec_that_tries_another_way_whatever_comes_is_caught(
@@ -212,10 +212,11 @@ def test_control_a_lock_that_is_taken_before_the_try_is_caught(
 
 
 APPENDING = """
-import sys
+import signal, sys
 from eventsrc import Append, SqliteStore, StreamId
 from tests.faults.events import CODEC, Tick
 tick = Append(StreamId("here"), (Tick(0, 0, 1),))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever is inherited
 with SqliteStore(sys.argv[1], CODEC, durability="process") as store:
     store.run(tick)
     print("going", flush=True)

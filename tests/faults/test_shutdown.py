@@ -7,6 +7,7 @@ thread, no lock that would keep another process from writing.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sqlite3
 import subprocess
@@ -14,74 +15,22 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
-from eventsrc import Append, Head, SqliteStore, SqliteViews, StreamId, Success, synchronise, world
+from eventsrc import Append, Head, SqliteStore, SqliteViews, Success, synchronise, world
 from eventsrc.parking import follow
 from eventsrc.view import GetProgress
 from tests.docs.pages import ROOT
 from tests.faults.events import CODEC, Tick
 from tests.faults.projector import counting_view
+from tests.faults.told import HERE, main
+from tests.forked import Forked
 
-HERE = StreamId("ticks/0")
 ticks = counting_view()
-
-WORKER = """
-import asyncio, itertools, sys, threading
-from eventsrc import Append, Read, SqliteStore, SqliteViews, StreamId, synchronise, world
-from eventsrc.parking import follow
-from tests.faults.events import CODEC, Tick
-from tests.faults.projector import counting_view
-
-path, what = sys.argv[1:]
-ticks = counting_view()
-here = StreamId("ticks/0")
-with SqliteStore(path, CODEC, timeout=60) as store, SqliteViews(path + "-views", [ticks]) as views:
-    app = store | views | world
-
-    def append():
-        store.run(Append(here, (Tick(1, 0, 1),) * 3))
-
-    def append_for_ever():
-        while True:
-            append()
-
-    async def tasks():
-        async def work():
-            while True:
-                await store.run_async(Append(here, (Tick(1, 0, 1),)))
-        await asyncio.gather(*[work() for _ in range(20)])
-
-    append()
-    print("going", flush=True)
-    match what:
-        case "appending":
-            append_for_ever()
-        case "appending in threads":
-            for _ in range(8):
-                threading.Thread(target=append_for_ever, daemon=True).start()
-            append_for_ever()
-        case "appending in tasks":
-            asyncio.run(tasks())
-        case "waiting to append":
-            append_for_ever()
-        case "reading":
-            while True:
-                store.run(Read(here, limit=10_000))
-        case "synchronising":
-            while True:
-                append()
-                app.run(synchronise(ticks))
-        case "following":
-            threading.Thread(target=append_for_ever, daemon=True).start()
-            app.run(follow(ticks, 0.001))
-        case "following in a task":
-            asyncio.run(app.run_async(follow(ticks, 0.001)))
-"""
 
 DOINGS = [
     "appending",
@@ -122,8 +71,7 @@ def left_in_order(path: Path) -> bool:
 def test_a_process_that_is_told_to_stop_does(doing: str, told: signal.Signals, tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     SqliteStore(path, CODEC).close()
-    command = [sys.executable, "-c", WORKER, str(path), doing]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with started(told, path, doing) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"going\n"
         if doing == "waiting to append":
@@ -137,14 +85,28 @@ def test_a_process_that_is_told_to_stop_does(doing: str, told: signal.Signals, t
     assert left_in_order(path)
 
 
-def stopped(process: subprocess.Popen[bytes], told: signal.Signals) -> float:
+Process: TypeAlias = subprocess.Popen[bytes] | Forked
+
+
+def started(told: signal.Signals, path: Path, doing: str) -> Process:
+    """A process that does it: for SIGINT an interpreter that ends as those of programs do.
+
+    SIGTERM ends any process at once.
+    """
+    if told == signal.SIGTERM:
+        return Forked(main, str(path), doing)
+    code = "import sys; from tests.faults.told import main; main(*sys.argv[1:])"
+    command = [sys.executable, "-c", code, str(path), doing]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+def stopped(process: Process, told: signal.Signals) -> float:
     """How many seconds a process takes to stop when it is told to."""
     began = time.monotonic()
-    process.send_signal(told)
-    try:
-        process.communicate(timeout=10)
-    except subprocess.TimeoutExpired:
-        process.kill()
+    os.kill(process.pid, told)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    process.kill()
     return time.monotonic() - began
 
 

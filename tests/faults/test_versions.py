@@ -11,8 +11,6 @@ import contextlib
 import hashlib
 import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,11 +23,11 @@ from eventsrc.sqlite_schema import Schema
 from eventsrc.store import FindAppend, LoadSnapshot, NotAStore, Snapshot, StoreBusy
 from eventsrc.stores import sqlite_sql
 from eventsrc.stores.sqlite_sql import SCHEMA, STAMP
-from tests.docs.pages import ROOT
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 from tests.faults.feed import assert_sound, whole_feed
-from tests.faults.migrant import SECOND_SCHEMA
+from tests.faults.migrant import SECOND_SCHEMA, kill_at_each_step, open_on_command
+from tests.forked import Forked
 
 RELEASED = {1: "c0143df7b7be78f6fbb9043a1d14f3b36db9dafc2bf74434a979f54d175664ff"}
 """For each version of the schema, the hash of the events in its store_N.sql."""
@@ -127,11 +125,9 @@ def test_the_scripts_of_a_released_version_never_change(version: int, tmp_path: 
 def wrong_after_kills(folder: Path, original: Path | None, schema: str, migration: str) -> list[str]:
     """Kills a process at each statement with which it opens a file; answers what is wrong then."""
     asked = [str(folder), "" if original is None else str(original), schema, migration]
-    code = "import sys; from tests.faults.migrant import *; kill_at_each_step(*sys.argv[1:])"
-    command = [sys.executable, "-c", code, *asked]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
-    assert done.returncode == 0, done.stderr
-    kills = int(done.stdout)
+    with Forked(kill_at_each_step, *asked) as process:
+        kills = int(process.stdout.readall())
+        assert process.wait(100) == 0
     assert kills > 10
     wrong: list[str] = []
     for step in range(1, kills + 2):
@@ -188,27 +184,14 @@ def test_control_a_migration_of_many_transactions_is_caught(
 
 def opened_at_once(folder: Path, rounds: int, original: Path | None, migration: str) -> list[set[str]]:
     """Four processes open the same files at the same time; answers what they say of each."""
-    code = "import sys; from tests.faults.migrant import *; open_on_command(*sys.argv[1:])"
     told: list[set[str]] = []
     with contextlib.ExitStack() as stack:
-        running = []
-        for _ in range(4):
-            process = subprocess.Popen(
-                [sys.executable, "-c", code, migration],
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                bufsize=1,
-            )
-            stack.callback(process.kill)
-            running.append(stack.enter_context(process))
-        pipes = [(p.stdin, p.stdout) for p in running if p.stdin is not None and p.stdout is not None]
-        assert [out.readline() for _, out in pipes] == ["ready\n"] * 4
+        running = [stack.enter_context(Forked(open_on_command, migration)) for _ in range(4)]
+        assert [process.stdout.readline() for process in running] == [b"ready\n"] * 4
         for number in range(rounds):
-            for to, _ in pipes:
-                to.write(f"{folder / f'{number}.db'}\n")
-            told.append({out.readline().strip() for _, out in pipes})
+            for process in running:
+                process.stdin.write(f"{folder / f'{number}.db'}\n".encode())
+            told.append({process.stdout.readline().decode().strip() for process in running})
     return told
 
 

@@ -11,6 +11,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -570,16 +571,16 @@ for kind in catches.DISAGREE:
 """
 
 
-@pytest.fixture(scope="module")
-def failed(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
-    """Which tests failed, of which store: their names, without parameters."""
-    file = tmp_path_factory.mktemp("broken") / "test_broken.py"
+def failures(folder: Path) -> set[tuple[str, str]]:
+    """Which tests fail, of which store: their names, without parameters."""
+    file = folder / "test_broken.py"
     file.write_text(SUITE)
     options = [
         "-q",
         "-n0",
         "-rA",
         "--tb=no",
+        "--assert=plain",
         "-p",
         "no:cacheprovider",
         "-c",
@@ -601,22 +602,17 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     return {(store, test) for outcome, store, test in told if outcome == "FAILED"}
 
 
-@pytest.mark.parametrize("store", CAUGHT, ids=lambda store: store.__name__)
-def test_a_broken_store_fails_the_test_for_its_fault(
-    store: type[MemoryStore], failed: set[tuple[str, str]]
+def test_each_broken_store_fails_the_test_for_its_fault_and_a_sound_one_fails_none(
+    tmp_path: Path,
 ) -> None:
-    assert (f"Test{store.__name__}", CAUGHT[store]) in failed
-
-
-@pytest.mark.parametrize("store", DISAGREE, ids=lambda store: store.__name__)
-def test_a_broken_store_does_not_agree_with_the_memory_store(
-    store: type[MemoryStore], failed: set[tuple[str, str]]
-) -> None:
-    assert (f"TestMachine{store.__name__}", "runTest") in failed
-
-
-def test_control_a_sound_store_fails_nothing(failed: set[tuple[str, str]]) -> None:
-    assert not [test for store, test in failed if store == "TestMemoryStore"]
+    failed = failures(tmp_path)
+    not_caught = {
+        store for store, test in CAUGHT.items() if (f"Test{store.__name__}", test) not in failed
+    }
+    assert not_caught == set()
+    agrees = {store for store in DISAGREE if (f"TestMachine{store.__name__}", "runTest") not in failed}
+    assert agrees == set(), "with the store in memory, as the state machine finds"
+    assert not [test for store, test in failed if store == "TestMemoryStore"], "the control"
 
 
 # --- the checkers of histories --------------------------------------------------------------------

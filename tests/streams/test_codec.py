@@ -254,12 +254,15 @@ def test_several_events_are_encoded_as_each_would_be(data: st.DataObject, fast: 
 
 
 @pytest.mark.parametrize("fast", [True, False])
-def test_one_bad_event_among_many_is_refused_by_its_place(fast: bool) -> None:
+def test_one_bad_event_among_many_is_refused_by_its_place(
+    fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventsrc.codec.MAX_BYTES", 1_000)
     codec = own_codec(fast=fast)
     make = event_class(str, codec)
     good = [make(f"é{number}") for number in range(5)]
     assert len(codec.encode_all(good)) == 5
-    for bad in ("\ud800", 5, "x" * MAX_BYTES):
+    for bad in ("\ud800", 5, "x" * 1_000):
         with pytest.raises(NotStorable) as refused:
             codec.encode_all([*good, make(bad), *good])
         assert refused.value.path.startswith("events[5]")

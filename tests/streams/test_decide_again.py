@@ -23,6 +23,7 @@ from eventsrc import (
     world,
 )
 from eventsrc.testing import EVERY_FAULT, After, Scenario, SimulatedStore
+from tests.faults import scaled
 
 KEY = UUID("7f6f5e0c-5c3e-4a43-8df5-6c2b1c1f0a11")
 
@@ -116,7 +117,7 @@ def test_a_request_that_comes_several_times_at_once_is_stored_once() -> None:
 
 
 def test_whatever_goes_wrong_it_is_stored_once() -> None:
-    found = same_request(KEY, faults=EVERY_FAULT, most_faults=2).sample(3_000)
+    found = same_request(KEY, faults=EVERY_FAULT, most_faults=2).sample(scaled(500, 3_000))
     assert found.holds, found.story
 
 

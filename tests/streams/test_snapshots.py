@@ -44,6 +44,7 @@ from eventsrc import (
 )
 from eventsrc.fold import PAGE, NoSuchVersion, load
 from eventsrc.store import LoadSnapshot, Page, SaveSnapshot, Snapshot
+from tests.faults import SCALE
 from tests.streams.counting import Counted, Counting, Reset, counted, counter, total
 
 histories = st.lists(st.builds(Counted, st.integers(1, 9)) | st.builds(Reset), max_size=12)
@@ -159,7 +160,7 @@ def test_another_version_of_the_fold_does_not_see_the_snapshots_of_the_first(
     assert store.run(counter.get(kept())).state == 2
 
 
-@pytest.mark.parametrize("length", [100_000])
+@pytest.mark.parametrize("length", [100_000 if SCALE > 1 else 20_000])
 def test_loading_a_long_stream_from_a_recent_snapshot_reads_only_the_tail(
     tmp_path: Path, length: int
 ) -> None:

@@ -8,6 +8,9 @@ import pytest
 
 ARGS = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:randomly")
 
+BARE = (*ARGS, "-p", "no:hypothesispytest", "--assert=plain")
+"""For a process of its own, which otherwise takes seconds to rewrite the assertions of plugins."""
+
 
 def test_fixtures_are_there_and_the_seed_is_told(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
@@ -49,13 +52,13 @@ def test_a_run_that_does_not_use_it_imports_nothing_of_the_library(pytester: pyt
             assert packages.isdisjoint({"eventsrc", "attrs", "cattrs"})
         """
     )
-    done = pytester.runpytest_subprocess(*ARGS, "-p", "no:hypothesispytest")
+    done = pytester.runpytest_subprocess(*BARE)
     done.assert_outcomes(passed=1)
 
 
 def test_it_can_be_left_out(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("import sys\ndef test_it(): assert 'pytest_eventsrc' not in sys.modules")
-    pytester.runpytest_subprocess(*ARGS, "-p", "no:eventsrc").assert_outcomes(passed=1)
+    pytester.runpytest_subprocess(*BARE, "-p", "no:eventsrc").assert_outcomes(passed=1)
     assert sys.modules.get("pytest_eventsrc") is not None
 
 

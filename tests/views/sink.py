@@ -18,7 +18,7 @@ from tests.views.kit import Kit
 from tests.views.library import CODEC, Noted, books, filled, folded
 from tests.views.workers import Worker
 
-DEATHS = scaled(8)
+DEATHS = scaled(4, 128)
 PAGE = 20
 SPREAD = 30
 """Each process dies within so many events from where it begins: in its first page, or in the second."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
@@ -181,7 +181,6 @@ def test_following_goes_on_until_it_is_cancelled(views: SqliteViews) -> None:
 # --- other deliveries
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.data())
 def test_any_delivery_of_all_events_gives_the_same_view(data: st.DataObject) -> None:
     store, view = filled(3, data.draw(st.integers(1, 20))), notes_view()

@@ -17,6 +17,15 @@ import pytest
 from hypothesis import settings
 
 from tests.faults import SCALE
+from tests.postgres.fixtures import (
+    databases,
+    postgres_dsn,
+    postgres_server,
+    postgres_servers,
+    shared_dsn,
+)
+
+__all__ = ["databases", "postgres_dsn", "postgres_server", "postgres_servers", "shared_dsn"]
 
 A_NIGHT = 10 * 3600
 

@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 CONTEXT: Final = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
+        "msgspec",
         "tests.examples.replaying",
         "tests.faults.contender",
         "tests.faults.migrant",

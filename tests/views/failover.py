@@ -127,6 +127,7 @@ class FailoverContract:
             for number in range(5):
                 for stream in stream_of_each(view):
                     store.run(Append(stream, (Noted(number),) * 20))
+            until(lambda: bool(kit.rows(views, view)), "it is at work")  # with all that it imports
             began = time.monotonic()
             worker.send(told)
             assert worker.ended(10) not in (None, 0)

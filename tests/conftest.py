@@ -1,4 +1,4 @@
-"""How hard Hypothesis tries: a quarter as often as by itself for every commit, or for a night.
+"""How hard Hypothesis tries: a few times for every commit, or for a night.
 
 What all tests are made of stays to the end: while they are collected no garbage is looked for, and
 afterwards none in it.
@@ -29,7 +29,7 @@ __all__ = ["databases", "postgres_dsn", "postgres_server", "postgres_servers", "
 
 A_NIGHT = 10 * 3600
 
-settings.register_profile("commit", settings(), max_examples=25, deadline=None)
+settings.register_profile("commit", settings(), max_examples=15, deadline=None)
 settings.register_profile("nightly", max_examples=2_000, deadline=None, print_blob=True)
 settings.load_profile("commit")
 

@@ -382,12 +382,12 @@ def count(store: Path) -> int:
         return 0
 
 
-@pytest.mark.parametrize("seed", range(scaled(3)))
+@pytest.mark.parametrize("seed", range(scaled(2, 48)))
 def test_a_replay_killed_while_it_appends_leaves_beginnings_of_cases_and_is_completed_by_the_next(
     seed: int, log: Path, store: Path
 ) -> None:
     chance, expected = random.Random(seed), facts_of_log(log)
-    events = int(events_of(expected) * (seed + chance.random()) / 6)
+    events = int(events_of(expected) * (seed % 3 + chance.random()) / 3)
     killed(log, store, events, after=chance.uniform(0, 0.004))
     with SqliteStore(store) as left:
         for case, steps in expected.steps.items():

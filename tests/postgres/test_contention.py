@@ -102,7 +102,7 @@ def wrong_after(notes: Notes, dsn: str) -> list[str]:
 def test_appends_are_linearizable(
     postgres_dsn: str, contend: Contend, kind: Kind, seed: int, figure: Callable[[str], None]
 ) -> None:
-    notes = contend(postgres_dsn, scaled(320, 24_000), kind, seed)
+    notes = contend(postgres_dsn, scaled(200, 24_000), kind, seed)
     assert wrong_after(notes, postgres_dsn) == []
     figure(f"{notes.operations} operations")
 

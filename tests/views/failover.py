@@ -19,7 +19,7 @@ from eventsrc import Append, StreamId, View, share, synchronise, world
 from eventsrc.parking import follow
 from eventsrc.sharing import leave
 from eventsrc.view import GetParked, GetProgress
-from tests.faults import scaled
+from tests.faults import SCALE, scaled
 from tests.views.kit import Kit, Views
 from tests.views.library import Noted, folded
 from tests.views.workers import Say, Worker, until
@@ -35,6 +35,16 @@ def sharing(kit: Kit, say: Say, owner: str, lease: float) -> None:
     with kit.open_store(timeout=10) as store, kit.open(view, timeout=10) as views:
         say("ready")
         (store | views | world).run(share(view, owner, lease, 0.01))
+
+
+_ASKED = ("follow", "share", "follow in a task", "share in a task")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+TOLD = [
+    pytest.param(what, told, id=f"{what}-{told.name}")
+    for number, what in enumerate(_ASKED)
+    for told in (_SIGNALS if SCALE > 1 else [_SIGNALS[number // 2]])
+]
+"""What processes do, and how they are told to stop; for every commit each one way."""
 
 
 def going_on(kit: Kit, say: Say, what: str) -> None:
@@ -116,8 +126,7 @@ class FailoverContract:
         with pytest.raises(AssertionError, match="a partition at rest"):
             longest_rest(kit, 2, FOR_EVER)
 
-    @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM], ids=lambda told: told.name)
-    @pytest.mark.parametrize("what", ["follow", "follow in a task", "share", "share in a task"])
+    @pytest.mark.parametrize(("what", "told"), TOLD)
     def test_a_process_that_is_told_to_stop_does(
         self, kit: Kit, what: str, told: signal.Signals
     ) -> None:

@@ -198,11 +198,10 @@ class GroupCommit(Generic[J, A]):
             return
         with self._lock:
             self._is_closed = True
-            waiting = [waiter for waiter in list(self._line) if not waiter.is_begun]
-            for waiter in waiting:
-                waiter.is_begun = True
-        for waiter in waiting:
-            waiter.settle(Raised(_closed()))
+            for waiter in list(self._line):
+                if not waiter.is_begun:
+                    waiter.is_begun = True
+                    waiter.settle(Raised(_closed()))  # or a leader would take it for a forgotten one
         if self._executor is not None:
             self._executor.shutdown(wait=True)
 

@@ -42,6 +42,7 @@ from eventsrc import (
 )
 from eventsrc.sqlite_file import SqliteFile, Writing
 from eventsrc.store import SaveSnapshot, Snapshot, StoreBusy, StoreClosed
+from eventsrc.stores.group_commit import Raised, _Waiter
 from tests.docs.pages import ROOT
 from tests.faults import scaled
 from tests.faults.events import CODEC, TYPES, Tick
@@ -339,7 +340,17 @@ def test_what_is_raised_before_the_commit_is_raised_in_one_thread(
 # --- closing
 
 
-def test_closing_refuses_those_who_wait_in_line(store: SqliteStore) -> None:
+def test_closing_refuses_those_who_wait_in_line(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(waiter: Any, answer: Any) -> None:
+        if isinstance(answer, Raised):  # by `close`: another leads meanwhile
+            time.sleep(0.05)
+        settle(waiter, answer)
+
+    settle = _Waiter.settle
+    monkeypatch.setattr(_Waiter, "settle", slowly)
+
     async def close_meanwhile() -> list[object]:
         with kept_busy(store):
             tasks = [asyncio.create_task(store.run_async(tick(1)))]

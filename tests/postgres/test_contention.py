@@ -157,7 +157,7 @@ def test_appends_are_linearizable_though_sessions_end(
         ]
         at_once(
             *[
-                lambda each=each, store=store: each.contend(store, scaled(600, 24_000) // 8)
+                lambda each=each, store=store: each.contend(store, scaled(1_000, 24_000) // 8)
                 for each, store in zip(contenders, stores, strict=True)
             ]
         )

@@ -92,9 +92,7 @@ def test_what_a_store_does_not_claim_is_skipped_and_says_so(pytester: pytest.Pyt
                 return MemoryStore()
         """
     )
-    done = pytester.runpytest_inprocess(
-        "-rs", "--disable-plugin-autoload", "-k", "snapshot or threads"
-    )
+    done = pytester.runpytest_inprocess("-rs", "--disable-plugin-autoload", "-k", "snapshot or threads")
     outcomes = done.parseoutcomes()
     assert outcomes == {"skipped": outcomes["skipped"], "deselected": outcomes["deselected"]}
     assert outcomes["skipped"] > 10

@@ -104,9 +104,8 @@ class Prepared:
         for part in self.parts:
             nth, version = len(made), version_of(part.stream) + 1
             place = end + nth + 1
-            made += make_records(
-                place, part.stream, version, append_id, nth, part.events, metadata, now
-            )
+            its = make_records(place, part.stream, version, append_id, nth, part.events, metadata, now)
+            made = made + its if made else its
         return made
 
     def again(self, stored: Sequence[Record], store: str) -> Outcome[Appended, NotAppended]:

@@ -149,6 +149,7 @@ class _Actor:
         "ids",
         "moments",
         "name",
+        "process",
         "program",
         "running",
         "seconds",
@@ -169,6 +170,7 @@ class _Actor:
         self.told: tuple[Any, Any, int] | None = None
         self.answers: list[Any] = []  # of a round: of each branch, once it has come
         self.children: dict[str, int] = {}  # of a round: the branches that wait, by process
+        self.process = Process(name, self, _nothing, None, ())
 
 
 class Process:
@@ -198,6 +200,14 @@ class Process:
         self.is_delivery = is_delivery
         self.seconds = actor.seconds
         self.stalled = actor.stalled
+
+    def ask(self, handler: Callable[[Any], Any], op: Any, after: tuple[int, ...]) -> None:
+        """Has its program's next operation as its own, which is what making another would come to."""
+        self.handler = handler
+        self.op = op
+        self.after = after
+        self.seconds = self.actor.seconds
+        self.stalled = self.actor.stalled
 
     @property
     def is_branch(self) -> bool:
@@ -283,8 +293,12 @@ class Running:
                 actor.seconds = seconds
             if actor.stalled < process.stalled:
                 actor.stalled = process.stalled
+        good = True
         if variant is None:
-            good, answer = _perform(process.handler, op)
+            try:
+                answer = process.handler(op)
+            except Exception as raised:
+                good, answer = False, raised
         elif isinstance(variant, Fault):
             self._faults += 1
             if variant is Fault.CRASH or variant is Fault.RESTART:
@@ -295,12 +309,8 @@ class Running:
             good, answer = self._go_wrong(process, variant, number)
         else:
             good, answer = _perform(lambda _op: variant, op)
-        step = Step(name, variant, op, is_again=process.is_delivery, began=number, ended=number)
-        if good:
-            step.answer = answer
-        else:
-            step.error = answer
-        self.steps.append(step)
+        value, error = (answer, None) if good else (None, answer)
+        self.steps.append(Step(name, variant, op, value, error, process.is_delivery, number, number))
         is_vain = (actor.has_slept or actor.told) and _is_vain(actor, op, answer)
         if not process.is_delivery:
             self._answer(process, good, answer, number)
@@ -390,7 +400,7 @@ class Running:
         """Gives a program the answer that it waits for."""
         actor = process.actor
         after = (number,)
-        if process.name in actor.children:
+        if actor.children and process.name in actor.children:
             actor.answers[actor.children.pop(process.name)] = number, (good, answer)
             if not actor.children:
                 self._end_round(actor)
@@ -426,7 +436,8 @@ class Running:
                 elif type(op) in self._local_kinds:
                     answer = self._local(actor, op)
                 else:
-                    self.processes[actor.name] = Process(actor.name, actor, handler, op, after)
+                    actor.process.ask(handler, op, after)
+                    self.processes[actor.name] = actor.process
                     return
                 advance = running.send
         except StopIteration as stop:

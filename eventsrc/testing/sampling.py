@@ -29,7 +29,9 @@ def by_chance(plan: Plan, random: Random) -> Running:
         if last not in processes or (len(processes) > 1 and random.random() >= loyalty):
             names = [*processes]
             last = names[int(random.random() * len(names))]
-        running.step(last, _variant(running, processes[last], random, rate, faults))
+        process = processes[last]
+        may_vary = rate > 0 or type(process.op) is Chance
+        running.step(last, _variant(running, process, random, rate, faults) if may_vary else None)
     return running
 
 

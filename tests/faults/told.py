@@ -16,9 +16,7 @@ HERE = StreamId("ticks/0")
 
 def main(path: str, doing: str) -> None:
     """Says "going", and does one of test_shutdown's DOINGS for ever."""
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell has jobs in its background ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by jobs in the background
     ticks = counting_view()
     with SqliteStore(path, CODEC, timeout=60) as store, SqliteViews(path + "-views", [ticks]) as views:
         app = store | views | world

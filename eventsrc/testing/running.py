@@ -202,7 +202,7 @@ class Process:
         self.stalled = actor.stalled
 
     def ask(self, handler: Callable[[Any], Any], op: Any, after: tuple[int, ...]) -> None:
-        """Has its program's next operation as its own, which is what making another would come to."""
+        """Takes on its program's next operation, in place of a new process."""
         self.handler = handler
         self.op = op
         self.after = after

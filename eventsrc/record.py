@@ -88,7 +88,7 @@ def make_records(
     for kind, data in encoded:
         if kind is not last:
             last, seed = kind, seed_of(stream, kind)
-        data_crc = crc32(data, seed) ^ (version ^ version >> 32) & 0xFFFFFFFF
+        data_crc = crc32(data, seed) ^ _folded(version)
         rest_crc = crc32(metadata, crc32(_BESIDE.pack(recorded_at, nth, append_id), seed))
         rest = _REST.pack(append_id, nth, rest_crc) + metadata
         made.append(record_of((position, stream, version, kind, recorded_at, data, data_crc, rest)))

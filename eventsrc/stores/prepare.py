@@ -87,11 +87,10 @@ class Prepared:
     def unmet(self, version_of: Callable[[StreamId], int]) -> tuple[StreamId, int | Expect, int] | None:
         """The first condition that does not hold: stream, expected and actual version."""
         for demand in self.streams:
-            expected = demand.expected
-            if expected is not ANY:
+            if demand.expected is not ANY:
                 version = version_of(demand.stream)
-                if version != expected and not holds(expected, version):
-                    return demand.stream, expected, version
+                if not holds(demand.expected, version):
+                    return demand.stream, demand.expected, version
         return None
 
     def records(self, end: int, version_of: Callable[[StreamId], int], now: int) -> list[Record]:
@@ -104,8 +103,9 @@ class Prepared:
         for part in self.parts:
             nth, version = len(made), version_of(part.stream) + 1
             place = end + nth + 1
-            its = make_records(place, part.stream, version, append_id, nth, part.events, metadata, now)
-            made = made + its if made else its
+            made += make_records(
+                place, part.stream, version, append_id, nth, part.events, metadata, now
+            )
         return made
 
     def again(self, stored: Sequence[Record], store: str) -> Outcome[Appended, NotAppended]:
@@ -156,7 +156,7 @@ def prepare(
     metadata = op.metadata
     if type(metadata) is not dict and not isinstance(metadata, Mapping):
         _refuse_type("metadata", metadata, "a mapping of names to JSON values")
-    beside = codec.encode_metadata(metadata) if metadata else b""
+    beside = codec.encode_metadata(metadata)
     return Prepared(append_id, parts, demands, beside, op.append_id is not None)
 
 
@@ -305,12 +305,9 @@ def check_end(op: ReadFeed, end: int) -> None:
 
 def appended(append_id: UUID, records: Sequence[Record], store: str) -> Appended:
     """The answer to an append that stored these records."""
-    last = records[-1]
-    if records[0][1] == last[1]:  # events of one stream come together
-        versions = {StreamId(last[1]): last[2]}
-    else:
-        versions = {StreamId(record[1]): record[2] for record in records}  # the last of each remains
-    return Appended(append_id, Token(store, versions), Cursor(store, last[0]))
+    versions = {record[1]: record[2] for record in records}  # the last of each stream remains
+    token = Token(store, {StreamId(stream): version for stream, version in versions.items()})
+    return Appended(append_id, token, Cursor(store, records[-1].position))
 
 
 def new_append_id(end: int = 0) -> UUID:

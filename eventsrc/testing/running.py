@@ -194,12 +194,8 @@ class Process:
     ) -> None:
         self.name = name
         self.actor = actor
-        self.handler = handler
-        self.op = op
-        self.after = after
         self.is_delivery = is_delivery
-        self.seconds = actor.seconds
-        self.stalled = actor.stalled
+        self.ask(handler, op, after)
 
     def ask(self, handler: Callable[[Any], Any], op: Any, after: tuple[int, ...]) -> None:
         """Takes on its program's next operation, in place of a new process."""
@@ -293,12 +289,8 @@ class Running:
                 actor.seconds = seconds
             if actor.stalled < process.stalled:
                 actor.stalled = process.stalled
-        good = True
         if variant is None:
-            try:
-                answer = process.handler(op)
-            except Exception as raised:
-                good, answer = False, raised
+            good, answer = _perform(process.handler, op)
         elif isinstance(variant, Fault):
             self._faults += 1
             if variant is Fault.CRASH or variant is Fault.RESTART:
@@ -400,7 +392,7 @@ class Running:
         """Gives a program the answer that it waits for."""
         actor = process.actor
         after = (number,)
-        if actor.children and process.name in actor.children:
+        if process.name in actor.children:
             actor.answers[actor.children.pop(process.name)] = number, (good, answer)
             if not actor.children:
                 self._end_round(actor)

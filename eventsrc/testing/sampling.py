@@ -29,9 +29,7 @@ def by_chance(plan: Plan, random: Random) -> Running:
         if last not in processes or (len(processes) > 1 and random.random() >= loyalty):
             names = [*processes]
             last = names[int(random.random() * len(names))]
-        process = processes[last]
-        may_vary = rate > 0 or type(process.op) is Chance
-        running.step(last, _variant(running, process, random, rate, faults) if may_vary else None)
+        running.step(last, _variant(running, processes[last], random, rate, faults))
     return running
 
 

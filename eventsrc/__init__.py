@@ -5,21 +5,35 @@ The names here are all that an application needs; a test suite will want `events
 
 from returns.result import Failure, Success
 
-from eventsrc.codec import Codec, UnknownEvent
-from eventsrc.decide import AppendFailed, Decided, DecideOp, NotDecided
-from eventsrc.errors import EventsrcError
-from eventsrc.event import EVENTS, EventTypes, Opaque, event
-from eventsrc.exact import NotStorable
-from eventsrc.failures import attempt, ok
-from eventsrc.fold import LATEST_EVENT, LATEST_SNAPSHOT, Consistency, Fold, Folded, FoldOp, Load
-from eventsrc.handlers import AmbiguousHandlers, MissingHandlers
-from eventsrc.interpreter import AsyncInterpreter, Interpreter, Translation, on
-from eventsrc.json_converter import json_converter
-from eventsrc.operation import Command, Derived, Operation, Query
-from eventsrc.parking import follow, retry
-from eventsrc.past import PastIsReadOnly, as_of, as_of_async
-from eventsrc.positions import START, Cursor, NotInToken, Token
-from eventsrc.program import (
+from eventsrc._errors import EventsrcError
+from eventsrc.events._exact import NotStorable
+from eventsrc.events.codec import Codec, UnknownEvent
+from eventsrc.events.event import EVENTS, EventTypes, Opaque, event
+from eventsrc.events.json_converter import json_converter
+from eventsrc.events.positions import START, Cursor, NotInToken, Token
+from eventsrc.events.recorded import Recorded
+from eventsrc.events.stream_id import StreamId
+from eventsrc.following.parking import follow, retry
+from eventsrc.following.rebuild import NotSound, rebuild
+from eventsrc.following.session import NotNewEnough, Session
+from eventsrc.following.sharing import leave, share
+from eventsrc.following.status import Status, status
+from eventsrc.following.synchroniser import (
+    ForceOp,
+    Late,
+    Synchronised,
+    SyncOp,
+    at_least,
+    deliver,
+    force,
+    synchronise,
+)
+from eventsrc.following.waiting import Polling, WaitForEvents, keep_up
+from eventsrc.programs._scope import AmbiguousHandlers, MissingHandlers
+from eventsrc.programs.failures import attempt, ok
+from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter, Translation, on
+from eventsrc.programs.operation import Command, Derived, Operation, Query
+from eventsrc.programs.program import (
     Do,
     Effect,
     Outcome,
@@ -33,14 +47,12 @@ from eventsrc.program import (
     program,
     pure,
 )
-from eventsrc.rebuild import NotSound, rebuild
-from eventsrc.recorded import Recorded
-from eventsrc.remembering import remembering, remembering_async
-from eventsrc.serializable import NotSerializable, NotSerialized, serializable
-from eventsrc.session import NotNewEnough, Session
-from eventsrc.sharing import leave, share
-from eventsrc.snapshots import BadSnapshot, Snapshots
-from eventsrc.store import (
+from eventsrc.programs.trace import Trace, trace, trace_async
+from eventsrc.programs.world import Chance, Elapsed, NewId, Now, Sleep, World, world
+from eventsrc.sqlite.store import SqliteStore
+from eventsrc.sqlite.views import SqliteViews
+from eventsrc.stores.memory import MemoryStore
+from eventsrc.stores.operations import (
     ANY,
     EXISTS,
     NO_STREAM,
@@ -58,26 +70,14 @@ from eventsrc.store import (
     StreamAppend,
     Unknown,
 )
-from eventsrc.stores.memory import MemoryStore
-from eventsrc.stores.sqlite import SqliteStore
-from eventsrc.stream import Stream, Streams
-from eventsrc.stream_id import StreamId
-from eventsrc.synchroniser import (
-    ForceOp,
-    Late,
-    Synchronised,
-    SyncOp,
-    at_least,
-    deliver,
-    force,
-    synchronise,
-)
-from eventsrc.trace import Trace, trace, trace_async
-from eventsrc.view import Discard, GetLive, GetParked, GoLive, Parked, View, ViewOp
-from eventsrc.views.sqlite import SqliteViews
-from eventsrc.waiting import Polling, WaitForEvents, keep_up
-from eventsrc.watching import Status, status
-from eventsrc.world import Chance, Elapsed, NewId, Now, Sleep, World, world
+from eventsrc.streams.decide import AppendFailed, Decided, DecideOp, NotDecided
+from eventsrc.streams.fold import LATEST_EVENT, LATEST_SNAPSHOT, Consistency, Fold, Folded, FoldOp, Load
+from eventsrc.streams.past import PastIsReadOnly, as_of, as_of_async
+from eventsrc.streams.remembering import remembering, remembering_async
+from eventsrc.streams.serializable import NotSerializable, NotSerialized, serializable
+from eventsrc.streams.snapshots import BadSnapshot, Snapshots
+from eventsrc.streams.stream import Stream, Streams
+from eventsrc.views.view import Discard, GetLive, GetParked, GoLive, Parked, View, ViewOp
 
 __all__ = [
     "ANY",

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import attrs
 
-from eventsrc.operation import Operation
+from eventsrc.programs.operation import Operation
 
 _MAKERS: Final = ("Program[", "Do[", "Try[", "Generator[Step[")
 _MISSING: Final = object()
@@ -178,7 +178,7 @@ class _Names:
 
 def _item_class(owner: Any) -> Any:
     """What subscribing a value gives, of the library's own classes."""
-    from eventsrc.stream import Stream, Streams
+    from eventsrc.streams.stream import Stream, Streams
 
     return Stream if isinstance(owner, Streams) else _MISSING
 

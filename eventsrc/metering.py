@@ -17,12 +17,12 @@ from typing import Any, Final, TypeAlias, TypeVar
 import attrs
 from returns.result import Failure, Success
 
-from eventsrc.interpreter import Interpreter
-from eventsrc.operation import Operation
-from eventsrc.program import Do
-from eventsrc.store import Append, AppendAll, Conflict, Rejected, Unknown
-from eventsrc.view import Applied, Apply, Park
-from eventsrc.world import Elapsed, world
+from eventsrc.programs.interpreter import Interpreter
+from eventsrc.programs.operation import Operation
+from eventsrc.programs.program import Do
+from eventsrc.programs.world import Elapsed, world
+from eventsrc.stores.operations import Append, AppendAll, Conflict, Rejected, Unknown
+from eventsrc.views.view import Applied, Apply, Park
 
 O = TypeVar("O")
 

@@ -31,7 +31,7 @@ from eventsrc import (
     program,
     synchronise,
 )
-from eventsrc.decide import DecideOp
+from eventsrc.streams.decide import DecideOp
 from eventsrc.testing import EVERY_FAULT, Scenario, SimulatedStore, SimulatedViews
 from eventsrc.views.memory import Tables
 

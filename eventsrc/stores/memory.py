@@ -15,14 +15,15 @@ from uuid import UUID
 
 from returns.result import Failure, Success
 
-from eventsrc.codec import Codec
-from eventsrc.forking import hold_across_forks
-from eventsrc.interpreter import Interpreter, on
-from eventsrc.positions import Cursor, Token
-from eventsrc.program import Outcome
-from eventsrc.record import Record
-from eventsrc.recorded_events import Events
-from eventsrc.store import (
+from eventsrc.events.codec import Codec
+from eventsrc.events.pages import Events
+from eventsrc.events.positions import Cursor, Token
+from eventsrc.events.record import Record
+from eventsrc.events.stream_id import StreamId
+from eventsrc.programs.interpreter import Interpreter, on
+from eventsrc.programs.program import Outcome
+from eventsrc.stores._forking import hold_across_forks
+from eventsrc.stores.operations import (
     CONFLICT_EVENTS,
     Append,
     AppendAll,
@@ -50,7 +51,6 @@ from eventsrc.stores.prepare import (
     new_append_id,
     prepare,
 )
-from eventsrc.stream_id import StreamId
 
 
 class MemoryStore(Interpreter[StoreOp]):

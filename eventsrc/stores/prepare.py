@@ -15,11 +15,14 @@ from uuid import UUID
 import attrs
 from returns.result import Failure, Success
 
-from eventsrc.codec import MAX_BYTES, Codec, Encoded
-from eventsrc.positions import BadToken, Cursor, Token
-from eventsrc.program import Outcome
-from eventsrc.record import Record, make_records
-from eventsrc.store import (
+from eventsrc.events._uuids import uuid_of
+from eventsrc.events.codec import MAX_BYTES, Codec, Encoded
+from eventsrc.events.positions import BadToken, Cursor, Token
+from eventsrc.events.record import Record, make_records
+from eventsrc.events.stream_id import MAX_BYTES as MAX_NAME
+from eventsrc.events.stream_id import StreamId, checked_prefix
+from eventsrc.programs.program import Outcome
+from eventsrc.stores.operations import (
     ANY,
     MAX_PAGE,
     Append,
@@ -40,9 +43,6 @@ from eventsrc.store import (
     StreamAppend,
     holds,
 )
-from eventsrc.stream_id import MAX_BYTES as MAX_NAME
-from eventsrc.stream_id import StreamId, checked_prefix
-from eventsrc.uuids import uuid_of
 
 # --- checking appends -----------------------------------------------------------------------------
 

@@ -8,13 +8,14 @@ from typing import Any
 import attrs
 from returns.result import Failure, Success
 
-from eventsrc.errors import EventsrcError
-from eventsrc.masks import hiding, replaced
-from eventsrc.operation import Query
-from eventsrc.portable import Portable
-from eventsrc.positions import Token
-from eventsrc.recorded import Recorded
-from eventsrc.store import (
+from eventsrc._errors import EventsrcError
+from eventsrc.events.positions import Token
+from eventsrc.events.recorded import Recorded
+from eventsrc.events.stream_id import StreamId
+from eventsrc.programs.operation import Query
+from eventsrc.recording.masks import hiding, replaced
+from eventsrc.recording.portable import Portable
+from eventsrc.stores.operations import (
     Append,
     AppendAll,
     Appended,
@@ -25,7 +26,6 @@ from eventsrc.store import (
     Read,
     SaveSnapshot,
 )
-from eventsrc.stream_id import StreamId
 from eventsrc.testing._differences import compared, compared_events, renewed, shown
 
 
@@ -46,7 +46,7 @@ class _Performed:
         return self.operation.get("$attrs") in _WRITES
 
 
-_WRITES = frozenset({"eventsrc.store:Append", "eventsrc.store:AppendAll"})
+_WRITES = frozenset({"eventsrc.stores.operations:Append", "eventsrc.stores.operations:AppendAll"})
 
 
 class Answers:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import Any, Final
 
-from eventsrc.errors import EventsrcError
-from eventsrc.portable import Portable
+from eventsrc._errors import EventsrcError
+from eventsrc.recording.portable import Portable
 
 _TAGS: Final = ("$attrs", "$event", "$error", "$enum", "$call")
 """What names a class or function: values of different ones have nothing to compare."""

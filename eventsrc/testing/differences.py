@@ -8,7 +8,7 @@ from typing import Any, Final
 import attrs
 from returns.result import Failure, Success
 
-from eventsrc.testing.story import shown
+from eventsrc.testing.scenarios.story import shown
 
 MOST: Final = 20
 """How many differences are told."""

@@ -15,19 +15,19 @@ from typing import Any, Final, Generic, Self, TypeAlias, TypeVar
 import attrs
 from returns.result import Failure
 
-from eventsrc.codec import Codec
-from eventsrc.errors import EventsrcError
-from eventsrc.interpreter import Interpreter
-from eventsrc.program import Effect
-from eventsrc.store import Append, StoreOp
-from eventsrc.stream import Stream
-from eventsrc.stream_id import StreamId
+from eventsrc._errors import EventsrcError
+from eventsrc.events.codec import Codec
+from eventsrc.events.stream_id import StreamId
+from eventsrc.programs.interpreter import Interpreter
+from eventsrc.programs.program import Effect
+from eventsrc.programs.world import World, world
+from eventsrc.stores.operations import Append, StoreOp
+from eventsrc.streams.stream import Stream
 from eventsrc.testing.differences import differences
-from eventsrc.testing.judging import whole_feed
-from eventsrc.testing.running import Plan, Running
-from eventsrc.testing.simulation import SimulatedStore
-from eventsrc.testing.story import shown
-from eventsrc.world import World, world
+from eventsrc.testing.scenarios.judging import whole_feed
+from eventsrc.testing.scenarios.running import Plan, Running
+from eventsrc.testing.scenarios.simulation import SimulatedStore
+from eventsrc.testing.scenarios.story import shown
 
 R = TypeVar("R")
 

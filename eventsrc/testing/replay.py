@@ -19,19 +19,19 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from eventsrc import machine
-from eventsrc.codec import Codec
-from eventsrc.errors import EventsrcError
-from eventsrc.handlers import Expands, Scope
-from eventsrc.interpreter import AsyncInterpreter
-from eventsrc.masks import Masks, hiding, mask_of, replaced
-from eventsrc.portable import Portable
-from eventsrc.program import Effect, Pure
+from eventsrc._errors import EventsrcError
+from eventsrc.events.codec import Codec
+from eventsrc.programs import _loop as machine
+from eventsrc.programs._rewiring import rewired
+from eventsrc.programs._scope import Expands, Scope
+from eventsrc.programs.interpreter import AsyncInterpreter
+from eventsrc.programs.program import Effect, Pure
 from eventsrc.recording import BEGINNING, FORMAT
-from eventsrc.rewiring import rewired
+from eventsrc.recording.masks import Masks, hiding, mask_of, replaced
+from eventsrc.recording.portable import Portable
 from eventsrc.testing._answers import Answers, Untold
 from eventsrc.testing._differences import compared, renewed, shown
-from eventsrc.view import View
+from eventsrc.views.view import View
 
 Programs: TypeAlias = Callable[[str, tuple[Any, ...], Mapping[str, Any]], Effect[Any, Any] | None]
 """The program to run in place of a recorded one, of its name ("module:function") and its arguments;

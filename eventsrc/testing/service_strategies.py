@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from returns.result import Failure, Success
 
-from eventsrc.operation import Operation
-from eventsrc.program import Do, Program, program
-from eventsrc.store import Append
-from eventsrc.stream import Stream
+from eventsrc.programs.operation import Operation
+from eventsrc.programs.program import Do, Program, program
+from eventsrc.stores.operations import Append
+from eventsrc.streams.stream import Stream
 from eventsrc.testing.strategies import events, values
 
 O = TypeVar("O")

@@ -18,12 +18,12 @@ from typing import Any, Self, TypeVar, overload
 
 import attrs
 
-from eventsrc.handlers import Expands, Scope
-from eventsrc.interpreter import Interpreter
-from eventsrc.operation import Derived, Operation
-from eventsrc.program import Body, Effect, pure
+from eventsrc.programs._scope import Expands, Scope
+from eventsrc.programs.interpreter import Interpreter
+from eventsrc.programs.operation import Derived, Operation
+from eventsrc.programs.program import Body, Effect, pure
 from eventsrc.testing.differences import differences
-from eventsrc.testing.story import cut, shown
+from eventsrc.testing.scenarios.story import cut, shown
 
 R = TypeVar("R")
 

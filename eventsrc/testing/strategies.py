@@ -21,9 +21,18 @@ from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from eventsrc.store import ANY, EXISTS, NO_STREAM, Append, AppendAll, Condition, Expected, StreamAppend
-from eventsrc.stream_id import MAX_BYTES, StreamId
-from eventsrc.testing.samples import HOSTILE_NAMES, UNKNOWN, Counted, Held, Noted, Renamed
+from eventsrc.events.stream_id import MAX_BYTES, StreamId
+from eventsrc.stores.operations import (
+    ANY,
+    EXISTS,
+    NO_STREAM,
+    Append,
+    AppendAll,
+    Condition,
+    Expected,
+    StreamAppend,
+)
+from eventsrc.testing.contract.samples import HOSTILE_NAMES, UNKNOWN, Counted, Held, Noted, Renamed
 
 E = TypeVar("E")
 

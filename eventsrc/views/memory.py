@@ -17,14 +17,14 @@ from typing import Any, Generic, Self, TypeVar
 
 import attrs
 
-from eventsrc.forking import hold_across_forks
-from eventsrc.guard import Moves
-from eventsrc.positions import START, Cursor
-from eventsrc.store import StoreBusy
-from eventsrc.stream_id import StreamId
-from eventsrc.view import Failed, Lease, Parked, Part, View, ViewError
-from eventsrc.views.kept import KeptViews
-from eventsrc.views.ledger import Held, Ledger
+from eventsrc.events.positions import START, Cursor
+from eventsrc.events.stream_id import StreamId
+from eventsrc.stores._forking import hold_across_forks
+from eventsrc.stores.operations import StoreBusy
+from eventsrc.views._applying import KeptViews
+from eventsrc.views._ledger import Held, Ledger
+from eventsrc.views.guard import Moves
+from eventsrc.views.view import Failed, Lease, Parked, Part, View, ViewError
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -7,7 +7,7 @@ from uuid import UUID
 import attrs
 
 from eventsrc import Command, Outcome, Query, Token
-from eventsrc.store import Expected
+from eventsrc.stores.operations import Expected
 from examples.identity.events import GroupId, UserId
 from examples.identity.streams import ProfileEvent
 

@@ -34,10 +34,10 @@ from eventsrc import (
     force,
     synchronise,
 )
-from eventsrc.positions import BadToken, WrongStore
+from eventsrc.events.positions import BadToken, WrongStore
+from eventsrc.events.stream_id import StreamId
 from eventsrc.postgres import PostgresStore, PostgresViews
-from eventsrc.program import Effect
-from eventsrc.stream_id import StreamId
+from eventsrc.programs.program import Effect
 from examples.identity.app import Everything, identity
 from examples.identity.events import (
     GroupId,

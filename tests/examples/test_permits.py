@@ -31,9 +31,9 @@ from examples.permits.views import VIEWS, MostSteps, PermitQueries, Total, Total
 from examples.places import Views, opened, opened_async
 from examples.tables import tables
 from tests.examples.conftest import url
-from tests.examples.replaying import replay_it
 from tests.faults import scaled
-from tests.forked import Forked
+from tests.processes.forked import Forked
+from tests.processes.replaying import replay_it
 
 ROOT = Path(__file__).parents[2]
 RECEIPT = Path(os.environ.get("EVENTSRC_RECEIPT_CSV", ROOT / "../shared/data/receipt.csv"))

@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 
 from eventsrc import Sleep, Token
-from eventsrc.store import MAX_PAGE
+from eventsrc.stores.operations import MAX_PAGE
 from examples.identity import rest as application
 from examples.identity.rest import rest
 

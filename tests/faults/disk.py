@@ -19,7 +19,7 @@ from typing import Any
 import apsw
 
 from eventsrc import SqliteStore
-from eventsrc.sqlite_file import SqliteFile
+from eventsrc.sqlite._file import SqliteFile
 
 SECTOR = 512
 

@@ -18,13 +18,13 @@ import attrs
 import pytest
 
 from eventsrc import START, Append, Cursor, Head, ReadFeed, Recorded, SqliteStore, StreamId, Success
-from eventsrc.errors import EventsrcError
-from eventsrc.positions import BadToken
+from eventsrc._errors import EventsrcError
+from eventsrc.events.positions import BadToken
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 from tests.faults.feed import assert_sound, batches_of, whole_feed
-from tests.faults.writer import main
-from tests.forked import Forked
+from tests.processes.forked import Forked
+from tests.processes.writer import main
 
 Copy = Callable[[Path, Path], None]
 

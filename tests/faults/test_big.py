@@ -32,8 +32,8 @@ from eventsrc import (
     Success,
     event,
 )
-from eventsrc.codec import MAX_BYTES
-from eventsrc.store import MAX_PAGE
+from eventsrc.events.codec import MAX_BYTES
+from eventsrc.stores.operations import MAX_PAGE
 from tests.faults import SCALE, scaled
 from tests.faults.feed import whole_feed
 

@@ -22,15 +22,15 @@ from typing import Any
 import pytest
 
 from eventsrc import Append, Interpreter, MemoryStore, Read, SqliteStore, StoreOp, StreamId
-from eventsrc.program import Outcome
-from eventsrc.record import Corrupted, Record
-from eventsrc.store import MAX_PAGE, Appended, NotAppended
+from eventsrc.events.record import Corrupted, Record
+from eventsrc.programs.program import Outcome
+from eventsrc.stores.operations import MAX_PAGE, Appended, NotAppended
 from eventsrc.stores.prepare import Prepared
-from eventsrc.testing.history import check_reads, check_stream
+from eventsrc.testing.contract.history import check_reads, check_stream
 from tests.faults import SCALE, scaled
-from tests.faults.contender import HOT, STREAMS, Contender, Kind, Notes, main
 from tests.faults.events import CODEC, Tick
-from tests.forked import Forked
+from tests.processes.contender import HOT, STREAMS, Contender, Kind, Notes, main
+from tests.processes.forked import Forked
 
 DEADLINE = 300.0
 SEEDS = [1, 2, 3] if SCALE > 1 else [1]

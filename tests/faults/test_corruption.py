@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from eventsrc import START, Append, EventsrcError, Read, ReadFeed, SqliteStore, StreamId
-from eventsrc.record import Corrupted
-from eventsrc.recorded import Recorded
+from eventsrc.events.record import Corrupted
+from eventsrc.events.recorded import Recorded
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 
@@ -108,6 +108,6 @@ def test_no_wrong_event_is_returned_from_a_damaged_file(
 def test_control_without_checksums_altered_events_are_returned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eventsrc.recorded.check_data", lambda record: record)
-    monkeypatch.setattr("eventsrc.recorded.check_rest", lambda record: record)
+    monkeypatch.setattr("eventsrc.events.recorded.check_data", lambda record: record)
+    monkeypatch.setattr("eventsrc.events.recorded.check_rest", lambda record: record)
     assert examine(tmp_path, scaled(80, 3_200))["wrong"] > 0

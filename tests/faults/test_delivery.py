@@ -39,13 +39,13 @@ from eventsrc import (
     deliver,
     on,
     program,
-    synchroniser,
 )
-from eventsrc.guard import Gap, Sorted, sort_out
-from eventsrc.positions import Cursor
-from eventsrc.program import Call, Do, Program
-from eventsrc.synchroniser import SyncOp, synchronise_part
-from eventsrc.view import (
+from eventsrc.events.positions import Cursor
+from eventsrc.following import synchroniser
+from eventsrc.following.synchroniser import SyncOp, synchronise_part
+from eventsrc.programs.program import Call, Do, Program
+from eventsrc.views.guard import Gap, Sorted, sort_out
+from eventsrc.views.view import (
     Applied,
     Apply,
     GetApplied,
@@ -364,7 +364,7 @@ def test_control_applying_whatever_is_later_is_caught() -> None:
 def test_control_applying_whatever_is_later_is_caught_in_sqlite(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("eventsrc.views.kept.sort_out", if_later)
+    monkeypatch.setattr("eventsrc.views._applying.sort_out", if_later)
     views = TableViews()
     with views.views:
         assert any("was applied after" in wrong for wrong in simulate(0, Trial(views)))

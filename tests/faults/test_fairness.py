@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import SCALE
-from tests.faults.race import race
+from tests.processes.race import race
 
 SECONDS = 5.0 if SCALE > 1 else 1.5
 
@@ -16,7 +16,7 @@ HOG = """
 import json, sys, time
 from eventsrc import Append, SqliteStore, StreamId
 from tests.faults.events import CODEC, Tick
-import eventsrc.sqlite_file as file
+import eventsrc.sqlite._file as file
 path, name, seconds, size, waiting = sys.argv[1:]
 if waiting == "bare":  # SQLite's own waiting in place of ours
     def lock(self, deadline):

@@ -34,8 +34,8 @@ from eventsrc import (
     StreamId,
     Success,
 )
-from eventsrc.sqlite_file import SqliteFile
-from eventsrc.store import LoadSnapshot, SaveSnapshot, Snapshot
+from eventsrc.sqlite._file import SqliteFile
+from eventsrc.stores.operations import LoadSnapshot, SaveSnapshot, Snapshot
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 from tests.faults.feed import assert_sound, whole_feed

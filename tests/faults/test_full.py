@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from eventsrc import Append, SqliteStore, StreamId, Success
-from eventsrc.sqlite_file import Writing
-from eventsrc.store import StoreFull
+from eventsrc.sqlite._file import Writing
+from eventsrc.stores.operations import StoreFull
 from tests.docs.pages import ROOT
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
@@ -118,7 +118,7 @@ def test_a_process_whose_files_may_not_grow_is_told_and_loses_nothing(
     tmp_path: Path, most: int, figure: Callable[[str], None]
 ) -> None:
     path = tmp_path / "store.db"
-    command = [sys.executable, "-m", "tests.faults.fill", str(path), str(most)]
+    command = [sys.executable, "-m", "tests.processes.fill", str(path), str(most)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     acknowledged, refused, answers = json.loads(done.stdout)

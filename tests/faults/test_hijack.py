@@ -34,9 +34,9 @@ from eventsrc import (
     synchronise,
     world,
 )
-from eventsrc.codec import Undecodable
-from eventsrc.sqlite_file import Writing
-from eventsrc.view import GetProgress
+from eventsrc.events.codec import Undecodable
+from eventsrc.sqlite._file import Writing
+from eventsrc.views.view import GetProgress
 
 HERE = StreamId("here")
 

@@ -26,8 +26,8 @@ from eventsrc import (
     View,
     synchronise,
 )
-from eventsrc.store import LoadSnapshot, SaveSnapshot, Snapshot
-from eventsrc.stream_id import BadStreamId
+from eventsrc.events.stream_id import BadStreamId
+from eventsrc.stores.operations import LoadSnapshot, SaveSnapshot, Snapshot
 from tests.faults.events import CODEC, TYPES, Tick
 
 HOSTILE = [
@@ -51,40 +51,40 @@ ASKED = "it passes on what was asked elsewhere, where it is looked at"
 CHOSEN = "it chooses between constants"
 
 SAFE = {
-    ("postgres_conversation", "hold"): ASKED,
-    ("postgres_conversation", "hold_async"): ASKED,
-    ("postgres_link", "read"): ASKED,
-    ("postgres_link", "_in_line"): ASKED,
-    ("postgres_schema", "ask"): "it puts the schema's name in, quoted",
-    ("postgres_schema", "migrate"): "scripts of our own",
-    ("postgres_wire", "execute_on"): ASKED,
-    ("postgres_wire", "execute_on_async"): ASKED,
+    ("postgres._conversation", "hold"): ASKED,
+    ("postgres._conversation", "hold_async"): ASKED,
+    ("postgres._link", "read"): ASKED,
+    ("postgres._link", "_in_line"): ASKED,
+    ("postgres._schema", "ask"): "it puts the schema's name in, quoted",
+    ("postgres._schema", "migrate"): "scripts of our own",
+    ("postgres._connection", "execute_on"): ASKED,
+    ("postgres._connection", "execute_on_async"): ASKED,
     (
-        "postgres_wire",
+        "postgres._connection",
         "limit_here",
     ): "SET takes no parameters; numbers of our own, formatted as numbers",
-    ("sqlite_file", "_connect"): "PRAGMA takes no parameters; the word is one of two of our own",
-    ("sqlite_file", "_try"): ASKED,
-    ("sqlite_file", "write"): "one INSERT of the store, a constant",
+    ("sqlite._file", "_connect"): "PRAGMA takes no parameters; the word is one of two of our own",
+    ("sqlite._file", "_try"): ASKED,
+    ("sqlite._file", "write"): "one INSERT of the store, a constant",
     (
-        "sqlite_schema",
+        "sqlite._schema",
         "apply_missing",
     ): "scripts of our own; PRAGMA takes no parameters; numbers of our own, formatted as numbers",
-    ("stores.postgres_conversations", "finding"): CHOSEN,
-    ("stores.postgres_conversations", "reading"): CHOSEN,
-    ("stores.postgres_conversations", "reading_feed"): "it puts nothing in",
-    ("stores.postgres_conversations", "_search"): "the filters are constants",
-    ("stores.sqlite", "_events"): CHOSEN,
-    ("views.postgres", "_read"): "LOCK takes no parameters; the names of schemas are quoted",
-    ("views.postgres", "_discard"): "LOCK takes no parameters; the name of the schema is quoted",
-    ("views.postgres", "ask"): "it puts in the driver's mark for a parameter",
-    ("views.postgres", "_asked"): ASKED,
-    ("views.rows", "ask"): ASKED,
-    ("views.rows", "__init__"): "it copies the tables that there are; their names are quoted",
-    ("views.rows", "_keyed"): "it reads the tables that there are; their names are quoted",
-    ("views.sqlite", "_write"): "one of two constants",
-    ("views.sqlite", "_attached"): "ATTACH takes no parameter for the name, which is quoted",
-    ("views.sqlite", "ask"): "it takes out the mark for the schema's name",
+    ("postgres._questions", "finding"): CHOSEN,
+    ("postgres._questions", "reading"): CHOSEN,
+    ("postgres._questions", "reading_feed"): "it puts nothing in",
+    ("postgres._questions", "_search"): "the filters are constants",
+    ("sqlite.store", "_events"): CHOSEN,
+    ("postgres.views", "_read"): "LOCK takes no parameters; the names of schemas are quoted",
+    ("postgres.views", "_discard"): "LOCK takes no parameters; the name of the schema is quoted",
+    ("postgres.views", "ask"): "it puts in the driver's mark for a parameter",
+    ("postgres.views", "_asked"): ASKED,
+    ("views._rows", "ask"): ASKED,
+    ("views._rows", "__init__"): "it copies the tables that there are; their names are quoted",
+    ("views._rows", "_keyed"): "it reads the tables that there are; their names are quoted",
+    ("sqlite.views", "_write"): "one of two constants",
+    ("sqlite.views", "_attached"): "ATTACH takes no parameter for the name, which is quoted",
+    ("sqlite.views", "ask"): "it takes out the mark for the schema's name",
 }
 """The functions whose statements are not constants, or are put together, and why they may be."""
 

@@ -37,12 +37,12 @@ from eventsrc import (
     StreamId,
     Success,
     View,
-    fast,
     synchronise,
 )
-from eventsrc.sqlite_file import SqliteFile, Writing
-from eventsrc.store import SaveSnapshot, Snapshot, StoreBusy, StoreClosed
-from eventsrc.stores.group_commit import Raised, _Waiter
+from eventsrc.events import _msgspec as fast
+from eventsrc.sqlite._file import SqliteFile, Writing
+from eventsrc.stores._group_commit import Raised, _Waiter
+from eventsrc.stores.operations import SaveSnapshot, Snapshot, StoreBusy, StoreClosed
 from tests.docs.pages import ROOT
 from tests.faults import scaled
 from tests.faults.events import CODEC, TYPES, Tick

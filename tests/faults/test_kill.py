@@ -17,8 +17,8 @@ import pytest
 from eventsrc import START, ReadFeed, SqliteStore
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
-from tests.faults.writer import main
-from tests.forked import Forked
+from tests.processes.forked import Forked
+from tests.processes.writer import main
 
 
 @attrs.define

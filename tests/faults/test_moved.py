@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from eventsrc import Append, Head, Read, SqliteStore, StreamId, Success
-from eventsrc.sqlite_file import SqliteFile
-from eventsrc.store import ReadFeed, SaveSnapshot, Snapshot, StoreClosed, StoreOp
+from eventsrc.sqlite._file import SqliteFile
+from eventsrc.stores.operations import ReadFeed, SaveSnapshot, Snapshot, StoreClosed, StoreOp
 from tests.faults.events import CODEC, Tick
 
 HERE = StreamId("here")

@@ -12,8 +12,8 @@ import attrs
 import pytest
 
 from eventsrc import Append, Failure, FindAppend, ReadFeed, SqliteStore, StreamId, Success, Unknown
-from eventsrc.errors import EventsrcError
-from eventsrc.sqlite_file import Writing
+from eventsrc._errors import EventsrcError
+from eventsrc.sqlite._file import Writing
 from tests.faults import scaled
 from tests.faults.disk import Disk, PowerCut, StoreOnDisk
 from tests.faults.events import CODEC, Tick

@@ -20,11 +20,11 @@ import attrs
 import pytest
 
 from eventsrc import START, Append, ReadFeed, SqliteStore, SqliteViews, StreamId, Success, synchronise
-from eventsrc.view import GetProgress
+from eventsrc.views.view import GetProgress
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
-from tests.faults.projector import READY, counting_view, main
-from tests.forked import Forked
+from tests.processes.forked import Forked
+from tests.processes.projector import READY, counting_view, main
 
 EVENTS = scaled(2_500, 20_000)
 KILLS = scaled(10, 50)

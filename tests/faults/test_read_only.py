@@ -18,10 +18,10 @@ from uuid import uuid4
 
 import pytest
 
-import eventsrc.sqlite_errors
-import eventsrc.sqlite_file
+import eventsrc.sqlite._errors
+import eventsrc.sqlite._file
 from eventsrc import Append, AppendAll, FindAppend, Head, Read, SqliteStore, StoreOp, StreamId, Success
-from eventsrc.store import (
+from eventsrc.stores.operations import (
     LoadSnapshot,
     SaveSnapshot,
     Snapshot,
@@ -110,14 +110,14 @@ def test_an_append_that_sqlite_refuses_is_tried_once(path: Path) -> None:
 
 
 def test_control_trying_again_is_caught(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    is_busy = eventsrc.sqlite_errors.is_busy
+    is_busy = eventsrc.sqlite._errors.is_busy
 
     def is_busy_or_read_only(error: sqlite3.Error) -> bool:
         return is_busy(error) or error.sqlite_errorcode == sqlite3.SQLITE_READONLY
 
     with SqliteStore(path, CODEC, timeout=PATIENCE) as store:
         tried = refuse_writing(store)
-        monkeypatch.setattr(eventsrc.sqlite_file, "is_busy", is_busy_or_read_only)
+        monkeypatch.setattr(eventsrc.sqlite._file, "is_busy", is_busy_or_read_only)
         with pytest.raises(StoreBusy):
             assert_only_readable(store)
         assert len(tried) > 1

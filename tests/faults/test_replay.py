@@ -45,7 +45,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def replay(path: Path, how: str) -> tuple[float, float]:
     """Reads all events in a process of its own; answers events per second and extra MiB."""
-    command = [sys.executable, "-m", "tests.faults.reader", str(path), how]
+    command = [sys.executable, "-m", "tests.processes.reader", str(path), how]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     count, seconds, extra = json.loads(done.stdout)

@@ -22,13 +22,13 @@ from typing import Any, TypeAlias
 import pytest
 
 from eventsrc import Append, Head, SqliteStore, SqliteViews, Success, synchronise, world
-from eventsrc.parking import follow
-from eventsrc.view import GetProgress
+from eventsrc.following.parking import follow
+from eventsrc.views.view import GetProgress
 from tests.docs.pages import ROOT
 from tests.faults.events import CODEC, Tick
-from tests.faults.projector import counting_view
-from tests.faults.told import HERE, main
-from tests.forked import Forked
+from tests.processes.forked import Forked
+from tests.processes.projector import counting_view
+from tests.processes.told import HERE, main
 
 ticks = counting_view()
 
@@ -95,7 +95,7 @@ def started(told: signal.Signals, path: Path, doing: str) -> Process:
     """
     if told == signal.SIGTERM:
         return Forked(main, str(path), doing)
-    code = "import sys; from tests.faults.told import main; main(*sys.argv[1:])"
+    code = "import sys; from tests.processes.told import main; main(*sys.argv[1:])"
     command = [sys.executable, "-c", code, str(path), doing]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 

@@ -17,17 +17,17 @@ from pathlib import Path
 import pytest
 
 from eventsrc import Append, Opaque, Read, SqliteStore, StreamId, Success
-from eventsrc.errors import EventsrcError
-from eventsrc.sqlite_file import SqliteFile
-from eventsrc.sqlite_schema import Schema
-from eventsrc.store import FindAppend, LoadSnapshot, NotAStore, Snapshot, StoreBusy
-from eventsrc.stores import sqlite_sql
-from eventsrc.stores.sqlite_sql import SCHEMA, STAMP
+from eventsrc._errors import EventsrcError
+from eventsrc.sqlite import _sql as sqlite_sql
+from eventsrc.sqlite._file import SqliteFile
+from eventsrc.sqlite._schema import Schema
+from eventsrc.sqlite._sql import SCHEMA, STAMP
+from eventsrc.stores.operations import FindAppend, LoadSnapshot, NotAStore, Snapshot, StoreBusy
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 from tests.faults.feed import assert_sound, whole_feed
-from tests.faults.migrant import SECOND_SCHEMA, kill_at_each_step, open_on_command
-from tests.forked import Forked
+from tests.processes.forked import Forked
+from tests.processes.migrant import SECOND_SCHEMA, kill_at_each_step, open_on_command
 
 RELEASED = {1: "c0143df7b7be78f6fbb9043a1d14f3b36db9dafc2bf74434a979f54d175664ff"}
 """For each version of the schema, the hash of the events in its store_N.sql."""

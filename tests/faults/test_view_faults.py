@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.views.failover import FailoverContract
-from tests.views.fence import FenceContract
+from tests.contracts.failover import FailoverContract
+from tests.contracts.fence import FenceContract
+from tests.contracts.lag import LagContract
+from tests.contracts.poison import PoisonContract
+from tests.contracts.rebuilding import RebuildContract
+from tests.contracts.sink import SinkContract
 from tests.views.kit import Kit
-from tests.views.lag import LagContract
-from tests.views.poison import PoisonContract
-from tests.views.rebuilding import RebuildContract
-from tests.views.sink import SinkContract
 
 
 @pytest.fixture

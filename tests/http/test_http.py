@@ -28,8 +28,10 @@ from eventsrc import (
     Token,
     Unknown,
 )
-from eventsrc.decide import AppendFailed
-from eventsrc.exact import NotStorable
+from eventsrc.events._exact import NotStorable
+from eventsrc.events.positions import BadToken, NotInToken, WrongStore
+from eventsrc.events.stream_id import BadStreamId
+from eventsrc.following.synchroniser import Late
 from eventsrc.http import (
     Preferences,
     Problem,
@@ -49,11 +51,9 @@ from eventsrc.http import (
     refusal,
     seen,
 )
-from eventsrc.positions import BadToken, NotInToken, WrongStore
-from eventsrc.signing import Plain, Signed, TokenTexts
-from eventsrc.store import StoreBusy, StoreClosed, StoreFull
-from eventsrc.stream_id import BadStreamId
-from eventsrc.synchroniser import Late
+from eventsrc.http.signing import Plain, Signed, TokenTexts
+from eventsrc.stores.operations import StoreBusy, StoreClosed, StoreFull
+from eventsrc.streams.decide import AppendFailed
 from tests.views.library import CODEC, Noted, notes_view
 
 TOKEN = Token("store", {StreamId("users/4"): 7, StreamId("users"): 100})

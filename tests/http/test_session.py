@@ -24,9 +24,9 @@ from eventsrc import (
     synchronise,
     world,
 )
-from eventsrc.positions import WrongStore
-from eventsrc.session import NotNewEnough, Session
-from eventsrc.view import GoLive
+from eventsrc.events.positions import WrongStore
+from eventsrc.following.session import NotNewEnough, Session
+from eventsrc.views.view import GoLive
 from tests.views.library import CODEC, Noted, books, filled, folded, notes_view, rows_of
 
 

@@ -14,13 +14,13 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from eventsrc import Append, share, world
-from eventsrc.store import StoreError
-from eventsrc.view import GetParked, GetProgress
+from eventsrc.stores.operations import StoreError
+from eventsrc.views.view import GetParked, GetProgress
+from tests.contracts.failover import FOR_EVER, LEASE, PARTS, stream_of_each
 from tests.faults import scaled
-from tests.views.failover import FOR_EVER, LEASE, PARTS, stream_of_each
+from tests.processes.workers import Say, Worker, until
 from tests.views.kit import Kit
 from tests.views.library import Noted, folded
-from tests.views.workers import Say, Worker, until
 
 END_THEM = """
     SELECT count(pg_terminate_backend(pid)), count(*) FILTER (WHERE state <> 'idle')

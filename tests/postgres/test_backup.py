@@ -17,8 +17,8 @@ import psycopg
 import pytest
 
 from eventsrc import START, Append, Appended, Cursor, Head, ReadFeed, StreamId, Success
-from eventsrc.positions import BadToken
-from eventsrc.stores.postgres import PostgresStore
+from eventsrc.events.positions import BadToken
+from eventsrc.postgres.store import PostgresStore
 from eventsrc.testing.postgres import FAST, PostgresServer, available
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick

@@ -20,9 +20,9 @@ from hypothesis.stateful import run_state_machine_as_test
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from eventsrc import Append, Head, Read, ReadFeed, StreamId, Success, synchronise
-from eventsrc.codec import Codec
+from eventsrc.events.codec import Codec
 from eventsrc.postgres import AsyncPostgresStore, PostgresStore, PostgresViews, Unreachable
-from eventsrc.store import StoreBusy, StoreError
+from eventsrc.stores.operations import StoreBusy, StoreError
 from eventsrc.testing import StoreContract, StoreMachine
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from eventsrc import Append, Head, ReadFeed, Stream, StreamId
-from eventsrc.stores.postgres import AsyncPostgresStore
+from eventsrc.postgres.store import AsyncPostgresStore
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 from tests.postgres.test_held import ask, is_waiting, locked

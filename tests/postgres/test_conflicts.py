@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from eventsrc import Append, Conflict, Failure, Head, StreamId, Success
-from eventsrc.postgres_conversation import Ask, Rows
-from eventsrc.postgres_link import AsyncLink
-from eventsrc.store import CONFLICT_EVENTS
-from eventsrc.stores.postgres import AsyncPostgresStore
+from eventsrc.postgres._conversation import Ask, Rows
+from eventsrc.postgres._link import AsyncLink
+from eventsrc.postgres.store import AsyncPostgresStore
+from eventsrc.stores.operations import CONFLICT_EVENTS
 from tests.faults.events import CODEC, Tick
 
 HERE = StreamId("here")

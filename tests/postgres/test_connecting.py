@@ -17,8 +17,8 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from eventsrc import Append, Head, Read, ReadFeed, StreamId, event, synchronise
-from eventsrc.codec import Codec
-from eventsrc.event import EventTypes
+from eventsrc.events.codec import Codec
+from eventsrc.events.event import EventTypes
 from eventsrc.postgres import (
     AsyncPostgresStore,
     PostgresListener,
@@ -26,8 +26,8 @@ from eventsrc.postgres import (
     PostgresViews,
     Unreachable,
 )
-from eventsrc.postgres_wire import is_stale
-from eventsrc.store import StoreClosed, StoreError
+from eventsrc.postgres._connection import is_stale
+from eventsrc.stores.operations import StoreClosed, StoreError
 from tests.faults.events import CODEC, Tick
 from tests.postgres.proxy import Frozen, Proxy
 from tests.postgres.test_held import GRACE, ask

@@ -19,19 +19,19 @@ from typing import Any
 import pytest
 
 from eventsrc import Append, Failure
-from eventsrc.record import Corrupted
-from eventsrc.store import StoreError, Unknown
-from eventsrc.stores import postgres_sql as sql
-from eventsrc.stores.postgres import AsyncPostgresStore, PostgresStore
-from eventsrc.stores.postgres_conversations import Conversations
-from eventsrc.testing.history import check_reads
+from eventsrc.events.record import Corrupted
+from eventsrc.postgres import _sql as sql
+from eventsrc.postgres._questions import Conversations
+from eventsrc.postgres.store import AsyncPostgresStore, PostgresStore
+from eventsrc.stores.operations import StoreError, Unknown
+from eventsrc.testing.contract.history import check_reads
 from tests.faults import SCALE, scaled
-from tests.faults.contender import HOT, Contender, Kind, Notes
 from tests.faults.events import CODEC, Tick
 from tests.faults.test_contention import DEADLINE, at_once, ids, together, watch, wrong_with
-from tests.forked import Forked
-from tests.postgres.contender import contend, main
 from tests.postgres.test_held import ask
+from tests.processes.contender import HOT, Contender, Kind, Notes
+from tests.processes.forked import Forked
+from tests.processes.postgres.contender import contend, main
 
 Contend = Callable[[str, int, Kind, int], Notes]
 

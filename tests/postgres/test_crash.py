@@ -17,8 +17,8 @@ import psycopg
 import pytest
 
 from eventsrc import Append, Interpreter, Read, StoreOp
-from eventsrc.store import Rejected, Unknown
-from eventsrc.stores.postgres import PostgresStore
+from eventsrc.postgres.store import PostgresStore
+from eventsrc.stores.operations import Rejected, Unknown
 from eventsrc.testing.postgres import ADDRESS, FAST, PostgresServer, available
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick

@@ -15,9 +15,9 @@ import pytest
 
 from eventsrc import Append, StreamId
 from eventsrc.postgres import PostgresStore
-from eventsrc.stores import postgres_sql as sql
+from eventsrc.postgres import _sql as sql
 from tests.faults.events import CODEC, Tick
-from tests.forked import Forked
+from tests.processes.forked import Forked
 
 
 def hog(dsn: str, name: str, seconds: str) -> None:

@@ -37,12 +37,12 @@ from eventsrc import (
     on,
     world,
 )
-from eventsrc.positions import Cursor
+from eventsrc.events.positions import Cursor
 from eventsrc.postgres import AsyncPostgresStore, PostgresListener, PostgresStore, PostgresViews
-from eventsrc.postgres_conversation import Ask, Rows
-from eventsrc.postgres_link import Link
-from eventsrc.postgres_wire import Wire
-from eventsrc.store import NotAStore, StoreClosed
+from eventsrc.postgres._connection import Wire
+from eventsrc.postgres._conversation import Ask, Rows
+from eventsrc.postgres._link import Link
+from eventsrc.stores.operations import NotAStore, StoreClosed
 from tests.faults import scaled
 from tests.faults.events import CODEC, TYPES, Tick
 from tests.postgres.proxy import Frozen, Proxy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.views.freshness import FreshnessContract
+from tests.contracts.freshness import FreshnessContract
 from tests.views.kit import Kit
 
 

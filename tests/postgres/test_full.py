@@ -21,7 +21,7 @@ from psycopg.conninfo import make_conninfo
 
 from eventsrc import Append, StreamId
 from eventsrc.postgres import PostgresStore
-from eventsrc.store import StoreFull, Unknown
+from eventsrc.stores.operations import StoreFull, Unknown
 from eventsrc.testing.postgres import PostgresServer
 from tests.faults.events import CODEC, TYPES, Tick
 from tests.faults.feed import batches_of, whole_feed

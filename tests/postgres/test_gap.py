@@ -18,9 +18,9 @@ import attrs
 import pytest
 
 from eventsrc import START, Append, Cursor, Interpreter, ReadFeed, Recorded, StoreOp, StreamId, event
-from eventsrc.store import StoreError
-from eventsrc.stores.postgres import PostgresStore
-from eventsrc.testing.history import check_feed
+from eventsrc.postgres.store import PostgresStore
+from eventsrc.stores.operations import StoreError
+from eventsrc.testing.contract.history import check_feed
 from tests.faults import scaled
 from tests.faults.events import CODEC, TYPES, Tick
 from tests.faults.test_contention import at_once

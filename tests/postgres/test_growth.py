@@ -27,9 +27,9 @@ from eventsrc import (
     StreamAppend,
     StreamId,
 )
-from eventsrc.event import event
+from eventsrc.events.event import event
 from eventsrc.postgres import PostgresStore
-from eventsrc.store import AppendAll
+from eventsrc.stores.operations import AppendAll
 from tests.docs.pages import ROOT
 from tests.faults import scaled
 

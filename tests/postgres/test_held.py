@@ -23,8 +23,8 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from eventsrc import Append, FindAppend, StoreOp, StreamId, Success
-from eventsrc.store import StoreBusy
-from eventsrc.stores.postgres import AsyncPostgresStore, PostgresStore
+from eventsrc.postgres.store import AsyncPostgresStore, PostgresStore
+from eventsrc.stores.operations import StoreBusy
 from eventsrc.testing.postgres import PostgresServer
 from tests.faults.events import CODEC, Tick
 from tests.postgres.test_gap import ALL, TOCKS, Reader, Tock, wrong_with

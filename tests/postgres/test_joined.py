@@ -12,10 +12,10 @@ import psycopg
 import pytest
 
 from eventsrc import Append, Conflict, Failure, FindAppend, Head, Read, ReadFeed, StreamId, Success
-from eventsrc.codec import Codec
-from eventsrc.positions import WrongStore
+from eventsrc.events.codec import Codec
+from eventsrc.events.positions import WrongStore
 from eventsrc.postgres import AsyncPostgresStore, PostgresStore
-from eventsrc.store import StoreBusy, StoreClosed, StoreError
+from eventsrc.stores.operations import StoreBusy, StoreClosed, StoreError
 from eventsrc.testing.postgres import PostgresServer
 from tests.views.library import TYPES, Noted
 

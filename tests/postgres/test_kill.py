@@ -18,7 +18,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from eventsrc.stores.postgres import PostgresStore
+from eventsrc.postgres.store import PostgresStore
 from tests.docs.pages import ROOT
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
@@ -44,7 +44,7 @@ def kill_writers(dsn: str, kills: int, *broken: str) -> Wreck:
     """
     chance = random.Random(17)
     wreck = Wreck()
-    command = [sys.executable, "-m", "tests.postgres.nursery", dsn, *broken]
+    command = [sys.executable, "-m", "tests.processes.postgres.nursery", dsn, *broken]
     pipe = subprocess.PIPE
     with (
         psycopg.connect(dsn, autocommit=True) as connection,

@@ -16,9 +16,9 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from eventsrc import Append, FindAppend, Head, StoreOp, StreamId, Unknown, synchronise
 from eventsrc.postgres import AsyncPostgresStore, PostgresStore, PostgresViews
-from eventsrc.postgres_conversation import Ask
-from eventsrc.postgres_errors import Lost
-from eventsrc.store import StoreBusy
+from eventsrc.postgres._conversation import Ask
+from eventsrc.postgres.errors import Lost
+from eventsrc.stores.operations import StoreBusy
 from tests.faults.events import CODEC, Tick
 from tests.postgres.proxy import Frozen, Proxy
 from tests.postgres.test_held import GRACE, ask, locked

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from eventsrc.stores.async_group_commit import AsyncGroupCommit
+from eventsrc.stores._async_group_commit import AsyncGroupCommit
 
 
 async def sizes(perform_takes: float, they_take: float) -> list[int]:

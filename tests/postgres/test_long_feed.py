@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from eventsrc import Append, Read, ReadFeed, StreamId
-from eventsrc.record import Corrupted
-from eventsrc.store import StoreBusy
-from eventsrc.stores import postgres_conversations
-from eventsrc.stores.postgres import PostgresStore
+from eventsrc.events.record import Corrupted
+from eventsrc.postgres import _questions as postgres_conversations
+from eventsrc.postgres.store import PostgresStore
+from eventsrc.stores.operations import StoreBusy
 from tests.faults.events import CODEC, Tick
 from tests.postgres.test_held import ask
 

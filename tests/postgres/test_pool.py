@@ -21,11 +21,11 @@ import pytest
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from eventsrc import Append, Head, Read, StreamId, Success, synchronise
-from eventsrc.codec import Codec
-from eventsrc.store import SaveSnapshot, Snapshot, StoreBusy, StoreError
-from eventsrc.stores.postgres import PostgresStore
-from eventsrc.view import GetProgress
-from eventsrc.views.postgres import PostgresViews
+from eventsrc.events.codec import Codec
+from eventsrc.postgres.store import PostgresStore
+from eventsrc.postgres.views import PostgresViews
+from eventsrc.stores.operations import SaveSnapshot, Snapshot, StoreBusy, StoreError
+from eventsrc.views.view import GetProgress
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 from tests.postgres.test_held import GRACE, locked

@@ -19,15 +19,15 @@ import pytest
 from eventsrc import START, Append, ReadFeed, StreamId, Success, synchronise
 from eventsrc.postgres import PostgresStore
 from eventsrc.testing.postgres import PostgresServer
-from eventsrc.view import GetProgress
+from eventsrc.views.view import GetProgress
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
-from tests.faults.projector import READY
 from tests.faults.test_projection import PAGES, Found, fold
-from tests.forked import Forked
-from tests.postgres.projector import counting_view, main, opened
 from tests.postgres.test_held import ask
 from tests.postgres.test_server import until
+from tests.processes.forked import Forked
+from tests.processes.postgres.projector import counting_view, main, opened
+from tests.processes.projector import READY
 
 EVENTS = scaled(1_500, 20_000)
 KILLS = scaled(8, 50)

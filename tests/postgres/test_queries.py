@@ -18,7 +18,7 @@ from eventsrc import (
     world,
 )
 from eventsrc.postgres import AsyncPostgresStore, PostgresStore
-from eventsrc.store import LoadSnapshot
+from eventsrc.stores.operations import LoadSnapshot
 from tests.streams.counting import Counted, total
 from tests.streams.test_past import NAMES, fill, kept, streams
 from tests.streams.test_serializable import Moved, left, money, right, withdraw, withdraw_by_decision

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from eventsrc import Append, StreamId, Success
-from eventsrc.stores.postgres import PostgresStore
+from eventsrc.postgres.store import PostgresStore
 from eventsrc.testing.postgres import PostgresServer
 from tests.docs.pages import ROOT
 from tests.faults import SCALE
@@ -47,7 +47,7 @@ def dsn(postgres_server: PostgresServer) -> Iterator[str]:
 
 def replay(dsn: str, how: str) -> tuple[float, float]:
     """Reads all events in a process of its own; answers events per second and extra MiB."""
-    command = [sys.executable, "-m", "tests.postgres.reader", dsn, how]
+    command = [sys.executable, "-m", "tests.processes.postgres.reader", dsn, how]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     count, seconds, extra = json.loads(done.stdout)

@@ -29,10 +29,10 @@ from eventsrc import (
     synchronise,
     world,
 )
-from eventsrc.codec import Codec
+from eventsrc.events.codec import Codec
 from eventsrc.postgres import PostgresListener, PostgresStore, PostgresViews
-from eventsrc.store import LoadSnapshot, NotAStore, SaveSnapshot, Snapshot, StoreReadOnly
-from eventsrc.view import GetProgress
+from eventsrc.stores.operations import LoadSnapshot, NotAStore, SaveSnapshot, Snapshot, StoreReadOnly
+from eventsrc.views.view import GetProgress
 from tests.docs.pages import ROOT, blocks
 from tests.postgres.databases import Databases
 from tests.postgres.test_following import LONG, is_listening

@@ -10,18 +10,18 @@ import psycopg
 import pytest
 
 from eventsrc import START, Append, Head, ReadFeed, StreamId, synchronise
-from eventsrc.codec import Codec
-from eventsrc.positions import WrongStore
+from eventsrc.events.codec import Codec
+from eventsrc.events.positions import WrongStore
 from eventsrc.postgres import PostgresListener, PostgresStore, PostgresViews
-from eventsrc.postgres_link import hold_on
-from eventsrc.postgres_schema import Tables
-from eventsrc.store import NotAStore
-from eventsrc.stores import postgres_sql
+from eventsrc.postgres import _sql as postgres_sql
+from eventsrc.postgres._link import hold_on
+from eventsrc.postgres._schema import Tables
+from eventsrc.stores.operations import NotAStore
 from tests.faults import scaled
-from tests.forked import Forked
-from tests.postgres.opener import main
 from tests.postgres.test_held import ask
 from tests.postgres.test_views import notes_view
+from tests.processes.forked import Forked
+from tests.processes.postgres.opener import main
 from tests.views.library import TYPES, Noted
 
 CODEC = Codec(TYPES)

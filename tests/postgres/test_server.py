@@ -21,7 +21,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from eventsrc.testing import _keeper, _postgres_binaries, postgres
+from eventsrc.testing import postgres
 from eventsrc.testing.postgres import (
     ADDRESS,
     BINARIES,
@@ -31,8 +31,10 @@ from eventsrc.testing.postgres import (
     NoPostgres,
     PostgresServer,
     ServerFailed,
+    _keeper,
     available,
 )
+from eventsrc.testing.postgres import _binaries as _postgres_binaries
 from tests.docs.pages import ROOT
 from tests.faults import SCALE
 
@@ -301,7 +303,7 @@ def test_a_test_process_killed_while_it_starts_a_server_leaves_nothing_behind(
 @contextlib.contextmanager
 def _child(bin: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """A test process, which is killed in the end, with what it has forked."""
-    command = [sys.executable, "-m", "tests.postgres.child", str(bin), *options]
+    command = [sys.executable, "-m", "tests.processes.postgres.child", str(bin), *options]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as child:
@@ -552,7 +554,7 @@ def test_an_ordinary_user_starts_it_as_they_are(bin: Path) -> None:
     python = next(filter(can_run, pythons), None)
     if python is None:
         pytest.skip(f"{account.pw_name} can't run any of {', '.join(pythons)}")
-    done = run(python, "-m", "tests.postgres.child", str(bin))
+    done = run(python, "-m", "tests.processes.postgres.child", str(bin))
     assert done.returncode == 0, done.stderr
     assert is_gone(Path(done.stdout.split()[1]))
 

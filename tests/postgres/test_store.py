@@ -22,8 +22,8 @@ import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
 from eventsrc import Interpreter, on
-from eventsrc.store import StoreOp
-from eventsrc.stores.postgres import AsyncPostgresStore, PostgresStore
+from eventsrc.postgres.store import AsyncPostgresStore, PostgresStore
+from eventsrc.stores.operations import StoreOp
 from eventsrc.testing import StoreContract, StoreMachine
 from tests.faults import SCALE
 

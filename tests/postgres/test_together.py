@@ -21,11 +21,11 @@ from eventsrc import (
     StreamId,
     Success,
 )
-from eventsrc.postgres_conversation import Ask, Rows
-from eventsrc.postgres_link import AsyncLink
-from eventsrc.store import Expected, StoreBusy, StoreFull, Unknown
-from eventsrc.stores import postgres_conversations
-from eventsrc.stores.postgres import AsyncPostgresStore
+from eventsrc.postgres import _questions as postgres_conversations
+from eventsrc.postgres._conversation import Ask, Rows
+from eventsrc.postgres._link import AsyncLink
+from eventsrc.postgres.store import AsyncPostgresStore
+from eventsrc.stores.operations import Expected, StoreBusy, StoreFull, Unknown
 from tests.faults.events import CODEC, Tick
 from tests.postgres.test_conflicts import asked, at_once
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.contracts.upkeep import UpkeepContract
 from tests.views.kit import Kit
-from tests.views.upkeep import UpkeepContract
 
 
 @pytest.fixture

@@ -27,13 +27,13 @@ from eventsrc import (
     synchronise,
     world,
 )
-from eventsrc.codec import Codec
-from eventsrc.positions import WrongStore
-from eventsrc.postgres_errors import Lost, Unreachable
-from eventsrc.store import NotAStore
-from eventsrc.stores.postgres import PostgresStore
-from eventsrc.view import Apply, GetApplied, GetParked, GetProgress, ViewError
-from eventsrc.views.postgres import PostgresViews
+from eventsrc.events.codec import Codec
+from eventsrc.events.positions import WrongStore
+from eventsrc.postgres.errors import Lost, Unreachable
+from eventsrc.postgres.store import PostgresStore
+from eventsrc.postgres.views import PostgresViews
+from eventsrc.stores.operations import NotAStore
+from eventsrc.views.view import Apply, GetApplied, GetParked, GetProgress, ViewError
 from tests.views.library import TYPES, Closed, Noted, books
 
 Connection = psycopg.Connection[Any]

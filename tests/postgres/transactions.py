@@ -13,13 +13,13 @@ import psycopg
 import pytest
 
 from eventsrc import Append, Appended, StreamId
-from eventsrc.postgres_conversation import Ask, Rows, hold
-from eventsrc.postgres_link import Link
-from eventsrc.postgres_wire import execute_on
-from eventsrc.store import StoreError
-from eventsrc.stores import postgres_sql as sql
-from eventsrc.stores.postgres import PostgresStore
-from eventsrc.stores.postgres_conversations import Conversations
+from eventsrc.postgres import _sql as sql
+from eventsrc.postgres._connection import execute_on
+from eventsrc.postgres._conversation import Ask, Rows, hold
+from eventsrc.postgres._link import Link
+from eventsrc.postgres._questions import Conversations
+from eventsrc.postgres.store import PostgresStore
+from eventsrc.stores.operations import StoreError
 from eventsrc.stores.prepare import prepare
 from tests.faults.events import CODEC, TYPES
 

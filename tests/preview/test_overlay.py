@@ -26,9 +26,9 @@ from eventsrc import (
     StreamId,
     Success,
 )
-from eventsrc.overlay import over
+from eventsrc.preview.overlay import over
 from eventsrc.testing import StoreContract, StoreMachine
-from eventsrc.testing.samples import Noted
+from eventsrc.testing.contract.samples import Noted
 
 A, B = StreamId("a"), StreamId("b")
 

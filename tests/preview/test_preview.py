@@ -43,10 +43,10 @@ from eventsrc import (
     synchronise,
     world,
 )
-from eventsrc.decide import DecideOp
 from eventsrc.preview import PreviewError, PreviewIsDry, preview, preview_async
-from eventsrc.view import ViewError
+from eventsrc.streams.decide import DecideOp
 from eventsrc.views.memory import MemoryViews, Tables
+from eventsrc.views.view import ViewError
 
 
 @event("test.preview.moved")

@@ -30,7 +30,7 @@ from eventsrc import (
     program,
     world,
 )
-from eventsrc.snapshots import Snapshots
+from eventsrc.streams.snapshots import Snapshots
 
 
 @event("test.recording.moved")

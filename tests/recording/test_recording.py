@@ -34,10 +34,10 @@ from eventsrc import (
     pure,
     world,
 )
-from eventsrc.masks import BadMask, mask_of, pseudonyms
-from eventsrc.portable import NotPortable, Portable, Unwritten
 from eventsrc.recording import RunFile, recording, recording_async
-from eventsrc.store import StoreClosed
+from eventsrc.recording.masks import BadMask, mask_of, pseudonyms
+from eventsrc.recording.portable import NotPortable, Portable, Unwritten
+from eventsrc.stores.operations import StoreClosed
 from eventsrc.testing.replay import replay
 from tests.recording.bank import (
     Blob,

@@ -25,9 +25,9 @@ from eventsrc import (
     on,
     program,
 )
-from eventsrc.masks import pseudonyms
-from eventsrc.portable import NotPortable
 from eventsrc.recording import RunFile, recording, recording_async
+from eventsrc.recording.masks import pseudonyms
+from eventsrc.recording.portable import NotPortable
 from eventsrc.testing.replay import NotARecording, replay
 from tests.recording import bank as service
 from tests.recording.bank import (

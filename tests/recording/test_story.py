@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from eventsrc import MemoryStore, SqliteStore, SqliteViews
-from eventsrc.masks import pseudonyms
 from eventsrc.recording import RunFile, recording
+from eventsrc.recording.masks import pseudonyms
 from eventsrc.testing.replay import replay
 from examples.identity.__main__ import tell
 from examples.identity.app import identity

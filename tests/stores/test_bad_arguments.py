@@ -25,10 +25,10 @@ from eventsrc import (
     StreamId,
     Token,
 )
-from eventsrc.positions import BadToken
-from eventsrc.record import Corrupted
-from eventsrc.store import FindAppend, LoadSnapshot, SaveSnapshot, Snapshot
-from eventsrc.testing.samples import Noted
+from eventsrc.events.positions import BadToken
+from eventsrc.events.record import Corrupted
+from eventsrc.stores.operations import FindAppend, LoadSnapshot, SaveSnapshot, Snapshot
+from eventsrc.testing.contract.samples import Noted
 
 HERE = StreamId("here")
 KEY = UUID(int=1)

@@ -20,11 +20,12 @@ import pytest
 from returns.result import Failure, Success
 
 from eventsrc import MemoryStore, on
-from eventsrc.codec import Encoded
-from eventsrc.positions import START, Cursor, Token
-from eventsrc.program import Outcome
-from eventsrc.record import Record, make_record
-from eventsrc.store import (
+from eventsrc.events.codec import Encoded
+from eventsrc.events.positions import START, Cursor, Token
+from eventsrc.events.record import Record, make_record
+from eventsrc.events.stream_id import StreamId
+from eventsrc.programs.program import Outcome
+from eventsrc.stores.operations import (
     ANY,
     Append,
     AppendAll,
@@ -45,9 +46,8 @@ from eventsrc.store import (
     Unknown,
 )
 from eventsrc.stores.prepare import Part, Prepared, appended
-from eventsrc.stream_id import StreamId
-from eventsrc.testing.history import Attempt, Look, check_feed, check_reads, check_stream
-from eventsrc.testing.samples import Noted
+from eventsrc.testing.contract.history import Attempt, Look, check_feed, check_reads, check_stream
+from eventsrc.testing.contract.samples import Noted
 from tests.docs.pages import ROOT
 
 Answer = Outcome[Appended, NotAppended]

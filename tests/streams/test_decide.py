@@ -39,8 +39,8 @@ from eventsrc import (
     pure,
     world,
 )
-from eventsrc.event import EventTypeError
-from eventsrc.store import CONFLICT_EVENTS, Appended, NotAppended
+from eventsrc.events.event import EventTypeError
+from eventsrc.stores.operations import CONFLICT_EVENTS, Appended, NotAppended
 from tests.streams.counting import (
     Counted,
     Counting,

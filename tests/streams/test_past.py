@@ -43,9 +43,9 @@ from eventsrc import (
     remembering,
     trace,
 )
-from eventsrc.fold import NoSuchVersion
-from eventsrc.positions import BadToken, WrongStore
-from eventsrc.store import LoadSnapshot, SaveSnapshot, Snapshot
+from eventsrc.events.positions import BadToken, WrongStore
+from eventsrc.stores.operations import LoadSnapshot, SaveSnapshot, Snapshot
+from eventsrc.streams.fold import NoSuchVersion
 from tests.streams.counting import Counted, Counting, counter, total
 
 START_OF_TIME = datetime(2024, 1, 1, tzinfo=UTC)

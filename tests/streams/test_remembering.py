@@ -32,9 +32,9 @@ from eventsrc import (
     trace,
     world,
 )
-from eventsrc.fold import PAGE
-from eventsrc.operation import Operation
-from eventsrc.store import Page, StoreOp
+from eventsrc.programs.operation import Operation
+from eventsrc.stores.operations import Page, StoreOp
+from eventsrc.streams.fold import PAGE
 from tests.streams.counting import Counted, Counting, Reset, counter, total
 
 events = st.builds(Counted, st.integers(1, 9)) | st.builds(Reset)

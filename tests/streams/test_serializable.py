@@ -61,8 +61,8 @@ from eventsrc import (
     trace,
     world,
 )
-from eventsrc.machine import machine
-from eventsrc.store import Expected
+from eventsrc.programs._loop import machine
+from eventsrc.stores.operations import Expected
 from tests.streams.counting import SimulatedWorld
 
 

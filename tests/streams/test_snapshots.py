@@ -42,8 +42,8 @@ from eventsrc import (
     trace,
     world,
 )
-from eventsrc.fold import PAGE, NoSuchVersion, load
-from eventsrc.store import LoadSnapshot, Page, SaveSnapshot, Snapshot
+from eventsrc.stores.operations import LoadSnapshot, Page, SaveSnapshot, Snapshot
+from eventsrc.streams.fold import PAGE, NoSuchVersion, load
 from tests.faults import SCALE
 from tests.streams.counting import Counted, Counting, Reset, counted, counter, total
 

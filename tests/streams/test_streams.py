@@ -36,11 +36,11 @@ from eventsrc import (
     Unknown,
     program,
 )
-from eventsrc.event import EventTypeError
-from eventsrc.fold import PAGE, NoSuchVersion
-from eventsrc.positions import BadToken, WrongStore
-from eventsrc.store import Appended, NotAppended
-from eventsrc.stream_id import BadStreamId
+from eventsrc.events.event import EventTypeError
+from eventsrc.events.positions import BadToken, WrongStore
+from eventsrc.events.stream_id import BadStreamId
+from eventsrc.stores.operations import Appended, NotAppended
+from eventsrc.streams.fold import PAGE, NoSuchVersion
 from tests.streams.counting import Counted, Counting, Elsewhere, Reset, counter, total
 
 START_OF_TIME = datetime(2024, 1, 1, tzinfo=UTC)

@@ -35,14 +35,14 @@ from eventsrc import (
     on,
     program,
 )
-from eventsrc.decide import AppendFailed, DecideOp
-from eventsrc.positions import START
-from eventsrc.serializable import SerializableOp, serializable
-from eventsrc.store import StoreOp
-from eventsrc.synchroniser import SyncOp
-from eventsrc.testing.simulation import SimulatedViews
+from eventsrc.events.positions import START
+from eventsrc.following.synchroniser import SyncOp
+from eventsrc.programs.world import NewId
+from eventsrc.stores.operations import StoreOp
+from eventsrc.streams.decide import AppendFailed, DecideOp
+from eventsrc.streams.serializable import SerializableOp, serializable
+from eventsrc.testing.scenarios.simulation import SimulatedViews
 from eventsrc.views.memory import Tables
-from eventsrc.world import NewId
 
 AccountId = NewType("AccountId", str)
 UserId = NewType("UserId", str)

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from eventsrc import Do, Failure, Interpreter, NotStorable, Success, on, program
-from eventsrc.decide import DecideOp
-from eventsrc.operation import Query
-from eventsrc.store import StoreOp
+from eventsrc.programs.operation import Query
+from eventsrc.programs.world import NewId, Now, World
+from eventsrc.stores.operations import StoreOp
+from eventsrc.streams.decide import DecideOp
 from eventsrc.testing import Given, NotGiven
-from eventsrc.testing.samples import Held
-from eventsrc.world import NewId, Now, World
+from eventsrc.testing.contract.samples import Held
 from tests.testing.shops import (
     HOMER,
     MARGE,

@@ -37,12 +37,12 @@ from eventsrc import (
     program,
     synchronise,
 )
-from eventsrc import decide as deciding
-from eventsrc.guard import Sorted, sort_out
-from eventsrc.positions import Token
-from eventsrc.store import FeedPage, NotAppended, StoreOp
+from eventsrc.events.positions import Token
+from eventsrc.following.synchroniser import synchronise_part
+from eventsrc.programs.world import Sleep
+from eventsrc.stores.operations import FeedPage, NotAppended, StoreOp
 from eventsrc.stores.prepare import Prepared
-from eventsrc.synchroniser import synchronise_part
+from eventsrc.streams import decide as deciding
 from eventsrc.testing import (
     CRASH,
     LATE,
@@ -57,11 +57,11 @@ from eventsrc.testing import (
     check_history,
     check_view,
 )
-from eventsrc.testing.judging import whole_feed
-from eventsrc.view import Applied, Apply, Claim, GetApplied, GetParked, LostLease
-from eventsrc.views import kept
+from eventsrc.testing.scenarios.judging import whole_feed
+from eventsrc.views import _applying as kept
+from eventsrc.views.guard import Sorted, sort_out
 from eventsrc.views.memory import MemoryLedger, Tables
-from eventsrc.world import Sleep
+from eventsrc.views.view import Applied, Apply, Claim, GetApplied, GetParked, LostLease
 from tests.testing.shops import (
     HOMER,
     MARGE,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from eventsrc import ANY, Append, Read, StreamId, Success
-from eventsrc.store import NotAStore, StoreBusy
+from eventsrc.stores.operations import NotAStore, StoreBusy
 from eventsrc.testing import StoreContract
-from eventsrc.testing.samples import Noted
+from eventsrc.testing.contract.samples import Noted
 from tests.docs.pages import ROOT, blocks
 
 HERE = StreamId("here")

@@ -54,8 +54,9 @@ from eventsrc import (
     synchronise,
     world,
 )
-from eventsrc.store import LoadSnapshot, Page, SaveSnapshot, Snapshot, StoreOp
-from eventsrc.synchroniser import synchronise_part
+from eventsrc.following.synchroniser import synchronise_part
+from eventsrc.programs.world import Chance, Elapsed, NewId, Now, Sleep, World
+from eventsrc.stores.operations import LoadSnapshot, Page, SaveSnapshot, Snapshot, StoreOp
 from eventsrc.testing import (
     CONFLICT,
     CRASH,
@@ -78,19 +79,18 @@ from eventsrc.testing import (
     SimulatedStore,
     SimulatedViews,
     check_history,
-    exploring,
     reads,
     writes,
 )
-from eventsrc.testing.footprints import NOTHING, Reader, are_dependent
-from eventsrc.testing.running import Running, follow
-from eventsrc.testing.samples import Counted
-from eventsrc.testing.sampling import by_chance
-from eventsrc.testing.simulation import EPOCH
-from eventsrc.testing.story import trace
-from eventsrc.view import Claim, Leave, LostLease
+from eventsrc.testing.contract.samples import Counted
+from eventsrc.testing.scenarios import exploring
+from eventsrc.testing.scenarios.footprints import NOTHING, Reader, are_dependent
+from eventsrc.testing.scenarios.running import Running, follow
+from eventsrc.testing.scenarios.sampling import by_chance
+from eventsrc.testing.scenarios.simulation import EPOCH
+from eventsrc.testing.scenarios.story import trace
 from eventsrc.views.memory import Tables
-from eventsrc.world import Chance, Elapsed, NewId, Now, Sleep, World
+from eventsrc.views.view import Claim, Leave, LostLease
 from tests.faults import scaled
 
 BEGAN = datetime.fromtimestamp(EPOCH, UTC)
@@ -612,8 +612,8 @@ import hashlib
 from random import Random
 from tests.testing.test_schedules import naive
 from eventsrc.testing import EVERY_FAULT
-from eventsrc.testing.sampling import by_chance
-from eventsrc.testing.story import trace
+from eventsrc.testing.scenarios.sampling import by_chance
+from eventsrc.testing.scenarios.story import trace
 plan, random = naive(faults=EVERY_FAULT, most_faults=3)._plan, Random(7)
 text = "".join(trace(by_chance(plan, random)) for _ in range(200))
 print(hashlib.sha256(text.encode()).hexdigest())

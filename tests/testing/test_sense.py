@@ -23,7 +23,7 @@ from eventsrc import (
     program,
     world,
 )
-from eventsrc.store import StoreOp
+from eventsrc.stores.operations import StoreOp
 from eventsrc.testing import (
     LOST,
     After,
@@ -34,8 +34,8 @@ from eventsrc.testing import (
     reads,
     writes,
 )
-from eventsrc.testing.samples import Counted
-from eventsrc.view import View
+from eventsrc.testing.contract.samples import Counted
+from eventsrc.views.view import View
 
 A = "a"
 streams = Streams("counts/{name}", key=str, events=Counted)

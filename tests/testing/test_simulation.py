@@ -23,7 +23,7 @@ from eventsrc import (
     synchronise,
     world,
 )
-from eventsrc.store import StoreOp
+from eventsrc.stores.operations import StoreOp
 from eventsrc.testing import (
     After,
     Scenario,
@@ -32,7 +32,7 @@ from eventsrc.testing import (
     StoreMachine,
     check_history,
 )
-from eventsrc.testing.simulation import the_time
+from eventsrc.testing.scenarios.simulation import the_time
 from eventsrc.views.memory import MemoryViews
 from tests.testing.shops import (
     HOMER,

@@ -27,7 +27,7 @@ from eventsrc import (
     on,
     program,
 )
-from tests.core.service import (
+from tests.programs.service import (
     App,
     BadEmail,
     CountUsers,

@@ -50,8 +50,8 @@ from eventsrc import (
 )
 from eventsrc.preview import Previewed, preview
 from eventsrc.recording import RunFile, recording
-from eventsrc.store import NotAppended
-from tests.core.service import (
+from eventsrc.stores.operations import NotAppended
+from tests.programs.service import (
     AddUserError,
     App,
     CountUsers,

@@ -16,9 +16,9 @@ from typing import Any
 import attrs
 
 from eventsrc import Recorded, View, synchronise
+from tests.processes.workers import Say
 from tests.views.kit import Kit
 from tests.views.library import TYPES, Noted
-from tests.views.workers import Say
 
 
 @attrs.define

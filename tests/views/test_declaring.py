@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from eventsrc import SqliteViews, View, synchronise
-from eventsrc.view import GetParked, GetProgress, ViewError
+from eventsrc.views.view import GetParked, GetProgress, ViewError
 from tests.views.library import TYPES, Noted, filled
 
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventsrc import Codec, Recorded, StreamId
-from eventsrc.codec import Encoded, Kind
-from eventsrc.guard import Gap, Moves, Sorted, in_turn, sort_out
-from eventsrc.record import make_record
+from eventsrc.events.codec import Encoded, Kind
+from eventsrc.events.record import make_record
+from eventsrc.views.guard import Gap, Moves, Sorted, in_turn, sort_out
 
 CODEC = Codec()
 

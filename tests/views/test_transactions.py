@@ -11,7 +11,7 @@ import pytest
 from sqlite_utils import Database
 
 from eventsrc import Recorded, SqliteViews, View, deliver, retry, synchronise
-from eventsrc.view import GetApplied, GetParked, GetProgress, ViewError
+from eventsrc.views.view import GetApplied, GetParked, GetProgress, ViewError
 from tests.views.library import TYPES, Noted, books, filled
 
 INSERT = "INSERT INTO row (number) VALUES (?)"

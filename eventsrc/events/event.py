@@ -1,0 +1,150 @@
+"""Events: facts, under names that never change.
+
+`@event` makes a class a frozen attrs class and registers it under a name of the user's choosing, which
+is what gets stored; the class may then be renamed and moved freely. When its fields change, the event
+gets a new version, with a function for each older one that brings stored data one version forward::
+
+    @event("user.name-set", version=2, upcast={1: lambda old: {**old, "name": old["nick"]}})
+    class SetName:
+        id: UserId
+        name: str
+
+Events of style "set" (small, idempotent, one field each) need new versions least: docs/tutorial.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar, dataclass_transform
+
+import attrs
+
+from eventsrc._errors import EventsrcError
+
+C = TypeVar("C")
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+"""Takes an event's stored data at one version and answers it as the next version has it."""
+
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,126}")
+
+
+class EventTypeError(EventsrcError, TypeError):
+    """An event type is declared wrongly, or is not declared at all."""
+
+
+@attrs.frozen
+class EventType:
+    """What is stored under a name, and the class that it becomes."""
+
+    name: str
+    version: int
+    cls: type
+    upcast: Mapping[int, Upcaster]
+
+    def brought_forward(self, data: dict[str, Any], version: int) -> dict[str, Any]:
+        """Stored data of an older version as this version has it."""
+        for older in range(version, self.version):
+            data = self.upcast[older](data)
+        return data
+
+
+@attrs.frozen
+class Opaque:
+    """An event as it was stored, of a type or version that this program does not know.
+
+    It can be appended again: what is stored is then the same to the byte.
+    """
+
+    type: str
+    version: int
+    codec: str
+    data: bytes
+
+
+class EventTypes:
+    """A set of event types, each with a name and a class of its own."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        """Grows with each declaration that replaces one, as when a module is loaded again."""
+        self._by_name: dict[str, EventType] = {}
+        self._by_class: dict[type, EventType] = {}
+
+    def of(self, cls: type) -> EventType:
+        """The event type of a class. Raises EventTypeError if it is none."""
+        found = self._by_class.get(cls)
+        if found is None:
+            raise EventTypeError(
+                f"{cls.__qualname__} is not an event type: decorate it with @event('some.name')"
+            )
+        return found
+
+    def named(self, name: str) -> EventType | None:
+        """The event type of a stored name, if there is one."""
+        return self._by_name.get(name)
+
+    def add(self, kind: EventType) -> None:
+        """Registers an event type. Raises EventTypeError if another class has its name."""
+        other = self._by_name.get(kind.name)
+        if other is not None and not _same_definition(other.cls, kind.cls):
+            raise EventTypeError(
+                f"{kind.cls.__qualname__} cannot be {kind.name!r}: "
+                f"{other.cls.__module__}.{other.cls.__qualname__} has that name"
+            )
+        self.revision += other is not None
+        self._by_name[kind.name] = kind
+        self._by_class[kind.cls] = kind
+
+
+def _same_definition(one: type, other: type) -> bool:
+    """Whether a class is a definition executed again, as by a reload or in a notebook."""
+    return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
+
+
+EVENTS: Final = EventTypes()
+"""The event types that `@event` registers, and that stores know unless they are told otherwise."""
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(attrs.field,))
+def event(
+    name: str,
+    *,
+    version: int = 1,
+    upcast: Mapping[int, Upcaster] | None = None,
+    types: EventTypes = EVENTS,
+) -> Callable[[type[C]], type[C]]:
+    """Makes a class an event.
+
+    name: what is stored; letters, digits and `._:/-`, at most 127. Never change it.
+    version: of the fields, from 1.
+    upcast: for each version before this one, the function that makes its data the next version's.
+    types: the set of types that it joins.
+    Raises EventTypeError for a bad or taken name, a bad version, or a missing upcaster.
+    """
+    upcast = {} if upcast is None else dict(upcast)
+    if not NAME.fullmatch(name):
+        raise EventTypeError(
+            f"{name!r} cannot name an event: use letters, digits and ._:/- (at most 127), "
+            "beginning with a letter or digit"
+        )
+    if version < 1:
+        raise EventTypeError(f"{name} has version {version}: versions begin at 1")
+    if upcast.keys() != set(range(1, version)):
+        raise EventTypeError(
+            f"{name} version {version} needs an upcaster for each of versions "
+            f"{list(range(1, version))}, and has them for {sorted(upcast)}"
+        )
+
+    def register(cls: type[C]) -> type[C]:
+        made = cls if "__attrs_attrs__" in vars(cls) else attrs.frozen(cls)
+        if made.__setattr__ is object.__setattr__ or "frozen" not in made.__setattr__.__name__:
+            raise EventTypeError(
+                f"{cls.__qualname__} can be changed, and events cannot: make it @attrs.frozen, or "
+                "leave that to @event"
+            )
+        types.add(EventType(name, version, made, upcast))
+        return made
+
+    return register

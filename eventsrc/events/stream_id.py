@@ -1,0 +1,67 @@
+"""Stream ids: hierarchical names such as `users/4/profile`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from eventsrc._errors import EventsrcError
+
+MAX_BYTES: Final = 512
+"""How long an id may be, in bytes of UTF-8."""
+
+
+class BadStreamId(EventsrcError, ValueError):
+    """A text that cannot be a stream id, or no id of the family that it is looked for in."""
+
+
+class StreamId(str):
+    """The id of a stream: segments that are not empty, with `/` between them.
+
+    A `str` in all respects; making one raises BadStreamId for a text with an empty segment, a NUL
+    character or a lone surrogate, and for one of more than 512 bytes. Ids are compared as they are
+    written: upper and lower case, and different Unicode forms of one letter, are different ids.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> StreamId:
+        if type(text) is cls:
+            return text
+        if not isinstance(text, str):
+            raise TypeError(f"{text!r} is a {type(text).__qualname__}: a stream id is made of a str")
+        if not text or text[0] == "/" or text[-1] == "/" or "//" in text:
+            raise BadStreamId(
+                f"{text[:100]!r} is no stream id: write non-empty segments with / between them"
+            )
+        if "\0" in text:
+            raise BadStreamId(f"{text[:100]!r} is no stream id: remove the NUL character")
+        if len(text) > MAX_BYTES or not text.isascii():
+            check_length(text)
+        return str.__new__(cls, text)
+
+    def __getnewargs__(self) -> tuple[str]:
+        return (str(self),)
+
+
+def check_length(text: str) -> None:
+    """Raises BadStreamId for a text that UTF-8 cannot hold in 512 bytes."""
+    try:
+        length = len(text) if text.isascii() else len(text.encode())
+    except UnicodeEncodeError as error:
+        raise BadStreamId(f"{text[:100]!r} is no stream id: it has a lone surrogate") from error
+    if length > MAX_BYTES:
+        raise BadStreamId(
+            f"{text[:60]!r}... is no stream id: it has {length} bytes, and {MAX_BYTES} is the most"
+        )
+
+
+def checked_prefix(prefix: str) -> str:
+    """A prefix of stream ids; it must be empty or end with `/`, so that it names a whole family.
+
+    Raises BadStreamId for any other text.
+    """
+    if prefix:
+        if not prefix.endswith("/"):
+            raise BadStreamId(f"{prefix[:100]!r} is no prefix: write {prefix[:100] + '/'!r}")
+        StreamId(prefix[:-1])
+    return prefix

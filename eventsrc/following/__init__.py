@@ -1,0 +1,1 @@
+"""Keeping views up to date: the synchroniser and all that runs it."""

@@ -1,0 +1,131 @@
+"""Parking: what becomes of an event that a view's handler cannot apply.
+
+Its stream is parked: nothing more of it is applied, so that its order holds, and all other streams go
+on. `GetParked` lists what is parked, with the error; after a fix, `retry` applies the event and all
+that was held back behind it. (A sequenced dead-letter queue, as in Axon Framework.)
+
+`follow` keeps a view up to date for ever, and retries what is parked a few times by itself, since an
+error can pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from math import inf
+from typing import Any, Final, TypeAlias
+
+from eventsrc.events.stream_id import StreamId
+from eventsrc.following.synchroniser import PAGE, ROUNDS, GapRemains, SyncOp, synchronise
+from eventsrc.programs.program import Do, program
+from eventsrc.programs.world import Elapsed, Sleep
+from eventsrc.stores.operations import Page, Read
+from eventsrc.views.guard import Gap
+from eventsrc.views.view import Apply, GetApplied, GetParked, Parked, Unpark, View
+
+RetryOp: TypeAlias = Read | GetApplied | GetParked | Apply | Unpark
+"""What retrying performs."""
+
+ATTEMPTS: Final = 5
+"""How often `follow` has an event tried before it leaves it parked."""
+
+LOOK: Final = 1.0
+"""After how many seconds `follow` looks again for what others have parked."""
+
+FIRST_RETRY: Final = 0.1
+"""After how many seconds `follow` first tries a parked stream again; it waits four times as long for
+each further attempt."""
+
+
+@program
+def retry(view: View[Any], *streams: StreamId) -> Do[RetryOp, tuple[Parked, ...]]:
+    """Tries parked streams again: the event that failed, and then what was held back behind it.
+
+    streams: those to try; all that are parked if none are named.
+    Answers those of them that are still parked.
+    """
+    parked = yield from GetParked(view)
+    chosen = {each.stream for each in parked if not streams or each.stream in streams}
+    for stream in chosen:
+        yield from _retry(view, stream)
+    left = yield from GetParked(view)
+    return tuple([each for each in left if each.stream in chosen])
+
+
+@program
+def follow(view: View[Any], every: float = 0.05) -> Do[SyncOp | Unpark | Elapsed | Sleep, None]:
+    """Synchronises a view for ever, looking for new events every so many seconds.
+
+    An event that fails is tried five times, in about half a minute, unless it ended the process; after
+    that its stream stays parked until `retry`.
+    Run it in a thread or task of its own. It ends by being cancelled, or by an error that is not of an
+    event, such as a store that cannot be reached.
+    """
+    retries = Retries(view)
+    while True:
+        done = yield from synchronise(view)
+        yield from retries.of(bool(done.parked))
+        yield from Sleep(every)
+
+
+class Retries:
+    """When the parked streams of a view are to be tried again, whoever has parked them."""
+
+    def __init__(self, view: View[Any]) -> None:
+        self._view = view
+        self._due: dict[StreamId, float] = {}
+        self._look = -inf
+
+    @property
+    def are_planned(self) -> bool:
+        """Whether any are to be tried again."""
+        return bool(self._due)
+
+    def of(
+        self, is_more_parked: bool, parts: Collection[int] | None = None
+    ) -> Do[RetryOp | Elapsed, None]:
+        """Tries those whose time has come.
+
+        parts: of these partitions; of all if not given.
+        """
+        now = yield from Elapsed()
+        if is_more_parked or now >= self._look:
+            yield from self._plan(now)
+        for stream in [stream for stream, due in self._due.items() if due <= now]:
+            if parts is None or self._view.part_of(stream) in parts:
+                yield from _retry(self._view, stream)
+                self._due.pop(stream, None)
+                yield from self._plan((yield from Elapsed()))
+
+    def _plan(self, now: float) -> Do[GetParked, None]:
+        """Finds out what is parked; what was planned before stays so."""
+        self._look = now + LOOK
+        self._due = {
+            each.stream: self._due.get(each.stream, now + FIRST_RETRY * 4.0 ** (each.attempts - 1))
+            for each in (yield from GetParked(self._view))
+            if each.attempts < ATTEMPTS and not each.is_deadly
+        }
+
+
+def _retry(view: View[Any], stream: StreamId) -> Do[RetryOp, None]:
+    """Applies what is missing of a parked stream, unless an event of it fails again."""
+    rounds = 0
+    while True:
+        at = (yield from GetApplied(view, (stream,)))[stream]
+        while True:
+            page: Page[Any] = yield from Read(stream, at, PAGE)
+            part = view.part_of(stream)
+            done = yield from Apply(
+                view, page.events, part=part, parked_too=True, store=page.token.store
+            )
+            if done.failed:
+                return
+            if done.left:
+                continue
+            at += len(page.events)
+            if len(page.events) < PAGE:
+                break
+        if (yield from Unpark(view, stream)):
+            return
+        rounds += 1  # more of it came meanwhile
+        if rounds > ROUNDS and not page.events:
+            raise GapRemains(Gap(stream, at, at + 1))

@@ -1,0 +1,74 @@
+"""Rebuilding a view without downtime: a new version is built beside the one that queries read.
+
+Give the view a higher version, and run `rebuild`: it applies the feed from its beginning to a database
+of the new version's own, while queries go on reading the old one and writers go on writing. When it has
+caught up, queries read the new version from one transaction to the next: follow that one from then on.
+The old one is kept, and can be removed (`Discard`) or gone back to: by `rebuild` of it, which brings it
+up to date first.
+
+A rebuild that is killed or cancelled goes on where it was when it is run again; `status` (watching.py)
+tells how far it is; it is cancelled by ending it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import attrs
+from returns.result import Failure, Success
+
+from eventsrc.events.positions import Cursor
+from eventsrc.following.synchroniser import PAGE, Synchronised, SyncOp, synchronise
+from eventsrc.programs.program import Try, program
+from eventsrc.programs.world import Elapsed, Sleep
+from eventsrc.views.view import Apply, GetParked, GoLive, Parked, View
+
+RebuildOp: TypeAlias = SyncOp | GoLive | Elapsed | Sleep
+"""What rebuilding performs."""
+
+
+@attrs.frozen
+class NotSound:
+    """A view was built and does not go live: events of it failed, see `retry`."""
+
+    view: View[Any]
+    parked: tuple[Parked, ...]
+
+
+@program
+def rebuild(view: View[Any], pace: float | None = None) -> Try[RebuildOp, NotSound, Synchronised]:
+    """Builds a version of a view, and has queries read it when it has caught up.
+
+    pace: at most so many events per second of those that were there when it began, so that others are
+        not disturbed; None for no limit. What has come since is applied without one, so that it ends
+        also if more comes in a second than that.
+    Answers Failure of NotSound, with the old version live, if streams of the new one are parked.
+    """
+    if pace is not None and not pace > 0:
+        raise ValueError(f"a pace of {pace} events per second never ends: give more, or None")
+    began = yield from Elapsed()
+    yield from Apply(view, ())  # which makes its tables, if there is nothing to apply yet
+    applied = ignored = 0
+    size = PAGE if pace is None else max(1, int(min(PAGE, pace)))
+    paced_to: Cursor | None = None
+    last_end: Cursor | None = None
+    while True:
+        done = yield from synchronise(view, 1, size)
+        applied += done.applied
+        ignored += done.ignored
+        # Several partitions may never be found at the end at once, while others write: it is enough to
+        # be where the end was a page ago.
+        if not done.lag or (last_end is not None and done.cursor >= last_end):
+            break
+        paced_to = paced_to or done.end
+        if pace is None or done.cursor >= paced_to:
+            size, last_end = PAGE, done.end
+            continue
+        ahead = (applied + ignored) / pace - ((yield from Elapsed()) - began)
+        if ahead > 0:
+            yield from Sleep(ahead)
+    parked = yield from GetParked(view)
+    if parked:
+        return Failure(NotSound(view, parked))
+    yield from GoLive(view)
+    return Success(attrs.evolve(done, applied=applied, ignored=ignored))

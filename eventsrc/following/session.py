@@ -1,0 +1,145 @@
+"""Reading one's own writes, without code in the service.
+
+A session notes the token of everything that is written in it, and makes views at least that new before
+a query asks them::
+
+    session = Session()
+    below = session.noting(store) | world
+    app = UserCommands().into(below) | session.forcing(UserQueries(views), users, using=below | views)
+
+Make one for each run, request or user. Its token can be taken along, and given to the next:
+`Session(token)`.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Final, TypeVar
+
+from returns.result import Failure, Success
+
+from eventsrc._errors import EventsrcError
+from eventsrc.events.positions import Token
+from eventsrc.following.synchroniser import Late, check_store, force
+from eventsrc.programs.interpreter import Interpreter
+from eventsrc.programs.operation import Query
+from eventsrc.programs.program import Do, Outcome
+from eventsrc.stores.operations import (
+    Append,
+    AppendAll,
+    Appended,
+    FindAppend,
+    Head,
+    Page,
+    Read,
+    StoreOp,
+)
+from eventsrc.streams.fold import Folded, Load
+from eventsrc.views.view import GetLive, View
+
+O = TypeVar("O")
+
+_WRITES: Final = (Append, AppendAll, FindAppend)
+"""FindAppend too: a decision that is made again under its id finds what it wrote the first time."""
+
+_READS: Final = (Read, Head, Load)
+"""Load too: a store that remembers answers it itself, and reads below what is noted here."""
+
+
+class NotNewEnough(EventsrcError):
+    """A view did not become as new as what was written in the session: see `late`."""
+
+    def __init__(self, late: Late) -> None:
+        parked = f"; parked: {', '.join(late.parked)}" if late.parked else ""
+        super().__init__(
+            f"{late.view!r} has not applied {dict(late.missing.versions)} in time{parked}: give it "
+            "more time (within=), or see why its synchroniser is behind"
+        )
+        self.late = late
+
+
+class Session:
+    """What has been seen so far.
+
+    token: what was seen before; None for nothing. If it is of another store, the first operation raises
+        WrongStore, before it does anything: begin again without it.
+    within: for how many seconds a view may be waited for.
+    """
+
+    def __init__(self, token: Token | None = None, *, within: float = 5.0) -> None:
+        self._token = token
+        self._within = within
+        self._lock = threading.Lock()
+        self._forced: dict[tuple[str, int], Token] = {}
+        self._is_checked = token is None
+
+    @property
+    def token(self) -> Token | None:
+        """All that was written in the session, and what it began with; None for nothing."""
+        return self._token
+
+    def saw(self, token: Token) -> None:
+        """Adds what was seen elsewhere. Raises WrongStore for a token of another store."""
+        with self._lock:
+            self._token = token if self._token is None else self._token | token
+
+    def noting(self, store: Interpreter[StoreOp], *, reads: bool = False) -> Interpreter[StoreOp]:
+        """The store, of which the session notes what is written, and with `reads` what is read.
+
+        The feed is not noted: who reads it, reads all.
+        """
+        return store.around(self._note, only=_WRITES + _READS if reads else _WRITES)
+
+    def forcing(
+        self, queries: Interpreter[O], *views: View[Any], using: Interpreter[Any]
+    ) -> Interpreter[O]:
+        """The queries, before each of which the views are made as new as the session.
+
+        using: the store, the views and the world.
+        Raises NotNewEnough if a view does not become so in time.
+        """
+
+        def first(op: Any) -> Any:
+            yield from self._force(views)
+            return (yield from op)
+
+        return queries.around(first, only=Query, using=using)
+
+    def _note(self, op: Any) -> Do[Any, Any]:
+        if not self._is_checked and self._token is not None:
+            yield from check_store(self._token)
+            self._is_checked = True
+        answer: Outcome[Appended, Any] | Appended | Page[Any] | Folded[Any] | int | None = yield from op
+        match answer:
+            case (
+                Success(Appended(token=token))
+                | Appended(token=token)
+                | Page(token=token)
+                | Folded(token=token)
+            ):
+                self.saw(token)
+            case int():
+                page: Page[Any] = yield from Read(op.stream, limit=1)  # whose token names the store
+                self.saw(Token(page.token.store, {op.stream: answer}))
+            case _:
+                pass
+        return answer
+
+    def _force(self, views: tuple[View[Any], ...]) -> Do[Any, None]:
+        token = self._token
+        if token is None:
+            return
+        read: dict[tuple[str, int], View[Any]] = {}
+        for view in views:  # of several versions of one, that which queries read
+            live = yield from GetLive(view)
+            if view.version == live or (view.name, live) not in read:
+                read[view.name, live] = view
+        for key, view in read.items():
+            known = self._forced.get(key)
+            if known is not None and known.covers(token):
+                continue
+            match (yield from force(view, token, self._within)):
+                case Failure(late):
+                    raise NotNewEnough(late)
+                case Success():
+                    self._forced[key] = token

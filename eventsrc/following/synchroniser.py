@@ -1,0 +1,334 @@
+"""The synchroniser: programs that bring views up to date.
+
+`synchronise` follows the store's feed; `deliver` takes recorded events from anywhere else, such as a
+queue or a file; `force` makes a view at least as new as a token, now. The guard (guard.py) makes all
+of them safe to repeat, to mix and to run at the same time.
+
+An event that fails parks its stream, and the others go on: `retry` (parking.py) tries it again. A page
+that takes long is committed in parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any, Final, TypeAlias, TypeVar
+
+import attrs
+from returns.result import Failure, Success
+
+from eventsrc._errors import EventsrcError
+from eventsrc.events.pages import of_streams
+from eventsrc.events.positions import BadToken, Cursor, Token
+from eventsrc.events.recorded import Recorded
+from eventsrc.events.stream_id import StreamId
+from eventsrc.programs.program import Do, Effect, Try, program
+from eventsrc.programs.world import Elapsed, Sleep
+from eventsrc.stores.operations import Page, Read, ReadFeed, StoreBusy
+from eventsrc.views.guard import Gap
+from eventsrc.views.view import (
+    Applied,
+    Apply,
+    Failed,
+    GetApplied,
+    GetLive,
+    GetParked,
+    GetProgress,
+    Lease,
+    View,
+)
+
+O = TypeVar("O")
+R = TypeVar("R")
+
+PAGE: Final = 1000
+"""How many events are read, and applied in one transaction, at a time."""
+
+ROUNDS: Final = 3
+"""How often a gap is filled before it is believed to remain."""
+
+_ANY_STREAM: Final = StreamId("any")
+
+SyncOp: TypeAlias = ReadFeed | Read | GetProgress | GetApplied | GetParked | Apply
+"""What synchronising performs: on the store and on the database of the view."""
+
+ForceOp: TypeAlias = SyncOp | GetLive | Elapsed | Sleep
+"""What forcing performs."""
+
+
+@attrs.frozen
+class Synchronised:
+    """How far a view has come."""
+
+    applied: int
+    """How many events it was given that it had not applied before."""
+    ignored: int
+    """How many it was given again."""
+    cursor: Cursor
+    end: Cursor
+    """The end of the feed when it was last read."""
+    parked: tuple[Failed, ...] = ()
+    """The events that failed, and whose streams are parked since."""
+
+    @property
+    def lag(self) -> int:
+        """How many events of the store it has not looked at yet."""
+        return self.end.position - self.cursor.position
+
+
+class GapRemains(EventsrcError):
+    """Events were delivered whose predecessors the store does not have, or the view does not keep."""
+
+    def __init__(self, gap: Gap) -> None:
+        super().__init__(
+            f"event {gap.came} of {gap.stream} was delivered, the view has applied {gap.applied}, and "
+            "what is in between is not in the store, or is not kept: deliver events of the store that "
+            "the view follows"
+        )
+        self.gap = gap
+
+
+@attrs.frozen
+class Late:
+    """A view did not become as new as a token in time."""
+
+    view: View[Any]
+    missing: Token
+    """What it should have applied and has not."""
+    parked: tuple[StreamId, ...] = ()
+    """Those of its streams that are parked, so that more time would not have helped."""
+
+
+@program
+def synchronise(
+    view: View[Any], pages: int | None = None, size: int = PAGE
+) -> Do[SyncOp, Synchronised]:
+    """Applies the store's feed to a view, from where it stopped to the end.
+
+    pages: stop after so many pages, to report progress; until the end if not given.
+    size: how many events a page has.
+    """
+    done: Synchronised | None = None
+    for part in range(view.partitions):
+        its = yield from synchronise_part(view, part, pages, size=size)
+        done = its if done is None else _together(done, its)
+    assert done is not None
+    return done
+
+
+@program
+def synchronise_part(
+    view: View[Any],
+    part: int,
+    pages: int | None = None,
+    lease: Lease | None = None,
+    size: int = PAGE,
+) -> Do[SyncOp, Synchronised]:
+    """As `synchronise`, one partition of the view. Raises LostLease if it is another's by now."""
+    at = (yield from GetProgress(view)).parts[part].cursor
+    applied = ignored = read = 0
+    parked: list[Failed] = []
+    is_done = True
+    while True:
+        page = yield from ReadFeed(at, size, view.prefix)
+        if page.next != at:
+            events = page.events
+            if view.partitions > 1:
+                events = of_streams(events, lambda stream: view.part_of(stream) == part)
+            done = yield from _apply(Apply(view, events, page.next, part, lease), parked)
+            applied += done.applied
+            ignored += done.ignored
+            is_done = not done.left
+        if is_done:
+            at = page.next
+        read += 1
+        if at >= page.end or read == pages:
+            return Synchronised(applied, ignored, at, page.end, tuple(parked))
+
+
+@program
+def deliver(view: View[Any], events: Iterable[Recorded[Any]]) -> Do[SyncOp, Applied]:
+    """Applies events to a view that come from elsewhere: in any order, any number of times.
+
+    What is missing in between is read from the store.
+    """
+    applied = ignored = held = 0
+    rest = iter(events)
+    while batch := tuple(islice(rest, PAGE)):
+        done = yield from _apply(Apply(view, batch), [])
+        applied += done.applied
+        ignored += done.ignored
+        held += done.held
+    return Applied(applied, ignored, held=held)
+
+
+@program
+def force(
+    view: View[Any], token: Token, within: float = 5.0, *, live: bool = True
+) -> Try[ForceOp, Late, Token]:
+    """Makes a view at least as new as a token, by reading just the token's streams.
+
+    These are then ahead of others that were recorded before them: a handler must not count on the order
+    of events of different streams.
+
+    within: for how many seconds to go on; then the answer is Failure of Late, and at once if what is
+        missing is parked.
+    live: whether to bring forward the version that queries read. If that is another than the view's,
+        whose handlers are elsewhere, it is waited for. If not live, it is the very version that is
+        named.
+    Answers what the view has applied of those streams. Raises WrongStore for a token or a view of
+    another store, and BadToken for a token that is ahead of its store (which was restored, or did not
+    make the token).
+    """
+    if not isinstance(token, Token):
+        raise TypeError(f"{token!r:.100} is no token: give what a write or a read answers as its token")
+    deadline = (yield from Elapsed()) + within
+    streams = _seen_by(view, token)
+    if not streams:
+        yield from check_store(token)
+    for stream in streams:
+        yield from _check_token(token, stream)
+    version = ((yield from GetLive(view)) if live else 0) or view.version
+    asked = view if version == view.version else view.beside(version)
+    pause = 0.005
+    while True:
+        applied = yield from GetApplied(asked, streams, token.store)
+        behind = {stream: token[stream] for stream in streams if applied[stream] < token[stream]}
+        if not behind:
+            return Success(Token(token.store, dict(applied)))
+        left = deadline - (yield from Elapsed())
+        if left <= 0:
+            return Failure(Late(asked, Token(token.store, behind)))
+        if asked is view:
+            needed = {stream: applied[stream] for stream in behind}
+            if not (yield from _pull(view, needed, token.store, left)):
+                continue
+        else:
+            yield from Sleep(min(pause, left))
+            pause = min(2 * pause, 0.1)
+        parked = yield from GetParked(asked)
+        held = tuple([its.stream for its in parked if its.stream in behind])
+        if held:
+            return Failure(Late(asked, Token(token.store, behind), held))
+
+
+@program
+def at_least(
+    view: View[Any],
+    token: Token,
+    query: Effect[O, R],
+    *,
+    within: float = 5.0,
+    otherwise: Effect[O, R] | None = None,
+) -> Try[ForceOp | O, Late, tuple[R, Token]]:
+    """Asks a query of a view that is made at least as new as a token first.
+
+    otherwise: what to ask if the view does not become as new in time: the same query again, to take
+        what there is, or a program that folds the streams themselves. If None, that is a Failure.
+    Answers the query's answer, and what the view had applied of the token's streams before: the answer
+    has seen that at least. Raises as `force`.
+    """
+    match (yield from force(view, token, within)):
+        case Success(applied):
+            return Success(((yield from query), applied))
+        case Failure(late) as failed:
+            if otherwise is None:
+                return failed
+            had = yield from GetApplied(late.view, _seen_by(view, token), token.store)
+            return Success(((yield from otherwise), Token(token.store, dict(had))))
+
+
+def _pull(
+    view: View[Any], applied: Mapping[StreamId, int], store: str, within: float
+) -> Do[SyncOp, bool]:
+    """Applies what follows of some streams, unless others keep the view for so many seconds.
+
+    Answers whether any are parked.
+    """
+    held = 0
+    for stream, version in applied.items():
+        page: Page[Any] = yield from Read(stream, version, PAGE)
+        try:
+            op = Apply(view, page.events, store=store, within=within)
+            held += (yield from _apply(op, [])).held
+        except StoreBusy:
+            break
+    return held > 0
+
+
+def _together(one: Synchronised, other: Synchronised) -> Synchronised:
+    """How far a view has come of which two partitions have come so far."""
+    return Synchronised(
+        one.applied + other.applied,
+        one.ignored + other.ignored,
+        min(one.cursor, other.cursor),
+        max(one.end, other.end),
+        one.parked + other.parked,
+    )
+
+
+def _seen_by(view: View[Any], token: Token) -> tuple[StreamId, ...]:
+    """The token's streams that a view sees."""
+    return tuple(stream for stream in token.versions if stream.startswith(view.prefix))
+
+
+def check_store(token: Token) -> Do[Read, None]:
+    """Raises WrongStore for a token of another store, whatever streams it names."""
+    page: Page[Any] = yield from Read(next(iter(token.versions), _ANY_STREAM), limit=1)
+    token.check(page.token.store)
+
+
+def _check_token(token: Token, stream: StreamId) -> Do[SyncOp, None]:
+    """Raises WrongStore or BadToken for a token that the store cannot have made."""
+    page: Page[Any] = yield from Read(stream, token[stream], 1)
+    token.check(page.token.store)
+    if page.head < token[stream]:
+        raise BadToken(
+            f"the token has seen version {token[stream]} of {stream}, which is at {page.head}: the "
+            "store was restored from a backup, or the token was not made by it"
+        )
+
+
+def _apply(op: Apply, parked: list[Failed]) -> Do[SyncOp, Applied]:
+    """Applies events, and fills gaps from the store first.
+
+    With a lease, some may be left, for the lease to be renewed meanwhile.
+    parked: the events that failed, and whose streams are parked since, are added to it.
+    """
+    applied, ignored = 0, -1
+    gaps: tuple[Gap, ...] = ()
+    rounds = 0
+    while True:
+        done = yield from op
+        applied += done.applied
+        if ignored < 0:  # later it comes to what was applied here
+            ignored = done.ignored
+        parked += done.failed
+        if done.left and op.lease is None:
+            continue
+        if done.left or not done.gaps:
+            return Applied(applied, ignored, held=done.held, left=done.left)
+        rounds = rounds + 1 if done.gaps == gaps else 0
+        if rounds == ROUNDS:
+            raise GapRemains(done.gaps[0])
+        gaps = done.gaps
+        for gap in gaps:
+            applied += yield from _fill(op, gap, parked)
+
+
+def _fill(op: Apply, gap: Gap, parked: list[Failed]) -> Do[SyncOp, int]:
+    """Applies what the store has of a gap's stream, up to the event that came too early."""
+    applied, at = 0, gap.applied
+    while at < gap.came - 1:
+        page: Page[Any] = yield from Read(gap.stream, at, min(PAGE, gap.came - 1 - at))
+        if not page.events:
+            raise GapRemains(gap)
+        store = page.token.store
+        done = yield from Apply(op.view, page.events, None, op.part, op.lease, False, store, op.within)
+        applied += done.applied
+        parked += done.failed
+        if done.failed:
+            break
+        if not done.left:
+            at = page.events[-1].version
+    return applied

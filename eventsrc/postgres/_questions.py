@@ -1,0 +1,613 @@
+"""What a Postgres store asks, and what the answers mean: conversations of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from itertools import takewhile
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+from returns.result import Failure, Success
+
+from eventsrc.events.codec import Codec, Kind
+from eventsrc.events.pages import Events, EventsData
+from eventsrc.events.positions import Cursor, Token
+from eventsrc.events.record import LOST, Corrupted, Record, make_records
+from eventsrc.events.stream_id import StreamId
+from eventsrc.postgres import _sql as sql
+from eventsrc.postgres._conversation import Conversation, Home, Rows, array
+from eventsrc.postgres._group import Recent, StreamHeads, Together
+from eventsrc.postgres._schema import Tables
+from eventsrc.postgres.errors import Lost, Refused, Unreachable
+from eventsrc.programs.program import Outcome
+from eventsrc.stores._group_commit import Raised
+from eventsrc.stores._known import Heads, Kinds
+from eventsrc.stores.operations import (
+    CONFLICT_EVENTS,
+    Appended,
+    Conflict,
+    Expect,
+    FeedPage,
+    NotAppended,
+    Page,
+    Read,
+    ReadFeed,
+    Snapshot,
+    StoreBusy,
+    StoreClosed,
+    StoreError,
+    StoreReadOnly,
+    Unknown,
+    holds,
+)
+from eventsrc.stores.prepare import Part, Prepared, appended, check_end, is_own, microseconds, own_end
+
+Answer: TypeAlias = Outcome[Appended, NotAppended]
+
+LARGEST: Final = 16 * 1024 * 1024
+"""How many bytes of data appends may have together to travel in one statement."""
+
+LIGHT: Final = 1024 * 1024
+"""How many bytes of data an append may have to travel with others; heavier ones go alone, last."""
+
+WINDOW: Final = 20_000
+"""How many positions of the feed one statement looks at that searches for some of the events."""
+
+_LEISURE: Final = 0.25
+"""For how many seconds a page of the feed is searched for at most; another goes on from there."""
+
+_FOR_ALL: Final = (StoreBusy, StoreClosed, StoreReadOnly, Unreachable)
+"""What goes wrong for all appends of a statement; another StoreError may be that of one of them."""
+
+_EXPECT: Final = {Expect.ANY: -1, Expect.EXISTS: -2, Expect.NO_STREAM: 0}
+
+
+class Conversations:
+    """Those of one store, and what it has learnt of its tables.
+
+    timeout: how many seconds an operation may take.
+    is_lean: whether the sessions say how long to wait for others, so that statements need not.
+    """
+
+    def __init__(
+        self,
+        schema: str,
+        codec: Codec,
+        clock: Callable[[], float],
+        timeout: float = math.inf,
+        *,
+        is_lean: bool = True,
+    ) -> None:
+        self._tables = Tables(schema, sql.SCRIPTS, mark="event")
+        self._ask = self._tables.ask
+        self.codec: Final = codec
+        self.store_id = ""
+        self.end = 0
+        """The last position that is known."""
+        self._clock = clock
+        self._timeout = timeout
+        self._is_lean = is_lean
+        self._is_joined = False
+        self._kinds = Kinds()
+        self._heads = Heads()
+        self._recent = Recent()
+        self._losses = 0
+
+    def joined(self) -> Conversations:
+        """Those for a transaction of somebody else: nothing that is seen there is committed yet."""
+        joined = Conversations(
+            self._tables.schema, self.codec, self._clock, self._timeout, is_lean=False
+        )
+        joined.store_id, joined.end, joined._kinds = self.store_id, self.end, self._kinds.copy()
+        joined._is_joined = True
+        return joined
+
+    def home(self) -> Home:
+        """By which a connection of somebody else's is known to lead to this store."""
+        return Home(self._ask(sql.HOME, ()), self.store_id)
+
+    def forget_heads(self) -> None:
+        """Forgets what is known of streams: a server that comes back may have lost what it had told."""
+        self._losses += 1
+        self._heads.forget_all()
+        self._recent.forget_all()
+
+    # --- opening
+
+    def opening(self) -> Conversation[bool]:
+        """Finds the store and what is in it; answers whether its tables are there and up to date."""
+        if not (yield from self._tables.are_current()):
+            return False
+        ((self.store_id, self.end),) = yield self._ask(sql.STORE)
+        yield from self._learn_kinds()
+        return True
+
+    def migrating(self) -> Conversation[None]:
+        """Makes the tables, or brings them up to date, in one transaction."""
+        if not (yield from self._tables.migrate()):
+            yield self._ask(sql.ADD_STORE, (secrets.token_hex(8),))
+
+    # --- appending
+
+    def appending(self, group: Sequence[Prepared]) -> Conversation[list[Answer | Raised]]:
+        """Stores appends that came together, each for itself, and answers them in their order."""
+        now = microseconds(self._clock)
+        if len(group) == 1 and self._is_lean:
+            answer = yield from self._append_alone(group[0], now)
+            if answer is not None:
+                return [answer]
+        answers: dict[int, Answer | Raised] = {}
+        try:
+            yield from self._number_kinds(group)
+            for portion in _portions(group):
+                yield from self._append_portion(group, portion, now, answers)
+        except StoreError:
+            raise
+        except Exception as error:  # of a signal's handler, say: what was sent may be stored
+            _break_off(group, answers, error)
+        return [answers[index] for index in range(len(group))]
+
+    def _append_portion(
+        self,
+        group: Sequence[Prepared],
+        portion: Sequence[int],
+        now: int,
+        answers: dict[int, Answer | Raised],
+    ) -> Conversation[None]:
+        """Stores those appends of a group that travel in one statement, and answers them."""
+        if self._is_lean:  # an index that refuses an event would end a joined transaction
+            yield from self._append_known(group, portion, now, answers)
+        left = [index for index in portion if index not in answers]
+        if left:
+            yield from self._append(group, left, now, answers)
+
+    def _append_alone(self, asked: Prepared, now: int) -> Conversation[Answer | None]:
+        """Appends one event to a stream whose head is known, in one statement; None if that won't do.
+
+        If others have moved the head, the index of streams and versions refuses the event.
+        """
+        part = asked.parts[0]
+        if asked.is_keyed or asked.demands or len(asked.parts) > 1 or len(part.events) > 1:
+            return None
+        number, version = self._heads.of(part.stream)
+        kind = self._kinds.numbers.get(part.events[0].kind)
+        if not version or kind is None or not holds(part.expected, version):
+            return None
+        (record,) = make_records(
+            0, part.stream, version + 1, asked.append_id.bytes, 0, part.events, asked.metadata, now
+        )
+        row = number, version + 1, kind, *record[4:]
+        try:
+            ((position,),) = yield self._ask(sql.APPEND_ONE, row, is_bold=True)
+        except Refused:
+            self._heads.forget(part.stream)
+            return None
+        except Lost as lost:
+            self._heads.forget(part.stream)
+            return Failure(Unknown(asked.append_id, str(lost)))
+        self.end = max(self.end, position)
+        self._heads.move(part.stream, number, version + 1)
+        self._recent.add(position, (record,))
+        token = Token(self.store_id, {part.stream: version + 1})
+        return Success(Appended(asked.append_id, token, Cursor(self.store_id, position)))
+
+    def _append_known(
+        self,
+        group: Sequence[Prepared],
+        portion: Sequence[int],
+        now: int,
+        answers: dict[int, Answer | Raised],
+    ) -> Conversation[None]:
+        """Stores those appends whose streams have heads that are known, and answers them.
+
+        If others have moved a head, the indexes refuse all; they are then left. Those who expect a
+        version that their stream has left are told what has come since.
+        """
+        losses = self._losses
+        simple = [(index, group[index]) for index in portion if _is_simple(group[index])]
+        heads = yield from self._heads_of([asked.parts[0].stream for _, asked in simple])
+        together = Together(simple, heads, now)
+        moved: set[StreamId] = set()
+        if together.records and losses == self._losses:
+            moved = yield from self._append_together(together, answers)
+        told: dict[tuple[StreamId, int], Conflict | None] = {}
+        for index, stream, expected in together.late:
+            if (stream, expected) not in told:
+                conflict = self._overtaken(stream, expected) if stream in moved else None
+                told[stream, expected] = conflict or (yield from self._late(stream, expected))
+            if (conflict := told[stream, expected]) is not None:
+                answers[index] = Failure(conflict)
+
+    def _heads_of(self, streams: Sequence[StreamId]) -> Conversation[StreamHeads]:
+        """The heads of streams, as far as they are known or, for several streams, can be asked for."""
+        heads: StreamHeads = {}
+        unknown: StreamHeads = {}
+        for stream in streams:
+            number, version = self._heads.of(stream)
+            (heads if version else unknown)[stream] = number, version
+        if unknown and len(streams) > 1:
+            with contextlib.suppress(StoreError):  # they can be stored without
+                rows = yield self._ask(sql.HEADS, ([str(stream) for stream in unknown],))
+                heads |= unknown
+                heads |= {StreamId(name): (number, version) for name, number, version in rows}
+        return heads
+
+    def _append_together(
+        self, together: Together, answers: dict[int, Answer | Raised]
+    ) -> Conversation[set[StreamId]]:
+        """Stores appends by one statement and answers them, unless it fails for one of them.
+
+        Answers which streams were appended to.
+        """
+        streams = together.streams()
+        try:
+            parameters = together.parameters(self._kinds.numbers)
+            (((place, *new),),) = yield self._ask(sql.APPEND_KNOWN, parameters, is_bold=True)
+        except Refused:
+            for stream in streams:
+                self._heads.forget(stream)
+        except Lost as lost:
+            for stream in streams:
+                self._heads.forget(stream)
+            answers |= together.unknown(str(lost))
+        except StoreError as error:
+            indexes = together.indexes()
+            if len(indexes) == 1 or isinstance(error, _FOR_ALL):
+                answers |= dict.fromkeys(indexes, Raised(error))
+            # or else the other statement tells whose error it is
+        else:
+            self.end = max(self.end, place + len(together.records))
+            for stream, head in together.heads(new).items():
+                self._heads.move(stream, *head)
+            self._recent.add(place, together.records)
+            answers |= together.answers(self.store_id, place)
+            return streams
+        return set()
+
+    def _overtaken(self, stream: StreamId, expected: int) -> Conflict | None:
+        """The conflict of an append to a stream that was just brought further, if that is known."""
+        _, head = self._heads.of(stream)
+        seen = self._recent.between(stream, expected, head)
+        if not seen:
+            return None
+        events: Events[Any] = Events(seen[:CONFLICT_EVENTS], self.codec)
+        return Conflict(stream, expected, head, events)
+
+    def _late(self, stream: StreamId, expected: int) -> Conversation[Conflict | None]:
+        """The conflict of an append that expects a version; None if it may be none after all.
+
+        One query tells all who expect the same what has come since, and nobody waits for the lock.
+        """
+        with contextlib.suppress(StoreError):
+            page = yield from self.reading(Read(stream, expected, CONFLICT_EVENTS))
+            if page.head > expected:
+                return Conflict(stream, expected, page.head, page.events)
+        return None
+
+    def _append(
+        self,
+        group: Sequence[Prepared],
+        indexes: Sequence[int],
+        now: int,
+        answers: dict[int, Answer | Raised],
+    ) -> Conversation[None]:
+        """Stores any appends, whose conditions Postgres decides, and answers them."""
+        asked = [group[index] for index in indexes]
+        try:
+            rows = yield self._ask(sql.APPEND, self._arrays(asked, now), is_patient=True)
+        except Lost as lost:
+            answers |= {i: Failure(Unknown(group[i].append_id, str(lost))) for i in indexes}
+            return
+        except StoreError as error:  # nothing is stored; what is no StoreError does not say that
+            if len(indexes) == 1 or isinstance(error, _FOR_ALL):
+                answers |= {index: Raised(error) for index in indexes}
+                return
+            half = len(indexes) // 2
+            yield from self._append(group, indexes[:half], now, answers)
+            yield from self._append(group, indexes[half:], now, answers)
+            return
+        told: dict[int, Rows] = defaultdict(list)
+        for row in rows:
+            told[row[0]].append(row[1:])
+        for nth, index in enumerate(indexes):
+            answers[index] = yield from self._answer(asked[nth], told[nth])
+
+    def _arrays(self, group: Sequence[Prepared], now: int) -> tuple[Any, ...]:
+        """The parameters of the function `append`."""
+        records = [record for asked in group for record in asked.records(0, lambda _: 0, now)]
+        parts = [part for asked in group for part in asked.streams]
+        return (
+            0,  # for how long to wait: see Ask
+            now,
+            [asked.append_id.bytes for asked in group],
+            [asked.is_keyed for asked in group],
+            array(own_end(a.append_id) if is_own(a.append_id) else None for a in group),
+            array(len(asked.streams) for asked in group),
+            [str(part.stream) for part in parts],
+            array(e if isinstance(e := part.expected, int) else _EXPECT[e] for part in parts),
+            array(len(part.events) if isinstance(part, Part) else 0 for part in parts),
+            array(self._kinds.numbers[record.kind] for record in records),
+            [record.data for record in records],
+            array(record.data_crc ^ record.version for record in records),
+            [record.rest for record in records],
+        )
+
+    def _answer(self, asked: Prepared, rows: Rows) -> Conversation[Answer]:
+        """What the rows of the function `append` say about one append."""
+        outcome, nth, _, version, position = rows[0]
+        if outcome == "again":
+            try:
+                stored = yield from self._records_of(asked.append_id.bytes, position)
+            except StoreError as error:  # others of its statement are stored, and must be told so
+                return Failure(Unknown(asked.append_id, str(error)))
+            return asked.again(stored, self.store_id)
+        if outcome == "conflict":
+            unmet = asked.streams[nth]
+            return Failure((yield from self._conflict(unmet.stream, unmet.expected, version)))
+        versions: dict[StreamId, int] = {}
+        for _, nth, number, version, position in rows:  # noqa: B007 - the last is used
+            stream = asked.parts[nth].stream
+            versions[stream] = version
+            self._heads.move(stream, number, version)
+        self.end = max(self.end, position)
+        token = Token(self.store_id, versions)
+        return Success(Appended(asked.append_id, token, Cursor(self.store_id, position)))
+
+    def _conflict(
+        self, stream: StreamId, expected: int | Expect, actual: int
+    ) -> Conversation[Conflict]:
+        events: Sequence[Any] = ()
+        if isinstance(expected, int) and expected < actual:
+            wanted = min(CONFLICT_EVENTS, actual - expected)
+            with contextlib.suppress(StoreError):  # a conflict without its events is one as well
+                events = (yield from self.reading(Read(stream, expected, wanted))).events
+        return Conflict(stream, expected, actual, events)
+
+    def finding(self, append_id: UUID) -> Conversation[Appended | None]:
+        """What became of an append. One that waits in the server to be stored is waited for."""
+        wait = sql.WAIT_JOINED if self._is_joined else sql.WAIT
+        yield self._ask(wait, (0,), is_patient=True)
+        key = append_id.bytes
+        rows = yield self._ask(sql.FIND_KEYED, (key,))
+        if not rows and is_own(append_id):
+            rows = yield self._ask(sql.FIND_OWN, (own_end(append_id), key + bytes(4)))
+        if not rows:
+            return None
+        stored = yield from self._records_of(key, rows[0][0])
+        return appended(append_id, stored, self.store_id)
+
+    def _records_of(self, append_id: bytes, position: int) -> Conversation[list[Record]]:
+        """The records of an append that begins at a position."""
+        found: list[Record] = []
+        while True:
+            rows = yield self._ask(sql.OF_APPEND, (position + len(found), 1000))
+            page = yield from self._records(rows, None)
+            part = [Record._make(record) for record in page]
+            part = list(takewhile(lambda record: record.append_id == append_id, part))
+            found += part
+            if len(part) < 1000:
+                return found
+
+    # --- reading
+
+    def reading(self, op: Read) -> Conversation[Page[Any]]:
+        """A page of a stream."""
+        if op.backwards:
+            statement, place = sql.READ_BACKWARDS, op.after or 2**63 - 1
+        else:
+            statement, place = (sql.READ if op.whole else sql.READ_DATA), op.after
+        places = (place, place + op.limit) if statement is sql.READ_DATA else (place,)
+        rows = yield self._ask(statement, (op.stream, *places, op.limit))
+        head = 0
+        if rows:
+            number, head = rows[0][:2]
+            self._heads.move(op.stream, number, head)
+        if op.backwards:
+            last = min(place - 1, head)
+            first = last - min(op.limit, last) + 1
+        else:
+            first, last = op.after + 1, min(op.after + op.limit, head)
+        events: Events[Any]
+        if statement is sql.READ_DATA:
+            found = [row[2:] for row in rows if row[2] is not None]
+            versions = range(first, last + 1)
+            _check_count(op.stream, len(found), first, last)
+            columns = [*zip(*found, strict=True)] or [()] * 3
+            events = yield from self._data([op.stream] * len(found), versions, *columns)
+        else:
+            records = yield from self._records(rows, op.stream)
+            found_versions = [record[2] for record in records]
+            _check_complete(op.stream, found_versions[:: -1 if op.backwards else 1], first, last)
+            events = Events(records, self.codec)
+        return Page(events, head, Token(self.store_id, {op.stream: head}))
+
+    def finding_head(self, stream: StreamId) -> Conversation[int]:
+        """The version of a stream."""
+        rows = yield self._ask(sql.HEADS, ([stream],))
+        return rows[0][2] if rows else 0
+
+    def reading_feed(self, op: ReadFeed) -> Conversation[FeedPage[Any]]:
+        """A page of the feed."""
+        after = op.after.check(self.store_id)
+        events: Events[Any]
+        if op.prefix or op.types is not None:
+            events, last, end = yield from self._search(op, after)
+        else:
+            statement = sql.FEED if op.whole else sql.FEED_DATA
+            wanted = {"after": after, "until": after + op.limit, "limit": op.limit}
+            rows = yield self._ask(statement.replace("{filters}", ""), wanted)
+            end = rows[0][0]
+            check_end(op, end)
+            last = min(after + op.limit, end)
+            if op.whole:
+                records = yield from self._records(rows, None)
+                _check_complete("the feed", [record[0] for record in records], after + 1, last)
+                events = Events(records, self.codec)
+            else:
+                found = [row[1:] for row in rows if row[1] is not None]
+                _check_count("the feed", len(found), after + 1, last)
+                events = yield from self._data(*[*zip(*found, strict=True)] or [()] * 5)
+        return FeedPage(events, Cursor(self.store_id, last), Cursor(self.store_id, end))
+
+    def _search(self, op: ReadFeed, after: int) -> Conversation[tuple[Events[Any], int, int]]:
+        """Some of the feed: with the last position that was looked at, and that of the feed.
+
+        Each statement looks at so many positions and no more, and all of them together take a moment:
+        the rarest events are reached in the end, however long the feed.
+        """
+        wanted: dict[str, Any] = {}
+        filters = ""
+        if op.prefix:
+            filters += sql.OF_PREFIX
+            wanted |= {"prefix": op.prefix, "beyond": op.prefix[:-1] + chr(ord("/") + 1)}
+        if op.types is not None:
+            filters += sql.OF_TYPES
+            yield from self._learn_kinds()
+            kinds = self._kinds.numbers.items()
+            wanted["kinds"] = array(number for kind, number in kinds if kind.type in op.types)
+        statement = sql.FEED.replace("{filters}", filters)
+        records: list[tuple[Any, ...]] = []
+        began, last = time.monotonic(), after
+        leisure = min(self._timeout / 4, _LEISURE)
+        while True:
+            until, room = last + WINDOW, op.limit - len(records)
+            wanted |= {"after": last, "until": until, "limit": room}
+            rows = yield self._ask(statement, wanted)
+            end = rows[0][0]
+            check_end(op, end)
+            found = yield from self._records(rows, None)
+            records += found
+            last = found[-1][0] if len(found) == room else min(until, end)
+            if len(found) == room or last == end or time.monotonic() - began > leisure:
+                return Events(records, self.codec), last, end
+
+    def _data(
+        self,
+        streams: Sequence[str],
+        versions: Sequence[int],
+        names: Sequence[int],
+        datas: Sequence[bytes],
+        data_crcs: Sequence[int],
+    ) -> Conversation[EventsData[Any]]:
+        """Events of which only these columns were read. names: the numbers of their kinds."""
+        if not {*names} <= self._kinds.kinds.keys():
+            yield from self._learn_kinds()
+        columns = streams, versions, names, datas, data_crcs
+        return EventsData(columns, self._kinds.kinds, self.codec)
+
+    def _records(self, rows: Rows, stream: str | None) -> Conversation[list[tuple[Any, ...]]]:
+        """The records of rows as FEED or OF_APPEND have them or, of a stream, as READ."""
+        try:
+            return _records(rows, self._kinds.kinds, stream)
+        except KeyError:
+            yield from self._learn_kinds()
+            return _records(rows, defaultdict(lambda: LOST, self._kinds.kinds), stream)
+
+    # --- snapshots
+
+    def loading_snapshot(
+        self, stream: StreamId, fold: str, fold_version: int
+    ) -> Conversation[Snapshot | None]:
+        """The newest snapshot of a stream."""
+        rows = yield self._ask(sql.LOAD_SNAPSHOT, (stream, fold, fold_version))
+        return Snapshot(stream, fold, fold_version, *rows[0]) if rows else None
+
+    def saving_snapshot(self, kept: Snapshot) -> Conversation[None]:
+        """Keeps a snapshot unless there is a newer one."""
+        row = kept.stream, kept.fold, kept.fold_version, kept.version, kept.data
+        yield self._ask(sql.SAVE_SNAPSHOT, (0, *row), is_patient=True)
+
+    # --- kinds
+
+    def _number_kinds(self, group: Sequence[Prepared]) -> Conversation[None]:
+        """Sees to it that the kinds of all events have numbers."""
+        numbers = self._kinds.numbers
+        new = {e.kind for a in group for part in a.parts for e in part.events if e.kind not in numbers}
+        if new:
+            types, schemas, codecs = zip(*new, strict=True)
+            columns = list(types), array(schemas), list(codecs)
+            yield self._ask(sql.ADD_KINDS, (0, *columns), is_patient=True)
+            yield from self._learn_kinds()
+
+    def _learn_kinds(self) -> Conversation[None]:
+        rows = yield self._ask(sql.KINDS)
+        self._kinds.add({Kind(*kind): number for number, *kind in rows})
+
+
+def _is_simple(asked: Prepared) -> bool:
+    """Whether an append demands nothing but to be the next of one stream."""
+    return len(asked.parts) == 1 and not asked.demands and not asked.is_keyed
+
+
+def _portions(group: Sequence[Prepared]) -> list[list[int]]:
+    """The appends, by their indexes, in portions that travel together: small ones first."""
+    together: list[list[int]] = []
+    alone: list[list[int]] = []
+    room = 0
+    for index, asked in enumerate(group):
+        size = sum([len(event.data) for part in asked.parts for event in part.events])
+        if size > LIGHT:
+            alone.append([index])
+            continue
+        if size > room or not together:
+            together.append([])
+            room = LARGEST
+        together[-1].append(index)
+        room -= size
+    return together + alone
+
+
+def _break_off(
+    group: Sequence[Prepared], answers: dict[int, Answer | Raised], error: Exception
+) -> None:
+    """Answers a group in which something was raised that does not tell what is stored.
+
+    The first of it is the one whose thread it was raised in; the others had nothing to do with it.
+    """
+    for index, asked in enumerate(group):
+        if index not in answers:
+            why = f"the append was interrupted by {type(error).__name__}"
+            answers[index] = Failure(Unknown(asked.append_id, why))
+    answers[0] = Raised(error)
+
+
+def _records(rows: Rows, kinds: Any, stream: str | None) -> list[tuple[Any, ...]]:
+    match len(rows[0]) if rows else 0:
+        case 9 if stream is not None:
+            return [
+                (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)
+                for _, _, position, version, kind, recorded_at, data, data_crc, rest in rows
+                if version is not None
+            ]
+        case 8:
+            return [
+                (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)
+                for position, stream, version, kind, recorded_at, data, data_crc, rest in rows
+            ]
+        case _:
+            return [
+                (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)
+                for _, position, stream, version, kind, recorded_at, data, data_crc, rest in rows
+                if version is not None
+            ]
+
+
+def _check_complete(what: str, numbers: Sequence[int], first: int, last: int) -> None:
+    """Raises Corrupted unless the numbers are those from the first to the last."""
+    if [*numbers] != [*range(first, last + 1)]:
+        raise _missing(what, first)
+
+
+def _check_count(what: str, count: int, first: int, last: int) -> None:
+    """Raises Corrupted unless there are as many events as from the first to the last."""
+    if count != max(last - first + 1, 0):
+        raise _missing(what, first)
+
+
+def _missing(what: str, first: int) -> Corrupted:
+    return Corrupted(f"events of {what} from {first} on are missing: the tables were changed")

@@ -1,0 +1,93 @@
+"""What errors of Postgres, of its connections and of pools mean: the errors of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import psycopg
+from psycopg_pool import PoolClosed, TooManyRequests
+
+from eventsrc.stores.operations import (
+    NotAStore,
+    StoreBusy,
+    StoreClosed,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+)
+
+
+class Lost(StoreError):
+    """The connection broke before Postgres had answered: what it did is unknown."""
+
+
+class Refused(StoreError):
+    """A unique index refuses what was to be stored."""
+
+
+class Unreachable(StoreError):
+    """Postgres cannot be connected to, or ended the connection before it did anything."""
+
+
+_MEANINGS: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = (
+    (("23505",), Refused, "an index refused what was to be stored"),
+    (("57014", "55P03", "40001", "40P01"), StoreBusy, "others kept it busy: try again"),
+    (("53100", "53200"), StoreFull, "there is no room for more"),
+    (("25006", "42501"), StoreReadOnly, "this user, or this server, may not write there"),
+    (("42P01", "3F000", "42883"), NotAStore, "its tables are not there: open the store to make them"),
+    (("08", "57P01", "57P02", "40003", "25P03"), Lost, "the connection was ended"),
+    (("57P03", "53300", "28", "3D000"), Unreachable, "it cannot be connected to"),
+)
+
+
+def translation(error: psycopg.Error) -> StoreError:
+    """What Postgres reported, as this library's error."""
+    state = error.sqlstate
+    if state is None:
+        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+            return Lost(f"the connection to Postgres broke: {error}")
+        return StoreError(f"Postgres could not be asked: {error}")
+    for states, meaning, words in _MEANINGS:
+        if state.startswith(states):
+            return meaning(f"Postgres says {error} ({state}): {words}")
+    return StoreError(f"Postgres says {error} ({state})")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raises this library's errors for broken connections; mistakes in SQL are their maker's."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise stuck(error) from error
+    except (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout) as error:
+        raise translation(error) from error
+
+
+def stuck(error: TimeoutError) -> Lost:
+    """What it means that a connection has not answered in time."""
+    return Lost(f"the connection to Postgres is stuck: {error}")
+
+
+_FINAL: Final = ("authentication failed", "does not exist", "pg_hba.conf", "no password supplied")
+"""What a server says, in English, when it refuses a connection that it will always refuse."""
+
+
+def may_come_back(error: psycopg.OperationalError) -> bool:
+    """Whether a connection that could not be made may be made in a moment, as far as can be told.
+
+    A driver is not told the SQLSTATE of such an error: all there is are words.
+    """
+    words = str(error)
+    return not ("FATAL" in words and any(final in words for final in _FINAL))
+
+
+def of_pool(error: Exception, timeout: float) -> StoreError:
+    """What a pool reported that gave no connection, as this library's error."""
+    if isinstance(error, PoolClosed):
+        return StoreClosed(f"{error}: open the pool first, and close it last")
+    if isinstance(error, TooManyRequests):
+        return StoreBusy(f"too many wait for a connection: give the pool more of them ({error})")
+    return Unreachable(f"there was no connection to Postgres for {timeout} seconds: {error}")

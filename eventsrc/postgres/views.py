@@ -1,0 +1,479 @@
+"""Views in a Postgres database, which handlers and queries use through psycopg.
+
+Each version of a view has a schema of its own: `eventsrc_views_users_2` is version 2 of the view
+"users". While a handler or a query runs, that schema is the first in the search path, so that both
+name their tables plainly and never the version. The schema `eventsrc_views` says which versions are
+read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Self, TypeVar
+
+import psycopg
+from psycopg_pool import ConnectionPool
+
+from eventsrc.postgres._connection import cursor_on, execute_on
+from eventsrc.postgres._conversation import Ask, Rows, array, hold
+from eventsrc.postgres._link import Link, hold_on
+from eventsrc.postgres._schema import Tables, quoted
+from eventsrc.postgres.errors import Lost, translated
+from eventsrc.stores.operations import NotAStore
+from eventsrc.views._applying import KeptViews
+from eventsrc.views._ledger import Ledger
+from eventsrc.views.guard import Moves
+from eventsrc.views.view import Lease, LostLease, View, ViewError
+
+T = TypeVar("T")
+
+_LIVE_SCRIPTS: Final = (
+    """
+    CREATE TABLE {s}.eventsrc_live (name text COLLATE "C" PRIMARY KEY, version bigint NOT NULL)
+    """,
+)
+
+_VIEW_SCRIPTS: Final = (
+    # pages of guards are left half empty, so that a guard that moves stays in its page and its index
+    # need not be written: this halves the cost
+    """
+    CREATE TABLE {s}.eventsrc_part (
+        part integer PRIMARY KEY,
+        store text NOT NULL,
+        position bigint NOT NULL,
+        applied bigint NOT NULL,
+        owner text COLLATE "C",
+        token bigint NOT NULL,
+        until double precision NOT NULL,
+        seconds double precision NOT NULL,
+        starts bigint NOT NULL,
+        trying bigint NOT NULL,
+        tries bigint NOT NULL
+    );
+    CREATE TABLE {s}.eventsrc_guard (
+        stream text COLLATE "C" PRIMARY KEY, version bigint NOT NULL
+    ) WITH (fillfactor = 50);
+    CREATE TABLE {s}.eventsrc_parked (
+        stream text COLLATE "C" PRIMARY KEY,
+        version bigint NOT NULL,
+        position bigint NOT NULL,
+        type text NOT NULL,
+        error text NOT NULL,
+        attempts bigint NOT NULL,
+        held bigint NOT NULL,
+        since text NOT NULL,
+        is_deadly boolean NOT NULL
+    );
+    CREATE TABLE {s}.eventsrc_owner (
+        owner text COLLATE "C" PRIMARY KEY,
+        until double precision NOT NULL,
+        seconds double precision NOT NULL
+    );
+    -- Moves guards, if each is where it must be and none of the streams is parked; answers whether. If
+    -- not, some may have moved. The settings keep the plan, which is made once, to the index: it must
+    -- be good for many more guards than there are then.
+    CREATE FUNCTION {s}.eventsrc_advance(streams text[], befores bigint[], afters bigint[])
+    RETURNS boolean LANGUAGE plpgsql
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+    DECLARE
+        moved bigint;
+        added bigint;
+    BEGIN
+        IF EXISTS (SELECT FROM {s}.eventsrc_parked WHERE stream = ANY (streams)) THEN
+            RETURN false;
+        END IF;
+        UPDATE {s}.eventsrc_guard AS guard SET version = after
+        FROM unnest(streams, befores, afters) AS came (stream, before, after)
+        WHERE guard.stream = came.stream AND guard.version = before;
+        GET DIAGNOSTICS moved = ROW_COUNT;
+        INSERT INTO {s}.eventsrc_guard
+        SELECT stream, after FROM unnest(streams, befores, afters) AS came (stream, before, after)
+        WHERE before = 0
+        ON CONFLICT DO NOTHING;
+        GET DIAGNOSTICS added = ROW_COUNT;
+        RETURN moved + added = cardinality(streams);
+    END $$;
+    """,
+)
+
+# by the primary keys; whoever applies keeps the row to itself until it commits
+_PLACE: Final = "SELECT store, position, token FROM {s}.eventsrc_part WHERE part = ? FOR UPDATE"
+_GUARDS: Final = """
+    SELECT false, stream, version FROM {s}.eventsrc_guard WHERE stream = ANY(%(streams)b)
+    UNION ALL
+    SELECT true, stream, version FROM {s}.eventsrc_parked WHERE stream = ANY(%(streams)b)
+"""
+_MOVE_GUARDS: Final = """
+    INSERT INTO {s}.eventsrc_guard SELECT * FROM unnest(%b::text[], %b::bigint[])
+    ON CONFLICT (stream) DO UPDATE SET version = excluded.version
+"""
+# arrays as texts, which are the quickest to send; no id of a stream has // in it, nor / at an end
+_ADVANCE: Final = """
+    SELECT {s}.eventsrc_advance(string_to_array(%t, '//'), %t::bigint[], %t::bigint[])
+"""
+_LOCKABLE: Final = """
+    SELECT part FROM {s}.eventsrc_part WHERE part = ANY(%b) FOR UPDATE SKIP LOCKED
+"""
+_LOCK: Final = "SELECT pg_advisory_xact_lock({lock})"
+_IS_THERE: Final = "SELECT to_regclass(%s) IS NOT NULL"
+_IS_MADE: Final = "SELECT count(*) FROM {s}.eventsrc_part"
+_LIVE: Final = "SELECT version FROM {s}.eventsrc_live WHERE name = %s"
+_FIRST_LIVE: Final = "INSERT INTO {s}.eventsrc_live VALUES (%s, %s) ON CONFLICT DO NOTHING"
+_GO_LIVE: Final = """
+    INSERT INTO {s}.eventsrc_live VALUES (%s, %s)
+    ON CONFLICT (name) DO UPDATE SET version = excluded.version
+"""
+_KEEP_LIVE: Final = "LOCK TABLE {s}.eventsrc_live IN SHARE MODE"
+_KEEP: Final = "LOCK TABLE {} IN ACCESS SHARE MODE"
+_TAKE: Final = "LOCK TABLE {} IN ACCESS EXCLUSIVE MODE"
+_DROP: Final = "DROP SCHEMA IF EXISTS {s} CASCADE"
+
+# for the time of a transaction, as are all settings; the path of a user's may be empty
+_SET_PATH: Final = """
+    SELECT set_config(
+        'search_path', concat_ws(', ', %s::text, nullif(current_setting('search_path'), '')), true
+    )
+"""
+_SET_PATH_IF: Final = """
+    SELECT set_config(
+        'search_path', concat_ws(', ', %s::text, nullif(current_setting('search_path'), '')), true
+    ), to_regclass(%s) IS NOT NULL
+"""
+_ARE_THERE: Final = """
+    SELECT n - 1 FROM unnest(%s::text[]) WITH ORDINALITY AS wanted (name, n)
+    WHERE to_regclass(name) IS NULL
+"""
+_ONLY_READ: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_END_IDLE: Final = "SELECT set_config('idle_in_transaction_session_timeout', %s, true)"
+_WAIT: Final = "SELECT set_config('lock_timeout', %s, true)"
+_NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
+
+_SHORTEST_IDLE: Final = 0.5
+"""For how many seconds nothing need be heard of a transaction: a busy machine takes a while."""
+
+_LONGEST_IDLE: Final = 86_400.0
+
+_SURROUNDINGS: Final = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    TimeoutError,
+)
+"""Errors that no event is to blame for."""
+
+
+_READS: Final = 5
+"""How often to look for the version that is live, if those that are found were discarded meanwhile."""
+
+
+class _Discarded(Exception):
+    """A version of a view is not there any more: it ends the transaction."""
+
+
+class PostgresViews(KeptViews):
+    """Views in a Postgres database: the store's own, or another.
+
+    address: a connection string, or a psycopg_pool.ConnectionPool, whose connections are then borrowed.
+    views: whose tables are to be there at once, so that they can be queried before the first event.
+    schema: of the table that says which versions are read; each version of a view has a schema of its
+        own, of that name and the view's.
+    timeout: how many seconds a statement may take.
+    sink: what handlers are given in place of the connection, for views that are kept elsewhere: see
+        eventsrc.views._applying.
+
+    A view's handlers get the psycopg.Connection, in the transaction in which the view's progress is
+    committed too: declare it as `View[psycopg.Connection](...)`. A handler, or who reads, may compute
+    for longer than the timeout between two statements, unless a lease ends before or the server, or a
+    user's pool, has an idle_in_transaction_session_timeout: then nothing is applied, and the error is
+    not taken for the event's.
+    """
+
+    def __init__(
+        self,
+        address: str | ConnectionPool[Any],
+        views: Iterable[View[psycopg.Connection[Any]]] = (),
+        *,
+        schema: str = "eventsrc_views",
+        timeout: float = 5.0,
+        sink: object = None,
+    ) -> None:
+        super().__init__()
+        self._sink = sink
+        self._schema = schema
+        self._main = Tables(schema, _LIVE_SCRIPTS, mark="eventsrc_live")
+        self._known: dict[tuple[str, int], Tables] = {}
+        self._ready: set[tuple[str, int]] = set()  # those whose tables are there and up to date
+        self._link = Link(address, timeout, may_rest=True)  # a handler may compute for long
+        try:
+            self._prepare(self._main)
+            for view in views:
+                self._made(view)
+        except BaseException:
+            self._link.close()
+            raise
+
+    @contextlib.contextmanager
+    def reading(
+        self,
+        view: View[psycopg.Connection[Any]],
+        *others: View[psycopg.Connection[Any]],
+        live: bool = True,
+    ) -> Iterator[psycopg.Connection[Any]]:
+        """A connection to query the tables of one view or several, in a transaction that only reads.
+
+        live: of each the version that is live (see GoLive), or else the very version that is named.
+        """
+        views = view, *others
+        for is_last in (*[False] * (_READS - 1), True):
+            try:
+                with self._link.transaction() as connection:
+                    self._read(connection, views, live, is_last)
+                    yield connection
+                return
+            except _Discarded:
+                continue
+
+    def _read(
+        self, connection: psycopg.Connection[Any], views: Sequence[View[Any]], live: bool, is_last: bool
+    ) -> None:
+        """Has a transaction read some views, which nobody can discard then.
+
+        Raises _Discarded for one that is not there, or, the last time, ViewError.
+        """
+        self._execute(connection, self._main.ask(_ONLY_READ))
+        path = [self._read_schema(connection, each, live) for each in views]
+        tables = [f"{schema}.eventsrc_part" for schema in path]
+        if is_last:
+            for (nth,) in self._execute(connection, self._main.ask(_ARE_THERE, (tables,))):
+                raise ViewError(f"{views[nth]!r} was never made: synchronise it, or open it, first")
+        try:
+            self._execute(connection, Ask(_KEEP.format(", ".join(tables)).encode()))
+        except NotAStore as error:
+            raise _Discarded from error
+        self._execute(connection, self._main.ask(_SET_PATH, (", ".join(path),)))
+
+    def schema(self, view: View[Any]) -> str:
+        """The name of the schema of a version of a view, to look at with other tools."""
+        return self._tables(view.name, view.version).schema
+
+    @contextlib.contextmanager
+    def writing(self, view: View[Any], within: float | None = None) -> Iterator[Ledger]:
+        """A transaction that may write, with the view's tables made."""
+        tables = self._made(view)
+        ledger: PostgresLedger | None = None
+        with _losing(lambda: ledger), translated(), self._link.transaction() as connection:
+            wanted = quoted(tables.schema), f"{quoted(tables.schema)}.eventsrc_part"
+            ((_, is_there),) = self._execute(connection, self._main.ask(_SET_PATH_IF, wanted))
+            if within is not None:
+                wait = max(min(within, self._link.timeout), 0.001)
+                self._execute(connection, self._main.ask(_WAIT, (f"{math.ceil(wait * 1000)}ms",)))
+            if not is_there:  # others have discarded it
+                hold_on(tables.migrate(), connection)
+                self._fill(connection, tables, view)
+            ledger = self._ledger(connection, tables)
+            yield ledger
+
+    @contextlib.contextmanager
+    def looking(self, view: View[Any]) -> Iterator[Ledger | None]:
+        """What only reads, each statement by itself; None if the view was never made."""
+        tables = self._tables(view.name, view.version)
+        is_made = (view.name, view.version) in self._ready or self._is_made(self._link.read, view)
+        yield PostgresLedger(tables, self._link.read, None) if is_made else None
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._link.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _live(self, view: View[Any]) -> int:
+        rows = self._link.read(self._main.ask(_LIVE, (view.name,)))
+        return int(rows[0][0]) if rows else 0
+
+    def _go_live(self, view: View[Any]) -> None:
+        if not self._is_made(self._link.read, view):
+            raise ViewError(f"{view!r} was never built: synchronise it first")
+        self._link.execute(self._main.ask(_GO_LIVE, (view.name, view.version)))
+
+    def _discard(self, view: View[Any]) -> None:
+        key = view.name, view.version
+        with translated(), self._link.transaction() as connection:
+            self._execute(connection, self._main.ask(_KEEP_LIVE))
+            if self._live_on(connection, view) == view.version:
+                raise ViewError(f"{view!r} is what queries read: have another version go live first")
+            tables = self._tables(*key)
+            name = f"{quoted(tables.schema)}.eventsrc_part"
+            ((is_there,),) = self._execute(connection, tables.ask(_IS_THERE, (name,)))
+            if is_there:  # after those who read, and before any of it is gone
+                self._execute(connection, Ask(_TAKE.format(name).encode()))
+            self._execute(connection, tables.ask(_DROP))
+        self._ready.discard(key)
+        self._trust = {of: trust for of, trust in self._trust.items() if of[:2] != key}
+
+    def _made(self, view: View[Any]) -> Tables:
+        """The tables that a version of a view has, which are made the first time."""
+        tables = self._tables(view.name, view.version)
+        if (view.name, view.version) in self._ready:
+            return tables
+        self._prepare(tables)
+        if not self._is_made(self._link.read, view):
+            self._make(tables, view)
+        if not self._live(view):
+            self._link.execute(self._main.ask(_FIRST_LIVE, (view.name, view.version)))
+        self._ready.add((view.name, view.version))
+        return tables
+
+    def _ledger(self, connection: psycopg.Connection[Any], tables: Tables) -> PostgresLedger:
+        """The ledger in the transaction that a connection is in."""
+        cursor = cursor_on(connection)
+        given = connection if self._sink is None else self._sink
+        return PostgresLedger(tables, lambda ask: execute_on(cursor, ask), given)
+
+    def _seen(self, view: View[Any], look: Callable[[Ledger], T], nothing: T) -> T:
+        """What is seen in the ledger of a view; nothing if it was never made."""
+        try:
+            return super()._seen(view, look, nothing)
+        except NotAStore:  # others have discarded it
+            self._ready.discard((view.name, view.version))
+            return super()._seen(view, look, nothing)
+
+    def _make(self, tables: Tables, view: View[Any]) -> None:
+        """Makes the view's tables, unless somebody else was faster."""
+        with translated(), self._link.transaction() as connection:
+            self._fill(connection, tables, view)
+
+    def _fill(self, connection: psycopg.Connection[Any], tables: Tables, view: View[Any]) -> None:
+        """Makes the view's tables, unless somebody else was faster, in a transaction."""
+        ledger = self._ledger(connection, tables)
+        ledger.ask(_LOCK)
+        if not ledger.parts():
+            self._execute(connection, tables.ask(_SET_PATH, (quoted(tables.schema),)))
+            ledger.make(view)
+
+    def _read_schema(self, connection: psycopg.Connection[Any], view: View[Any], live: bool) -> str:
+        """The quoted name of the schema that queries read."""
+        version = (live and self._live_on(connection, view)) or view.version
+        return quoted(self._tables(view.name, version).schema)
+
+    def _live_on(self, connection: psycopg.Connection[Any], view: View[Any]) -> int:
+        rows = self._execute(connection, self._main.ask(_LIVE, (view.name,)))
+        return int(rows[0][0]) if rows else 0
+
+    def _tables(self, name: str, version: int) -> Tables:
+        tables = self._known.get((name, version))
+        if tables is None:
+            schema = f"{self._schema}_{name}_{version}"
+            try:
+                tables = self._known[name, version] = Tables(
+                    schema, _VIEW_SCRIPTS, mark="eventsrc_part"
+                )
+            except ValueError as error:
+                raise ViewError(
+                    f"{schema!r}, where version {version} of view {name!r} would be kept, cannot name "
+                    "a schema, which has 63 bytes at most: give the view a shorter name"
+                ) from error
+        return tables
+
+    def _prepare(self, tables: Tables) -> None:
+        if not hold(tables.are_current(), self._link.read):
+            with self._link.transaction() as connection:
+                hold_on(tables.migrate(), connection)
+
+    def _is_made(self, execute: Callable[[Ask], Rows], view: View[Any]) -> bool:
+        """Whether a view's tables are there. Raises ViewError if it has other partitions."""
+        tables = self._tables(view.name, view.version)
+        name = f"{quoted(tables.schema)}.eventsrc_part"
+        ((is_there,),) = execute(tables.ask(_IS_THERE, (name,)))
+        parts = execute(tables.ask(_IS_MADE, ()))[0][0] if is_there else 0
+        view.check_partitions(parts)
+        return bool(parts)
+
+    @staticmethod
+    def _execute(connection: psycopg.Connection[Any], ask: Ask) -> list[tuple[Any, ...]]:
+        return execute_on(cursor_on(connection), ask)
+
+
+@contextlib.contextmanager
+def _losing(ledger: Callable[[], PostgresLedger | None]) -> Iterator[None]:
+    """Raises LostLease if a connection is lost on which something was to be applied with a lease."""
+    try:
+        yield
+    except Lost as error:
+        its = ledger()
+        if its is None or not its.has_lease:
+            raise
+        raise LostLease(
+            f"the connection was lost while events were applied, and with it the lease ({error}): give "
+            "longer leases than a handler takes"
+        ) from error
+
+
+class PostgresLedger(Ledger):
+    """A version of a view in a schema of a Postgres database."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        execute: Callable[[Ask], Rows],
+        database: object,
+    ) -> None:
+        super().__init__(database)
+        self.has_lease = False
+        self._tables = tables
+        self._execute = execute
+
+    def ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Executes a statement."""
+        return self._asked(statement.replace("?", "%s"), parameters)
+
+    def place(self, part: int, lease: Lease | None) -> tuple[str, int, int]:
+        """The store, position and token of a partition, which is kept from others until the end.
+
+        With a lease, not for longer than that if nothing more is heard of this transaction.
+        """
+        if lease is not None:
+            self.has_lease = True
+            idle = min(max(lease.seconds, _SHORTEST_IDLE), _LONGEST_IDLE)
+            self._asked(_END_IDLE, (f"{int(idle * 1000)}ms",))
+        ((store, position, token),) = self.ask(_PLACE, part)
+        return store, position, token
+
+    def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
+        """The versions that were applied of some streams, and those of them that are parked."""
+        rows = self._asked(_GUARDS, {"streams": [str(stream) for stream in streams]})
+        return (
+            {stream: version for is_parked, stream, version in rows if not is_parked},
+            {stream for is_parked, stream, _ in rows if is_parked},
+        )
+
+    def move_guards(self, versions: Mapping[str, int]) -> None:
+        """Keeps the versions that are applied now."""
+        self._asked(_MOVE_GUARDS, (list(versions), list(versions.values())))
+
+    def advance(self, moves: Moves) -> bool:
+        """Moves guards, if each is where it must be and none of the streams is parked."""
+        versions = [array(moved.values()) for moved in (moves.before, moves.after)]
+        ((is_moved,),) = self._asked(_ADVANCE, ("//".join(moves.after), *versions))
+        return bool(is_moved)
+
+    def lockable(self, parts: Sequence[int]) -> set[int]:
+        """Keeps those of some partitions from others until the end that nobody else keeps now."""
+        return {part for (part,) in self._asked(_LOCKABLE, (list(parts),))}
+
+    def now(self) -> float:
+        """The time by the database's clock, in seconds."""
+        ((now,),) = self._asked(_NOW, ())
+        return float(now)
+
+    def is_surroundings(self, error: Exception) -> bool:
+        """Whether Postgres reports of itself or the connection, and not what is wrong with a row."""
+        return isinstance(error, _SURROUNDINGS)
+
+    def _asked(self, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
+        return self._execute(self._tables.ask(statement, parameters))

@@ -1,0 +1,291 @@
+"""A store over another: what is appended is kept aside, and what is read is both together.
+
+The store below is asked as it was at one place in its feed, and nothing is written to it. What is
+appended gets the versions and positions that it would have got there; reads, conditions, retries and
+snapshots behave as in any store.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from returns.result import Failure, Success
+
+from eventsrc.events.codec import Codec
+from eventsrc.events.pages import Events
+from eventsrc.events.positions import START, Cursor, Token
+from eventsrc.events.record import Record
+from eventsrc.events.recorded import Recorded
+from eventsrc.events.stream_id import StreamId
+from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter, Translation, on
+from eventsrc.programs.program import Do, Outcome
+from eventsrc.stores.operations import (
+    ANY,
+    CONFLICT_EVENTS,
+    MAX_PAGE,
+    Append,
+    AppendAll,
+    Appended,
+    Conflict,
+    Expect,
+    FeedPage,
+    FindAppend,
+    Head,
+    LoadSnapshot,
+    NotAppended,
+    Page,
+    Read,
+    ReadFeed,
+    SaveSnapshot,
+    Snapshot,
+    StoreOp,
+)
+from eventsrc.stores.prepare import (
+    Prepared,
+    appended,
+    check,
+    check_end,
+    microseconds,
+    prepare,
+)
+from eventsrc.streams.past import as_of, as_of_async
+
+
+class Overlay(Translation[StoreOp, StoreOp]):
+    """What is appended over a store that does not change.
+
+    end: the place in the feed of the store below where the overlay begins. Make it with `over`, which
+        sees to it that the store below is asked as of that place.
+    """
+
+    def __init__(
+        self, end: Cursor, codec: Codec | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.end = end
+        self.codec = Codec() if codec is None else codec
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._below: dict[StreamId, int] = {}
+        self._seen: dict[StreamId, int] = {}
+        self._has_read_feed = False
+        self._feed: list[Record] = []
+        self._streams: dict[str, list[Record]] = {}
+        self._appends: dict[UUID, list[Record]] = {}
+        self._snapshots: dict[tuple[str, str, int], Snapshot] = {}
+
+    @property
+    def events(self) -> Sequence[Recorded[Any]]:
+        """What was appended, in the order of the feed."""
+        with self._lock:
+            return Events(tuple(self._feed), self.codec)
+
+    @property
+    def seen(self) -> Mapping[StreamId, int]:
+        """The streams that were read, or that a condition was on, at their versions below."""
+        with self._lock:
+            return dict(self._seen)
+
+    @property
+    def has_read_feed(self) -> bool:
+        """Whether the feed was read, of which no version tells."""
+        return self._has_read_feed
+
+    @on(Append).program
+    def append(self, op: Append) -> Do[StoreOp, Outcome[Appended, NotAppended]]:
+        """Appends to one stream."""
+        return (yield from self._append(prepare(op, self.codec, self.end.store)))
+
+    @on(AppendAll).program
+    def append_all(self, op: AppendAll) -> Do[StoreOp, Outcome[Appended, NotAppended]]:
+        """Appends to several streams."""
+        return (yield from self._append(prepare(op, self.codec, self.end.store)))
+
+    @on(Read).program
+    def read(self, op: Read) -> Do[StoreOp, Page[Any]]:
+        """A page of a stream."""
+        check(op)
+        below = yield from self._see(op.stream)
+        with self._lock:
+            own = tuple(self._streams.get(op.stream, ()))
+        head = below + len(own)
+        if op.backwards:
+            last = head if op.after == 0 else min(op.after - 1, head)
+            first = max(last - op.limit, 0)
+        else:
+            first = min(op.after, head)
+            last = min(first + op.limit, head)
+        events = self._events(own[max(first - below, 0) : max(last - below, 0)], op.backwards)
+        if first < min(last, below):
+            until = min(last, below)
+            after = until + 1 if op.backwards else first
+            page = yield from Read(op.stream, after, until - first, op.backwards, op.whole)
+            parts = (events, page.events) if op.backwards else (page.events, events)
+            events = page.events if not events else tuple(event for part in parts for event in part)
+        return Page(events, head, Token(self.end.store, {op.stream: head}))
+
+    @on(Head).program
+    def head(self, op: Head) -> Do[StoreOp, int]:
+        """The version of a stream."""
+        check(op)
+        yield from self._see(op.stream)
+        with self._lock:
+            return self._version(op.stream)
+
+    @on(ReadFeed).program
+    def read_feed(self, op: ReadFeed) -> Do[StoreOp, FeedPage[Any]]:
+        """A page of the feed."""
+        check(op)
+        self._has_read_feed = True
+        store, below = self.end.store, self.end.position
+        position = op.after.check(store)
+        with self._lock:
+            own = tuple(self._feed)
+        end = Cursor(store, below + len(own))
+        check_end(op, end.position)
+        events: tuple[Recorded[Any], ...] = ()
+        if position < below:
+            page = yield from op
+            events, position = tuple(page.events), page.next.position
+            if position < below:
+                return FeedPage(events, page.next, end, page.blocked)
+        found: list[Record] = []
+        while position < end.position and len(events) + len(found) < op.limit:
+            record = own[position - below]
+            position = record.position
+            if record.stream.startswith(op.prefix) and (
+                op.types is None or record.kind.type in op.types
+            ):
+                found.append(record)
+        return FeedPage((*events, *self._events(found)), Cursor(store, position), end)
+
+    @on(LoadSnapshot).program
+    def load_snapshot(self, op: LoadSnapshot) -> Do[StoreOp, Snapshot | None]:
+        """The newest snapshot of a stream."""
+        check(op)
+        below = yield from op
+        with self._lock:
+            own = self._snapshots.get((op.stream, op.fold, op.fold_version))
+        if own is None or (below is not None and below.version >= own.version):
+            return below
+        return own
+
+    @on(SaveSnapshot).program
+    def save_snapshot(self, op: SaveSnapshot) -> Do[StoreOp, None]:
+        """Keeps a snapshot aside, unless there is a newer one."""
+        check(op)
+        key = op.snapshot.stream, op.snapshot.fold, op.snapshot.fold_version
+        with self._lock:
+            kept = self._snapshots.get(key)
+            if kept is None or kept.version < op.snapshot.version:
+                self._snapshots[key] = op.snapshot
+        yield from ()
+
+    @on(FindAppend).program
+    def find_append(self, op: FindAppend) -> Do[StoreOp, Appended | None]:
+        """What became of an append."""
+        check(op)
+        with self._lock:
+            own = self._appends.get(op.append_id)
+        if own is not None:
+            return appended(op.append_id, own, self.end.store)
+        return (yield from op)
+
+    def _append(self, asked: Prepared) -> Do[StoreOp, Outcome[Appended, NotAppended]]:
+        if asked.is_keyed and asked.append_id not in self._appends:
+            found = yield from FindAppend(asked.append_id)
+            if found is not None:
+                return asked.again((yield from _records_of(found)), self.end.store)
+        for demand in asked.streams:
+            if demand.expected is ANY:
+                yield from self._version_below(demand.stream)
+            else:
+                yield from self._see(demand.stream)
+        with self._lock:
+            stored = self._appends.get(asked.append_id)
+            if stored is not None:
+                return asked.again(stored, self.end.store)
+            unmet = asked.unmet(self._version)
+            if unmet is None:
+                return Success(self._keep(asked))
+        return Failure((yield from self._conflict(*unmet)))
+
+    def _keep(self, asked: Prepared) -> Appended:
+        end = self.end.position + len(self._feed)
+        records = asked.records(end, self._version, microseconds(self._clock))
+        for record in records:
+            self._streams.setdefault(record.stream, []).append(record)
+        self._feed += records
+        self._appends[asked.append_id] = records
+        return appended(asked.append_id, records, self.end.store)
+
+    def _conflict(self, stream: StreamId, expected: int | Expect, actual: int) -> Do[StoreOp, Conflict]:
+        events: Sequence[Recorded[Any]] = ()
+        if isinstance(expected, int) and expected < actual:
+            limit = min(actual - expected, CONFLICT_EVENTS)
+            events = (yield from self.read(Read(stream, expected, limit))).events
+        return Conflict(stream, expected, actual, events)
+
+    def _see(self, stream: StreamId) -> Do[StoreOp, int]:
+        version = yield from self._version_below(stream)
+        with self._lock:
+            self._seen[stream] = version
+        return version
+
+    def _version_below(self, stream: StreamId) -> Do[StoreOp, int]:
+        """The version of a stream in the store below, which stays what it is."""
+        version = self._below.get(stream)
+        if version is None:
+            version = self._below[stream] = yield from Head(stream)
+        return version
+
+    def _version(self, stream: StreamId) -> int:
+        """The version of a stream, of which the version below is known."""
+        return self._below[stream] + len(self._streams.get(stream, ()))
+
+    def _events(self, records: Sequence[Record], backwards: bool = False) -> Sequence[Recorded[Any]]:
+        return Events(records[::-1] if backwards else records, self.codec)
+
+
+def _records_of(found: Appended) -> Do[StoreOp, list[Record]]:
+    """The records that an append brought."""
+    records: list[Record] = []
+    for stream, version in found.token.versions.items():
+        after = version + 1
+        while after > 1:
+            page: Page[Any] = yield from Read(stream, after, MAX_PAGE, backwards=True)
+            its = [event for event in page.events if event.append_id == found.append_id]
+            records += [event.record for event in its]
+            if len(its) < len(page.events):
+                break
+            after = its[-1].version
+    return sorted(records, key=lambda record: record.nth)
+
+
+def over(
+    store: Interpreter[StoreOp], codec: Codec | None = None
+) -> tuple[Overlay, Interpreter[StoreOp]]:
+    """An overlay that begins where a store's feed ends now, and the interpreter of both together.
+
+    codec: what the overlay encodes with; the store's own, or one for all registered events.
+    """
+    end = store.run(ReadFeed(START, 1)).end
+    overlay = Overlay(end, _codec_of(store, codec))
+    return overlay, overlay.into(as_of(store, end))
+
+
+async def over_async(
+    store: AsyncInterpreter[StoreOp], codec: Codec | None = None
+) -> tuple[Overlay, AsyncInterpreter[StoreOp]]:
+    """As `over`, for a store that needs an event loop."""
+    end = (await store.run_async(ReadFeed(START, 1))).end
+    overlay = Overlay(end, _codec_of(store, codec))
+    return overlay, overlay.into_async(as_of_async(store, end))
+
+
+def _codec_of(store: object, codec: Codec | None) -> Codec:
+    found = getattr(store, "codec", None) if codec is None else codec
+    return found if isinstance(found, Codec) else Codec()

@@ -1,0 +1,1 @@
+"""Services as values, and what runs them."""

@@ -1,0 +1,106 @@
+"""What annotations and class bodies declare about operations: read once, checked on import."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin
+
+from eventsrc.programs._scope import MissingHandlers, Scope
+from eventsrc.programs.operation import Derived, Operation
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def members_of(described: Any) -> tuple[type, ...]:
+    """The classes that a class, or a union or alias of them, names; what is no class is left out."""
+    if hasattr(described, "__value__"):  # an alias made by a `type` statement
+        return members_of(described.__value__)
+    origin = get_origin(described)
+    if origin is Union or origin is types.UnionType:
+        members = get_args(described)
+        return tuple(dict.fromkeys(kind for part in members for kind in members_of(part)))
+    kind = described if origin is None else origin
+    return (kind,) if isinstance(kind, type) and kind is not Any else ()
+
+
+def operations_of(described: Any) -> tuple[type, ...]:
+    """The operation types that an operation type, a union of them, or a program function names.
+
+    Of a program function it is the annotation that is read: what `Do[...]` or `Try[...]` lists.
+    """
+    body = getattr(described, "__wrapped__", None)
+    if body is None:
+        return members_of(described)
+    step = get_args(typing.get_type_hints(body)["return"])[0]
+    return members_of(get_args(step)[0])
+
+
+def check_program(function: Any, scope: Scope, where: str) -> None:
+    """Raises MissingHandlers if a program function declares operations that the scope does not handle.
+
+    What cannot be known from the annotation is left to the run: type variables, Any, local names, and
+    a base class of operations for whose subclasses there are handlers.
+    """
+    try:
+        kinds = operations_of(function)
+    except Exception:  # an annotation that cannot be evaluated declares nothing to check
+        kinds = ()
+    missing = [
+        kind
+        for kind in missing_of(kinds, scope)
+        if issubclass(kind, Operation) and not any(issubclass(handled, kind) for handled in scope)
+    ]
+    if missing:
+        raise MissingHandlers(missing, where)
+
+
+def missing_of(kinds: Iterable[type[Any]], scope: Scope) -> list[type[Any]]:
+    """The operations without a handler in a scope; in place of derived ones, those that they mean."""
+    missing: dict[type[Any], None] = {}
+    for kind in kinds:
+        if not scope.handles(kind):
+            lower = missing_of(kind.lower, scope) if issubclass(kind, Derived) else [kind]
+            missing.update(dict.fromkeys(lower))
+    return list(missing)
+
+
+class Mark(NamedTuple):
+    """That a method handles operations of a type, and how: see `On`."""
+
+    kind: type
+    how: str
+
+
+def mark(method: F, kind: type, how: str) -> F:
+    """Marks a method as a handler."""
+    setattr(method, "__handles__", Mark(kind, how))  # noqa: B010  (mypy knows no such attribute)
+    return method
+
+
+def marked(cls: type) -> dict[type, dict[str, str]]:
+    """The operation types that a class's methods handle: for each way of handling, the name."""
+    found: dict[type, dict[str, str]] = {}
+    for base in reversed(cls.__mro__):
+        for name, member in vars(base).items():
+            note = getattr(member, "__handles__", None)
+            if isinstance(note, Mark):
+                found.setdefault(note.kind, {})[note.how] = name
+    return found
+
+
+def declared(cls: type) -> Iterator[tuple[Any, ...]]:
+    """The type arguments that a class gives to its interpreter or translation base."""
+    for base in getattr(cls, "__orig_bases__", ()):
+        if hasattr(get_origin(base), "__handler_class__"):
+            yield get_args(base)
+
+
+def check_declared(cls: type, handled: Iterable[type]) -> None:
+    """Raises MissingHandlers unless a class declared to handle O has methods for all of O."""
+    has = frozenset(handled)
+    for described, *_ in declared(cls):
+        missing = [kind for kind in operations_of(described) if not has.intersection(kind.__mro__)]
+        if missing:
+            raise MissingHandlers(missing, cls.__qualname__)

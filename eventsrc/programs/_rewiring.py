@@ -1,0 +1,41 @@
+"""An application's handlers with some of them replaced, however deep in it they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from eventsrc.programs._scope import Expands, Scope
+
+Change: TypeAlias = Callable[[type, Any], Callable[[Any], Any] | None]
+"""The handler to put in place of the one that a type of operation has; None to leave it."""
+
+
+def rewired(scope: Scope, change: Change) -> Scope:
+    """A scope, and all those that its translations run in, with handlers changed; it stays as it is."""
+    return _rewired(scope, change, {})
+
+
+def _rewired(scope: Scope, change: Change, done: dict[int, Scope]) -> Scope:
+    made = done.get(id(scope))
+    if made is None:
+        made = done[id(scope)] = Scope(taking=scope.taking)
+        if scope.rest is not None:
+            made.rest = _expanding(scope.rest, change, done)
+        for kind, direct in scope.direct.items():
+            made.direct[kind] = change(kind, direct) or direct
+        for kind, special in scope.special.items():
+            changed = change(kind, special)
+            if changed is not None:
+                made.direct[kind] = changed
+            elif isinstance(special, Expands):
+                made.special[kind] = _expanding(special, change, done)
+            else:
+                made.special[kind] = special
+    return made
+
+
+def _expanding(handler: Expands, change: Change, done: dict[int, Scope]) -> Expands:
+    if handler.scope is None:  # MEANING, too, which stays what it is
+        return handler
+    return Expands(handler.function, _rewired(handler.scope, change, done))

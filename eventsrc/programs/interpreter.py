@@ -1,0 +1,413 @@
+"""Interpreters: what each type of operation means.
+
+An interpreter of O gives a meaning to every operation of O. The handler of an operation is one of
+
+* a function of the operation that returns its answer: `on(Save).run(...)`;
+* an asynchronous function: `on(Save).run_async(...)`;
+* a function of several such operations at once, for batching: `on(UserByName).batch(...)`;
+* a program over lower operations, `on(Save).expand(...)`, which gives a Translation: a layer.
+
+Interpreters of different operations are joined with `|`, and a translation with the interpreter of the
+operations that it uses by `into`. Both are also classes, whose methods are the handlers::
+
+    class Users(Interpreter[UserByName]):
+        @on(UserByName)
+        def by_name(self, op: UserByName) -> User | None: ...
+
+    app = UserCommands().into(store) | Users()
+    app.run(add_user("homer"))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
+
+from eventsrc.programs import _loop as machine
+from eventsrc.programs._declared import (
+    check_declared,
+    check_program,
+    declared,
+    mark,
+    marked,
+    missing_of,
+    operations_of,
+)
+from eventsrc.programs._scope import (
+    AmbiguousHandlers,
+    Awaits,
+    Batches,
+    Expands,
+    MissingHandlers,
+    Scope,
+    names,
+)
+from eventsrc.programs.operation import Derived, Operation
+from eventsrc.programs.program import Body, Call, Effect, Intercept, Program
+
+L = TypeVar("L")
+L2 = TypeVar("L2")
+O = TypeVar("O")
+O2 = TypeVar("O2")
+O3 = TypeVar("O3")
+R = TypeVar("R")
+S = TypeVar("S")
+O_co = TypeVar("O_co", covariant=True)
+O_contra = TypeVar("O_contra", contravariant=True)
+O2_contra = TypeVar("O2_contra", contravariant=True)
+L_co = TypeVar("L_co", covariant=True)
+
+
+# --- interpreters ---------------------------------------------------------------------------------
+
+
+class Handles(Generic[O_contra, O2_contra]):
+    """For the types of `|` only: what handles both O and O2, which are always the same operations.
+
+    With one parameter, mypy (2.4) would infer the operations of the right operand of `a | b` from the
+    type that is expected of the whole, and then report the operand; a choice between two parameters,
+    which the expected type leaves open, makes it go by the operand, as pyright does anyway.
+    """
+
+
+class SyncHandles(Handles[O_contra, O2_contra]):
+    """As Handles, where `run` can perform all of the operations."""
+
+
+class AsyncInterpreter(Handles[O_contra, O_contra]):
+    """An interpreter of O that may need an event loop: some handlers may be asynchronous only."""
+
+    __handler_class__ = True
+    _marked: ClassVar[dict[type, dict[str, str]]] = {}
+    """What its methods handle: see `marked`."""
+    _scope: Scope
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._marked = marked(cls)
+        check_declared(cls, cls._marked)
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        object.__setattr__(self, "_scope", _scope_of_methods(self))  # it may be a frozen attrs class
+        return self
+
+    @property
+    def handled(self) -> frozenset[type]:
+        """The types of operation that have a handler."""
+        return frozenset(self._scope)
+
+    def require(self, *operations: Any) -> Self:
+        """This interpreter; raises MissingHandlers unless it handles all of these operations.
+
+        operations: operation types, unions of them, or program functions (whose annotation is read).
+        """
+        kinds = [kind for item in operations for kind in operations_of(item)]
+        missing = missing_of(kinds, self._scope)
+        if missing:
+            raise MissingHandlers(missing, type(self).__qualname__)
+        return self
+
+    def __or__(self, other: Handles[O2, O3]) -> AsyncInterpreter[O_contra | O2 | O3]:
+        """The interpreter of the operations of both; raises AmbiguousHandlers if they share any."""
+        return _made_async(self._joined(other))
+
+    def __ror__(self, other: Handles[O2, O3]) -> AsyncInterpreter[O_contra | O2 | O3]:
+        return _made_async(self._joined(other))
+
+    def but(self, other: Handles[O2, O3]) -> AsyncInterpreter[O_contra | O2 | O3]:
+        """As `|`, with the other's handlers for the operations of both."""
+        return _made_async(self._scope.overlaid(_scope_of(other)))
+
+    def around(
+        self,
+        middleware: Callable[[Any], Body[Any, Any]],
+        *,
+        only: type | tuple[type, ...] = Operation,
+        using: AsyncInterpreter[Any] | None = None,
+    ) -> AsyncInterpreter[O_contra]:
+        """This interpreter with a program run around each operation, or each of some types.
+
+        middleware: makes a program of an operation; its result is the answer, and where it performs
+            the operation, this interpreter does.
+        only: the operation types to surround, base classes such as Query included.
+        using: answers what else the middleware performs.
+        """
+        return _made_async(self._surrounded(middleware, only, using))
+
+    async def run_async(self, program: Effect[O_contra, R]) -> R:
+        """Interprets a program, awaiting the asynchronous handlers.
+
+        Answers the program's result, or raises the exception that ended it. Raises MissingHandlers
+        before anything is performed if the program's annotation names an operation with no handler.
+        """
+        self._check(program)
+        return await machine.run_async(program, self._scope)
+
+    def _check(self, program: Any) -> None:
+        if type(program) is Call and program.function not in self._scope.accepted:
+            check_program(program.function, self._scope, type(self).__qualname__)
+            self._scope.accepted.add(program.function)
+
+    def _joined(self, other: Handles[Any, Any]) -> Scope:
+        both = set(self._scope).intersection(_scope_of(other))
+        if both:
+            raise AmbiguousHandlers(
+                f"both handle {names(both)}: write `a.but(b)` to prefer b's handlers"
+            )
+        return self._scope.overlaid(_scope_of(other))
+
+    def _surrounded(
+        self,
+        middleware: Callable[[Any], Body[Any, Any]],
+        only: type | tuple[type, ...],
+        using: AsyncInterpreter[Any] | None,
+    ) -> Scope:
+        inner = self._scope if using is None else using._scope.overlaid(self._scope)
+        wrapped = {kind: Expands(middleware, inner) for kind in self._scope if issubclass(kind, only)}
+        return self._scope.overlaid(Scope(special=dict(wrapped)))
+
+
+class Interpreter(SyncHandles[O_contra, O_contra], AsyncInterpreter[O_contra]):
+    """An interpreter of O that runs programs with and without an event loop.
+
+    A subclass may give an operation two methods, `@on(Save)` (or `@on(Save).batched`) and
+    `@on(Save).coroutine`: then `run` takes the first and `run_async` the second.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for kind, ways in cls._marked.items():
+            if ways.keys() == {"coroutine"}:
+                raise TypeError(
+                    f"{cls.__qualname__} handles {kind.__qualname__} asynchronously only: "
+                    "add a plain method, or make it an AsyncInterpreter"
+                )
+
+    def run(self, program: Effect[O_contra, R]) -> R:
+        """Interprets a program.
+
+        Answers the program's result, or raises the exception that ended it. Raises MissingHandlers
+        before anything is performed if the program's annotation names an operation with no handler.
+        """
+        self._check(program)
+        return machine.run(program, self._scope)
+
+    # These take fewer arguments than the inherited ones: were they overloaded to take all, mypy would
+    # give up as Any a call with an Any among its types. `a | b` with an asynchronous b is b's __ror__.
+
+    def __or__(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, other: SyncHandles[O2, O3]
+    ) -> Interpreter[O_contra | O2 | O3]:
+        return _made(self._joined(other)) if isinstance(other, Interpreter) else NotImplemented
+
+    def __ror__(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, other: SyncHandles[O2, O3]
+    ) -> Interpreter[O_contra | O2 | O3]:
+        return _made(self._joined(other))  # for type checkers: Python tries __or__, which succeeds
+
+    def but(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, other: SyncHandles[O2, O3]
+    ) -> Interpreter[O_contra | O2 | O3]:
+        """As `|`, with the other's handlers for the operations of both."""
+        return _made(self._scope.overlaid(_scope_of(other)))
+
+    def around(
+        self,
+        middleware: Callable[[Any], Body[Any, Any]],
+        *,
+        only: type | tuple[type, ...] = Operation,
+        using: AsyncInterpreter[Any] | None = None,
+    ) -> Interpreter[O_contra]:
+        """This interpreter with a program run around each operation: see AsyncInterpreter.around."""
+        return _made(self._surrounded(middleware, only, using))
+
+
+# --- translations ---------------------------------------------------------------------------------
+
+
+class Translates(Generic[O_contra, O2_contra, L_co]):
+    """To Translation what Handles is to AsyncInterpreter."""
+
+
+class Translation(Translates[O_contra, O_contra, L_co]):
+    """Meanings of the operations of O as programs over the operations of L: a layer."""
+
+    __handler_class__ = True
+    _programs: dict[type, Callable[[Any], Body[Any, Any]]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_declared(cls, marked(cls))
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        methods = {kind: ways["program"] for kind, ways in marked(cls).items()}
+        programs = {kind: getattr(self, name) for kind, name in methods.items()}
+        object.__setattr__(self, "_programs", programs)
+        return self
+
+    def __or__(self, other: Translates[O2, O3, L2]) -> Translation[O_contra | O2 | O3, L_co | L2]:
+        """The translation of the operations of both; raises AmbiguousHandlers if they share any."""
+        assert isinstance(other, Translation)
+        both = self._programs.keys() & other._programs.keys()
+        if both:
+            raise AmbiguousHandlers(f"both translate {names(both)}: keep one of them")
+        return _made_translation(self._programs | other._programs)
+
+    def into(self, lower: Interpreter[L_co]) -> Interpreter[O_contra]:
+        """The interpreter that runs each operation's program in a lower interpreter."""
+        return _made(self._over(lower))
+
+    def into_async(self, lower: AsyncInterpreter[L_co]) -> AsyncInterpreter[O_contra]:
+        """As `into`, for a lower interpreter that needs an event loop."""
+        return _made_async(self._over(lower))
+
+    def lower(self, program: Effect[O_contra, R]) -> Program[L_co, R]:
+        """The program with each operation replaced by its translation: a value still, now over L."""
+        taking = tuple(kind for kind in self._programs if issubclass(kind, Derived))
+        return Intercept(program, self._translate, taking)
+
+    def _over(self, lower: AsyncInterpreter[Any]) -> Scope:
+        for _, described in declared(type(self)):
+            lower.require(described)
+        inner = _scope_of(lower)
+        return Scope(special={kind: Expands(f, inner) for kind, f in self._programs.items()})
+
+    def _translate(self, op: Operation[Any]) -> Body[Any, Any]:
+        for base in type(op).__mro__:
+            if base in self._programs:
+                return self._programs[base](op)
+        return op
+
+
+# --- handlers -------------------------------------------------------------------------------------
+
+
+class On(Generic[O_co]):
+    """The ways to handle one type of operation: see `on`.
+
+    The methods take `self` as an `On[Operation[R]]`: that is what makes R, the operation's declared
+    answer, known to a type checker beside the operation's own type.
+    """
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: type) -> None:
+        self.kind = kind
+
+    # Functions, each making an interpreter or translation of one operation:
+
+    def run(self: On[Operation[R]], function: Callable[[O_co], R]) -> Interpreter[O_co]:
+        """The interpreter that answers the operation with the function's result."""
+        return _made(Scope({self.kind: function}))
+
+    def run_async(
+        self: On[Operation[R]], function: Callable[[O_co], Awaitable[R]]
+    ) -> AsyncInterpreter[O_co]:
+        """The interpreter that answers the operation with what the function's coroutine returns."""
+        return _made_async(Scope(special={self.kind: Awaits(function)}))
+
+    def either(
+        self: On[Operation[R]],
+        function: Callable[[O_co], R],
+        coroutine: Callable[[O_co], Awaitable[R]],
+    ) -> Interpreter[O_co]:
+        """The interpreter that answers by the function in `run`, by the coroutine in `run_async`."""
+        return _made(Scope(special={self.kind: Awaits(coroutine, plain=function)}))
+
+    def batch(
+        self: On[Operation[R]], function: Callable[[Sequence[O_co]], Sequence[R]]
+    ) -> Interpreter[O_co]:
+        """The interpreter that can answer several such operations at once, in their order."""
+        return _made(Scope({self.kind: Batches(function)}))
+
+    def batch_async(
+        self: On[Operation[R]], function: Callable[[Sequence[O_co]], Awaitable[Sequence[R]]]
+    ) -> AsyncInterpreter[O_co]:
+        """As `batch`, asynchronously."""
+
+        async def one(op: Any) -> R:
+            (answer,) = await function([op])
+            return answer
+
+        return _made_async(Scope(special={self.kind: Awaits(one, function)}))
+
+    def always(self: On[Operation[R]], answer: R) -> Interpreter[O_co]:
+        """The interpreter that always gives this answer."""
+        return _made(Scope({self.kind: lambda _op: answer}))
+
+    def expand(self: On[Operation[R]], function: Callable[[O_co], Body[L, R]]) -> Translation[O_co, L]:
+        """The translation of the operation into a program over lower operations."""
+        return _made_translation({self.kind: function})
+
+    # Decorators of methods, in the body of an interpreter or translation class:
+
+    def __call__(self: On[Operation[R]], method: Callable[[S, O_co], R]) -> Callable[[S, O_co], R]:
+        """Marks a method as the operation's handler."""
+        return mark(method, self.kind, "plain")
+
+    def coroutine(
+        self: On[Operation[R]], method: Callable[[S, O_co], Awaitable[R]]
+    ) -> Callable[[S, O_co], Awaitable[R]]:
+        """Marks an asynchronous method as the operation's handler (in `run_async`)."""
+        return mark(method, self.kind, "coroutine")
+
+    def batched(
+        self: On[Operation[R]], method: Callable[[S, Sequence[O_co]], Sequence[R]]
+    ) -> Callable[[S, Sequence[O_co]], Sequence[R]]:
+        """Marks a method that answers several such operations at once as their handler."""
+        return mark(method, self.kind, "batched")
+
+    def program(
+        self: On[Operation[R]], method: Callable[[S, O_co], Body[L, R]]
+    ) -> Callable[[S, O_co], Body[L, R]]:
+        """Marks a method that returns a program as the operation's handler."""
+        return mark(method, self.kind, "program")
+
+
+def on(kind: Callable[..., O]) -> On[O]:
+    """`on(Save)`: the ways to handle operations of type Save."""
+    return On(cast("type[O]", kind))
+
+
+# --- making them of scopes ------------------------------------------------------------------------
+
+
+def _scope_of_methods(interpreter: AsyncInterpreter[Any]) -> Scope:
+    scope = Scope()
+    for kind, ways in interpreter._marked.items():  # pyright: ignore[reportPrivateUsage]
+        methods = {how: getattr(interpreter, name) for how, name in ways.items()}
+        plain = Batches(methods["batched"]) if "batched" in methods else methods.get("plain")
+        if "program" in methods:
+            scope.special[kind] = Expands(methods["program"], None)
+        elif "coroutine" in methods:
+            scope.special[kind] = Awaits(methods["coroutine"], plain=plain)
+        elif plain is not None:
+            scope.direct[kind] = plain
+    return scope
+
+
+def _scope_of(other: Handles[Any, Any]) -> Scope:
+    assert isinstance(other, AsyncInterpreter)
+    return other._scope  # pyright: ignore[reportPrivateUsage]
+
+
+def _made(scope: Scope) -> Interpreter[Any]:
+    made: Interpreter[Any] = Interpreter()
+    made._scope = scope  # pyright: ignore[reportPrivateUsage]
+    return made
+
+
+def _made_async(scope: Scope) -> AsyncInterpreter[Any]:
+    made: AsyncInterpreter[Any] = AsyncInterpreter()
+    made._scope = scope  # pyright: ignore[reportPrivateUsage]
+    return made
+
+
+def _made_translation(
+    programs: dict[type, Callable[[Any], Body[Any, Any]]],
+) -> Translation[Any, Any]:
+    made: Translation[Any, Any] = Translation()
+    made._programs = programs  # pyright: ignore[reportPrivateUsage]
+    return made

@@ -1,0 +1,126 @@
+"""Seeing what a run did: the tree of its programs and operations, with answers and times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import perf_counter
+from typing import Any, Final, Generic, TypeVar
+
+import attrs
+from returns.result import Failure, Success
+
+from eventsrc.programs import _loop as machine
+from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter
+from eventsrc.programs.operation import Operation
+from eventsrc.programs.program import Effect
+
+WIDTH: Final = 72
+"""How many characters of an operation, and of an answer, a printed trace shows."""
+
+O = TypeVar("O")
+R = TypeVar("R")
+
+
+@attrs.define
+class Span:
+    """A program or an operation in a run, with its answer, its duration and what it did in turn."""
+
+    what: Any
+    value: Any = None
+    error: BaseException | None = None
+    seconds: float = 0.0
+    children: list[Span] = attrs.field(factory=lambda: list[Span]())
+
+    def lines(self, timed: bool, lead: str = "", more: str = "") -> Iterator[str]:
+        """The tree as text; an operation that a middleware passed on unchanged is shown once."""
+        if len(self.children) == 1 and self.children[0].what == self.what:
+            yield from self.children[0].lines(timed, lead, more)
+            return
+        answer = repr(self.value) if self.error is None else f"raises {self.error!r}"
+        time = f"  [{self.seconds * 1000:.3f} ms]" if timed else ""
+        yield f"{lead}{_cut(repr(self.what))} -> {_cut(answer)}{time}"
+        for child in self.children:
+            last = child is self.children[-1]
+            branch, below = ("└─ ", "   ") if last else ("├─ ", "│  ")
+            yield from child.lines(timed, more + branch, more + below)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
+
+
+class _Recorder:
+    """Builds the spans as the run loop tells of them."""
+
+    def __init__(self, span: Span) -> None:
+        self.path = [span]
+        self.starts = [perf_counter()]
+        self.last = self.starts[0]
+
+    def enter(self, node: Any) -> None:
+        span = Span(node)
+        self.path[-1].children.append(span)
+        self.path.append(span)
+        self.last = perf_counter()
+        self.starts.append(self.last)
+
+    def leave(self, value: Any, error: BaseException | None) -> None:
+        self.last = perf_counter()
+        span = self.path.pop()
+        span.value, span.error, span.seconds = value, error, self.last - self.starts.pop()
+
+    def performed(self, op: Any, value: Any, error: BaseException | None) -> None:
+        since, self.last = self.last, perf_counter()
+        self.path[-1].children.append(Span(op, value, error, self.last - since))
+
+    def branch(self) -> _Recorder:
+        return _Recorder(self.path[-1])
+
+
+@attrs.frozen
+class Trace(Generic[R]):
+    """What a run did, and how it ended; printed, it is the tree, with durations by `timed()`."""
+
+    root: Span
+    outcome: Success[R] | Failure[Exception]
+
+    def operations(self) -> tuple[Operation[Any], ...]:
+        """The operations that a handler answered itself, in the order performed: the round trips."""
+
+        def leaves(span: Span) -> Iterator[Operation[Any]]:
+            if isinstance(span.what, Operation) and not span.children:
+                yield span.what  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+            for child in span.children:
+                yield from leaves(child)
+
+        return tuple(leaves(self.root))
+
+    def timed(self) -> str:
+        """The tree, each line with its duration in milliseconds."""
+        return self._text(timed=True)
+
+    def __str__(self) -> str:
+        return self._text(timed=False)
+
+    def _text(self, *, timed: bool) -> str:
+        return "\n".join(line for child in self.root.children for line in child.lines(timed))
+
+
+def trace(interpreter: Interpreter[O], program: Effect[O, R]) -> Trace[R]:
+    """Runs a program and records what it did; an exception that ends it becomes the outcome."""
+    root = Span("")
+    scope = interpreter._scope  # pyright: ignore[reportPrivateUsage]
+    try:
+        return Trace(root, Success(machine.run(program, scope, _Recorder(root))))
+    except Exception as error:
+        return Trace(root, Failure(error))
+
+
+async def trace_async(interpreter: AsyncInterpreter[O], program: Effect[O, R]) -> Trace[R]:
+    """As `trace`, with `run_async`."""
+    root = Span("")
+    scope = interpreter._scope  # pyright: ignore[reportPrivateUsage]
+    try:
+        return Trace(root, Success(await machine.run_async(program, scope, _Recorder(root))))
+    except Exception as error:
+        return Trace(root, Failure(error))

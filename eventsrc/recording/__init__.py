@@ -1,0 +1,241 @@
+"""Recording real runs, to be replayed against changed code.
+
+`recording(app, to)` is the application, which writes of each run the program, every operation that a
+handler answered, with its answer, and the result: a line of JSON for each run::
+
+    with RunFile("runs.jsonl", masks={(SetEmail, "email"): pseudonyms(secret)}) as runs:
+        app = recording(identity(store, views), runs)
+
+`eventsrc.testing.replay` runs the programs again, with these answers, and shows which events differ.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final, Self, TypeVar
+
+from eventsrc.events.codec import Codec
+from eventsrc.programs import _loop as machine
+from eventsrc.programs._rewiring import rewired
+from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter
+from eventsrc.programs.program import Effect
+from eventsrc.recording.masks import Masks, hiding, mask_of, replaced, within
+from eventsrc.recording.portable import NotPortable, Portable
+from eventsrc.stores.operations import LoadSnapshot, Snapshot, StoreClosed
+
+O = TypeVar("O")
+R = TypeVar("R")
+
+FORMAT: Final = 1
+"""The version of what a line has."""
+
+BEGINNING: Final = '{"eventsrc":'
+"""What every line begins with."""
+
+
+class RunFile:
+    """A file to which runs are added, one line for each. It may be used from several threads.
+
+    path: is made readable for its owner only, if it is not there.
+    masks: what is written in place of values: by (class, field) or (program, parameter), a function of
+        the value, or any replacement; or one function for all, a Mask. A text that was masked in one
+        place is masked all over the run: as a whole, as a part of a stream's id, and, from 4 characters
+        on, inside other texts. As a key of a dict in an event it is not: mask the dict. Snapshots are
+        left out, since nobody can tell what is what in them: what is recorded reads streams from their
+        beginning. A run with bytes that hold a masked text is not written: see `failing`. Raises
+        BadMask for a mask of what is not there.
+    opaque: classes whose values are left out; such an answer cannot be replayed, but may be passed on.
+    wanted: which runs to write, of their programs; all if not given.
+    failing: is told of a run that cannot be written. If not given, NotPortable or OSError is raised: at
+        once for the program and its arguments, and else when the run has ended, in place of its result.
+    codec: of the events; one for all registered events if not given.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        masks: Masks = None,
+        opaque: tuple[type, ...] = (),
+        wanted: Callable[[Effect[Any, Any]], bool] | None = None,
+        failing: Callable[[NotPortable | OSError], None] | None = None,
+        codec: Codec | None = None,
+    ) -> None:
+        self._mask = mask_of(masks)
+        self.hides = masks is not None
+        self._opaque = (*opaque, Snapshot) if self.hides else opaque
+        self._wanted = wanted
+        self._failing = failing
+        self._codec = Codec() if codec is None else codec
+        self._lock = threading.Lock()
+        self._path = os.fspath(path)
+        self._file: int | None = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self._is_torn = _ends_torn(self._file)
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def begin(self, source: Effect[Any, Any]) -> Run | None:
+        """A run to be told of; None if it is not wanted, or cannot be written."""
+        if self._wanted is not None and not self._wanted(source):
+            return None
+        portable = Portable(self._codec, self._opaque, self._mask)
+        try:
+            return Run(self, portable, portable.plain(source))
+        except NotPortable as error:
+            self.fail(error)
+            return None
+
+    def fail(self, error: NotPortable | OSError) -> None:
+        """Tells that a run cannot be written."""
+        if self._failing is None:
+            raise error
+        self._failing(error)
+
+    def write(self, line: bytes) -> None:
+        """Adds a line. Raises StoreClosed if the file was closed, OSError if it cannot be written."""
+        with self._lock:
+            if self._file is None:
+                raise StoreClosed(f"{self._path} was closed: open it for as long as programs are run")
+            if self._is_torn:
+                line = b"\n" + line
+            self._is_torn = True
+            while line:
+                line = line[os.write(self._file, line) :]
+            self._is_torn = False
+
+
+class Run:
+    """What one run does, as the run loop tells it."""
+
+    def __init__(self, file: RunFile, portable: Portable, source: Any) -> None:
+        self._file = file
+        self._portable = portable
+        self._source = source
+        self._began = datetime.now(UTC)
+        self._operations: list[Any] = []
+        self._error: NotPortable | None = None
+
+    def enter(self, node: Any) -> None:
+        """A program is entered: what it does will be told."""
+
+    def leave(self, value: Any, error: BaseException | None) -> None:
+        """A program is left."""
+
+    def branch(self) -> Run:
+        """What independent branches do is told in the order in which they are answered."""
+        return self
+
+    def performed(self, op: Any, value: Any, error: BaseException | None) -> None:
+        """An operation was answered. It is written at once: values may be changed later."""
+        if self._error is None:
+            try:
+                self._operations.append(
+                    {"operation": self._portable.plain(op), **self._end(value, error)}
+                )
+            except NotPortable as bad:
+                bad.add_note(f"in {type(op).__qualname__}, or its answer")
+                self._error = bad
+
+    def end(self, value: Any, error: BaseException | None) -> None:
+        """The run has ended: it is written."""
+        try:
+            if self._error is not None:
+                raise self._error
+            ended = self._end(value, error)
+        except NotPortable as bad:
+            self._file.fail(bad)
+            return
+        hide = hiding(self._portable.masked)
+        try:
+            run = {
+                "eventsrc": FORMAT,
+                "began": self._began.isoformat(),
+                "program": replaced(self._source, hide),
+                "operations": [within(performed, hide) for performed in self._operations],
+                **within(ended, hide),
+            }
+            self._file.write(json.dumps(run, separators=(",", ":")).encode() + b"\n")
+        except (NotPortable, OSError) as error:
+            self._file.fail(error)
+
+    def _end(self, value: Any, error: BaseException | None) -> dict[str, Any]:
+        if error is not None:
+            return {"raises": self._portable.plain(error)}
+        return {"answer": self._portable.plain(value)}
+
+
+def _without_snapshots(kind: type, _handler: Any) -> Callable[[Any], Any] | None:
+    """Answers those who look for a snapshot that there is none."""
+    return (lambda _op: None) if kind is LoadSnapshot else None
+
+
+class _Recording(Interpreter[O]):
+    def __init__(self, app: AsyncInterpreter[O], to: RunFile) -> None:
+        scope = app._scope  # pyright: ignore[reportPrivateUsage]
+        self._scope = rewired(scope, _without_snapshots) if to.hides else scope
+        self._to = to
+
+    def run(self, program: Effect[O, R]) -> R:
+        self._check(program)
+        run = self._to.begin(program)
+        if run is None:
+            return machine.run(program, self._scope)
+        try:
+            result = machine.run(program, self._scope, run)
+        except Exception as error:
+            run.end(None, error)
+            raise
+        run.end(result, None)
+        return result
+
+    async def run_async(self, program: Effect[O, R]) -> R:
+        self._check(program)
+        run = self._to.begin(program)
+        if run is None:
+            return await machine.run_async(program, self._scope)
+        try:
+            result = await machine.run_async(program, self._scope, run)
+        except Exception as error:
+            run.end(None, error)
+            raise
+        run.end(result, None)
+        return result
+
+
+def recording(app: Interpreter[O], to: RunFile) -> Interpreter[O]:
+    """The application, which writes its runs to a file.
+
+    It goes outermost: what is joined to it, or made of it, records nothing. A run that is cancelled, or
+    ended by what is no Exception, is not written.
+    Raises NotPortable for what cannot be written, unless the file was told to do otherwise.
+    """
+    return _Recording(app, to)
+
+
+def recording_async(app: AsyncInterpreter[O], to: RunFile) -> AsyncInterpreter[O]:
+    """As `recording`, for an application that needs an event loop."""
+    return _Recording(app, to)
+
+
+def _ends_torn(file: int) -> bool:
+    """Whether a process ended while it wrote the last line."""
+    size = os.fstat(file).st_size
+    if not size:
+        return False
+    os.lseek(file, size - 1, os.SEEK_SET)
+    return os.read(file, 1) != b"\n"

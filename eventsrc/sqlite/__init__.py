@@ -1,0 +1,1 @@
+"""SQLite: its store, its views, and all that only they need."""

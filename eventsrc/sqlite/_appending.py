@@ -1,0 +1,114 @@
+"""A transaction in which appends are stored in a SQLite file, one after the other."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from returns.result import Failure, Success
+
+from eventsrc.events.codec import Codec, Kind
+from eventsrc.events.pages import Events
+from eventsrc.events.positions import Cursor, Token
+from eventsrc.events.stream_id import StreamId
+from eventsrc.programs.program import Outcome
+from eventsrc.sqlite import _sql as sql
+from eventsrc.sqlite._rows import (
+    head_of,
+    kinds_of,
+    records_of,
+    records_of_append,
+    stored_kinds,
+)
+from eventsrc.stores._known import Kinds
+from eventsrc.stores.operations import CONFLICT_EVENTS, Appended, Conflict, Expect, NotAppended
+from eventsrc.stores.prepare import Prepared
+
+
+class Writing:
+    """A transaction in which appends are stored one after the other."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, store: str, codec: Codec, kinds: Kinds, now: int
+    ) -> None:
+        self.connection = connection
+        self.store = store
+        self.codec = codec
+        self.kinds = kinds
+        self.now = now
+        self.new_kinds: dict[Kind, int] = {}
+        self.numbers: dict[str, int] = {}
+        self.versions: dict[str, int] = {}
+        self.end = 0
+        """The last position that has been stored here."""
+
+    def append(self, asked: Prepared) -> Outcome[Appended, NotAppended]:
+        """Stores an append, if its conditions hold and it has not been stored before."""
+        if asked.is_keyed and (again := self._again(asked)) is not None:
+            return again
+        unmet = asked.unmet(self.version)
+        if unmet is not None:
+            return Failure(self._conflict(*unmet))
+        records = asked.records(0, self.version, self.now)
+        numbers = {part.stream: self.number(part.stream) for part in asked.parts}
+        kinds = {kind: self.kind(kind) for kind in {record[3] for record in records}}
+        rows = [
+            (None, numbers[stream], version, kinds[kind], recorded_at, data, data_crc, rest)  # type: ignore[index]
+            for _, stream, version, kind, recorded_at, data, data_crc, rest in records
+        ]
+        self.end = self._insert(rows)
+        if asked.is_keyed:
+            first = self.end - len(rows) + 1
+            self.connection.execute(sql.ADD_APPEND, (asked.append_id.bytes, first))
+        versions = {record[1]: record[2] for record in records}  # the last of each stream remains
+        self.versions |= versions
+        token = Token(self.store, {StreamId(stream): at for stream, at in versions.items()})
+        return Success(Appended(asked.append_id, token, Cursor(self.store, self.end)))
+
+    def _insert(self, rows: Sequence[Any]) -> int:
+        """Stores events at the end of the feed; answers the position of the last."""
+        if len(rows) == 1:
+            return self.connection.execute(sql.ADD_EVENT, rows[0]).lastrowid or 0
+        self.connection.executemany(sql.ADD_EVENT, rows)
+        return int(self.connection.execute(sql.LAST_ADDED).fetchone()[0])
+
+    def version(self, stream: str) -> int:
+        """The version of a stream, with what this transaction has appended."""
+        if stream not in self.versions:
+            number, self.versions[stream] = head_of(self.connection, stream)
+            if number is not None:
+                self.numbers[stream] = number
+        return self.versions[stream]
+
+    def number(self, stream: str) -> int:
+        """The number of a stream whose version has been asked for; a new one if it is new."""
+        number = self.numbers.get(stream)
+        if number is None:
+            number = self.connection.execute(sql.ADD_STREAM, (stream,)).lastrowid or 0
+            self.numbers[stream] = number
+        return number
+
+    def kind(self, kind: Kind) -> int:
+        """The number of a kind; a new one if it is new."""
+        number = self.kinds.numbers.get(kind) or self.new_kinds.get(kind)
+        if number is None:
+            self.new_kinds |= stored_kinds(self.connection)
+            number = self.new_kinds.get(kind)
+        if number is None:
+            number = self.connection.execute(sql.ADD_KIND, kind).lastrowid or 0
+            self.new_kinds[kind] = number
+        return number
+
+    def _again(self, asked: Prepared) -> Outcome[Appended, NotAppended] | None:
+        stored = records_of_append(self.connection, self.kinds.copy(), asked.append_id)
+        return asked.again(stored, self.store) if stored else None
+
+    def _conflict(self, stream: StreamId, expected: int | Expect, actual: int) -> Conflict:
+        rows: list[Any] = []
+        if isinstance(expected, int):
+            wanted = self.numbers.get(stream), expected, CONFLICT_EVENTS
+            rows = self.connection.execute(sql.READ, wanted).fetchall()
+        kinds = kinds_of(self.connection, self.kinds.copy(), [row[1] for row in rows])
+        events: Events[Any] = Events(records_of(stream, rows), self.codec, kinds)
+        return Conflict(stream, expected, actual, events)

@@ -1,0 +1,63 @@
+"""What errors of SQLite mean: the errors of a store."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from eventsrc.stores.operations import NotAStore, StoreBusy, StoreError, StoreFull, StoreReadOnly
+
+_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_MISTAKES: Final = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH})
+_NOT_COMMITTED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY})
+
+
+class CommitFailed(StoreError):
+    """A commit failed in a way that leaves open whether its transaction will be found stored."""
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether others kept a file busy."""
+    return _code(error) in _BUSY
+
+
+def is_refused(error: sqlite3.Error) -> bool:
+    """Whether SQLite refuses a statement: it is wrong, or a constraint does not let its values in."""
+    return _code(error) in _MISTAKES
+
+
+def is_mistake(error: sqlite3.Error) -> bool:
+    """Whether an error is of the statement or its values, and not of the file and its surroundings."""
+    return is_refused(error) or _code(error) in (0, sqlite3.SQLITE_RANGE, sqlite3.SQLITE_TOOBIG)
+
+
+def commit_error(path: Path, error: sqlite3.Error) -> StoreError:
+    """What SQLite reported of a commit, as this library's error."""
+    if _code(error) in _NOT_COMMITTED:
+        return translation(path, error)
+    return CommitFailed(f"{path} could not be committed: {error}")
+
+
+def translation(path: Path, error: sqlite3.Error) -> StoreError:
+    """What SQLite reported, as this library's error."""
+    code = _code(error)
+    if code in _BUSY:
+        return StoreBusy(f"others keep {path} busy: {error}")
+    if code == sqlite3.SQLITE_FULL:
+        return StoreFull(f"there is no room for more in {path}: {error}")
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return StoreReadOnly(f"{path} cannot be written: {error}")
+    if code == sqlite3.SQLITE_NOTADB:
+        return NotAStore(f"{path} is no SQLite file: {error}")
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return StoreError(
+            f"{path} cannot be opened: does its folder exist, and may it be read and written? Even to "
+            "read, SQLite writes beside the file: from a read-only disk, copy it"
+        )
+    return StoreError(f"{path}: {error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})")
+
+
+def _code(error: sqlite3.Error) -> int:
+    """The primary result code: 0 for errors that SQLite did not report itself."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -1,0 +1,111 @@
+"""What is found in the tables of a SQLite store, and made into records."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import takewhile
+from typing import Any
+from uuid import UUID
+
+from eventsrc.events.codec import Kind
+from eventsrc.events.record import LOST, Corrupted, Record
+from eventsrc.sqlite import _sql as sql
+from eventsrc.stores._known import Kinds
+from eventsrc.stores.prepare import is_own, own_end
+
+
+def stored_kinds(connection: sqlite3.Connection) -> dict[Kind, int]:
+    """The kinds of events that are known in the file, and their numbers."""
+    return {Kind(*kind): number for number, *kind in connection.execute(sql.KINDS).fetchall()}
+
+
+def kinds_of(
+    connection: sqlite3.Connection, kinds: Kinds, numbers: Collection[Any]
+) -> Mapping[Any, Kind]:
+    """What the numbers of kinds stand for."""
+    if not kinds.kinds.keys() >= {*numbers}:
+        kinds.add(stored_kinds(connection))
+    return kinds.kinds
+
+
+def records_of(stream: str, rows: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The records of rows as READ has them, with the numbers of their kinds."""
+    return [
+        (position, stream, version, kind, recorded_at, data, data_crc, rest)
+        for version, kind, position, recorded_at, data, data_crc, rest in rows
+    ]
+
+
+def head_of(connection: sqlite3.Connection, stream: str) -> tuple[int | None, int]:
+    """A stream's number and version; None and 0 for one that has no events."""
+    row = connection.execute(sql.HEAD, (stream,)).fetchone()
+    if row is None:
+        return None, 0
+    number, version = row
+    if type(version) is not int:
+        raise Corrupted(f"{stream} has no version, but {version!r}: the file is damaged")
+    return number, version
+
+
+def end_of(connection: sqlite3.Connection) -> int:
+    """The last position of the feed."""
+    ((end,),) = connection.execute(sql.END).fetchall()
+    if type(end) is not int:
+        raise Corrupted(f"the feed ends at {end!r:.100}, which is no position: the file is damaged")
+    return end
+
+
+def columns(rows: Sequence[Any], width: int) -> tuple[tuple[Any, ...], ...]:
+    """The columns of rows that have so many."""
+    return tuple(zip(*rows, strict=True)) or ((),) * width
+
+
+def check_streams(streams: Iterable[Any]) -> None:
+    """Raises Corrupted unless the names of streams are texts."""
+    if not {*map(type, streams)} <= {str}:
+        raise Corrupted("a stream's name is no text: the file is damaged")
+
+
+def check_positions(positions: Sequence[Any]) -> None:
+    """Raises Corrupted unless these can be the positions of events."""
+    if not {*map(type, positions)} <= {int} or min(positions, default=1) < 1:
+        raise Corrupted("an event's position is none: the file is damaged")
+
+
+def check_complete(what: str, numbers: Sequence[int], first: int, end: int) -> None:
+    """Raises Corrupted if a page that begins at `first` has holes, or is empty before the end."""
+    if [*numbers] != [*range(first, first + len(numbers))] or (not numbers and first <= end):
+        raise _missing(what, first)
+
+
+def check_count(what: str, rows: Sequence[Any], first: int, count: int) -> None:
+    """Raises Corrupted unless there are so many rows, of numbers from `first` on without holes."""
+    if len(rows) != count:
+        raise _missing(what, first)
+
+
+def _missing(what: str, first: int) -> Corrupted:
+    return Corrupted(f"events of {what} from {first} on are missing: the file is damaged")
+
+
+def records_of_append(connection: sqlite3.Connection, kinds: Kinds, append_id: UUID) -> list[Record]:
+    """The records of an append, in order; none if it was not stored."""
+    key = append_id.bytes
+    first = connection.execute(sql.FIND_KEYED, (key,)).fetchone()
+    if first is None and is_own(append_id):
+        place = own_end(append_id), key + bytes(4)
+        first = connection.execute(sql.FIND_OWN, place).fetchone()
+    if first is None:
+        return []
+    cursor = connection.execute(sql.OF_APPEND, first)
+    try:
+        rows = list(takewhile(lambda row: row[-1][:16] == key, cursor))
+    except TypeError:
+        raise Corrupted(f"an event of append {append_id} is damaged") from None
+    finally:
+        cursor.close()
+    check_streams([row[1] for row in rows])
+    check_positions([row[0] for row in rows])
+    known = kinds_of(connection, kinds, [row[3] for row in rows])
+    return [Record._make(row)._replace(kind=known.get(row[3], LOST)) for row in rows]

@@ -1,0 +1,139 @@
+"""The SQL of the SQLite store: its tables and its statements."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from eventsrc.sqlite._schema import Schema
+
+STAMP: Final = 0x65737263
+"""The application_id of a store's file: "esrc"."""
+
+SCRIPTS: Final = (
+    # Streams and kinds have small numbers: rows are short, and the index of events is half as large as
+    # with names. An event is found by its position in the feed, and by stream and version; the first
+    # event of an append by the append's id, if the caller chose that.
+    """
+    CREATE TABLE eventsrc_store (id TEXT NOT NULL);
+    CREATE TABLE eventsrc_stream (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE
+    );
+    CREATE TABLE eventsrc_kind (
+        id INTEGER PRIMARY KEY,
+        type TEXT NOT NULL,
+        schema INTEGER NOT NULL,
+        codec TEXT NOT NULL,
+        UNIQUE (type, schema, codec)
+    );
+    CREATE TABLE eventsrc_event (
+        position INTEGER PRIMARY KEY,
+        stream INTEGER NOT NULL REFERENCES eventsrc_stream,
+        version INTEGER NOT NULL,
+        kind INTEGER NOT NULL REFERENCES eventsrc_kind,
+        recorded_at INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        data_crc INTEGER NOT NULL,
+        rest BLOB NOT NULL
+    );
+    CREATE UNIQUE INDEX eventsrc_event_by_stream ON eventsrc_event (stream, version);
+    CREATE TABLE eventsrc_append (
+        id BLOB PRIMARY KEY,
+        position INTEGER NOT NULL REFERENCES eventsrc_event
+    ) WITHOUT ROWID;
+    CREATE TABLE eventsrc_snapshot (
+        stream TEXT NOT NULL,
+        fold TEXT NOT NULL,
+        fold_version INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        PRIMARY KEY (stream, fold, fold_version)
+    );
+    CREATE VIEW eventsrc_events AS
+        SELECT position, name AS stream, version, type, schema,
+            CAST(data AS TEXT) AS data,
+            CAST(substr(rest, 25) AS TEXT) AS metadata,
+            hex(substr(rest, 1, 16)) AS append_id,
+            strftime('%Y-%m-%dT%H:%M:%fZ', recorded_at / 1e6, 'unixepoch') AS recorded_at
+        FROM eventsrc_event
+        JOIN eventsrc_stream ON eventsrc_stream.id = stream
+        JOIN eventsrc_kind ON eventsrc_kind.id = kind;
+    """,
+)
+
+SCHEMA: Final = Schema("store", SCRIPTS, STAMP)
+
+STORE: Final = "SELECT id FROM eventsrc_store"
+ADD_STORE: Final = "INSERT INTO eventsrc_store VALUES (?)"
+
+# by eventsrc_stream's unique name, then eventsrc_event_by_stream
+HEAD: Final = """
+    SELECT id, (SELECT max(version) FROM eventsrc_event WHERE stream = eventsrc_stream.id)
+    FROM eventsrc_stream WHERE name = ?
+"""
+
+# by eventsrc_event_by_stream
+READ_DATA: Final = """
+    SELECT kind, data, data_crc FROM eventsrc_event
+    WHERE stream = ? AND version > ? AND version <= ?
+    ORDER BY version
+"""
+READ: Final = """
+    SELECT version, kind, position, recorded_at, data, data_crc, rest FROM eventsrc_event
+    WHERE stream = ? AND version > ?
+    ORDER BY version LIMIT ?
+"""
+READ_BACKWARDS: Final = """
+    SELECT version, kind, position, recorded_at, data, data_crc, rest FROM eventsrc_event
+    WHERE stream = ? AND version < ?
+    ORDER BY version DESC LIMIT ?
+"""
+
+# by the primary key; CROSS JOIN keeps SQLite from beginning with the streams
+END: Final = "SELECT coalesce(max(position), 0) FROM eventsrc_event"
+FEED: Final = """
+    SELECT position, name, version, kind, recorded_at, data, data_crc, rest
+    FROM eventsrc_event CROSS JOIN eventsrc_stream ON eventsrc_stream.id = stream
+    WHERE position > :after AND position <= :end
+        AND (:prefix = '' OR (name >= :prefix AND name < :beyond))
+        AND (:types IS NULL OR kind IN (
+            SELECT id FROM eventsrc_kind WHERE type IN (SELECT value FROM json_each(:types))
+        ))
+    ORDER BY position LIMIT :limit
+"""
+FEED_DATA: Final = """
+    SELECT name, version, kind, data, data_crc
+    FROM eventsrc_event CROSS JOIN eventsrc_stream ON eventsrc_stream.id = stream
+    WHERE position > ? AND position <= ?
+    ORDER BY position
+"""
+KINDS: Final = "SELECT id, type, schema, codec FROM eventsrc_kind"
+
+# by the primary key of eventsrc_append
+FIND_KEYED: Final = "SELECT position FROM eventsrc_append WHERE id = ?"
+# by the primary key, from where the id says
+FIND_OWN: Final = """
+    SELECT position FROM eventsrc_event WHERE position > ? AND substr(rest, 1, 20) = ?
+    ORDER BY position LIMIT 1
+"""
+# by the primary key: the events of an append stand together
+OF_APPEND: Final = """
+    SELECT position, name, version, kind, recorded_at, data, data_crc, rest
+    FROM eventsrc_event CROSS JOIN eventsrc_stream ON eventsrc_stream.id = stream
+    WHERE position >= ? ORDER BY position
+"""
+
+ADD_STREAM: Final = "INSERT INTO eventsrc_stream (name) VALUES (?)"
+ADD_KIND: Final = "INSERT INTO eventsrc_kind (type, schema, codec) VALUES (?, ?, ?)"
+ADD_APPEND: Final = "INSERT INTO eventsrc_append VALUES (?, ?)"
+ADD_EVENT: Final = "INSERT INTO eventsrc_event VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+LAST_ADDED: Final = "SELECT last_insert_rowid()"
+
+LOAD_SNAPSHOT: Final = """
+    SELECT version, data FROM eventsrc_snapshot WHERE stream = ? AND fold = ? AND fold_version = ?
+"""
+SAVE_SNAPSHOT: Final = """
+    INSERT INTO eventsrc_snapshot VALUES (:stream, :fold, :fold_version, :version, :data)
+    ON CONFLICT DO UPDATE SET version = excluded.version, data = excluded.data
+    WHERE excluded.version > eventsrc_snapshot.version
+"""

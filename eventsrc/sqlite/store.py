@@ -1,0 +1,423 @@
+"""The SQLite store: streams in a file, for one process or several.
+
+What is stored can be read with SQL through the view `eventsrc_events`, which shows data as text.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Self, TypeAlias
+
+import attrs
+from returns.result import Failure, Success
+
+from eventsrc._errors import EventsrcError
+from eventsrc.events.codec import Codec
+from eventsrc.events.pages import Events, EventsData
+from eventsrc.events.positions import Cursor, Token
+from eventsrc.events.record import Corrupted
+from eventsrc.programs.interpreter import Interpreter, on
+from eventsrc.programs.program import Outcome
+from eventsrc.sqlite import _sql as sql
+from eventsrc.sqlite._appending import Writing
+from eventsrc.sqlite._errors import CommitFailed
+from eventsrc.sqlite._file import Durability, SqliteFile
+from eventsrc.sqlite._rows import (
+    check_complete,
+    check_count,
+    check_positions,
+    check_streams,
+    columns,
+    end_of,
+    head_of,
+    kinds_of,
+    records_of,
+    records_of_append,
+)
+from eventsrc.stores._group_commit import GroupCommit, Raised
+from eventsrc.stores._known import Heads, Kinds
+from eventsrc.stores.operations import (
+    Append,
+    AppendAll,
+    Appended,
+    FeedPage,
+    FindAppend,
+    Head,
+    LoadSnapshot,
+    NotAppended,
+    Page,
+    Read,
+    ReadFeed,
+    SaveSnapshot,
+    Snapshot,
+    StoreOp,
+    Unknown,
+    holds,
+)
+from eventsrc.stores.prepare import (
+    Prepared,
+    appended,
+    check,
+    check_end,
+    microseconds,
+    prepare,
+)
+
+GROUP: Final = 512
+"""The most appends that share a commit."""
+
+_Answer: TypeAlias = Outcome[Appended, NotAppended]
+
+
+@attrs.define
+class _Job:
+    """An append in line."""
+
+    asked: Prepared
+    deadline: float
+    """When its turn to write must have come, by time.monotonic()."""
+
+
+class SqliteStore(Interpreter[StoreOp]):
+    """A store in a SQLite file. It may be used from threads, tasks and several processes at once.
+
+    path: of the file; it is made if it is not there.
+    codec: what it encodes with; one for all registered events if not given.
+    durability: what an acknowledged append survives: "os", a power cut; "process", only a crash of the
+        process, which is faster.
+    timeout: how many seconds an append may wait for other writers, before StoreBusy.
+    read_only: refuses appends with StoreReadOnly, and does not make the file.
+    clock: gives `recorded_at`, in seconds since 1970.
+
+    Raises NotAStore for a file of another application, or of a newer version of this library.
+    Appends that wait together, in threads or tasks, share one commit. In `run_async`, appending does
+    not hold up the event loop; reading does, for as long as SQLite takes to find a page.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        codec: Codec | None = None,
+        *,
+        durability: Durability = "os",
+        timeout: float = 5.0,
+        read_only: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.codec = Codec() if codec is None else codec
+        self._clock = clock
+        self._kinds = Kinds()
+        self._heads = Heads()
+        self._file = SqliteFile(
+            path, sql.SCHEMA, durability=durability, timeout=timeout, read_only=read_only
+        )
+        self._line: GroupCommit[_Job, _Answer] = GroupCommit(
+            self._commit, interrupted=_interrupted, too_late=self._file.busy, most=GROUP
+        )
+        try:
+            self.store_id: Final = self._find_id()
+            self._end = self._find_end()
+        except BaseException:
+            self._file.close()
+            raise
+
+    @property
+    def durability(self) -> Durability:
+        """What an acknowledged append survives."""
+        return self._file.durability
+
+    def close(self) -> None:
+        """Finishes the appends that are under way and closes the file."""
+        self._line.close()
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- appending
+
+    @on(Append)
+    def append(self, op: Append) -> _Answer:
+        """Appends to one stream."""
+        return self._line.perform(self._job(op), self._file.timeout)
+
+    @on(Append).coroutine
+    async def append_async(self, op: Append) -> _Answer:
+        """Appends to one stream."""
+        return await self._line.perform_async(self._job(op), self._file.timeout)
+
+    @on(AppendAll)
+    def append_all(self, op: AppendAll) -> _Answer:
+        """Appends to several streams."""
+        return self._line.perform(self._job(op), self._file.timeout)
+
+    @on(AppendAll).coroutine
+    async def append_all_async(self, op: AppendAll) -> _Answer:
+        """Appends to several streams."""
+        return await self._line.perform_async(self._job(op), self._file.timeout)
+
+    def _job(self, op: Append | AppendAll) -> _Job:
+        self._file.check_usable()
+        asked = prepare(op, self.codec, self.store_id, self._end)
+        return _Job(asked, time.monotonic() + self._file.timeout)
+
+    def _commit(self, group: Sequence[_Job]) -> list[_Answer | Raised]:
+        """Stores a group in one transaction; if that fails, each of it in one of its own.
+
+        What is no error of this library, such as what a signal's handler raises, concerns only the
+        first, whose thread this is.
+        """
+        answers: list[_Answer | Raised] = []
+        try:
+            return self._transact(group)
+        except CommitFailed as failed:
+            return [Failure(Unknown(job.asked.append_id, str(failed))) for job in group]
+        except EventsrcError as error:
+            if len(group) == 1:
+                return [Raised(error)]
+        except Exception as error:
+            if len(group) == 1:
+                raise
+            answers.append(Raised(error))
+        for job in group[len(answers) :]:
+            answers += self._commit([job])
+        return answers
+
+    def _transact(self, group: Sequence[_Job]) -> list[_Answer | Raised]:
+        """Stores a group in one transaction. If it raises, but for CommitFailed, nothing is stored."""
+        if len(group) == 1:
+            answer = self._append_alone(group[0])
+            if answer is not None:
+                return [answer]
+        answers: list[_Answer | Raised] = []
+
+        def store(connection: sqlite3.Connection) -> Writing:
+            writing = Writing(connection, self.store_id, self.codec, self._kinds, self._now())
+            answers.extend([writing.append(job.asked) for job in group])
+            return writing
+
+        transaction = self._file.writing(group[0].deadline)
+        try:
+            self._remember(transaction.run(store))
+        except BaseException as error:
+            if not transaction.is_committed:
+                raise
+            answers[0] = Raised(error)
+        return answers
+
+    def _remember(self, writing: Writing) -> None:
+        """Keeps what has been learnt of the file in a transaction that is committed."""
+        self._end = max(self._end, writing.end)
+        self._kinds.add(writing.new_kinds)
+        for stream, version in writing.versions.items():
+            if version:
+                self._heads.move(stream, writing.numbers[stream], version)
+
+    def _append_alone(self, job: _Job) -> _Answer | None:
+        """Appends one event to a stream whose head is known, in one statement; None if that won't do.
+
+        A head that others have moved is no danger: the index of streams and versions refuses the event.
+        """
+        asked = job.asked
+        part = asked.parts[0]
+        if asked.is_keyed or asked.demands or len(asked.parts) > 1 or len(part.events) > 1:
+            return None
+        number, version = self._heads.of(part.stream)
+        kind = self._kinds.numbers.get(part.events[0].kind)
+        if not version or kind is None or not holds(part.expected, version):
+            return None
+        (record,) = asked.records(0, lambda _: version, self._now())
+        row = None, number, version + 1, kind, *record[4:]
+        try:
+            position = self._file.write(sql.ADD_EVENT, row, job.deadline)
+        except sqlite3.IntegrityError:
+            return None
+        self._end = position
+        self._heads.move(part.stream, number, version + 1)
+        token = Token(self.store_id, {part.stream: version + 1})
+        return Success(Appended(asked.append_id, token, Cursor(self.store_id, position)))
+
+    def _now(self) -> int:
+        return microseconds(self._clock)
+
+    @on(FindAppend)
+    def find_append(self, op: FindAppend) -> Appended | None:
+        """What became of an append."""
+        check(op)
+        with self._file.reading() as connection:
+            stored = records_of_append(connection, self._kinds, op.append_id)
+        return appended(op.append_id, stored, self.store_id) if stored else None
+
+    # --- reading
+
+    @on(Read)
+    def read(self, op: Read) -> Page[Any]:
+        """A page of a stream."""
+        check(op)
+        with self._file.reading() as connection:
+            number, head = head_of(connection, op.stream)
+            if op.backwards or op.whole:
+                events, head = self._events(connection, op, number, head)
+            else:
+                events = self._data(connection, op, number, head)
+        if number is not None:
+            self._heads.move(op.stream, number, head)
+        return Page(events, head, Token(self.store_id, {op.stream: head}))
+
+    def _events(
+        self, connection: sqlite3.Connection, op: Read, number: int | None, head: int
+    ) -> tuple[Events[Any], int]:
+        """Those that are asked for of a stream, and its version, which others may have moved on."""
+        statement = sql.READ_BACKWARDS if op.backwards else sql.READ
+        place = (op.after or head + 1) if op.backwards else op.after
+        rows = connection.execute(statement, (number, place, op.limit)).fetchall()
+        versions = [row[0] for row in rows]
+        check_positions([row[2] for row in rows])
+        if op.backwards:
+            newest = max([min(place - 1, head), *versions[:1]])
+            first = newest - min(op.limit, newest) + 1
+            check_complete(op.stream, versions[::-1], first, newest)
+        else:
+            check_complete(op.stream, versions, op.after + 1, head)
+        kinds = kinds_of(connection, self._kinds, [row[1] for row in rows])
+        events: Events[Any] = Events(records_of(op.stream, rows), self.codec, kinds)
+        return events, max([head, *versions[:1], *versions[-1:]])
+
+    def _data(
+        self, connection: sqlite3.Connection, op: Read, number: int | None, head: int
+    ) -> Events[Any]:
+        """The data of those that are asked for of a stream that is at a version."""
+        count = max(min(op.limit, head - op.after), 0)
+        rows = connection.execute(sql.READ_DATA, (number, op.after, op.after + count)).fetchall()
+        check_count(op.stream, rows, op.after + 1, count)
+        names, datas, data_crcs = columns(rows, 3)
+        kinds = kinds_of(connection, self._kinds, names)
+        versions = range(op.after + 1, op.after + count + 1)
+        streams = [op.stream] * count
+        return EventsData((streams, versions, names, datas, data_crcs), kinds, self.codec)
+
+    @on(Head)
+    def head(self, op: Head) -> int:
+        """The version of a stream."""
+        check(op)
+        with self._file.reading() as connection:
+            return head_of(connection, op.stream)[1]
+
+    @on(ReadFeed)
+    def read_feed(self, op: ReadFeed) -> FeedPage[Any]:
+        """A page of the feed."""
+        check(op)
+        after = op.after.check(self.store_id)
+        is_all = not op.prefix and op.types is None
+        with self._file.reading() as connection:
+            end = end_of(connection)
+            check_end(op, end)
+            if is_all and not op.whole:
+                last = min(after + op.limit, end)
+                events = self._feed_data(connection, after, last)
+            else:
+                events, last = self._feed(connection, op, after, end)
+        return FeedPage(events, Cursor(self.store_id, last), Cursor(self.store_id, end))
+
+    def _feed(
+        self, connection: sqlite3.Connection, op: ReadFeed, after: int, end: int
+    ) -> tuple[Events[Any], int]:
+        """Those that are asked for of the feed, and the last position that was looked at."""
+        wanted = {
+            "after": after,
+            "end": end,
+            "limit": op.limit,
+            "prefix": op.prefix,
+            "beyond": op.prefix[:-1] + chr(ord("/") + 1),
+            "types": None if op.types is None else json.dumps(sorted(op.types)),
+        }
+        rows = connection.execute(sql.FEED, wanted).fetchall()
+        check_streams([row[1] for row in rows])
+        check_positions([row[0] for row in rows])
+        if not op.prefix and op.types is None:
+            check_complete("the feed", [row[0] for row in rows], after + 1, end)
+        kinds = kinds_of(connection, self._kinds, [row[3] for row in rows])
+        last = rows[-1][0] if len(rows) == op.limit else max(after, end)
+        return Events(rows, self.codec, kinds), last
+
+    def _feed_data(self, connection: sqlite3.Connection, after: int, last: int) -> Events[Any]:
+        """The data of the events of the feed from one position to another."""
+        rows = connection.execute(sql.FEED_DATA, (after, last)).fetchall()
+        check_count("the feed", rows, after + 1, last - after)
+        found = columns(rows, 5)
+        check_streams(found[0])
+        return EventsData(found, kinds_of(connection, self._kinds, found[2]), self.codec)
+
+    # --- snapshots
+
+    @on(LoadSnapshot)
+    def load_snapshot(self, op: LoadSnapshot) -> Snapshot | None:
+        """The newest snapshot of a stream."""
+        check(op)
+        with self._file.reading() as connection:
+            key = op.stream, op.fold, op.fold_version
+            row = connection.execute(sql.LOAD_SNAPSHOT, key).fetchone()
+        if row is None:
+            return None
+        if [*map(type, row)] != [int, bytes]:
+            raise Corrupted(f"the snapshot of {op.stream} for {op.fold} is damaged")
+        return Snapshot(*key, *row)
+
+    @on(SaveSnapshot)
+    def save_snapshot(self, op: SaveSnapshot) -> None:
+        """Keeps a snapshot unless there is a newer one."""
+        self._save(op)
+
+    @on(SaveSnapshot).coroutine
+    async def save_snapshot_async(self, op: SaveSnapshot) -> None:
+        """Keeps a snapshot unless there is a newer one."""
+        from asyncio import to_thread
+
+        await to_thread(self._save, op)
+
+    def _save(self, op: SaveSnapshot) -> None:
+        check(op)
+        kept = op.snapshot
+        row = {
+            "stream": kept.stream,
+            "fold": kept.fold,
+            "fold_version": kept.fold_version,
+            "version": kept.version,
+            "data": kept.data,
+        }
+        self._file.writing().run(lambda connection: connection.execute(sql.SAVE_SNAPSHOT, row))
+
+    def _find_end(self) -> int:
+        with self._file.reading() as connection:
+            return end_of(connection)
+
+    def _find_id(self) -> str:
+        """The store's id, which its first opening makes up."""
+        with self._file.reading() as connection:
+            row = connection.execute(sql.STORE).fetchone()
+        if row is None:
+            row = self._file.writing().run(_named)
+        if type(row[0]) is not str:
+            raise Corrupted(f"the store's id is {row[0]!r:.100}: the file is damaged")
+        return row[0]
+
+
+def _named(connection: sqlite3.Connection) -> tuple[str]:
+    """The store's id, made up unless others have done so meanwhile."""
+    row = connection.execute(sql.STORE).fetchone()
+    if row is None:
+        row = (secrets.token_hex(8),)
+        connection.execute(sql.ADD_STORE, row)
+    return row  # type: ignore[no-any-return]
+
+
+def _interrupted(job: _Job) -> _Answer:
+    return Failure(Unknown(job.asked.append_id, "the thread that was committing it was interrupted"))

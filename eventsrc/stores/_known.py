@@ -1,0 +1,56 @@
+"""What a store with tables remembers of them: the numbers of kinds and streams, and heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from eventsrc.events.codec import Kind
+
+HEADS: Final = 100_000
+"""How many streams' heads are remembered."""
+
+
+class Kinds:
+    """The kinds that have numbers, as far as they have been seen committed."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[Any, Kind] = {}
+        self.numbers: dict[Kind, int] = {}
+
+    def add(self, numbers: Mapping[Kind, int]) -> None:
+        """Keeps what has been committed."""
+        for kind, number in numbers.items():
+            self.kinds[number] = kind
+            self.numbers[kind] = number
+
+    def copy(self) -> Kinds:
+        """For a transaction, which may see what is not committed yet."""
+        copy = Kinds()
+        copy.add(self.numbers)
+        return copy
+
+
+class Heads:
+    """The heads that streams were last seen to have; they may have moved since, and only up."""
+
+    def __init__(self) -> None:
+        self._heads: dict[str, tuple[int, int]] = {}
+
+    def of(self, stream: str) -> tuple[int, int]:
+        """The number and the version of a stream; zeros if they are not known."""
+        return self._heads.get(stream, (0, 0))
+
+    def move(self, stream: str, number: int, version: int) -> None:
+        """Keeps the head of a stream after a commit."""
+        if len(self._heads) > HEADS:
+            self._heads.clear()
+        self._heads[stream] = number, version
+
+    def forget(self, stream: str) -> None:
+        """Forgets a head that turned out to have moved."""
+        self._heads.pop(stream, None)
+
+    def forget_all(self) -> None:
+        """Forgets all: what is stored may be older than what was seen."""
+        self._heads.clear()

@@ -1,0 +1,315 @@
+"""The store operations, their answers, and what every store promises.
+
+These operations are the bottom of the house: services, folds and views are programs over them, and a
+store is an interpreter of exactly these. What a store promises (durable once acknowledged, all or
+nothing, versions without holes, a feed that never skips) is in docs/guarantees.md and is tested by
+`eventsrc.testing.contract`, for the stores here and for anybody's.
+What stores do alike, such as checking what they are given, is in stores/prepare.py.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Any, Final, Generic, TypeAlias, TypeVar
+from uuid import UUID
+
+import attrs
+
+from eventsrc._errors import EventsrcError
+from eventsrc.events.codec import Json
+from eventsrc.events.pages import decoded
+from eventsrc.events.positions import START, Cursor, Token
+from eventsrc.events.recorded import Recorded
+from eventsrc.events.stream_id import StreamId
+from eventsrc.programs.operation import Command, Query
+from eventsrc.programs.program import Outcome
+
+E_co = TypeVar("E_co", covariant=True)
+
+MAX_PAGE: Final = 10_000
+"""The most events that one page holds."""
+
+CONFLICT_EVENTS: Final = 100
+"""The most events that a Conflict carries."""
+
+
+# --- conditions -----------------------------------------------------------------------------------
+
+
+class Expect(enum.Enum):
+    """A condition on a stream's version other than an exact number."""
+
+    ANY = "any version"
+    NO_STREAM = "no stream"
+    EXISTS = "an existing stream"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+ANY: Final = Expect.ANY
+NO_STREAM: Final = Expect.NO_STREAM
+EXISTS: Final = Expect.EXISTS
+
+Expected: TypeAlias = int | Expect | Token
+"""The condition of an append: an exact version (0: no events), ANY, NO_STREAM, EXISTS, or a token: the
+version that it has seen of the stream."""
+
+
+def holds(expected: int | Expect, version: int) -> bool:
+    """Whether a stream at this version fulfils the condition."""
+    if expected is ANY:
+        return True
+    if expected is NO_STREAM:
+        return version == 0
+    if expected is EXISTS:
+        return version > 0
+    return version == expected
+
+
+@attrs.frozen
+class StreamAppend:
+    """What an AppendAll appends to one stream."""
+
+    stream: StreamId
+    events: tuple[object, ...]
+    expected: Expected = ANY
+
+
+@attrs.frozen
+class Condition:
+    """What an AppendAll demands of a stream that it only read."""
+
+    stream: StreamId
+    expected: Expected
+
+
+# --- answers --------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Appended:
+    """The events are stored, at the level of durability that the store names."""
+
+    append_id: UUID
+    token: Token
+    """The version of each stream after its last event of this append."""
+    cursor: Cursor
+    """The place of the append's last event in the feed."""
+
+    @property
+    def version(self) -> int:
+        """The version of the stream, of an append to one. Raises ValueError after one to several."""
+        (version,) = self.token.versions.values()
+        return version
+
+
+@attrs.frozen
+class Conflict:
+    """Nothing is stored: a stream was not at the expected version."""
+
+    stream: StreamId
+    expected: int | Expect
+    actual: int
+    events: Sequence[Recorded[Any]] = ()
+    """Those since the expected version, at most 100; none if that was not an exact version."""
+
+
+@attrs.frozen
+class Rejected:
+    """Nothing is stored, and nothing would be if it were tried again."""
+
+    reason: str
+
+
+@attrs.frozen
+class Unknown:
+    """It cannot be known now whether the events are stored.
+
+    Appending the same events again with the same append_id settles it: it stores them once. FindAppend
+    finds them if they are stored; that it finds none is the last word only once nothing of the append
+    can be on its way to the store any more.
+    """
+
+    append_id: UUID
+    reason: str
+
+
+NotAppended: TypeAlias = Conflict | Rejected | Unknown
+
+
+@attrs.frozen
+class Page(Generic[E_co]):
+    """Some events of a stream, in the order that was asked for."""
+
+    events: Sequence[Recorded[E_co]]
+    head: int
+    """The stream's version when the page was read."""
+    token: Token
+    """The stream's head: what the reader of its last page has seen."""
+
+    @property
+    def data(self) -> Sequence[E_co]:
+        """The events themselves, decoded together, which is faster than one by one."""
+        return decoded(self.events)
+
+
+@attrs.frozen
+class Blocked:
+    """What keeps later events out of the feed for now."""
+
+    reason: str
+
+
+@attrs.frozen
+class FeedPage(Generic[E_co]):
+    """Some events of the feed, in its order."""
+
+    events: Sequence[Recorded[E_co]]
+    next: Cursor
+    """Where to go on: after the last event that was looked at, whether it is in the page or not."""
+    end: Cursor
+    """The end of the feed when the page was read."""
+    blocked: Blocked | None = None
+
+    @property
+    def data(self) -> Sequence[E_co]:
+        """The events themselves, decoded together, which is faster than one by one."""
+        return decoded(self.events)
+
+
+@attrs.frozen
+class Snapshot:
+    """The state that a fold had at a version of a stream, as bytes."""
+
+    stream: StreamId
+    fold: str
+    fold_version: int
+    version: int
+    data: bytes
+
+
+# --- the operations -------------------------------------------------------------------------------
+
+
+class Append(Command[Outcome[Appended, NotAppended]]):
+    """Appends events to a stream if it is at the expected version.
+
+    append_id: chosen by the caller to make a retry safe: the same events with the same id are stored
+        once, and answered with the original result; other events with it are Rejected. None: a new one.
+    metadata: stored with each of the events.
+    """
+
+    stream: StreamId
+    events: tuple[object, ...]
+    expected: Expected = ANY
+    append_id: UUID | None = None
+    metadata: Json = attrs.field(factory=dict[str, Any], hash=False)
+
+
+class AppendAll(Command[Outcome[Appended, NotAppended]]):
+    """Appends to several streams, all or nothing, if every one is at its expected version.
+
+    conditions: on streams that are not appended to. Otherwise as Append.
+    """
+
+    appends: tuple[StreamAppend, ...]
+    conditions: tuple[Condition, ...] = ()
+    append_id: UUID | None = None
+    metadata: Json = attrs.field(factory=dict[str, Any], hash=False)
+
+
+class Read(Query[Page[Any]]):
+    """One page of a stream, oldest first or (`backwards`) newest first.
+
+    after: the version to go on from in that direction, exclusive; 0 for the oldest or newest event.
+    limit: at most so many events, 1 to 10 000. A shorter page is the last one at that moment.
+    whole: whether more is wanted than the events themselves: their positions, times, ids and metadata,
+        which a store may otherwise leave out, to be faster.
+    A stream that does not exist is an empty page at version 0, not an error.
+    """
+
+    stream: StreamId
+    after: int = 0
+    limit: int = 500
+    backwards: bool = False
+    whole: bool = True
+
+
+class Head(Query[int]):
+    """The version of a stream: 0 if it has no events."""
+
+    stream: StreamId
+
+
+class ReadFeed(Query[FeedPage[Any]]):
+    """One page of the feed: all events of the store in an order that never changes and never skips.
+
+    after: START, or a page's `next`, or an Appended's `cursor`.
+    limit: at most so many events, 1 to 10 000.
+    prefix: only events of the streams below it; empty, or ending with `/`.
+    types: only events of types with these stored names; None for all.
+    whole: as of Read.
+    A page of only some events may be short, or empty, before the end of the feed, since a store looks
+    at so much of it at a time and no more: go on from `next` until that is `end`.
+    """
+
+    after: Cursor = START
+    limit: int = 500
+    prefix: str = ""
+    types: frozenset[str] | None = None
+    whole: bool = True
+
+
+class LoadSnapshot(Query[Snapshot | None]):
+    """The newest snapshot of a stream by this fold, of just this version of the fold."""
+
+    stream: StreamId
+    fold: str
+    fold_version: int
+
+
+class SaveSnapshot(Command[None]):
+    """Keeps a snapshot, in place of an older one of the same stream, fold and fold version."""
+
+    snapshot: Snapshot
+
+
+class FindAppend(Query[Appended | None]):
+    """What became of an append: its original result, or None if nothing with this id is stored."""
+
+    append_id: UUID
+
+
+StoreOp: TypeAlias = (
+    Append | AppendAll | Read | Head | ReadFeed | LoadSnapshot | SaveSnapshot | FindAppend
+)
+"""What every store interprets."""
+
+
+# --- what goes wrong with stores ------------------------------------------------------------------
+
+
+class StoreError(EventsrcError):
+    """A store cannot do what it is for. Unless it says otherwise, nothing was stored."""
+
+
+class StoreBusy(StoreError):
+    """Others kept the store busy until the deadline."""
+
+
+class StoreFull(StoreError):
+    """There is no room for more."""
+
+
+class StoreReadOnly(StoreError):
+    """The store can be read and not written."""
+
+
+class StoreClosed(StoreError):
+    """The store was closed, or belongs to another process."""
+
+
+class NotAStore(StoreError):
+    """What was to be opened is no store, or one of a newer version of this library."""

@@ -1,0 +1,1 @@
+"""Streams as services use them: folds, decisions, snapshots, the past."""

@@ -1,0 +1,220 @@
+"""The past: a store as it was, for whole programs to ask.
+
+`as_of(store, at)` interprets the queries of a store as it would have answered them then. So a service's
+own query programs answer about the past, unchanged. The past cannot be written.
+
+What is the past is a place in the feed, the same for all streams, or a token, which names versions. A
+time is taken to be a place: that before an event recorded later.
+"""
+
+from __future__ import annotations
+
+import datetime
+from bisect import bisect_right
+from typing import Any, NoReturn
+
+from eventsrc._errors import EventsrcError
+from eventsrc.events.positions import START, Cursor, NotInToken, Token
+from eventsrc.events.stream_id import StreamId
+from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter, Translation, on
+from eventsrc.programs.program import Do, Program
+from eventsrc.stores.operations import (
+    Append,
+    AppendAll,
+    Appended,
+    FeedPage,
+    FindAppend,
+    Head,
+    LoadSnapshot,
+    Page,
+    Read,
+    ReadFeed,
+    SaveSnapshot,
+    Snapshot,
+    StoreOp,
+)
+from eventsrc.stores.prepare import check, check_end
+from eventsrc.streams.fold import Folded, Load, NoSuchVersion
+
+
+class PastIsReadOnly(EventsrcError):
+    """A program wrote to the past."""
+
+
+class _Past(Translation[StoreOp | Load, StoreOp]):
+    """Answers queries from those events of a store that are not after a place."""
+
+    def __init__(self, at: Cursor | Token | datetime.datetime) -> None:
+        if not isinstance(at, Cursor | Token | datetime.datetime):
+            raise TypeError(
+                f"{at!r:.100} is no past: give a Cursor, a Token, or a time, datetime(..., tzinfo=UTC)"
+            )
+        if isinstance(at, datetime.datetime) and at.tzinfo is None:
+            raise ValueError(f"{at} has no time zone: write datetime(..., tzinfo=UTC)")
+        self._at = at
+        # What has been found stays found, whoever finds it first: the past does not change.
+        self._places: dict[None, Cursor] = {}
+        self._versions: dict[StreamId, int] = {}
+
+    @on(Read).program
+    def read(self, op: Read) -> Do[Read | ReadFeed, Page[Any]]:
+        check(op)
+        until = yield from self._until(op.stream)
+        if op.backwards:
+            after = min(op.after or until + 1, until + 1)
+            page: Page[Any] = yield from Read(op.stream, after, op.limit, True, op.whole)
+            events = page.events
+        else:
+            room = max(until - op.after, 0)
+            page = yield from Read(op.stream, op.after, min(op.limit, room or 1), False, op.whole)
+            events = page.events[:room]
+        return Page(events, until, Token(page.token.store, {op.stream: until}))
+
+    @on(Head).program
+    def head(self, op: Head) -> Do[Read | ReadFeed, int]:
+        check(op)
+        return (yield from self._until(op.stream))
+
+    @on(ReadFeed).program
+    def read_feed(self, op: ReadFeed) -> Do[ReadFeed, FeedPage[Any]]:
+        if isinstance(self._at, Token):
+            raise NotInToken(
+                "a token names versions of streams, and no place in the feed: "
+                "ask as of a Cursor or a time, or read the streams"
+            )
+        check(op)
+        end = yield from self._place()
+        op.after.check(end.store)
+        check_end(op, end.position)
+        page = yield from ReadFeed(op.after, op.limit, op.prefix, op.types)  # positions are asked for
+        until = bisect_right(page.events, end.position, key=lambda event: event.position)
+        reached = min(page.next, end)
+        blocked = page.blocked if reached < end else None
+        return FeedPage(page.events[:until], reached, end, blocked)
+
+    @on(LoadSnapshot).program
+    def load_snapshot(self, op: LoadSnapshot) -> Do[LoadSnapshot | Read | ReadFeed, Snapshot | None]:
+        kept = yield from op
+        until = yield from self._until(op.stream)
+        return kept if kept is not None and kept.version <= until else None
+
+    @on(FindAppend).program
+    def find_append(self, op: FindAppend) -> Do[FindAppend | Read | ReadFeed, Appended | None]:
+        found = yield from op
+        if found is None:
+            return None
+        if not isinstance(self._at, Token):
+            return found if found.cursor <= (yield from self._place()) else None
+        for stream, version in found.token.versions.items():
+            if version > (yield from self._until(stream)):
+                return None
+        return found
+
+    @on(Load).program
+    def load(self, op: Load) -> Program[StoreOp, Folded[Any]]:
+        load = Load(op.stream, op.fold.without_saving(), op.known, op.consistency)
+        return self.lower(load.meaning())
+
+    @on(Append).program
+    def append(self, op: Append) -> NoReturn:
+        raise self._refusal(op)
+
+    @on(AppendAll).program
+    def append_all(self, op: AppendAll) -> NoReturn:
+        raise self._refusal(op)
+
+    @on(SaveSnapshot).program
+    def save_snapshot(self, op: SaveSnapshot) -> NoReturn:
+        raise self._refusal(op)
+
+    def _refusal(self, op: object) -> PastIsReadOnly:
+        return PastIsReadOnly(
+            f"{op!r:.200} cannot be done as of {self._at}: the past is for queries; run it on the store"
+        )
+
+    # --- how far the past goes ----------------------------------------------------------------------
+
+    def _until(self, stream: StreamId) -> Do[Read | ReadFeed, int]:
+        """The version that a stream had."""
+        found = self._versions.get(stream)
+        if found is None:
+            if isinstance(self._at, Token):
+                found = yield from _seen(self._at, stream)
+            else:
+                place = yield from self._place()
+                found = yield from _version_at(stream, place.position)
+            self._versions[stream] = found
+        return found
+
+    def _place(self) -> Do[ReadFeed, Cursor]:
+        """The place in the feed; one for all streams, found when it is first asked for."""
+        found = self._places.get(None)
+        if found is None:
+            assert not isinstance(self._at, Token)
+            if isinstance(self._at, Cursor):
+                end = (yield from ReadFeed(self._at, 1)).end  # refuses another store's, and the future
+                found = Cursor(end.store, self._at.position)
+            else:
+                found = yield from _place_at(self._at)
+            found = self._places.setdefault(None, found)
+        return found
+
+
+def _seen(token: Token, stream: StreamId) -> Do[Read, int]:
+    """The version of a stream that a token has seen."""
+    page = yield from Read(stream, 0, 1, whole=False)
+    token.check(page.token.store)
+    version = token.of(stream)
+    if page.head < version:
+        raise NoSuchVersion(f"{stream} is at version {page.head}: it has not reached {version}")
+    return version
+
+
+def _version_at(stream: StreamId, position: int) -> Do[Read, int]:
+    """The version of a stream at a place in the feed, by bisection."""
+    page = yield from Read(stream, 0, 1, backwards=True)
+    if not page.events or page.events[0].position <= position:
+        return page.head
+    low, high = 0, page.head
+    while high - low > 1:
+        middle = (low + high) // 2
+        (event,) = (yield from Read(stream, middle - 1, 1)).events
+        if event.position <= position:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _place_at(time: datetime.datetime) -> Do[ReadFeed, Cursor]:
+    """The place in the feed at a time, by bisection."""
+    end = (yield from ReadFeed(START, 1)).end
+    low, high = 0, end.position
+    while low < high:
+        middle = (low + high) // 2
+        events = (yield from ReadFeed(Cursor(end.store, middle), 1)).events
+        if events and events[0].recorded_at <= time:
+            low = events[0].position
+        else:
+            high = middle
+    return Cursor(end.store, low)
+
+
+def as_of(store: Interpreter[StoreOp], at: Cursor | Token | datetime.datetime) -> Interpreter[StoreOp]:
+    """An interpreter of a store's queries as of a place, a token or a time.
+
+    at: a Cursor, for all streams at one place in the feed; a Token, for just the streams that it names;
+        or a time with its zone, for the place before an event recorded later. If clocks went back there
+        may be several such places, and it is one of them; a time to come means now.
+    Finding a stream's version takes reads in proportion to the logarithm of its length, once.
+    Its programs raise PastIsReadOnly for a write, NotInToken for what a token does not tell, WrongStore
+    and BadToken for a place that the store never had. Raises ValueError for a time without a zone.
+    """
+    return _Past(at).into(store)
+
+
+def as_of_async(
+    store: AsyncInterpreter[StoreOp], at: Cursor | Token | datetime.datetime
+) -> AsyncInterpreter[StoreOp]:
+    """As `as_of`, for a store that needs an event loop."""
+    return _Past(at).into_async(store)

@@ -1,0 +1,1 @@
+"""Every schedule and fault of programs that run at the same time."""

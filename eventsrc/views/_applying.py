@@ -1,0 +1,513 @@
+"""How views are kept in a database that has transactions, whichever it is.
+
+Events are applied a page at a time, together with the guard and the place in the feed: first as if
+all of them were next, and if that is not so, in another transaction after a look at each. If a handler
+raises, the page is gone through once more, each event in a savepoint: those that fail are undone and
+park their streams in the same transaction, and the others go on. If a page takes long, what is done of
+it is committed, so that others need not wait, and leases do not end meanwhile.
+
+A view can be kept in a system that has no part in the transaction, a *sink*: handlers are given the
+sink, and the place in the feed is committed after the effects. So after a crash, events of at most one
+page come again, in the order of their streams. What makes that harmless is a guard in the sink: it
+keeps the version of the event with what it made of it, and refuses what is not newer (as Elasticsearch
+does with `version_type=external`), which also keeps out a writer that wakes up late.
+
+An event can also end the process. So each process says that it begins, until it has brought the view
+forward or has come to know that it cannot; if one began in vain, the next applies each event by itself
+and says so before, which shows which event it is.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar, cast
+from zlib import crc32
+
+import attrs
+
+from eventsrc.events.pages import Events, of_streams
+from eventsrc.events.positions import START, Cursor
+from eventsrc.events.recorded import Recorded
+from eventsrc.events.stream_id import StreamId
+from eventsrc.programs.interpreter import Interpreter, on
+from eventsrc.stores.operations import StoreError
+from eventsrc.views._ledger import Ledger
+from eventsrc.views.guard import Moves, in_turn, sort_out
+from eventsrc.views.view import (
+    Applied,
+    Apply,
+    Claim,
+    Discard,
+    Failed,
+    GetApplied,
+    GetLive,
+    GetParked,
+    GetProgress,
+    GoLive,
+    Lease,
+    Leave,
+    Park,
+    Parked,
+    Part,
+    Progress,
+    Unpark,
+    View,
+    ViewError,
+    ViewOp,
+    check_lease,
+)
+
+T = TypeVar("T")
+
+VAIN_STARTS: Final = 1
+"""How many processes in a row must have begun in vain before events are tried one by one."""
+
+VAIN_TRIES: Final = 2
+"""How many processes in a row must have ended while they applied an event before it is parked."""
+
+LONG: Final = 1.0
+"""After how many seconds what is done of a page is committed; after a third of a shorter lease."""
+
+_SOON: Final = 0.1
+"""For how many seconds to wait for others in order to say that a process did not end."""
+
+_log = logging.getLogger("eventsrc")
+
+
+class KeptViews(Interpreter[ViewOp]):
+    """The view operations, over what is particular to a database."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._trust: dict[tuple[str, int, int], _Trust] = {}
+
+    # What is particular to a database:
+
+    @abstractmethod
+    def writing(self, view: View[Any], within: float | None = None) -> AbstractContextManager[Ledger]:
+        """A transaction that may write, with the view's tables made.
+
+        within: for how many seconds to wait for others, if not for as long as for anything.
+        """
+
+    @abstractmethod
+    def looking(self, view: View[Any]) -> AbstractContextManager[Ledger | None]:
+        """What only reads; None if the view was never made."""
+
+    @abstractmethod
+    def _live(self, view: View[Any]) -> int: ...
+
+    @abstractmethod
+    def _go_live(self, view: View[Any]) -> None: ...
+
+    @abstractmethod
+    def _discard(self, view: View[Any]) -> None: ...
+
+    # What is the same everywhere:
+
+    @on(GetProgress)
+    def get_progress(self, op: GetProgress) -> Progress:
+        """How far a view has come."""
+        unmade = (Part(START, 0),) * op.view.partitions
+        return Progress(self._seen(op.view, lambda ledger: ledger.parts(), unmade) or unmade)
+
+    @on(GetApplied)
+    def get_applied(self, op: GetApplied) -> Mapping[StreamId, int]:
+        """The versions that a view has applied of some streams."""
+
+        def look(ledger: Ledger) -> dict[str, int]:
+            ledger.check_store(op.view, op.store)
+            return ledger.guards(op.streams)[0]
+
+        nothing: dict[str, int] = {}
+        found = self._seen(op.view, look, nothing)
+        return {stream: found.get(stream, 0) for stream in op.streams}
+
+    @on(GetParked)
+    def get_parked(self, op: GetParked) -> tuple[Parked, ...]:
+        """The parked streams of a view."""
+        return self._seen(op.view, lambda ledger: ledger.parked(), ())
+
+    @on(Apply)
+    def apply(self, op: Apply) -> Applied:
+        """Applies events to a view."""
+        op = _seen_by_view(op)
+        try:
+            if op.events and not op.parked_too and self._is_careful(op):
+                return self._apply_each(op)
+            return self._apply(op)
+        except BaseException:
+            self._take_back(op)
+            raise
+
+    @on(Apply).coroutine
+    async def apply_async(self, op: Apply) -> Applied:
+        """Applies events to a view, in a thread."""
+        import asyncio
+
+        return await asyncio.to_thread(self.apply, op)
+
+    @on(Park)
+    def park(self, op: Park) -> None:
+        """Holds back a stream, unless somebody else has applied the event meanwhile."""
+        with self._at_stream(op.view, op.failed.stream) as ledger:
+            ledger.park(op.failed, self._now())
+
+    @on(Unpark)
+    def unpark(self, op: Unpark) -> bool:
+        """Lets a parked stream go on."""
+        with self._at_stream(op.view, op.stream) as ledger:
+            return ledger.unpark(op.stream)
+
+    @on(Claim)
+    def claim(self, op: Claim) -> tuple[Lease, ...]:
+        """Takes or keeps an owner's share of the partitions of a view."""
+        check_lease(op.seconds)
+        with self.writing(op.view) as ledger:
+            return ledger.claim(op.owner, op.seconds)
+
+    @on(Leave)
+    def leave(self, op: Leave) -> None:
+        """Gives an owner's partitions to the others."""
+        with self.writing(op.view) as ledger:
+            ledger.leave(op.owner)
+
+    @on(GetLive)
+    def get_live(self, op: GetLive) -> int:
+        """The version of a view that queries read."""
+        return self._live(op.view)
+
+    @on(GoLive)
+    def go_live(self, op: GoLive) -> None:
+        """Has queries read this version of a view."""
+        self._go_live(op.view)
+
+    @on(Discard)
+    def discard(self, op: Discard) -> None:
+        """Removes what a version of a view has built."""
+        self._discard(op.view)
+
+    def _seen(self, view: View[Any], look: Callable[[Ledger], T], nothing: T) -> T:
+        """What is seen in the ledger of a view; nothing if it was never made."""
+        with self.looking(view) as ledger:
+            return nothing if ledger is None else look(ledger)
+
+    @contextmanager
+    def _at_stream(self, view: View[Any], stream: StreamId) -> Iterator[Ledger]:
+        """A transaction in which nobody else applies events of a stream, or holds them back."""
+        with self.writing(view) as ledger:
+            ledger.begin(view, [stream], view.part_of(stream), None, None)
+            yield ledger
+
+    def _now(self) -> str:
+        return f"{datetime.fromtimestamp(self._clock(), UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+    # Applying:
+
+    def _apply(self, op: Apply, *, is_safe: bool = True) -> Applied:
+        """Applies a page; events that fail park their streams.
+
+        is_safe: whether it is shown then that these events do not end the process.
+        """
+        moves = None if op.parked_too else in_turn(op.events)
+        way = _Way.TOGETHER if op.view.takes_many else _Way.ONE_BY_ONE
+        proves = is_safe and self._trust.get(_key(op), _Trust.PROVED) is not _Trust.PROVED
+        first: Exception | None = None
+        while True:
+            failures: list[_Failing] = []
+            try:
+                with self.writing(op.view, op.within) as ledger:
+                    if moves is not None:
+                        done = self._apply_in_turn(ledger, op, moves, way)
+                    else:
+                        done = self._apply_sorted(ledger, op, way, failures)
+                    if proves:
+                        ledger.started(op.part)
+            except _OutOfTurn:
+                moves = None
+            except _Failing as failing:
+                if failing.event is not None and op.view.failing == "stop":
+                    raise failing.error from None
+                moves, way, first = None, _Way.SIFTING, failing.error
+            else:
+                if proves:
+                    self._trust[_key(op)] = _Trust.PROVED
+                if first is not None and not failures:
+                    _log.warning("%r met an error that did not come again", op.view, exc_info=first)
+                for each in failures:
+                    assert each.event is not None
+                    _log.error("%r parks %s", op.view, each.event.record.stream, exc_info=each.error)
+                return done
+
+    def _apply_in_turn(self, ledger: Ledger, op: Apply, moves: Moves, way: _Way) -> Applied:
+        """Applies the events if all of them are next, as mostly they are. Raises _OutOfTurn if not."""
+        ledger.begin(op.view, moves.after, op.part, op.lease, _store(op))
+        if moves.after and not ledger.advance(moves):
+            raise _OutOfTurn
+        events = op.events
+        if isinstance(events, Events):
+            events.prefetch()
+        count = self._handle(ledger, op, events, way)
+        left = events[count:]
+        if left:
+            ledger.move_guards({e.record.stream: e.record.version - 1 for e in reversed(left)})
+        ledger.move(op.part, {}, count, _cursor(op, events, count), _store(op))
+        return Applied(count, 0, left=len(left))
+
+    def _apply_sorted(self, ledger: Ledger, op: Apply, way: _Way, failures: list[_Failing]) -> Applied:
+        """Applies those of the events that are next.
+
+        failures: what failed is added to it, if that is to be found out.
+        """
+        guards, parked = self._guards(ledger, op)
+        work = sort_out(guards, op.events, () if op.parked_too else parked)
+        if isinstance(op.events, Events):
+            op.events.prefetch()
+        events = work.to_apply
+        held = dict(work.held)
+        failed: dict[str, Failed] = {}
+        if way is _Way.SIFTING:
+            count = self._sift(ledger, op, events, failures)
+            failed = {each.stream: each for each in map(_Failing.told, failures)}
+            for failure in failed.values():
+                ledger.park(failure, self._now())
+            came = [(e.record.stream, e.record.version) for e in events if e.record.stream in failed]
+            came += [(gap.stream, gap.came) for gap in work.gaps if gap.stream in failed]
+            for stream, version in came:
+                held[stream] = max(version, held.get(stream, 0))
+        else:
+            count = self._handle(ledger, op, events, way)
+        gaps = tuple([gap for gap in work.gaps if gap.stream not in failed])
+        applied = [event for event in events[:count] if _is_before(event, failed)]
+        ledger.hold(held)
+        moved = {event.record.stream: event.record.version for event in applied}
+        cursor = None if gaps else _cursor(op, events, count)
+        ledger.move(op.part, moved, len(applied), cursor, _store(op))
+        left = len(events) - count
+        return Applied(len(applied), work.ignored, gaps, len(held), tuple(failed.values()), left)
+
+    def _guards(self, ledger: Ledger, op: Apply) -> tuple[dict[str, int], set[str]]:
+        """The versions that were applied of the events' streams, and which of them are parked."""
+        streams = sorted({event.record.stream for event in op.events})
+        ledger.begin(op.view, streams, op.part, op.lease, _store(op))
+        return ledger.guards(streams)
+
+    def _handle(self, ledger: Ledger, op: Apply, events: Sequence[Recorded[Any]], way: _Way) -> int:
+        """Has the view's handlers apply these events; answers how many, as they may take too long.
+
+        Raises _Failing for one that cannot be applied.
+        """
+        view, database = op.view, ledger.database
+        clock, end, is_open = time.monotonic, _end(op), ledger.is_open
+        is_one = way is not _Way.TOGETHER
+        apply: Callable[[Any, Any], None] = view.apply if is_one else view.apply_run
+        steps = cast("Iterable[Any]", events if is_one else view.runs(events))
+        count = 0
+        with ledger.handling(view):
+            for step in steps:
+                try:
+                    apply(database, step)
+                except Exception as error:
+                    _check_blame(ledger, error)
+                    raise _Failing(step if is_one else None, error) from error
+                count += 1 if is_one else len(step)
+                if not is_open() or clock() > end:
+                    break
+        return count
+
+    def _sift(
+        self, ledger: Ledger, op: Apply, events: Sequence[Recorded[Any]], failures: list[_Failing]
+    ) -> int:
+        """As `_handle`, each event by itself: those that fail are undone and become failures, and what
+        follows of their streams is left out."""
+        view, end = op.view, _end(op)
+        failed: set[str] = set()
+        count = 0
+        with ledger.handling(view):
+            for event in events:
+                count += 1
+                stream = event.record.stream
+                if stream in failed:
+                    continue
+                ledger.save()
+                try:
+                    view.apply(ledger.database, event)
+                    ledger.keep()
+                except Exception as error:
+                    _check_blame(ledger, error)
+                    failing = _Failing(event, error)
+                    if view.failing == "stop":
+                        raise failing from error
+                    ledger.undo()
+                    failed.add(stream)
+                    failures.append(failing)
+                if not ledger.is_open() or time.monotonic() > end:
+                    break
+        return count
+
+    # Finding the event that ends the process:
+
+    def _is_careful(self, op: Apply) -> bool:
+        """Whether earlier processes seem to have ended because of one of the events."""
+        if op.view.failing == "stop":  # which parks nothing, and applies a page or nothing of it
+            return False
+        trust = self._trust.get(_key(op))
+        if trust is None:
+            with self.writing(op.view, op.within) as ledger:
+                is_vain = ledger.start_up(op.part) > VAIN_STARTS
+            trust = self._trust[_key(op)] = _Trust.NONE if is_vain else _Trust.SOME
+        return trust is _Trust.NONE
+
+    def _take_back(self, op: Apply) -> None:
+        """Says that this process did not end, if it can be said: whatever was raised was told."""
+        key = _key(op)
+        if self._trust.get(key, _Trust.PROVED) is _Trust.PROVED:
+            return
+        with suppress(Exception), self.writing(op.view, _SOON) as ledger:
+            ledger.survived(op.part)
+            del self._trust[key]  # to begin once more
+
+    def _apply_each(self, op: Apply) -> Applied:
+        """Applies the events of a page each by itself, counting how often each was tried."""
+        with self.writing(op.view, op.within) as ledger:
+            guards, parked = self._guards(ledger, op)
+        work = sort_out(guards, op.events, parked)
+        applied = 0
+        failed: dict[str, Failed] = {}
+        for event in work.to_apply:
+            stream = event.record.stream
+            if stream in failed:
+                continue
+            with self.writing(op.view, op.within) as ledger:
+                tries = ledger.attempt(op.part, _place(event))
+            if tries > VAIN_TRIES:
+                why = f"{tries - 1} processes in a row ended while they applied this event"
+                failed[stream] = _failed(event, why, is_deadly=True)
+                self.park(Park(op.view, failed[stream]))
+                _log.error("%r parks %s: %s", op.view, stream, why)
+                continue
+            cursor = None
+            if op.cursor is not None and not work.gaps and not failed:
+                cursor = Cursor(op.cursor.store, event.position)
+            alone = _with_events(op, (event,), cursor)
+            try:
+                done = self._apply(alone, is_safe=False)
+            except BaseException:
+                with suppress(Exception), self.writing(op.view, _SOON) as ledger:
+                    ledger.untried(op.part)
+                raise
+            applied += done.applied
+            failed |= {each.stream: each for each in done.failed}
+        rest = self._apply(op)
+        return attrs.evolve(
+            rest,
+            applied=applied + rest.applied,
+            ignored=work.ignored,
+            failed=(*failed.values(), *rest.failed),
+        )
+
+
+def _seen_by_view(op: Apply) -> Apply:
+    """Without the events of streams that the view does not see."""
+    prefix = op.view.prefix
+    if not prefix or all(event.record.stream.startswith(prefix) for event in op.events):
+        return op
+    seen = of_streams(op.events, lambda stream: stream.startswith(prefix))
+    return _with_events(op, seen, op.cursor)
+
+
+def _with_events(op: Apply, events: Sequence[Recorded[Any]], cursor: Cursor | None) -> Apply:
+    """The same for other events."""
+    beside = op.part, op.lease, op.parked_too, _store(op), op.within
+    return Apply(op.view, events, cursor, *beside)
+
+
+def _end(op: Apply) -> float:
+    """When what is done is to be committed, by time.monotonic()."""
+    seconds = LONG if op.lease is None else min(LONG, op.lease.seconds / 3)
+    return time.monotonic() + seconds
+
+
+def _cursor(op: Apply, events: Sequence[Recorded[Any]], count: int) -> Cursor | None:
+    """Where the view is in the feed after so many of the events."""
+    if op.cursor is None or count == len(events):
+        return op.cursor
+    return Cursor(op.cursor.store, events[count - 1].position)
+
+
+def _place(event: Recorded[Any]) -> int:
+    """A number of an event by itself: its position, if that was read."""
+    record = event.record
+    return record.position or -1 - crc32(f"{record.stream}@{record.version}".encode())
+
+
+def _is_before(event: Recorded[Any], failed: Mapping[str, Failed]) -> bool:
+    """Whether an event is none that failed, nor held back behind one."""
+    failure = failed.get(event.record.stream)
+    return failure is None or event.record.version < failure.version
+
+
+def _check_blame(ledger: Ledger, error: Exception) -> None:
+    """Raises an error again that no event is to blame for."""
+    if isinstance(error, StoreError | ViewError) or ledger.is_surroundings(error):
+        raise error
+
+
+def _store(op: Apply) -> str | None:
+    """Whose events they are, if that is known."""
+    return op.store if op.cursor is None else op.cursor.store
+
+
+def _key(op: Apply) -> tuple[str, int, int]:
+    """Which view and partition."""
+    return op.view.name, op.view.version, op.part
+
+
+class _Trust(enum.Enum):
+    """Whether the events that come may be expected to leave this process alive."""
+
+    NONE = "processes before it ended at this place"
+    SOME = "it has not applied any yet"
+    PROVED = "it has applied some"
+
+
+class _Way(enum.Enum):
+    """How the events of a page are given to the handlers."""
+
+    TOGETHER = "several at once, to those that take several"
+    ONE_BY_ONE = "one by one"
+    SIFTING = "one by one, and those that fail are parked"
+
+
+class _OutOfTurn(Exception):
+    """Some events are not next, or their streams are parked: it ends the transaction."""
+
+
+class _Failing(Exception):
+    """A handler raised: it ends the transaction. event: None if it may have been any."""
+
+    def __init__(self, event: Recorded[Any] | None, error: Exception) -> None:
+        super().__init__(event, error)
+        self.event = event
+        self.error = error
+
+    def told(self) -> Failed:
+        """The event that failed, for those who look at what is parked."""
+        assert self.event is not None
+        return _failed(self.event, told(self.error))
+
+
+def _failed(event: Recorded[Any], error: str, *, is_deadly: bool = False) -> Failed:
+    position = event.record.position  # 0 if it was not read
+    return Failed(event.stream, event.version, position, event.type, error, is_deadly)
+
+
+def told(error: Exception) -> str:
+    """An error in a line or a few, for those who look at what is parked."""
+    return "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])

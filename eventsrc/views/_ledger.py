@@ -1,0 +1,364 @@
+"""What a view keeps beside its own tables, and the statements that read and write it.
+
+Each version of a view has a database of its own, a file or a schema, and in it, beside the tables of
+its handlers: how far each of its partitions has come, and whose it is; the guard, which is the version
+that it has applied of each stream; the parked streams; and the owners, who share the partitions.
+
+The statements are the same for every SQL database but for a few; `{s}.` stands for the schema and `?`
+for a parameter. A Ledger is that database in a transaction.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final
+
+import attrs
+
+from eventsrc.events.positions import START, Cursor, WrongStore
+from eventsrc.events.stream_id import StreamId
+from eventsrc.views.guard import Moves
+from eventsrc.views.view import Failed, Lease, LostLease, Parked, Part, View
+
+# all of these by the primary keys
+PARTS: Final = "SELECT store, position, applied, owner FROM {s}.eventsrc_part ORDER BY part"
+ADD_PART: Final = """
+    INSERT INTO {s}.eventsrc_part
+        (part, store, position, applied, token, until, seconds, starts, trying, tries)
+    VALUES (?, '', 0, 0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING
+"""
+PLACE: Final = "SELECT store, position, token FROM {s}.eventsrc_part WHERE part = ?"
+STORES: Final = "SELECT DISTINCT store FROM {s}.eventsrc_part WHERE store <> ''"
+COUNT: Final = """
+    UPDATE {s}.eventsrc_part
+    SET applied = applied + ?, store = CASE WHEN store = '' THEN ? ELSE store END
+    WHERE part = ?
+"""
+MOVE: Final = """
+    UPDATE {s}.eventsrc_part
+    SET applied = applied + ?, store = ?, position = CASE WHEN position < ? THEN ? ELSE position END
+    WHERE part = ?
+"""
+START_UP: Final = """
+    UPDATE {s}.eventsrc_part SET starts = starts + 1 WHERE part = ? RETURNING starts
+"""
+STARTED: Final = """
+    UPDATE {s}.eventsrc_part SET starts = 0, trying = 0, tries = 0 WHERE part = ? AND starts > 0
+"""
+SURVIVED: Final = "UPDATE {s}.eventsrc_part SET starts = starts - 1 WHERE part = ? AND starts > 0"
+UNTRIED: Final = "UPDATE {s}.eventsrc_part SET tries = tries - 1 WHERE part = ? AND tries > 0"
+TRY: Final = """
+    UPDATE {s}.eventsrc_part
+    SET tries = CASE WHEN trying = ? THEN tries + 1 ELSE 1 END, trying = ?
+    WHERE part = ? RETURNING tries
+"""
+# while an event is applied that may fail
+SAVE: Final = "SAVEPOINT eventsrc_event"
+KEEP: Final = "RELEASE SAVEPOINT eventsrc_event"
+UNDO: Final = "ROLLBACK TO SAVEPOINT eventsrc_event"
+PARK: Final = """
+    INSERT INTO {s}.eventsrc_parked
+        (stream, version, position, type, error, attempts, held, since, is_deadly)
+    VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?)
+    ON CONFLICT (stream) DO UPDATE SET
+        version = excluded.version, position = excluded.position, type = excluded.type,
+        error = excluded.error, attempts = eventsrc_parked.attempts + 1, is_deadly = excluded.is_deadly
+"""
+PARKED: Final = """
+    SELECT stream, version, position, type, error, attempts, held, since, is_deadly
+    FROM {s}.eventsrc_parked ORDER BY position
+"""
+HOLD: Final = "UPDATE {s}.eventsrc_parked SET held = ? WHERE stream = ? AND held < ?"
+UNPARK: Final = """
+    DELETE FROM {s}.eventsrc_parked WHERE stream = ? AND held <= ? RETURNING stream
+"""
+FORGET_OWNERS: Final = "DELETE FROM {s}.eventsrc_owner WHERE until < ? OR until > ? + seconds"
+KEEP_OWNER: Final = """
+    INSERT INTO {s}.eventsrc_owner VALUES (?, ?, ?)
+    ON CONFLICT (owner) DO UPDATE SET until = excluded.until, seconds = excluded.seconds
+"""
+FORGET_OWNER: Final = "DELETE FROM {s}.eventsrc_owner WHERE owner = ?"
+OWNERS: Final = "SELECT owner FROM {s}.eventsrc_owner"
+LEASES: Final = "SELECT part, owner, token, until, seconds FROM {s}.eventsrc_part ORDER BY part"
+RENEW: Final = "UPDATE {s}.eventsrc_part SET until = ?, seconds = ? WHERE part = ? AND token = ?"
+TAKE: Final = """
+    UPDATE {s}.eventsrc_part SET owner = ?, token = token + 1, until = ?, seconds = ?
+    WHERE part = ? AND token = ?
+    RETURNING token
+"""
+LEAVE: Final = "UPDATE {s}.eventsrc_part SET owner = NULL, until = 0 WHERE part = ? AND owner = ?"
+LEAVE_ALL: Final = "UPDATE {s}.eventsrc_part SET owner = NULL, until = 0 WHERE owner = ?"
+
+
+class Ledger(ABC):
+    """A version of a view, in a transaction of its database.
+
+    database: what the view's handlers are given.
+    """
+
+    def __init__(self, database: Any) -> None:
+        self.database = database
+
+    # What is particular to a database:
+
+    @abstractmethod
+    def ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Executes a statement."""
+
+    @abstractmethod
+    def place(self, part: int, lease: Lease | None) -> tuple[str, int, int]:
+        """The store, position and token of a partition, which is kept from others until the end."""
+
+    @abstractmethod
+    def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
+        """The versions that were applied of some streams, and those of them that are parked."""
+
+    @abstractmethod
+    def move_guards(self, versions: Mapping[str, int]) -> None:
+        """Keeps the versions that are applied now."""
+
+    @abstractmethod
+    def advance(self, moves: Moves) -> bool:
+        """Moves guards, if each is where it must be and none of the streams is parked.
+
+        Answers whether; if not, whatever was done in this transaction is to be rolled back.
+        """
+
+    @abstractmethod
+    def lockable(self, parts: Sequence[int]) -> set[int]:
+        """Keeps those of some partitions from others until the end that nobody else keeps now."""
+
+    @abstractmethod
+    def now(self) -> float:
+        """The time by the database's clock, in seconds."""
+
+    @abstractmethod
+    def is_surroundings(self, error: Exception) -> bool:
+        """Whether an error that a handler raised is of the database, and not of the event."""
+
+    # What is the same everywhere, or nearly:
+
+    def handling(self, view: View[Any]) -> AbstractContextManager[object]:
+        """While a view's handlers run. Raises ViewError, where that can be told, if one of them tries
+        to end the transaction."""
+        return nullcontext()
+
+    def is_open(self) -> bool:
+        """Whether the transaction goes on, as far as can be told quickly; `handling` raises if not."""
+        return True
+
+    def save(self) -> None:
+        """Marks a place to `undo` to, until `keep`."""
+        self.ask(SAVE)
+
+    def keep(self) -> None:
+        """Keeps what was done since `save`."""
+        self.ask(KEEP)
+
+    def undo(self) -> None:
+        """Undoes what was done since `save`."""
+        self.ask(UNDO)
+        self.ask(KEEP)
+
+    def make(self, view: View[Any]) -> None:
+        """Makes the view's tables, the first time."""
+        with self.handling(view):
+            view.create(self.database)
+        for part in range(view.partitions):
+            self.ask(ADD_PART, part)
+
+    def parts(self) -> tuple[Part, ...]:
+        """How far the partitions have come; none if the view was never made."""
+        return tuple(
+            Part(Cursor(store, position) if position else START, applied, owner)
+            for store, position, applied, owner in self.ask(PARTS)
+        )
+
+    def begin(
+        self,
+        view: View[Any],
+        streams: Iterable[str],
+        part: int,
+        lease: Lease | None,
+        store: str | None,
+    ) -> None:
+        """Before events are applied: keeps the partitions of their streams from others until the end.
+
+        Raises LostLease, and WrongStore for events of another store than those before them.
+        """
+        parts = {part} if view.partitions == 1 else {part, *map(view.part_of, streams)}
+        for each in sorted(parts):
+            known, _, token = self.place(each, lease)
+            if each == part and lease is not None and lease.token != token:
+                raise LostLease(
+                    f"partition {part} was taken by another synchroniser: claim a share of them again"
+                )
+            if known:
+                _check_store(view, known, store)
+
+    def check_store(self, view: View[Any], store: str | None) -> None:
+        """Raises WrongStore if the view has applied events of another store."""
+        if store is not None:
+            for known in self.stores():
+                _check_store(view, known, store)
+
+    def stores(self) -> set[str]:
+        """The store that events were applied of; none if that is not known yet."""
+        return {store for (store,) in self.ask(STORES)}
+
+    def move(
+        self,
+        part: int,
+        versions: Mapping[str, int],
+        applied: int,
+        cursor: Cursor | None,
+        store: str | None,
+    ) -> None:
+        """Keeps how far a partition has come, and of which store, if that is known."""
+        if versions:
+            self.move_guards(versions)
+        if cursor is not None:
+            at = cursor.position
+            self.ask(MOVE, applied, cursor.store, at, at, part)
+        elif applied:
+            self.ask(COUNT, applied, store or "", part)
+
+    def start_up(self, part: int) -> int:
+        """Counts the processes that began and have not brought the partition forward yet."""
+        ((starts,),) = self.ask(START_UP, part)
+        return int(starts)
+
+    def started(self, part: int) -> None:
+        """Forgets the processes that began."""
+        self.ask(STARTED, part)
+
+    def survived(self, part: int) -> None:
+        """Takes back that a process began."""
+        self.ask(SURVIVED, part)
+
+    def untried(self, part: int) -> None:
+        """Takes back the last attempt."""
+        self.ask(UNTRIED, part)
+
+    def attempt(self, part: int, position: int) -> int:
+        """Counts how often an event was tried, one after the other."""
+        ((tries,),) = self.ask(TRY, position, position, part)
+        return int(tries)
+
+    def park(self, failed: Failed, since: str) -> None:
+        """Holds back a stream, unless the event is applied by now."""
+        stream, version, position = str(failed.stream), failed.version, failed.position
+        applied, _ = self.guards([stream])
+        if applied.get(stream, 0) >= version:
+            return
+        beside = failed.type, failed.error, version, since, failed.is_deadly
+        self.ask(PARK, stream, version, position, *beside)
+
+    def hold(self, versions: Mapping[str, int]) -> None:
+        """Keeps the last versions that came of parked streams."""
+        for stream, version in versions.items():
+            self.ask(HOLD, version, stream, version)
+
+    def parked(self) -> tuple[Parked, ...]:
+        """The parked streams, in the order of their events."""
+        return tuple(
+            Parked(
+                StreamId(stream), version, position, kind, error, attempts, held, since, bool(deadly)
+            )
+            for stream, version, position, kind, error, attempts, held, since, deadly in self.ask(
+                PARKED
+            )
+        )
+
+    def unpark(self, stream: StreamId) -> bool:
+        """Lets a stream go on if nothing of it is held back; answers whether it is parked no more."""
+        applied, parked = self.guards([stream])
+        if stream not in parked:
+            return True
+        return bool(self.ask(UNPARK, str(stream), applied.get(stream, 0)))
+
+    def claim(self, owner: str, seconds: float) -> tuple[Lease, ...]:
+        """Takes or keeps an owner's share of the partitions."""
+        now = self.now()
+        until = now + seconds
+        self.forget_owners(now)
+        owners = self.keep_owner(owner, until, seconds)
+        rows = self.leases()
+        mine = [row for row in rows if row.owner == owner]
+        share = _share(owner, owners, len(rows))
+        for row in mine[share:]:
+            self.give(row.part, owner)
+        kept = [Lease(row.part, row.token, seconds) for row in mine[:share]]
+        for lease in kept:
+            if lease.part in self.lockable([lease.part]):
+                self.renew(lease.part, lease.token, until, seconds)
+        free = [row for row in rows if row.owner is None or (row.owner != owner and row.is_over(now))]
+        for row in free:
+            if len(kept) < share and row.part in self.lockable([row.part]):
+                token = self.take(row.part, row.token, owner, until, seconds)
+                if token is not None:
+                    kept.append(Lease(row.part, token, seconds))
+        return tuple(kept)
+
+    def forget_owners(self, now: float) -> None:
+        """Forgets the owners who were not heard of."""
+        self.ask(FORGET_OWNERS, now, now)
+
+    def keep_owner(self, owner: str, until: float, seconds: float) -> Sequence[str]:
+        """Keeps an owner; answers all there are."""
+        self.ask(KEEP_OWNER, owner, until, seconds)
+        return [name for (name,) in self.ask(OWNERS)]
+
+    def leases(self) -> Sequence[Held]:
+        """The partitions, and who has them."""
+        return [Held(*row) for row in self.ask(LEASES)]
+
+    def renew(self, part: int, token: int, until: float, seconds: float) -> None:
+        """Keeps a partition for its owner."""
+        self.ask(RENEW, until, seconds, part, token)
+
+    def take(self, part: int, token: int, owner: str, until: float, seconds: float) -> int | None:
+        """Gives a partition to an owner, unless somebody else was faster; answers its token then."""
+        rows = self.ask(TAKE, owner, until, seconds, part, token)
+        return int(rows[0][0]) if rows else None
+
+    def give(self, part: int, owner: str) -> None:
+        """Makes a partition of an owner nobody's."""
+        self.ask(LEAVE, part, owner)
+
+    def leave(self, owner: str) -> None:
+        """Gives an owner's partitions to the others."""
+        self.ask(LEAVE_ALL, owner)
+        self.ask(FORGET_OWNER, owner)
+
+
+@attrs.frozen
+class Held:
+    """A partition and who has it."""
+
+    part: int
+    owner: str | None
+    token: int
+    until: float
+    seconds: float
+
+    def is_over(self, now: float) -> bool:
+        """Whether its time is over; so it is if the clock was set back since it was given."""
+        return not now <= self.until <= now + self.seconds
+
+
+def _share(owner: str, owners: Iterable[str], parts: int) -> int:
+    """How many partitions are an owner's share: they are divided as evenly as can be."""
+    names = sorted(owners)
+    each, rest = divmod(parts, len(names))
+    return each + (names.index(owner) < rest)
+
+
+def _check_store(view: View[Any], known: str, store: str | None) -> None:
+    if store not in (None, known):
+        raise WrongStore(
+            f"{view!r} is of store {known}, and has been given what is of store {store}: it shows what "
+            "one store says. Give it a new version, and rebuild that"
+        )

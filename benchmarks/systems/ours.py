@@ -75,7 +75,7 @@ class ThingCommands(Translation[Rename, StoreOp | World]):
     """What a Rename means."""
 
     @on(Rename).program
-    def rename(self, op: Rename) -> Try[StoreOp | World, str, int]:
+    def rename(self, op: Rename) -> Try[StoreOp | World, int, str]:
         """Appends the name, unless the thing has it already."""
 
         def decide(state: State) -> Outcome[list[Renamed], str]:

@@ -133,7 +133,7 @@ def new_operations(times: int) -> Do[Get, None]:
 
 
 @program
-def checked(times: int) -> Try[Check, str, None]:
+def checked(times: int) -> Try[Check, None, str]:
     """Performs an operation that might fail, many times."""
     for _ in range(times):
         yield from ok(CHECK)

@@ -36,7 +36,7 @@ class NotSound:
 
 
 @program
-def rebuild(view: View[Any], pace: float | None = None) -> Try[RebuildOp, NotSound, Synchronised]:
+def rebuild(view: View[Any], pace: float | None = None) -> Try[RebuildOp, Synchronised, NotSound]:
     """Builds a version of a view, and has queries read it when it has caught up.
 
     pace: at most so many events per second of those that were there when it began, so that others are

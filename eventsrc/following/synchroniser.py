@@ -165,7 +165,7 @@ def deliver(view: View[Any], events: Iterable[Recorded[Any]]) -> Do[SyncOp, Appl
 @program
 def force(
     view: View[Any], token: Token, within: float = 5.0, *, live: bool = True
-) -> Try[ForceOp, Late, Token]:
+) -> Try[ForceOp, Token, Late]:
     """Makes a view at least as new as a token, by reading just the token's streams.
 
     These are then ahead of others that were recorded before them: a handler must not count on the order
@@ -220,7 +220,7 @@ def at_least(
     *,
     within: float = 5.0,
     otherwise: Effect[O, R] | None = None,
-) -> Try[ForceOp | O, Late, tuple[R, Token]]:
+) -> Try[ForceOp | O, tuple[R, Token], Late]:
     """Asks a query of a view that is made at least as new as a token first.
 
     otherwise: what to ask if the view does not become as new in time: the same query again, to take

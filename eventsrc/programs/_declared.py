@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from eventsrc.programs._scope import MissingHandlers, Scope
 from eventsrc.programs.operation import Derived, Operation
+from eventsrc.programs.program import Try
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,8 +34,9 @@ def operations_of(described: Any) -> tuple[type, ...]:
     body = getattr(described, "__wrapped__", None)
     if body is None:
         return members_of(described)
-    step = get_args(typing.get_type_hints(body)["return"])[0]
-    return members_of(get_args(step)[0])
+    answer = typing.get_type_hints(body)["return"]
+    first = get_args(answer)[0]
+    return members_of(first if get_origin(answer) is Try else get_args(first)[0])
 
 
 def check_program(function: Any, scope: Scope, where: str) -> None:

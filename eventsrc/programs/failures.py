@@ -1,6 +1,6 @@
 """Failures that the domain expects, as values.
 
-A program declared `Try[Operations, Failures, Result]` ends in `Success(result)` or `Failure(why)`, the
+A program declared `Try[Operations, Result, Failures]` ends in `Success(result)` or `Failure(why)`, the
 two of `returns`. `ok` takes the value out of a Success and ends the program at a Failure. Bugs and
 broken infrastructure are exceptions: they pass through a program, whose `try` and `finally` work, and
 `attempt` turns those of given types into Failures.

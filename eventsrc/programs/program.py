@@ -41,6 +41,7 @@ from typing import (
 
 import attrs
 from returns.result import Failure, Success
+from typing_extensions import TypeAliasType
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -76,7 +77,7 @@ Do: TypeAlias = Generator[Step[O, Never], Any, R]
 Outcome: TypeAlias = Success[R] | Failure[E]
 """`returns`' Result as a closed union, so that a `match` over it can be checked for completeness."""
 
-Try: TypeAlias = Generator[Step[O, E], Any, Success[R] | Failure[E]]
+Try = TypeAliasType("Try", Generator[Step[O, E], Any, Success[R] | Failure[E]], type_params=(O, R, E))
 """The body of a program that performs operations of O and ends in Success of R or Failure of E."""
 
 
@@ -211,7 +212,7 @@ _blank: Final = object.__new__
 def program(body: Callable[P, Body[O, R]]) -> Callable[P, Program[O, R]]:
     """Makes a function that returns a Program of a generator function (or of one returning a program).
 
-    Annotate the body `-> Do[Operations, Result]`, or `-> Try[Operations, Failures, Result]` if it may
+    Annotate the body `-> Do[Operations, Result]`, or `-> Try[Operations, Result, Failures]` if it may
     end with a failure. The body must be deterministic given the answers: time, ids and randomness are
     operations (`eventsrc.programs.world`).
     """

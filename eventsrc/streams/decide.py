@@ -95,7 +95,7 @@ def decide(
     within: float = WITHIN,
     metadata: Json | None = None,
     append_id: UUID | None = None,
-) -> Try[DecideOp, F, Decided[S, E]]:
+) -> Try[DecideOp, Decided[S, E], F]:
     """Appends what the decider makes of the stream's state, or ends with the decider's failure.
 
     decider: answers Success of the events to append, none if there is nothing to do, or a Failure.

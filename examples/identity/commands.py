@@ -60,7 +60,7 @@ K = TypeVar("K", UserId, GroupId)
 
 class IdentityCommands(Translation[IdentityCommand, Below]):
     @on(AddUser).program
-    def add_user(self, op: AddUser) -> Try[Below, NameTaken, UserAdded]:
+    def add_user(self, op: AddUser) -> Try[Below, UserAdded, NameTaken]:
         def claim(names: dict[UserId, str]) -> Outcome[list[UserNameSet], NameTaken]:
             if (by := holder(names, op.name)) is not None:
                 return Failure(NameTaken(op.name, by))
@@ -70,7 +70,7 @@ class IdentityCommands(Translation[IdentityCommand, Below]):
         return Success(UserAdded(decided.events[0].user, decided.token))
 
     @on(RenameUser).program
-    def rename_user(self, op: RenameUser) -> Try[Below, NameTaken | NoSuchUser, Token]:
+    def rename_user(self, op: RenameUser) -> Try[Below, Token, NameTaken | NoSuchUser]:
         def rename(names: dict[UserId, str]) -> Outcome[list[UserNameSet], NameTaken | NoSuchUser]:
             by = holder(names, op.name)
             if op.user not in names:
@@ -83,14 +83,14 @@ class IdentityCommands(Translation[IdentityCommand, Below]):
         return Success(decided.token)
 
     @on(SetEmail).program
-    def set_email(self, op: SetEmail) -> Try[Below, NoSuchUser, Token]:
+    def set_email(self, op: SetEmail) -> Try[Below, Token, NoSuchUser]:
         yield from ok(existing_user(op.user))
         event = UserEmailSet(op.user, op.email)
         appended = yield from profiles[op.user].append(event, append_id=op.append_id)
         return Success(appended.token)
 
     @on(ReplaceEmail).program
-    def replace_email(self, op: ReplaceEmail) -> Try[Below, NoSuchUser | Changed, Token]:
+    def replace_email(self, op: ReplaceEmail) -> Try[Below, Token, NoSuchUser | Changed]:
         yield from ok(existing_user(op.user))
         event = UserEmailSet(op.user, op.email)
         match (yield from profiles[op.user].append_at(op.seen, event, append_id=op.append_id)):
@@ -100,13 +100,13 @@ class IdentityCommands(Translation[IdentityCommand, Below]):
                 return Failure(Changed(tuple(recorded.data for recorded in conflict.events)))
 
     @on(SetApiKey).program
-    def set_api_key(self, op: SetApiKey) -> Try[Below, NoSuchUser, Token]:
+    def set_api_key(self, op: SetApiKey) -> Try[Below, Token, NoSuchUser]:
         yield from ok(existing_user(op.user))
         appended = yield from profiles[op.user].append(UserApiKeySet(op.user, op.key))
         return Success(appended.token)
 
     @on(AddGroup).program
-    def add_group(self, op: AddGroup) -> Try[Below, NameTaken, GroupAdded]:
+    def add_group(self, op: AddGroup) -> Try[Below, GroupAdded, NameTaken]:
         def claim(names: dict[GroupId, str]) -> Outcome[list[GroupNameSet], NameTaken]:
             if (by := holder(names, op.name)) is not None:
                 return Failure(NameTaken(op.name, by))
@@ -116,11 +116,11 @@ class IdentityCommands(Translation[IdentityCommand, Below]):
         return Success(GroupAdded(decided.events[0].group, decided.token))
 
     @on(Join).program
-    def join(self, op: Join) -> Try[Below, NoSuchUser | NoSuchGroup, Token]:
+    def join(self, op: Join) -> Try[Below, Token, NoSuchUser | NoSuchGroup]:
         return (yield from set_member(op.user, op.group, is_member=True))
 
     @on(Leave).program
-    def leave(self, op: Leave) -> Try[Below, NoSuchUser | NoSuchGroup, Token]:
+    def leave(self, op: Leave) -> Try[Below, Token, NoSuchUser | NoSuchGroup]:
         return (yield from set_member(op.user, op.group, is_member=False))
 
 
@@ -135,7 +135,7 @@ def next_id(names: Mapping[K, str]) -> str:
 
 
 @program
-def existing_user(user: UserId) -> Try[Below, NoSuchUser, None]:
+def existing_user(user: UserId) -> Try[Below, None, NoSuchUser]:
     """Succeeds if there is such a user; users are never removed, so it stays true."""
     names = (yield from all_users.get(user_names)).state
     return Success(None) if user in names else Failure(NoSuchUser(user))
@@ -144,7 +144,7 @@ def existing_user(user: UserId) -> Try[Below, NoSuchUser, None]:
 @program
 def set_member(
     user: UserId, group: GroupId, *, is_member: bool
-) -> Try[Below, NoSuchUser | NoSuchGroup, Token]:
+) -> Try[Below, Token, NoSuchUser | NoSuchGroup]:
     """Makes a user a member or not; where nothing would change, nothing is written."""
     yield from ok(existing_user(user))
     if group not in (yield from all_groups.get(group_names)).state:

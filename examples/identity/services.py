@@ -27,7 +27,7 @@ def checked_email(email: str) -> Outcome[str, BadEmail]:
 @program
 def register(
     name: str, email: str, request: UUID | None = None
-) -> Try[App, BadEmail | NameTaken | NoSuchUser, UserAdded]:
+) -> Try[App, UserAdded, BadEmail | NameTaken | NoSuchUser]:
     """Adds a user with an email. Where `ok` is given a Failure, the program ends with it.
 
     request: what comes again with the same one is done once, and goes on where it had stopped.
@@ -41,7 +41,7 @@ def register(
 @program
 def register_member(
     name: str, email: str, group: GroupId
-) -> Try[App, BadEmail | NameTaken | NoSuchUser | NoSuchGroup, UserAdded]:
+) -> Try[App, UserAdded, BadEmail | NameTaken | NoSuchUser | NoSuchGroup]:
     """Adds a user with an email to a group. The token covers all three writes."""
     added = yield from ok(register(name, email))
     token = yield from ok(Join(added.user, group))

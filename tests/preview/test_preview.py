@@ -65,7 +65,7 @@ balance = Fold(0, add)
 
 
 @program
-def move(source: str, target: str, amount: int) -> Try[StoreOp | DecideOp, str, int]:
+def move(source: str, target: str, amount: int) -> Try[StoreOp | DecideOp, int, str]:
     def decide(has: int) -> Outcome[list[Moved], str]:
         return Success([Moved(-amount)]) if has >= amount else Failure("too little")
 

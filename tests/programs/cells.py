@@ -130,7 +130,7 @@ def caught(source: Effect[Cells, Any], instead: Effect[Cells, Any]) -> Do[Cells,
 
 
 @program
-def checked(source: Effect[Cells, Any]) -> Try[Cells, str, Any]:
+def checked(source: Effect[Cells, Any]) -> Try[Cells, Any, str]:
     result = yield from source
     number = yield from ok(Check(len(repr(result)) - 4))
     return Success((result, number))

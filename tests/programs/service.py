@@ -64,7 +64,7 @@ def checked_email(email: str) -> Outcome[str, BadEmail]:
 
 
 @program
-def add_user(name: str, email: str) -> Try[App, AddUserError, int]:
+def add_user(name: str, email: str) -> Try[App, int, AddUserError]:
     """Adds a user whose name is free; answers how many there are."""
     address = yield from ok(checked_email(email))
     if (yield from UserByName(name)) is not None:

@@ -230,7 +230,7 @@ def test_left_nested_chains_are_linear() -> None:
 
 
 @program
-def positive_sum(*values: int) -> Try[Check, str, int]:
+def positive_sum(*values: int) -> Try[Check, int, str]:
     total = 0
     for value in values:
         total += yield from ok(Check(value))
@@ -260,7 +260,7 @@ def test_finally_sees_a_failure_and_except_exception_does_not() -> None:
     seen: list[str] = []
 
     @program
-    def body() -> Try[Check, str, int]:
+    def body() -> Try[Check, int, str]:
         try:
             yield from ok(Check(-1))
         except Exception:
@@ -274,12 +274,12 @@ def test_finally_sees_a_failure_and_except_exception_does_not() -> None:
 
 
 def test_an_undecorated_helper_ends_its_caller() -> None:
-    def helper() -> Try[Check, str, int]:
+    def helper() -> Try[Check, int, str]:
         value = yield from ok(Check(-1))
         return Success(value)
 
     @program
-    def body() -> Try[Check, str, int]:
+    def body() -> Try[Check, int, str]:
         yield from helper()
         raise AssertionError("not reached")
 

@@ -83,7 +83,7 @@ class Banking(Translation[Bank, Below]):
         return (yield from accounts[op.name].get(balance)).state
 
     @on(Pay).program
-    def pay(self, op: Pay) -> Try[Below, TooLittle, UUID]:
+    def pay(self, op: Pay) -> Try[Below, UUID, TooLittle]:
         id = yield from NewId()
 
         def decide(has: int) -> Outcome[list[Moved], TooLittle]:
@@ -107,14 +107,14 @@ def deposit(name: str, amount: int, note: str = "") -> Do[StoreOp, None]:
 
 
 @program
-def pay_all(source: str, targets: list[str], amount: int) -> Try[Bank, TooLittle, int]:
+def pay_all(source: str, targets: list[str], amount: int) -> Try[Bank, int, TooLittle]:
     for target in targets:
         yield from ok(Pay(source, target, amount))
     return Success((yield from Balance(source)))
 
 
 @program
-def pay_most(source: str, targets: list[str], amount: int) -> Try[Bank, TooLittle, int]:
+def pay_most(source: str, targets: list[str], amount: int) -> Try[Bank, int, TooLittle]:
     """As pay_all, for all but the last."""
     return (yield from pay_all(source, targets[:-1], amount))
 

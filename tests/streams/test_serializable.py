@@ -80,7 +80,7 @@ right: Stream[Moved] = Stream("accounts/right", events=Moved)
 
 
 @program
-def withdraw(account: Stream[Moved], amount: int) -> Try[App, str, Appended]:
+def withdraw(account: Stream[Moved], amount: int) -> Try[App, Appended, str]:
     """Takes money from one of two accounts that together must not be overdrawn."""
     mine = yield from account.get(balance)
     other = yield from (right if account is left else left).get(balance)
@@ -95,7 +95,7 @@ def withdraw(account: Stream[Moved], amount: int) -> Try[App, str, Appended]:
 
 
 @program
-def withdraw_by_decision(account: Stream[Moved], amount: int) -> Try[App, str, Any]:
+def withdraw_by_decision(account: Stream[Moved], amount: int) -> Try[App, Any, str]:
     """The same, by a decision about one account that depends on the other."""
     other = yield from (right if account is left else left).get(balance)
 
@@ -120,7 +120,7 @@ class Balance(Query[Folded[int]]):
 
 class Commands(Translation[Withdraw, App | Balance]):
     @on(Withdraw).program
-    def withdraw(self, op: Withdraw) -> Try[App | Balance, str, Appended]:
+    def withdraw(self, op: Withdraw) -> Try[App | Balance, Appended, str]:
         other = yield from Balance(right if op.account is left else left)
         mine = yield from Balance(op.account)
         if mine.state + other.state < op.amount:

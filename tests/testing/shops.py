@@ -82,7 +82,7 @@ def balance_of(account: AccountId) -> Do[StoreOp, int]:
 
 
 @program
-def withdraw_naively(account: AccountId, amount: int) -> Try[StoreOp, TooLittle, None]:
+def withdraw_naively(account: AccountId, amount: int) -> Try[StoreOp, None, TooLittle]:
     has = yield from balance_of(account)
     if has < amount:
         return Failure(TooLittle(has))
@@ -91,7 +91,7 @@ def withdraw_naively(account: AccountId, amount: int) -> Try[StoreOp, TooLittle,
 
 
 @program
-def withdraw(account: AccountId, amount: int) -> Try[DecideOp, TooLittle, None]:
+def withdraw(account: AccountId, amount: int) -> Try[DecideOp, None, TooLittle]:
     def enough(has: int) -> Outcome[list[Withdrawn], TooLittle]:
         return Failure(TooLittle(has)) if has < amount else Success([Withdrawn(amount)])
 
@@ -103,7 +103,7 @@ def withdraw(account: AccountId, amount: int) -> Try[DecideOp, TooLittle, None]:
 
 
 @program
-def spend_naively(account: AccountId, other: AccountId, amount: int) -> Try[StoreOp, TooLittle, None]:
+def spend_naively(account: AccountId, other: AccountId, amount: int) -> Try[StoreOp, None, TooLittle]:
     own = yield from accounts[account].get(balance)
     has = own.state + (yield from balance_of(other))
     if has < amount:
@@ -158,7 +158,7 @@ class Directory(Interpreter[UserCalled]):
 
 
 @program
-def register_naively(user: UserId, name: str) -> Try[StoreOp | UserCalled, NameTaken, None]:
+def register_naively(user: UserId, name: str) -> Try[StoreOp | UserCalled, None, NameTaken]:
     if (yield from UserCalled(name)) is not None:
         return Failure(NameTaken(name))
     yield from users[user].append(UserNamed(user, name))
@@ -166,7 +166,7 @@ def register_naively(user: UserId, name: str) -> Try[StoreOp | UserCalled, NameT
 
 
 @program
-def register(user: UserId, name: str) -> Try[StoreOp | UserCalled, NameTaken, None]:
+def register(user: UserId, name: str) -> Try[StoreOp | UserCalled, None, NameTaken]:
     named = (UserNamed(user, name),)
     parts = StreamAppend(reserved[name].id, named, NO_STREAM), StreamAppend(users[user].id, named)
     match (yield from AppendAll(parts)):

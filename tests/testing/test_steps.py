@@ -30,7 +30,7 @@ class Save(Command[Outcome[int, str]]):
 
 
 @program
-def register(name: str) -> Try[Named | Save, str, int]:
+def register(name: str) -> Try[Named | Save, int, str]:
     if (yield from Named(name)) is not None:
         return Failure("taken")
     return (yield from Save(name, ("new",)))

@@ -57,7 +57,7 @@ def yielded() -> Do[CountUsers, int]:
 
 # A failure that the program is not declared to end with.
 @program
-def unexpected() -> Try[App, NameTaken, int]:
+def unexpected() -> Try[App, int, NameTaken]:
     number = yield from ok(Save(User("ann", "a@b")))  # wrong
     return Success(number)
 

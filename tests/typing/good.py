@@ -118,7 +118,7 @@ def loads() -> Do[Load[Any], int]:
 
 # `ok` takes results, operations and programs giving results; `returns`' Result as well as its union.
 @program
-def steps(name: str) -> Try[App, NameTaken | Full, int]:
+def steps(name: str) -> Try[App, int, NameTaken | Full]:
     given: Result[str, NameTaken] = Success(name)
     checked = yield from ok(given)
     assert_type(checked, str)
@@ -243,7 +243,7 @@ def next_name(number: int) -> Outcome[list[SetName], NameTaken]:
 
 
 @program
-def handled(id: UserId) -> Try[Lower, NameTaken, int]:
+def handled(id: UserId) -> Try[Lower, int, NameTaken]:
     appended = yield from profiles[id].append(SetName(id, "x"), SetEmail(id, "y"))
     assert_type(appended, Appended)
     conditional = yield from profiles[id].append_at(3, SetEmail(id, "y"))

@@ -51,3 +51,12 @@ def test_the_core_has_five_dependencies() -> None:
 
 def test_the_package_says_that_it_is_typed() -> None:
     assert (Path(eventsrc.__file__).parent / "py.typed").exists()
+
+
+def test_the_licence_in_the_metadata_is_the_one_in_the_file() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (name,) = project["license-files"]
+    assert project["license"] == "Apache-2.0"
+    assert project["authors"] == [{"name": "the eventsrc authors"}]
+    assert "Apache License" in (ROOT / name).read_text()[:100]
+    assert "urls" not in project  # until there are any

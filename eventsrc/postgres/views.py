@@ -18,6 +18,7 @@ from psycopg_pool import ConnectionPool
 
 from eventsrc.postgres._connection import cursor_on, execute_on
 from eventsrc.postgres._conversation import Ask, Rows, array, hold
+from eventsrc.postgres._copy import PostgresCopy
 from eventsrc.postgres._link import Link, hold_on
 from eventsrc.postgres._schema import Tables, quoted
 from eventsrc.postgres.errors import Lost, translated
@@ -25,6 +26,7 @@ from eventsrc.stores.operations import NotAStore
 from eventsrc.views._applying import KeptViews
 from eventsrc.views._ledger import Ledger
 from eventsrc.views.guard import Moves
+from eventsrc.views.rows import Copy
 from eventsrc.views.view import Lease, LostLease, View, ViewError
 
 T = TypeVar("T")
@@ -199,8 +201,7 @@ class PostgresViews(KeptViews):
         timeout: float = 5.0,
         sink: object = None,
     ) -> None:
-        super().__init__()
-        self._sink = sink
+        super().__init__(sink=sink)
         self._schema = schema
         self._main = Tables(schema, _LIVE_SCRIPTS, mark="eventsrc_live")
         self._known: dict[tuple[str, int], Tables] = {}
@@ -332,7 +333,7 @@ class PostgresViews(KeptViews):
     def _ledger(self, connection: psycopg.Connection[Any], tables: Tables) -> PostgresLedger:
         """The ledger in the transaction that a connection is in."""
         cursor = cursor_on(connection)
-        given = connection if self._sink is None else self._sink
+        given = connection if self.sink is None else self.sink
         return PostgresLedger(tables, lambda ask: execute_on(cursor, ask), given)
 
     def _seen(self, view: View[Any], look: Callable[[Ledger], T], nothing: T) -> T:
@@ -431,6 +432,10 @@ class PostgresLedger(Ledger):
     def ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Executes a statement."""
         return self._asked(statement.replace("?", "%s"), parameters)
+
+    def copy(self) -> Copy:
+        """A copy of the rows of the view's tables."""
+        return PostgresCopy(self.database)
 
     def place(self, part: int, lease: Lease | None) -> tuple[str, int, int]:
         """The store, position and token of a partition, which is kept from others until the end.

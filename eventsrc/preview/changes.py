@@ -15,8 +15,8 @@ from eventsrc.programs.interpreter import Interpreter
 from eventsrc.stores.operations import ReadFeed, StoreOp
 from eventsrc.views._applying import KeptViews, told
 from eventsrc.views._ledger import Ledger
-from eventsrc.views._rows import RowChange, copy_of
 from eventsrc.views.guard import sort_out
+from eventsrc.views.rows import RowChange
 from eventsrc.views.view import Failed, View, ViewError
 
 
@@ -51,7 +51,7 @@ def changes_of(view: View[Any], views: KeptViews, store: Interpreter[StoreOp], e
     with views.looking(view) as ledger:
         if ledger is None:
             raise ViewError(f"{view!r} was never built: synchronise it before a preview of it")
-    if getattr(views, "_sink", None) is not None:
+    if views.sink is not None:
         raise ViewError(f"{view!r} is kept in a sink, where nothing is rolled back: leave it out")
     try:
         with views.writing(view) as ledger:
@@ -80,7 +80,7 @@ def _run(run: _Run, end: Cursor) -> Changes:
     try:
         for events in _pages(run.store, run.view, run.start(), end):
             run.apply(events)
-        copy = copy_of(run.ledger)
+        copy = run.ledger.copy()
         run.held.clear()
         run.is_strict = True
         for events in _pages(run.store, run.view, end, None):

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
 from eventsrc.events.stream_id import StreamId
+from eventsrc.sqlite._copy import SqliteCopy, quoted
 from eventsrc.sqlite._errors import is_mistake
 from eventsrc.sqlite._file import Durability, SqliteFile
 from eventsrc.sqlite._schema import Schema
@@ -29,6 +30,7 @@ from eventsrc.stores.operations import StoreError
 from eventsrc.views._applying import KeptViews
 from eventsrc.views._ledger import PLACE, Ledger
 from eventsrc.views.guard import Moves
+from eventsrc.views.rows import Copy
 from eventsrc.views.view import Lease, View, ViewError
 
 if TYPE_CHECKING:
@@ -144,9 +146,8 @@ class SqliteViews(KeptViews):
         from sqlite_utils.db import COLUMN_TYPE_MAPPING
 
         COLUMN_TYPE_MAPPING.setdefault(StreamId, "TEXT")  # it does not look for bases of a type
-        super().__init__()
+        super().__init__(sink=sink)
         self._database = Database
-        self._sink = sink
         self._folder: TemporaryDirectory[str] | None = None
         self._durability: Durability = durability
         self._timeout = timeout
@@ -209,7 +210,7 @@ class SqliteViews(KeptViews):
         writing = file.writing(time.monotonic() + wait)
         try:
             with writing as connection:
-                database = file.database if self._sink is None else self._sink
+                database = file.database if self.sink is None else self.sink
                 ledger = SqliteLedger(connection, database, file.rule)
                 if not _is_made(connection, view):
                     ledger.make(view)
@@ -384,7 +385,7 @@ class SqliteViews(KeptViews):
         )
         try:
             for name, path in zip(names[1:], others, strict=True):
-                connection.execute("ATTACH ? AS " + _quoted(name), (path,))
+                connection.execute("ATTACH ? AS " + quoted(name), (path,))
             connection.execute("PRAGMA query_only = ON")
         except BaseException:
             connection.close()
@@ -465,6 +466,10 @@ class SqliteLedger(Ledger):
         """Executes a statement."""
         return self._connection.execute(statement.replace("{s}.", ""), parameters).fetchall()
 
+    def copy(self) -> Copy:
+        """A copy of the rows of the view's tables."""
+        return SqliteCopy(self.ask)
+
     def place(self, part: int, lease: Lease | None) -> tuple[str, int, int]:
         """The store, position and token of a partition."""
         ((store, position, token),) = self.ask(PLACE, part)
@@ -542,8 +547,3 @@ def _entered(file: _ViewFile, until: contextlib.ExitStack) -> sqlite3.Connection
 def _folded(name: str) -> str:
     """A name as SQLite compares them."""
     return name.translate(_LOWER)
-
-
-def _quoted(name: str) -> str:
-    """A view's name as that of an attached database."""
-    return '"' + name.replace('"', '""') + '"'

@@ -83,8 +83,10 @@ _log = logging.getLogger("eventsrc")
 class KeptViews(Interpreter[ViewOp]):
     """The view operations, over what is particular to a database."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, *, sink: object = None) -> None:
         self._clock = clock
+        self.sink: Final = sink
+        """What handlers are given in place of the database, where nothing is rolled back."""
         self._trust: dict[tuple[str, int, int], _Trust] = {}
 
     # What is particular to a database:

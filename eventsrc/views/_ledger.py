@@ -20,6 +20,7 @@ import attrs
 from eventsrc.events.positions import START, Cursor, WrongStore
 from eventsrc.events.stream_id import StreamId
 from eventsrc.views.guard import Moves
+from eventsrc.views.rows import Copy
 from eventsrc.views.view import Failed, Lease, LostLease, Parked, Part, View
 
 # all of these by the primary keys
@@ -137,6 +138,10 @@ class Ledger(ABC):
     @abstractmethod
     def is_surroundings(self, error: Exception) -> bool:
         """Whether an error that a handler raised is of the database, and not of the event."""
+
+    @abstractmethod
+    def copy(self) -> Copy:
+        """A copy of the rows of the view's tables, to tell what is done to them."""
 
     # What is the same everywhere, or nearly:
 

@@ -24,6 +24,7 @@ from eventsrc.stores.operations import StoreBusy
 from eventsrc.views._applying import KeptViews
 from eventsrc.views._ledger import Held, Ledger
 from eventsrc.views.guard import Moves
+from eventsrc.views.rows import Copy, RowChange, paired
 from eventsrc.views.view import Failed, Lease, Parked, Part, View, ViewError
 
 K = TypeVar("K")
@@ -264,6 +265,10 @@ class MemoryLedger(Ledger):
         self._parked: Table[str, Parked] = self.kept["parked"]
         self._owners: Table[str, Held] = self.kept["owner"]
 
+    def copy(self) -> Copy:
+        """A copy of the rows."""
+        return _MemoryCopy(self.tables)
+
     def save(self) -> None:
         """Marks a place to `undo` to."""
         self._saved = self.tables.mark()
@@ -424,3 +429,20 @@ class MemoryLedger(Ledger):
     def ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """There is no SQL here."""
         raise NotImplementedError(statement)
+
+
+class _MemoryCopy(Copy):
+    def __init__(self, tables: Tables) -> None:
+        self._now = tables
+        self._before = tables.copied()
+
+    def differences(self) -> Iterator[RowChange]:
+        now = self._now.copied()
+        for table in {**self._before, **now}:
+            gone, come = self._before.get(table, {}), now.get(table, {})
+            same = {key for key in gone.keys() & come.keys() if gone[key] == come[key]}
+            yield from paired(
+                table,
+                [(key, row) for key, row in gone.items() if key not in same],
+                [(key, row) for key, row in come.items() if key not in same],
+            )

@@ -62,11 +62,11 @@ class Cursor:
     def __str__(self) -> str:
         return f"{self.store}.{self.position}"
 
-    def check(self, store: str) -> int:
+    def check(self, store_id: str) -> int:
         """The position; raises WrongStore unless the cursor is this store's, or the start of any."""
-        if self.store != store and self.position:
+        if self.store != store_id and self.position:
             raise WrongStore(
-                f"cursor {self} is of store {self.store!r}, not of {store!r}: start from START, "
+                f"cursor {self} is of store {self.store!r}, not of {store_id!r}: start from START, "
                 "or open the store that it came from"
             )
         return self.position
@@ -76,10 +76,10 @@ class Cursor:
         """The cursor that `str` made the text of. Raises BadToken for another text."""
         if not isinstance(text, str):
             raise BadToken(f"{text!r:.100} is no cursor: keep what str(cursor) gives as it is")
-        store, _, position = text.rpartition(".")
+        store_id, _, position = text.rpartition(".")
         is_number = position.isascii() and position.isdigit() and len(position) < 20
-        cursor = Cursor(store, int(position)) if is_number else START
-        is_place = 0 <= cursor.position < 2**63 and (store or not cursor.position)
+        cursor = Cursor(store_id, int(position)) if is_number else START
+        is_place = 0 <= cursor.position < 2**63 and (store_id or not cursor.position)
         if str(cursor) != text or not is_place:
             raise BadToken(f"{text[:100]!r} is no cursor: keep what str(cursor) gives as it is")
         return cursor
@@ -129,11 +129,12 @@ class Token:
         other.check(self.store)
         return all(self[stream] >= version for stream, version in other.versions.items())
 
-    def check(self, store: str) -> None:
+    def check(self, store_id: str) -> None:
         """Raises WrongStore unless the token is of this store."""
-        if self.store != store:
+        if self.store != store_id:
             raise WrongStore(
-                f"the token is of store {self.store!r}, not of {store!r}: read anew and use that token"
+                f"the token is of store {self.store!r}, not of {store_id!r}: "
+                "read anew and use that token"
             )
 
     def __hash__(self) -> int:
@@ -152,10 +153,10 @@ class Token:
             data = base64.b64decode(padded, altchars=b"-_", validate=True)
             if data[:4] != _sum(data[4:]):
                 raise ValueError("a letter of it was changed")
-            store, versions = json.loads(data[4:])
-            if type(store) is not str or not all(map(_is_version, versions.values())):
+            store_id, versions = json.loads(data[4:])
+            if type(store_id) is not str or not all(map(_is_version, versions.values())):
                 raise ValueError("it names what is no store, or no version")
-            token = Token(store, {StreamId(stream): version for stream, version in versions.items()})
+            token = Token(store_id, {StreamId(stream): version for stream, version in versions.items()})
             if str(token) != text:
                 raise ValueError("it is written in another way than tokens are")
             return token

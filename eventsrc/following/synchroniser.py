@@ -239,7 +239,7 @@ def at_least(
 
 
 def _pull(
-    view: View[Any], applied: Mapping[StreamId, int], store: str, within: float
+    view: View[Any], applied: Mapping[StreamId, int], store_id: str, within: float
 ) -> Do[SyncOp, bool]:
     """Applies what follows of some streams, unless others keep the view for so many seconds.
 
@@ -249,7 +249,7 @@ def _pull(
     for stream, version in applied.items():
         page: Page[Any] = yield from Read(stream, version, PAGE)
         try:
-            op = Apply(view, page.events, store=store, within=within)
+            op = Apply(view, page.events, store=store_id, within=within)
             held += (yield from _apply(op, [])).held
         except StoreBusy:
             break

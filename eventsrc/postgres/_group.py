@@ -92,11 +92,11 @@ class Together:
             for stream, (number, version) in ((one, self._heads[one]) for one in self.streams())
         }
 
-    def answers(self, store: str, place: int) -> dict[int, Outcome[Appended, NotAppended]]:
+    def answers(self, store_id: str, place: int) -> dict[int, Outcome[Appended, NotAppended]]:
         """The answers, once the events are stored. place: the position before the first of them."""
         return {
             index: Success(
-                Appended(append_id, Token(store, {stream: version}), Cursor(store, place + end))
+                Appended(append_id, Token(store_id, {stream: version}), Cursor(store_id, place + end))
             )
             for index, append_id, stream, version, end in self._taken
         }

@@ -30,10 +30,10 @@ class Writing:
     """A transaction in which appends are stored one after the other."""
 
     def __init__(
-        self, connection: sqlite3.Connection, store: str, codec: Codec, kinds: Kinds, now: int
+        self, connection: sqlite3.Connection, store_id: str, codec: Codec, kinds: Kinds, now: int
     ) -> None:
         self.connection = connection
-        self.store = store
+        self.store_id = store_id
         self.codec = codec
         self.kinds = kinds
         self.now = now
@@ -63,8 +63,8 @@ class Writing:
             self.connection.execute(sql.ADD_APPEND, (asked.append_id.bytes, first))
         versions = {record[1]: record[2] for record in records}  # the last of each stream remains
         self.versions |= versions
-        token = Token(self.store, {StreamId(stream): at for stream, at in versions.items()})
-        return Success(Appended(asked.append_id, token, Cursor(self.store, self.end)))
+        token = Token(self.store_id, {StreamId(stream): at for stream, at in versions.items()})
+        return Success(Appended(asked.append_id, token, Cursor(self.store_id, self.end)))
 
     def _insert(self, rows: Sequence[Any]) -> int:
         """Stores events at the end of the feed; answers the position of the last."""
@@ -102,7 +102,7 @@ class Writing:
 
     def _again(self, asked: Prepared) -> Outcome[Appended, NotAppended] | None:
         stored = records_of_append(self.connection, self.kinds.copy(), asked.append_id)
-        return asked.again(stored, self.store) if stored else None
+        return asked.again(stored, self.store_id) if stored else None
 
     def _conflict(self, stream: StreamId, expected: int | Expect, actual: int) -> Conflict:
         rows: list[Any] = []

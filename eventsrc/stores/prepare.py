@@ -108,7 +108,7 @@ class Prepared:
             )
         return made
 
-    def again(self, stored: Sequence[Record], store: str) -> Outcome[Appended, NotAppended]:
+    def again(self, stored: Sequence[Record], store_id: str) -> Outcome[Appended, NotAppended]:
         """The answer to this append where events with its append_id are stored already."""
         brought = [(part.stream, *encoded) for part in self.parts for encoded in part.events]
         if brought != [(record.stream, record.kind, record.data) for record in stored]:
@@ -118,19 +118,19 @@ class Prepared:
                     "use a new id for new events"
                 )
             )
-        return Success(appended(self.append_id, stored, store))
+        return Success(appended(self.append_id, stored, store_id))
 
 
 def prepare(
     op: Append | AppendAll,
     codec: Codec,
-    store: str,
+    store_id: str,
     end: int = 0,
     new_id: Callable[[int], UUID] | None = None,
 ) -> Prepared:
     """An append, checked and encoded.
 
-    store: the store's id, which tokens are held against.
+    store_id: the store's id, which tokens are held against.
     end: the last position in the feed that is known: see new_append_id.
     new_id: in its place.
     Raises ValueError or TypeError for one that makes no sense, EventTypeError for an object that is no
@@ -138,15 +138,15 @@ def prepare(
     BadStreamId, and NotStorable with the path to a value that cannot be stored.
     """
     if isinstance(op, Append):
-        parts: tuple[Part, ...] = (_part(op, codec, store),)
+        parts: tuple[Part, ...] = (_part(op, codec, store_id),)
         demands: tuple[Demand, ...] = ()
     else:
         if not isinstance(op.appends, tuple | list):
             _refuse_type("appends", op.appends, "a tuple of StreamAppends")
         if not isinstance(op.conditions, tuple | list):
             _refuse_type("conditions", op.conditions, "a tuple of Conditions")
-        parts = tuple(_part(part, codec, store) for part in op.appends)
-        demands = tuple(_demand(condition, store) for condition in op.conditions)
+        parts = tuple(_part(part, codec, store_id) for part in op.appends)
+        demands = tuple(_demand(condition, store_id) for condition in op.conditions)
         _check_distinct(parts)
     append_id = op.append_id
     if append_id is None:
@@ -163,7 +163,7 @@ def prepare(
 _TO_ONE_STREAM: Final = (Append, StreamAppend)
 
 
-def _part(asked: Append | StreamAppend, codec: Codec, store: str) -> Part:
+def _part(asked: Append | StreamAppend, codec: Codec, store_id: str) -> Part:
     if not isinstance(asked, _TO_ONE_STREAM):
         _refuse_type("an append", asked, "a StreamAppend")
     _checked_stream(asked.stream)
@@ -171,24 +171,24 @@ def _part(asked: Append | StreamAppend, codec: Codec, store: str) -> Part:
         raise ValueError(f"there are no events to append to {asked.stream}: append at least one")
     if not isinstance(asked.events, tuple):
         _refuse_type("events", asked.events, "a tuple of events")
-    expected = _expected(asked.expected, asked.stream, store)
+    expected = _expected(asked.expected, asked.stream, store_id)
     return Part(asked.stream, expected, codec.encode_all(asked.events))
 
 
-def _demand(asked: Condition, store: str) -> Demand:
+def _demand(asked: Condition, store_id: str) -> Demand:
     if not isinstance(asked, Condition):
         _refuse_type("a condition", asked, "a Condition")
     _checked_stream(asked.stream)
-    return Demand(asked.stream, _expected(asked.expected, asked.stream, store))
+    return Demand(asked.stream, _expected(asked.expected, asked.stream, store_id))
 
 
-def _expected(expected: Expected, stream: StreamId, store: str) -> int | Expect:
+def _expected(expected: Expected, stream: StreamId, store_id: str) -> int | Expect:
     if type(expected) is int and 0 <= expected < _NUMBERS:
         return expected
     if isinstance(expected, Expect):
         return expected
     if isinstance(expected, Token):
-        expected.check(store)
+        expected.check(store_id)
         if not isinstance(expected.versions, Mapping):
             _refuse_type("versions of the token", expected.versions, "a mapping of streams to versions")
         expected = expected.of(stream)
@@ -303,11 +303,11 @@ def check_end(op: ReadFeed, end: int) -> None:
 # --- answering ------------------------------------------------------------------------------------
 
 
-def appended(append_id: UUID, records: Sequence[Record], store: str) -> Appended:
+def appended(append_id: UUID, records: Sequence[Record], store_id: str) -> Appended:
     """The answer to an append that stored these records."""
     versions = {record[1]: record[2] for record in records}  # the last of each stream remains
-    token = Token(store, {StreamId(stream): version for stream, version in versions.items()})
-    return Appended(append_id, token, Cursor(store, records[-1].position))
+    token = Token(store_id, {StreamId(stream): version for stream, version in versions.items()})
+    return Appended(append_id, token, Cursor(store_id, records[-1].position))
 
 
 def new_append_id(end: int = 0) -> UUID:

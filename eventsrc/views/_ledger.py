@@ -177,8 +177,8 @@ class Ledger(ABC):
     def parts(self) -> tuple[Part, ...]:
         """How far the partitions have come; none if the view was never made."""
         return tuple(
-            Part(Cursor(store, position) if position else START, applied, owner)
-            for store, position, applied, owner in self.ask(PARTS)
+            Part(Cursor(store_id, position) if position else START, applied, owner)
+            for store_id, position, applied, owner in self.ask(PARTS)
         )
 
     def begin(
@@ -187,7 +187,7 @@ class Ledger(ABC):
         streams: Iterable[str],
         part: int,
         lease: Lease | None,
-        store: str | None,
+        store_id: str | None,
     ) -> None:
         """Before events are applied: keeps the partitions of their streams from others until the end.
 
@@ -201,17 +201,17 @@ class Ledger(ABC):
                     f"partition {part} was taken by another synchroniser: claim a share of them again"
                 )
             if known:
-                _check_store(view, known, store)
+                _check_store(view, known, store_id)
 
-    def check_store(self, view: View[Any], store: str | None) -> None:
+    def check_store(self, view: View[Any], store_id: str | None) -> None:
         """Raises WrongStore if the view has applied events of another store."""
-        if store is not None:
+        if store_id is not None:
             for known in self.stores():
-                _check_store(view, known, store)
+                _check_store(view, known, store_id)
 
     def stores(self) -> set[str]:
         """The store that events were applied of; none if that is not known yet."""
-        return {store for (store,) in self.ask(STORES)}
+        return {store_id for (store_id,) in self.ask(STORES)}
 
     def move(
         self,
@@ -219,7 +219,7 @@ class Ledger(ABC):
         versions: Mapping[str, int],
         applied: int,
         cursor: Cursor | None,
-        store: str | None,
+        store_id: str | None,
     ) -> None:
         """Keeps how far a partition has come, and of which store, if that is known."""
         if versions:
@@ -228,7 +228,7 @@ class Ledger(ABC):
             at = cursor.position
             self.ask(MOVE, applied, cursor.store, at, at, part)
         elif applied:
-            self.ask(COUNT, applied, store or "", part)
+            self.ask(COUNT, applied, store_id or "", part)
 
     def start_up(self, part: int) -> int:
         """Counts the processes that began and have not brought the partition forward yet."""
@@ -361,9 +361,9 @@ def _share(owner: str, owners: Iterable[str], parts: int) -> int:
     return each + (names.index(owner) < rest)
 
 
-def _check_store(view: View[Any], known: str, store: str | None) -> None:
-    if store not in (None, known):
+def _check_store(view: View[Any], known: str, store_id: str | None) -> None:
+    if store_id not in (None, known):
         raise WrongStore(
-            f"{view!r} is of store {known}, and has been given what is of store {store}: it shows what "
-            "one store says. Give it a new version, and rebuild that"
+            f"{view!r} is of store {known}, and has been given what is of store {store_id}: it "
+            "shows what one store says. Give it a new version, and rebuild that"
         )

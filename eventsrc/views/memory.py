@@ -310,14 +310,14 @@ class MemoryLedger(Ledger):
         versions: Mapping[str, int],
         applied: int,
         cursor: Cursor | None,
-        store: str | None,
+        store_id: str | None,
     ) -> None:
         """Keeps how far a partition has come, and of which store, if that is known."""
         self.move_guards(versions)
         row = self._parts[part]
         at = row.cursor if cursor is None else max(row.cursor, cursor)
-        if not at.store and store:
-            at = Cursor(store, at.position)
+        if not at.store and store_id:
+            at = Cursor(store_id, at.position)
         self._parts[part] = attrs.evolve(row, applied=row.applied + applied, cursor=at)
 
     def move_guards(self, versions: Mapping[str, int]) -> None:

@@ -18,7 +18,8 @@ import attrs
 from eventsrc._errors import REFUSALS, EventsrcError
 from eventsrc.events import _msgspec as fast
 from eventsrc.events._columns import glance_for
-from eventsrc.events._exact import MAX_DEPTH, NotStorable, check_for, check_json, shown
+from eventsrc.events._exact import MAX_DEPTH, check_for, check_json, shown
+from eventsrc.events._exact import NotStorable as NotStorable  # which `encode` raises
 from eventsrc.events._json import dumps, dumps_all, loads, loads_all
 from eventsrc.events.event import EVENTS, NAME, EventType, EventTypes, Opaque
 from eventsrc.events.json_converter import default_converter

@@ -26,7 +26,7 @@ from uuid import UUID, uuid5
 import attrs
 
 from eventsrc._errors import EventsrcError
-from eventsrc.events._exact import NotStorable
+from eventsrc.events.codec import NotStorable
 from eventsrc.events.positions import START, BadToken, Cursor, NotInToken, Token, WrongStore
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import BadStreamId

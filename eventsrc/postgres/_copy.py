@@ -50,7 +50,7 @@ def _asking(connection: psycopg.Connection[Any]) -> Ask:
 
     def ask(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         cursor = connection.cursor(row_factory=tuple_row)
-        cursor.execute(statement, parameters or None)
+        cursor.execute(statement.encode(), parameters or None)
         return cursor.fetchall() if cursor.description is not None else []
 
     return ask

@@ -538,7 +538,11 @@ from contextlib import nullcontext
 import pytest
 from hypothesis import Phase, settings
 settings.register_profile(
-    "catch", database=None, derandomize=True, phases=[Phase.generate], report_multiple_bugs=False
+    "catch",
+    database=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    report_multiple_bugs=False,
 )
 settings.load_profile("catch")
 from eventsrc import MemoryStore
@@ -554,7 +558,7 @@ def contract(kind, tests):
         def store(self):
             return kind()
     for test in tests:
-        setattr(Contract, test, vars(StoreContract)[test])
+        setattr(Contract, test, getattr(StoreContract, test))
     return Contract
 
 def machine(kind):

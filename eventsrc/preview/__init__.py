@@ -295,7 +295,7 @@ def _refuse(op: Any) -> NoReturn:
 def _dry(app: AsyncInterpreter[Any]) -> Scope:
     """The application's handlers, but for those that write to views."""
 
-    def change(kind: type, _handler: Any) -> Callable[[Any], Any] | None:
-        return _refuse if issubclass(kind, WRITES_TO_VIEWS) else None
+    def change(op_type: type, _handler: Any) -> Callable[[Any], Any] | None:
+        return _refuse if issubclass(op_type, WRITES_TO_VIEWS) else None
 
     return rewired(app._scope, change)  # pyright: ignore[reportPrivateUsage]

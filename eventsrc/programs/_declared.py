@@ -21,9 +21,9 @@ def members_of(described: Any) -> tuple[type, ...]:
     origin = get_origin(described)
     if origin is Union or origin is types.UnionType:
         members = get_args(described)
-        return tuple(dict.fromkeys(kind for part in members for kind in members_of(part)))
-    kind = described if origin is None else origin
-    return (kind,) if isinstance(kind, type) and kind is not Any else ()
+        return tuple(dict.fromkeys(op_type for part in members for op_type in members_of(part)))
+    op_type = described if origin is None else origin
+    return (op_type,) if isinstance(op_type, type) and op_type is not Any else ()
 
 
 def operations_of(described: Any) -> tuple[type, ...]:
@@ -46,24 +46,24 @@ def check_program(function: Any, scope: Scope, where: str) -> None:
     a base class of operations for whose subclasses there are handlers.
     """
     try:
-        kinds = operations_of(function)
+        op_types = operations_of(function)
     except Exception:  # an annotation that cannot be evaluated declares nothing to check
-        kinds = ()
+        op_types = ()
     missing = [
-        kind
-        for kind in missing_of(kinds, scope)
-        if issubclass(kind, Operation) and not any(issubclass(handled, kind) for handled in scope)
+        op_type
+        for op_type in missing_of(op_types, scope)
+        if issubclass(op_type, Operation) and not any(issubclass(handled, op_type) for handled in scope)
     ]
     if missing:
         raise MissingHandlers(missing, where)
 
 
-def missing_of(kinds: Iterable[type[Any]], scope: Scope) -> list[type[Any]]:
+def missing_of(op_types: Iterable[type[Any]], scope: Scope) -> list[type[Any]]:
     """The operations without a handler in a scope; in place of derived ones, those that they mean."""
     missing: dict[type[Any], None] = {}
-    for kind in kinds:
-        if not scope.handles(kind):
-            lower = missing_of(kind.lower, scope) if issubclass(kind, Derived) else [kind]
+    for op_type in op_types:
+        if not scope.handles(op_type):
+            lower = missing_of(op_type.lower, scope) if issubclass(op_type, Derived) else [op_type]
             missing.update(dict.fromkeys(lower))
     return list(missing)
 
@@ -71,13 +71,13 @@ def missing_of(kinds: Iterable[type[Any]], scope: Scope) -> list[type[Any]]:
 class Mark(NamedTuple):
     """That a method handles operations of a type, and how: see `On`."""
 
-    kind: type
+    op_type: type
     how: str
 
 
-def mark(method: F, kind: type, how: str) -> F:
+def mark(method: F, op_type: type, how: str) -> F:
     """Marks a method as a handler."""
-    setattr(method, "__handles__", Mark(kind, how))  # noqa: B010  (mypy knows no such attribute)
+    setattr(method, "__handles__", Mark(op_type, how))  # noqa: B010  (mypy knows no such attribute)
     return method
 
 
@@ -88,7 +88,7 @@ def marked(cls: type) -> dict[type, dict[str, str]]:
         for name, member in vars(base).items():
             note = getattr(member, "__handles__", None)
             if isinstance(note, Mark):
-                found.setdefault(note.kind, {})[note.how] = name
+                found.setdefault(note.op_type, {})[note.how] = name
     return found
 
 
@@ -103,6 +103,8 @@ def check_declared(cls: type, handled: Iterable[type]) -> None:
     """Raises MissingHandlers unless a class declared to handle O has methods for all of O."""
     has = frozenset(handled)
     for described, *_ in declared(cls):
-        missing = [kind for kind in operations_of(described) if not has.intersection(kind.__mro__)]
+        missing = [
+            op_type for op_type in operations_of(described) if not has.intersection(op_type.__mro__)
+        ]
         if missing:
             raise MissingHandlers(missing, cls.__qualname__)

@@ -65,8 +65,8 @@ def machine(
 
     while True:
         # Answer `node`: set value or error, or start a new frame, or put another node in its place.
-        kind = type(node)
-        handler = direct(kind)
+        node_type = type(node)
+        handler = direct(node_type)
         if handler is not None:
             try:
                 value = handler(node) if inline else (yield handler, node)
@@ -74,7 +74,7 @@ def machine(
                 error = caught
             if observer is not None:
                 observer.performed(node, value, error)
-        elif kind is Call:
+        elif node_type is Call:
             if send is not None:
                 stack.append(send)
                 send = None
@@ -90,7 +90,7 @@ def machine(
                 if type(node) is not GeneratorType:
                     continue
                 send, value = node.send, None
-        elif kind is GeneratorType:  # a body, from a handler or the caller
+        elif node_type is GeneratorType:  # a body, from a handler or the caller
             if node.gi_frame is None or node.gi_suspended or node.gi_running:
                 error = RuntimeError(
                     f"{node!r} has been started before, and a body runs only once: "
@@ -100,7 +100,7 @@ def machine(
                 if send is not None:
                     stack.append(send)
                 send, value = node.send, None
-        elif (special := scope.special.get(kind)) is not None:
+        elif (special := scope.special.get(node_type)) is not None:
             if type(special) is Expands:
                 if send is not None:
                     stack.append(send)
@@ -128,13 +128,13 @@ def machine(
                     error = caught
                 if observer is not None:
                     observer.performed(node, value, error)
-        elif kind is Pure:
+        elif node_type is Pure:
             value = node.value
-        elif kind is Bind or kind is Map or kind is Intercept:
+        elif node_type is Bind or node_type is Map or node_type is Intercept:
             if send is not None:
                 stack.append(send)
                 send = None
-            if kind is Intercept:
+            if node_type is Intercept:
                 if stack and type(stack[-1]) is not Scope:
                     stack.append(scope)
                 scope = Scope.intercepting(node.handler, scope, node.taking, node.only)
@@ -143,20 +143,20 @@ def machine(
                 stack.append(node)
             node = node.source
             continue
-        elif kind is Gather:
+        elif node_type is Gather:
             try:
                 value = node.collect((yield from _together(node.branches, scope, observer)))
             except BaseException as caught:
                 error = caught
-        elif not issubclass(kind, Operation):
-            body = node.__iter__() if hasattr(kind, "__iter__") else None
+        elif not issubclass(node_type, Operation):
+            body = node.__iter__() if hasattr(node_type, "__iter__") else None
             if type(body) is GeneratorType:  # an Effect that is not one of ours
                 node = body
                 continue
             error = TypeError(
                 f"a program yielded {node!r}, which is neither an operation nor a program"
             )
-        elif scope.find(kind):
+        elif scope.find(node_type):
             continue
         elif scope is OPEN:
             try:
@@ -164,7 +164,7 @@ def machine(
             except BaseException as caught:
                 error = caught
         else:
-            error = MissingHandlers([kind], "the interpreter")
+            error = MissingHandlers([node_type], "the interpreter")
 
         # Give value or error to the running frame or, once it has ended, to those below it.
         while True:
@@ -198,14 +198,14 @@ def machine(
                 scope = frame
                 direct = scope.direct.get
                 frame = stack.pop()
-            kind = type(frame)
-            if kind is BuiltinMethodType:
+            node_type = type(frame)
+            if node_type is BuiltinMethodType:
                 send = frame
-            elif kind is not Bind and kind is not Map:
+            elif node_type is not Bind and node_type is not Map:
                 frame.leave(value, error)
             elif error is None:
                 try:
-                    if kind is Bind:
+                    if node_type is Bind:
                         node = frame.function(value)
                         break
                     value = frame.function(value)
@@ -244,10 +244,10 @@ def _operations(branches: Sequence[Any], scope: Scope) -> list[Request] | None:
     """
     requests: list[Request] = []
     for branch in branches:
-        kind = type(branch)
-        handler: Any = scope.direct.get(kind)
+        node_type = type(branch)
+        handler: Any = scope.direct.get(node_type)
         if handler is None:
-            handler = scope.special.get(kind)
+            handler = scope.special.get(node_type)
             if handler is None or type(handler) is Expands:
                 return None
         requests.append((handler, branch))

@@ -22,16 +22,16 @@ def _rewired(scope: Scope, change: Change, done: dict[int, Scope]) -> Scope:
         made = done[id(scope)] = Scope(taking=scope.taking)
         if scope.rest is not None:
             made.rest = _expanding(scope.rest, change, done)
-        for kind, direct in scope.direct.items():
-            made.direct[kind] = change(kind, direct) or direct
-        for kind, special in scope.special.items():
-            changed = change(kind, special)
+        for op_type, direct in scope.direct.items():
+            made.direct[op_type] = change(op_type, direct) or direct
+        for op_type, special in scope.special.items():
+            changed = change(op_type, special)
             if changed is not None:
-                made.direct[kind] = changed
+                made.direct[op_type] = changed
             elif isinstance(special, Expands):
-                made.special[kind] = _expanding(special, change, done)
+                made.special[op_type] = _expanding(special, change, done)
             else:
-                made.special[kind] = special
+                made.special[op_type] = special
     return made
 
 

@@ -25,9 +25,9 @@ class AmbiguousHandlers(EventsrcError, TypeError):
     """Two interpreters that are being joined both handle some operations."""
 
 
-def names(kinds: Iterable[type]) -> str:
+def names(op_types: Iterable[type]) -> str:
     """The names of types, sorted, for a message."""
-    return ", ".join(sorted(kind.__qualname__ for kind in kinds))
+    return ", ".join(sorted(op_type.__qualname__ for op_type in op_types))
 
 
 class Awaits:
@@ -113,7 +113,7 @@ class Scope:
 
     def __iter__(self) -> Iterator[type]:
         yield from self.direct
-        yield from (kind for kind, handler in self.special.items() if handler is not MEANING)
+        yield from (op_type for op_type, handler in self.special.items() if handler is not MEANING)
 
     @staticmethod
     def intercepting(
@@ -125,57 +125,59 @@ class Scope:
         """The scope of a program whose operations get their meaning from a handler: see `intercept`."""
         return Scope(rest=Expands(handler, below), taking=taking, only=only, below=below)
 
-    def find(self, kind: type) -> bool:
+    def find(self, op_type: type) -> bool:
         """Gives a type without a handler that of its nearest base class which has one, if any."""
-        if self.only is not None and not issubclass(kind, self.only):
-            return self._find_below(kind)
-        for base in kind.__mro__[1:]:
+        if self.only is not None and not issubclass(op_type, self.only):
+            return self._find_below(op_type)
+        for base in op_type.__mro__[1:]:
             if base in self.direct:
-                self.direct[kind] = self.direct[base]
+                self.direct[op_type] = self.direct[base]
                 return True
             if base in self.special:
-                self.special[kind] = self.special[base]
+                self.special[op_type] = self.special[base]
                 return True
-        if issubclass(kind, Derived) and not (self.rest and issubclass(kind, self.taking)):
-            self.special[kind] = MEANING
+        if issubclass(op_type, Derived) and not (self.rest and issubclass(op_type, self.taking)):
+            self.special[op_type] = MEANING
         elif self.rest is not None:
-            self.special[kind] = self.rest
+            self.special[op_type] = self.rest
         else:
             return False
         return True
 
-    def _find_below(self, kind: type) -> bool:
+    def _find_below(self, op_type: type) -> bool:
         """As `find`, for a type that `rest` does not want."""
         below = self.below
         assert below is not None
         assert self.rest is not None
-        if not (kind in below.direct or kind in below.special or below.find(kind)):
+        if not (op_type in below.direct or op_type in below.special or below.find(op_type)):
             return False
-        if kind in below.direct:
-            self.direct[kind] = below.direct[kind]
+        if op_type in below.direct:
+            self.direct[op_type] = below.direct[op_type]
             return True
-        handler = below.special[kind]
+        handler = below.special[op_type]
         if type(handler) is Expands and handler.scope is not None:
             within = Scope.intercepting(self.rest.function, handler.scope, self.taking, self.only)
             handler = Expands(handler.function, within)
-        self.special[kind] = handler
+        self.special[op_type] = handler
         return True
 
-    def handles(self, kind: type) -> bool:
+    def handles(self, op_type: type) -> bool:
         """Whether an operation of this type could be performed."""
         if self.rest is not None or any(
             base in self.direct or self.special.get(base, MEANING) is not MEANING
-            for base in kind.__mro__
+            for base in op_type.__mro__
         ):
             return True
-        return issubclass(kind, Derived) and all(map(self.handles, kind.lower))
+        return issubclass(op_type, Derived) and all(map(self.handles, op_type.lower))
 
     def overlaid(self, other: Scope) -> Scope:
         """These handlers, with the other's added and put in place of those for the same types."""
         theirs = set(other)
-        direct = {kind: its for kind, its in self.direct.items() if kind not in theirs}
-        special = {kind: its for kind, its in self.special.items() if kind not in theirs}
-        special = {kind: its for kind, its in (special | other.special).items() if its is not MEANING}
+        direct = {op_type: its for op_type, its in self.direct.items() if op_type not in theirs}
+        special = {op_type: its for op_type, its in self.special.items() if op_type not in theirs}
+        special = {
+            op_type: its for op_type, its in (special | other.special).items() if its is not MEANING
+        }
         rest, taking = other.rest or self.rest, other.taking + self.taking
         return Scope(direct | other.direct, special, rest, taking)
 

@@ -102,8 +102,8 @@ class AsyncInterpreter(Handles[O_contra, O_contra]):
 
         operations: operation types, unions of them, or program functions (whose annotation is read).
         """
-        kinds = [kind for item in operations for kind in operations_of(item)]
-        missing = missing_of(kinds, self._scope)
+        op_types = [op_type for item in operations for op_type in operations_of(item)]
+        missing = missing_of(op_types, self._scope)
         if missing:
             raise MissingHandlers(missing, type(self).__qualname__)
         return self
@@ -164,7 +164,9 @@ class AsyncInterpreter(Handles[O_contra, O_contra]):
         using: AsyncInterpreter[Any] | None,
     ) -> Scope:
         inner = self._scope if using is None else using._scope.overlaid(self._scope)
-        wrapped = {kind: Expands(middleware, inner) for kind in self._scope if issubclass(kind, only)}
+        wrapped = {
+            op_type: Expands(middleware, inner) for op_type in self._scope if issubclass(op_type, only)
+        }
         return self._scope.overlaid(Scope(special=dict(wrapped)))
 
 
@@ -177,10 +179,10 @@ class Interpreter(SyncHandles[O_contra, O_contra], AsyncInterpreter[O_contra]):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for kind, ways in cls._marked.items():
+        for op_type, ways in cls._marked.items():
             if ways.keys() == {"coroutine"}:
                 raise TypeError(
-                    f"{cls.__qualname__} handles {kind.__qualname__} asynchronously only: "
+                    f"{cls.__qualname__} handles {op_type.__qualname__} asynchronously only: "
                     "add a plain method, or make it an AsyncInterpreter"
                 )
 
@@ -242,8 +244,8 @@ class Translation(Translates[O_contra, O_contra, L_co]):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
-        methods = {kind: ways["program"] for kind, ways in marked(cls).items()}
-        programs = {kind: getattr(self, name) for kind, name in methods.items()}
+        methods = {op_type: ways["program"] for op_type, ways in marked(cls).items()}
+        programs = {op_type: getattr(self, name) for op_type, name in methods.items()}
         object.__setattr__(self, "_programs", programs)
         return self
 
@@ -265,14 +267,14 @@ class Translation(Translates[O_contra, O_contra, L_co]):
 
     def lower(self, program: Effect[O_contra, R]) -> Program[L_co, R]:
         """The program with each operation replaced by its translation: a value still, now over L."""
-        taking = tuple(kind for kind in self._programs if issubclass(kind, Derived))
+        taking = tuple(op_type for op_type in self._programs if issubclass(op_type, Derived))
         return Intercept(program, self._translate, taking)
 
     def _over(self, lower: AsyncInterpreter[Any]) -> Scope:
         for _, described in declared(type(self)):
             lower.require(described)
         inner = _scope_of(lower)
-        return Scope(special={kind: Expands(f, inner) for kind, f in self._programs.items()})
+        return Scope(special={op_type: Expands(f, inner) for op_type, f in self._programs.items()})
 
     def _translate(self, op: Operation[Any]) -> Body[Any, Any]:
         for base in type(op).__mro__:
@@ -291,22 +293,22 @@ class On(Generic[O_co]):
     answer, known to a type checker beside the operation's own type.
     """
 
-    __slots__ = ("kind",)
+    __slots__ = ("op_type",)
 
-    def __init__(self, kind: type) -> None:
-        self.kind = kind
+    def __init__(self, op_type: type) -> None:
+        self.op_type = op_type
 
     # Functions, each making an interpreter or translation of one operation:
 
     def run(self: On[Operation[R]], function: Callable[[O_co], R]) -> Interpreter[O_co]:
         """The interpreter that answers the operation with the function's result."""
-        return _made(Scope({self.kind: function}))
+        return _made(Scope({self.op_type: function}))
 
     def run_async(
         self: On[Operation[R]], function: Callable[[O_co], Awaitable[R]]
     ) -> AsyncInterpreter[O_co]:
         """The interpreter that answers the operation with what the function's coroutine returns."""
-        return _made_async(Scope(special={self.kind: Awaits(function)}))
+        return _made_async(Scope(special={self.op_type: Awaits(function)}))
 
     def either(
         self: On[Operation[R]],
@@ -314,13 +316,13 @@ class On(Generic[O_co]):
         coroutine: Callable[[O_co], Awaitable[R]],
     ) -> Interpreter[O_co]:
         """The interpreter that answers by the function in `run`, by the coroutine in `run_async`."""
-        return _made(Scope(special={self.kind: Awaits(coroutine, plain=function)}))
+        return _made(Scope(special={self.op_type: Awaits(coroutine, plain=function)}))
 
     def batch(
         self: On[Operation[R]], function: Callable[[Sequence[O_co]], Sequence[R]]
     ) -> Interpreter[O_co]:
         """The interpreter that can answer several such operations at once, in their order."""
-        return _made(Scope({self.kind: Batches(function)}))
+        return _made(Scope({self.op_type: Batches(function)}))
 
     def batch_async(
         self: On[Operation[R]], function: Callable[[Sequence[O_co]], Awaitable[Sequence[R]]]
@@ -331,44 +333,44 @@ class On(Generic[O_co]):
             (answer,) = await function([op])
             return answer
 
-        return _made_async(Scope(special={self.kind: Awaits(one, function)}))
+        return _made_async(Scope(special={self.op_type: Awaits(one, function)}))
 
     def always(self: On[Operation[R]], answer: R) -> Interpreter[O_co]:
         """The interpreter that always gives this answer."""
-        return _made(Scope({self.kind: lambda _op: answer}))
+        return _made(Scope({self.op_type: lambda _op: answer}))
 
     def expand(self: On[Operation[R]], function: Callable[[O_co], Body[L, R]]) -> Translation[O_co, L]:
         """The translation of the operation into a program over lower operations."""
-        return _made_translation({self.kind: function})
+        return _made_translation({self.op_type: function})
 
     # Decorators of methods, in the body of an interpreter or translation class:
 
     def __call__(self: On[Operation[R]], method: Callable[[S, O_co], R]) -> Callable[[S, O_co], R]:
         """Marks a method as the operation's handler."""
-        return mark(method, self.kind, "plain")
+        return mark(method, self.op_type, "plain")
 
     def coroutine(
         self: On[Operation[R]], method: Callable[[S, O_co], Awaitable[R]]
     ) -> Callable[[S, O_co], Awaitable[R]]:
         """Marks an asynchronous method as the operation's handler (in `run_async`)."""
-        return mark(method, self.kind, "coroutine")
+        return mark(method, self.op_type, "coroutine")
 
     def batched(
         self: On[Operation[R]], method: Callable[[S, Sequence[O_co]], Sequence[R]]
     ) -> Callable[[S, Sequence[O_co]], Sequence[R]]:
         """Marks a method that answers several such operations at once as their handler."""
-        return mark(method, self.kind, "batched")
+        return mark(method, self.op_type, "batched")
 
     def program(
         self: On[Operation[R]], method: Callable[[S, O_co], Body[L, R]]
     ) -> Callable[[S, O_co], Body[L, R]]:
         """Marks a method that returns a program as the operation's handler."""
-        return mark(method, self.kind, "program")
+        return mark(method, self.op_type, "program")
 
 
-def on(kind: Callable[..., O]) -> On[O]:
+def on(op_type: Callable[..., O]) -> On[O]:
     """`on(Save)`: the ways to handle operations of type Save."""
-    return On(cast("type[O]", kind))
+    return On(cast("type[O]", op_type))
 
 
 # --- making them of scopes ------------------------------------------------------------------------
@@ -376,15 +378,15 @@ def on(kind: Callable[..., O]) -> On[O]:
 
 def _scope_of_methods(interpreter: AsyncInterpreter[Any]) -> Scope:
     scope = Scope()
-    for kind, ways in interpreter._marked.items():  # pyright: ignore[reportPrivateUsage]
+    for op_type, ways in interpreter._marked.items():  # pyright: ignore[reportPrivateUsage]
         methods = {how: getattr(interpreter, name) for how, name in ways.items()}
         plain = Batches(methods["batched"]) if "batched" in methods else methods.get("plain")
         if "program" in methods:
-            scope.special[kind] = Expands(methods["program"], None)
+            scope.special[op_type] = Expands(methods["program"], None)
         elif "coroutine" in methods:
-            scope.special[kind] = Awaits(methods["coroutine"], plain=plain)
+            scope.special[op_type] = Awaits(methods["coroutine"], plain=plain)
         elif plain is not None:
-            scope.direct[kind] = plain
+            scope.direct[op_type] = plain
     return scope
 
 

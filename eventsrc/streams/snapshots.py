@@ -47,7 +47,7 @@ class Snapshots(Generic[S]):
     """
 
     name: str
-    of: TypeForm[S] = attrs.field(repr=lambda kind: name_of(kind))
+    of: TypeForm[S] = attrs.field(repr=lambda state_type: name_of(state_type))
     version: int = 1
     every: int | None = 100
     converter: JsonConverter | None = attrs.field(default=None, repr=False, eq=False)
@@ -116,8 +116,8 @@ class Snapshots(Generic[S]):
         return json.dumps(plain, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
     def _decoded(self, data: bytes) -> S:
-        kind: Any = self.of
-        made: S = self._json().structure(json.loads(data), kind)
+        state_type: Any = self.of
+        made: S = self._json().structure(json.loads(data), state_type)
         return made
 
     def _json(self) -> JsonConverter:

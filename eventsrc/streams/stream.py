@@ -356,7 +356,7 @@ def _names(classes: frozenset[type]) -> str:
     return " | ".join(sorted(cls.__qualname__ for cls in classes))
 
 
-def _key(pattern: str, kind: Any) -> _Key:
+def _key(pattern: str, key_type: Any) -> _Key:
     names = tuple(_PLACE.findall(pattern))
     if not names or len(set(names)) < len(names):
         raise BadStreamId(
@@ -366,33 +366,37 @@ def _key(pattern: str, kind: Any) -> _Key:
         raise BadStreamId(f"{pattern!r} has two places in one segment: put a / between them")
     if any("{" in text or "}" in text for text in _PLACE.split(pattern)[::2]):
         raise BadStreamId(f"{pattern!r} has a brace that is not part of a place such as {{id}}")
-    if isinstance(kind, type) and attrs.has(kind):
-        attrs.resolve_types(kind)
-        types: Mapping[str, Any] = {field.name: field.type for field in attrs.fields(kind)}
+    if isinstance(key_type, type) and attrs.has(key_type):
+        attrs.resolve_types(key_type)
+        types: Mapping[str, Any] = {field.name: field.type for field in attrs.fields(key_type)}
         if tuple(types) != names:
             raise BadStreamId(
-                f"{pattern!r} has the places {names}, and {kind.__qualname__} the fields "
+                f"{pattern!r} has the places {names}, and {key_type.__qualname__} the fields "
                 f"{tuple(types)}: they must be the same, in the same order"
             )
         return _Key(
             names,
             lambda key: tuple(getattr(key, name) for name in names),
             tuple(_parser(field) for field in types.values()),
-            kind,
+            key_type,
         )
     if len(names) > 1:
         raise BadStreamId(f"{pattern!r} has several places: its key must be an attrs class")
-    return _Key(names, lambda key: (key,), (_parser(kind),), lambda **parts: next(iter(parts.values())))
+    return _Key(
+        names, lambda key: (key,), (_parser(key_type),), lambda **parts: next(iter(parts.values()))
+    )
 
 
-def _parser(kind: Any) -> Callable[[str], Any]:
-    while isinstance(kind, typing.NewType):
-        kind = kind.__supertype__
-    if kind in (str, int, UUID):
-        return cast("Callable[[str], Any]", kind)
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return {str(member.value): member for member in kind}.__getitem__
-    raise TypeError(f"{kind!r} cannot be part of a stream id: use str, int, UUID or an enum of them")
+def _parser(key_type: Any) -> Callable[[str], Any]:
+    while isinstance(key_type, typing.NewType):
+        key_type = key_type.__supertype__
+    if key_type in (str, int, UUID):
+        return cast("Callable[[str], Any]", key_type)
+    if isinstance(key_type, type) and issubclass(key_type, enum.Enum):
+        return {str(member.value): member for member in key_type}.__getitem__
+    raise TypeError(
+        f"{key_type!r} cannot be part of a stream id: use str, int, UUID or an enum of them"
+    )
 
 
 def _segment(part: object) -> str:

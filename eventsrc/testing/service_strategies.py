@@ -22,13 +22,13 @@ MOST: Final = 6
 """How many operations a program performs at most, and appends a history has, unless the caller says."""
 
 
-def operations(*kinds: Callable[..., O]) -> SearchStrategy[O]:
+def operations(*op_types: Callable[..., O]) -> SearchStrategy[O]:
     """Operations of these types, with values for their fields: by the fields' types.
 
-    kinds: operation types. Where a field needs other values than its type says, use a strategy of your
-        own beside this one: `operations(Rename) | st.builds(SetEmail, ids, st.emails())`.
+    op_types: operation types. Where a field needs other values than its type says, use a strategy of
+        your own beside this one: `operations(Rename) | st.builds(SetEmail, ids, st.emails())`.
     """
-    return st.one_of([values(kind) for kind in kinds])
+    return st.one_of([values(op_type) for op_type in op_types])
 
 
 def histories(*streams: Stream[Any], most: int = MOST) -> SearchStrategy[tuple[Append, ...]]:
@@ -39,8 +39,8 @@ def histories(*streams: Stream[Any], most: int = MOST) -> SearchStrategy[tuple[A
     """
 
     def to(stream: Stream[Any]) -> SearchStrategy[Append]:
-        kinds = sorted(stream.events, key=lambda kind: kind.__qualname__)
-        batch: SearchStrategy[Any] = st.lists(events(*kinds), min_size=1, max_size=3).map(tuple)
+        types = sorted(stream.events, key=lambda its: its.__qualname__)
+        batch: SearchStrategy[Any] = st.lists(events(*types), min_size=1, max_size=3).map(tuple)
         return st.builds(Append, st.just(stream.id), batch)
 
     return st.lists(st.one_of([to(stream) for stream in streams]), max_size=most).map(tuple)
@@ -58,16 +58,18 @@ class Wanted:
 
 
 def programs(
-    *kinds: type[Operation[Any]] | SearchStrategy[Any], reusing: Sequence[Any] = (), most: int = MOST
+    *op_types: type[Operation[Any]] | SearchStrategy[Any], reusing: Sequence[Any] = (), most: int = MOST
 ) -> SearchStrategy[Program[Any, list[Any]]]:
     """Programs that perform operations of a service one after the other, and answer their answers.
 
-    kinds: operation types, or strategies for operations.
+    op_types: types of operations, or strategies for operations.
     reusing: types, such as a NewType for ids, whose values in later operations may be those that
         earlier answers brought, as they are declared: an answer, a Success, or a field of one.
     most: operations in a program.
     """
-    ops = st.one_of([kind if isinstance(kind, SearchStrategy) else values(kind) for kind in kinds])
+    ops = st.one_of(
+        [op_type if isinstance(op_type, SearchStrategy) else values(op_type) for op_type in op_types]
+    )
     wanted = ops.flatmap(lambda op: _reusing(op, reusing))
     return (
         st.lists(wanted, min_size=1, max_size=most)
@@ -79,22 +81,22 @@ def programs(
 @program
 def performing(steps: tuple[Wanted, ...], reusing: tuple[Any, ...] = ()) -> Do[Any, list[Any]]:
     """Performs operations one after the other; answers their answers."""
-    seen: dict[Any, list[Any]] = {kind: [] for kind in reusing}
+    seen: dict[Any, list[Any]] = {value_type: [] for value_type in reusing}
     answers: list[Any] = []
     for step in steps:
         op = step.op
         changed = {
             name: found[-1 - which % len(found)]
-            for name, kind, which in step.reused
-            if (found := seen[kind])
+            for name, value_type, which in step.reused
+            if (found := seen[value_type])
         }
         if changed:
             op = attrs.evolve(op, **changed)
         answer = yield from op
         answers.append(answer)
-        for kind, value in _brought(answer, _declared(type(op))):
-            if kind in seen:
-                seen[kind].append(value)
+        for value_type, value in _brought(answer, _declared(type(op))):
+            if value_type in seen:
+                seen[value_type].append(value)
     return answers
 
 
@@ -114,9 +116,9 @@ def _reusing(op: Any, reusing: Sequence[Any]) -> SearchStrategy[Wanted]:
     )
 
 
-def _declared(kind: type) -> Any:
+def _declared(op_type: type) -> Any:
     """The type of an operation's answer."""
-    for base in kind.__mro__:
+    for base in op_type.__mro__:
         for parent in getattr(base, "__orig_bases__", ()):
             origin = get_origin(parent)
             if isinstance(origin, type) and issubclass(origin, Operation):
@@ -124,20 +126,20 @@ def _declared(kind: type) -> Any:
     return None
 
 
-def _brought(answer: Any, kind: Any) -> Iterator[tuple[Any, Any]]:
+def _brought(answer: Any, value_type: Any) -> Iterator[tuple[Any, Any]]:
     """The values in an answer, each with the type that it is declared to have."""
     if isinstance(answer, Failure):
         return
     if isinstance(answer, Success):
-        declared = [get_args(part)[0] for part in get_args(kind) if get_origin(part) is Success]
+        declared = [get_args(part)[0] for part in get_args(value_type) if get_origin(part) is Success]
         yield from _brought(answer.unwrap(), declared[0] if declared else None)
     elif attrs.has(type(answer)):
         attrs.resolve_types(type(answer))
         for field in attrs.fields(type(answer)):
             yield from _brought(getattr(answer, field.name), field.type)
     elif isinstance(answer, list | tuple | frozenset):
-        inner = next((part for part in get_args(kind) if part is not Ellipsis), None)
+        inner = next((part for part in get_args(value_type) if part is not Ellipsis), None)
         for its in answer:
             yield from _brought(its, inner)
-    elif kind is not None:
-        yield kind, answer
+    elif value_type is not None:
+        yield value_type, answer

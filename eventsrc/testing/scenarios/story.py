@@ -251,23 +251,23 @@ _ANSWERS: Final[dict[type, Callable[[Any], str]]] = {
 
 def shown(value: Any) -> str:
     """A value's repr, but for sets, whose order differs from one run of Python to the next."""
-    kind = type(value)
-    if kind in (set, frozenset):
+    value_type = type(value)
+    if value_type in (set, frozenset):
         return f"{{{', '.join(sorted(map(shown, value)))}}}"
-    if kind is list:
+    if value_type is list:
         return f"[{', '.join(map(shown, value))}]"
-    if kind is tuple:
+    if value_type is tuple:
         return f"({', '.join(map(shown, value))}{',' if len(value) == 1 else ''})"
-    if kind is dict:
+    if value_type is dict:
         return f"{{{', '.join(f'{shown(key)}: {shown(its)}' for key, its in value.items())}}}"
-    if kind is Success or kind is Failure:
-        inner = value.unwrap() if kind is Success else value.failure()
-        return f"{kind.__name__}({shown(inner)})"
-    if kind in (Token, Cursor, View):
+    if value_type is Success or value_type is Failure:
+        inner = value.unwrap() if value_type is Success else value.failure()
+        return f"{value_type.__name__}({shown(inner)})"
+    if value_type in (Token, Cursor, View):
         return repr(value)
-    if attrs.has(kind) and _is_generated(kind.__repr__):
-        fields = [(its.name, getattr(value, its.name)) for its in attrs.fields(kind) if its.repr]
-        return f"{kind.__qualname__}({', '.join(f'{name}={shown(its)}' for name, its in fields)})"
+    if attrs.has(value_type) and _is_generated(value_type.__repr__):
+        fields = [(its.name, getattr(value, its.name)) for its in attrs.fields(value_type) if its.repr]
+        return f"{value_type.__qualname__}({', '.join(f'{name}={shown(its)}' for name, its in fields)})"
     return repr(value)
 
 

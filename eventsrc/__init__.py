@@ -13,10 +13,10 @@ from eventsrc.events.json_converter import json_converter
 from eventsrc.events.positions import START, Cursor, NotInToken, Token
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
-from eventsrc.following.parking import follow, retry
+from eventsrc.following.follow import follow
+from eventsrc.following.parking import retry
 from eventsrc.following.rebuild import NotSound, rebuild
 from eventsrc.following.session import NotNewEnough, Session
-from eventsrc.following.sharing import leave, share
 from eventsrc.following.status import Status, status
 from eventsrc.following.synchroniser import (
     ForceOp,
@@ -28,7 +28,7 @@ from eventsrc.following.synchroniser import (
     force,
     synchronise,
 )
-from eventsrc.following.waiting import Polling, WaitForEvents, keep_up
+from eventsrc.following.waiting import WaitForEvents
 from eventsrc.programs._scope import AmbiguousHandlers, MissingHandlers
 from eventsrc.programs.failures import attempt, ok
 from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter, Translation, on
@@ -139,7 +139,6 @@ __all__ = [
     "Outcome",
     "Parked",
     "PastIsReadOnly",
-    "Polling",
     "Program",
     "Query",
     "Read",
@@ -184,8 +183,6 @@ __all__ = [
     "in_turn",
     "intercept",
     "json_converter",
-    "keep_up",
-    "leave",
     "ok",
     "on",
     "program",
@@ -195,7 +192,6 @@ __all__ = [
     "remembering_async",
     "retry",
     "serializable",
-    "share",
     "status",
     "synchronise",
     "trace",

@@ -4,8 +4,7 @@ Its stream is parked: nothing more of it is applied, so that its order holds, an
 on. `GetParked` lists what is parked, with the error; after a fix, `retry` applies the event and all
 that was held back behind it. (A sequenced dead-letter queue, as in Axon Framework.)
 
-`follow` keeps a view up to date for ever, and retries what is parked a few times by itself, since an
-error can pass.
+A follower retries what is parked a few times by itself, since an error can pass: see follow.py.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from math import inf
 from typing import Any, Final, TypeAlias
 
 from eventsrc.events.stream_id import StreamId
-from eventsrc.following.synchroniser import PAGE, ROUNDS, GapRemains, SyncOp, synchronise
+from eventsrc.following.synchroniser import PAGE, ROUNDS, GapRemains
 from eventsrc.programs.program import Do, program
-from eventsrc.programs.world import Elapsed, Sleep
+from eventsrc.programs.world import Elapsed
 from eventsrc.stores.operations import Page, Read
 from eventsrc.views.guard import Gap
 from eventsrc.views.view import Apply, GetApplied, GetParked, Parked, Unpark, View
@@ -51,24 +50,8 @@ def retry(view: View[Any], *streams: StreamId) -> Do[RetryOp, tuple[Parked, ...]
     return tuple([each for each in left if each.stream in chosen])
 
 
-@program
-def follow(view: View[Any], every: float = 0.05) -> Do[SyncOp | Unpark | Elapsed | Sleep, None]:
-    """Synchronises a view for ever, looking for new events every so many seconds.
-
-    An event that fails is tried five times, in about half a minute, unless it ended the process; after
-    that its stream stays parked until `retry`.
-    Run it in a thread or task of its own. It ends by being cancelled, or by an error that is not of an
-    event, such as a store that cannot be reached.
-    """
-    retries = Retries(view)
-    while True:
-        done = yield from synchronise(view)
-        yield from retries.of(bool(done.parked))
-        yield from Sleep(every)
-
-
 class Retries:
-    """When the parked streams of a view are to be tried again, whoever has parked them."""
+    """The times at which the parked streams of a view are tried again, whoever has parked them."""
 
     def __init__(self, view: View[Any]) -> None:
         self._view = view
@@ -76,33 +59,29 @@ class Retries:
         self._look = -inf
 
     @property
-    def are_planned(self) -> bool:
-        """Whether any are to be tried again."""
-        return bool(self._due)
+    def due(self) -> float:
+        """When there is something to do next, by `Elapsed`."""
+        return min([self._look, *self._due.values()])
 
-    def of(
-        self, is_more_parked: bool, parts: Collection[int] | None = None
-    ) -> Do[RetryOp | Elapsed, None]:
-        """Tries those whose time has come.
-
-        parts: of these partitions; of all if not given.
-        """
+    def of(self, is_more_parked: bool, parts: Collection[int]) -> Do[RetryOp | Elapsed, None]:
+        """Tries the streams of some partitions whose time has come."""
         now = yield from Elapsed()
         if is_more_parked or now >= self._look:
-            yield from self._plan(now)
+            yield from self._plan(now, parts)
         for stream in [stream for stream, due in self._due.items() if due <= now]:
-            if parts is None or self._view.part_of(stream) in parts:
-                yield from _retry(self._view, stream)
-                self._due.pop(stream, None)
-                yield from self._plan((yield from Elapsed()))
+            yield from _retry(self._view, stream)
+            self._due.pop(stream, None)
+            yield from self._plan((yield from Elapsed()), parts)
 
-    def _plan(self, now: float) -> Do[GetParked, None]:
+    def _plan(self, now: float, parts: Collection[int]) -> Do[GetParked, None]:
         """Finds out what is parked; what was planned before stays so."""
         self._look = now + LOOK
         self._due = {
             each.stream: self._due.get(each.stream, now + FIRST_RETRY * 4.0 ** (each.attempts - 1))
             for each in (yield from GetParked(self._view))
-            if each.attempts < ATTEMPTS and not each.is_deadly
+            if each.attempts < ATTEMPTS
+            and not each.is_deadly
+            and self._view.part_of(each.stream) in parts
         }
 
 

@@ -1,65 +1,56 @@
-"""Waiting for news: a follower rests until the feed may have grown, and then reads it.
+"""Waiting for events: a follower rests until the feed may have grown, and then reads it.
 
-`WaitForEvents` is the operation, and its answer is only a hint: who follows reads the feed after it in
-any case, so that no call can be missed for longer than the operation waits. `Polling` makes of it a
-program over any store; where a database can call, as Postgres can, an interpreter listens instead (see
-stores/postgres_listening.py). `keep_up` is the follower::
-
-    app = store | views | world | Polling().into(store | world)
-    app.run(keep_up(view))
+`WaitForEvents` means to look at the end of the feed again and again, which works on any store and needs
+no handler. Where a database can call, as Postgres can, an interpreter that handles the operation
+listens instead (see `eventsrc.postgres.PostgresListener`). Its answer is only a hint: a follower reads
+the feed after it in any case, so that a lost call delays it no longer than it waits.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias, cast
+
+import attrs
 
 from eventsrc.events.positions import Cursor
-from eventsrc.following.parking import FIRST_RETRY, Retries
-from eventsrc.following.synchroniser import SyncOp, synchronise
-from eventsrc.programs.interpreter import Translation, on
-from eventsrc.programs.operation import Query
-from eventsrc.programs.program import Do, program
+from eventsrc.programs.operation import Derived
+from eventsrc.programs.program import Do, Program
 from eventsrc.programs.world import Elapsed, Sleep
 from eventsrc.stores.operations import ReadFeed
-from eventsrc.views.view import Unpark, View
 
-EVERY: Final = 0.025
-"""How many seconds are between two looks at a feed."""
+LookOp: TypeAlias = ReadFeed | Elapsed | Sleep
+"""The operations of looking at the feed again and again."""
+
+EVERY: Final = 0.05
+"""Seconds between two looks at a feed."""
 
 
-class WaitForEvents(Query[bool]):
+def check_every(seconds: float) -> None:
+    """Raises ValueError for a time between two looks at the feed that is none."""
+    if not seconds > 0:
+        raise ValueError(f"every is {seconds!r}: give the seconds between two looks at the feed")
+
+
+class WaitForEvents(Derived[bool]):
     """Waits until the feed may go beyond a cursor.
 
-    within: for at most so many seconds.
-    Answers whether there may be news; False is no promise either that there are none.
+    within: at most so many seconds.
+    every: seconds between two looks at the feed, where nothing calls.
+    Answers whether there may be new events; False is no promise that there are none.
     """
+
+    lower = (ReadFeed, Elapsed, Sleep)
 
     after: Cursor
     within: float
+    every: float = attrs.field(default=EVERY, validator=lambda _op, _field, every: check_every(every))
 
-
-Looking: TypeAlias = ReadFeed | Elapsed | Sleep
-"""What polling performs."""
-
-
-class Polling(Translation[WaitForEvents, Looking]):
-    """Looks at the end of the feed again and again: one cheap query each time, on any store.
-
-    every: how many seconds are between two looks.
-    """
-
-    def __init__(self, every: float = EVERY) -> None:
-        if not every > 0:
-            raise ValueError(f"every is {every!r}: give the seconds between two looks at the feed")
-        self.every: Final = every
-
-    @on(WaitForEvents).program
-    def wait(self, op: WaitForEvents) -> Do[Looking, bool]:
-        """Waits by looking."""
-        deadline = (yield from Elapsed()) + op.within
+    def meaning(self) -> Do[LookOp, bool]:
+        """Looks at the end of the feed, one cheap query each time."""
+        deadline = (yield from Elapsed()) + self.within
         while True:
-            page = yield from ReadFeed(op.after, 1)
-            if page.end > op.after:
+            page = yield from ReadFeed(self.after, 1)
+            if page.end > self.after:
                 return True
             left = deadline - (yield from Elapsed())
             if left <= 0:
@@ -67,18 +58,6 @@ class Polling(Translation[WaitForEvents, Looking]):
             yield from Sleep(min(self.every, left))
 
 
-@program
-def keep_up(
-    view: View[Any], within: float = 5.0
-) -> Do[SyncOp | Unpark | WaitForEvents | Elapsed, None]:
-    """Synchronises a view for ever, whenever there are new events.
-
-    within: look at the feed after so many seconds in any case, in which all wake-ups may be lost.
-    It retries what is parked, is run and ends as `follow` does.
-    """
-    retries = Retries(view)
-    while True:
-        done = yield from synchronise(view)
-        yield from retries.of(bool(done.parked))
-        rest = min(within, FIRST_RETRY) if retries.are_planned else within
-        yield from WaitForEvents(done.cursor, rest)
+def wait_for_events(after: Cursor, within: float, every: float = EVERY) -> Program[LookOp, bool]:
+    """WaitForEvents, typed as the operations that it means."""
+    return cast("Program[LookOp, bool]", WaitForEvents(after, within, every))

@@ -15,10 +15,8 @@ from typing import Any
 
 import pytest
 
-from eventsrc import Append, StreamId, View, share, synchronise, world
-from eventsrc.following.parking import follow
-from eventsrc.following.sharing import leave
-from eventsrc.views.view import GetParked, GetProgress
+from eventsrc import Append, StreamId, View, follow, synchronise, world
+from eventsrc.views.view import GetParked, GetProgress, Leave
 from tests.faults import SCALE, scaled
 from tests.processes.workers import Say, Worker, until
 from tests.views.kit import Kit, Views
@@ -34,7 +32,7 @@ def sharing(kit: Kit, say: Say, owner: str, lease: float) -> None:
     view = kit.notes(partitions=PARTS)
     with kit.open_store(timeout=10) as store, kit.open(view, timeout=10) as views:
         say("ready")
-        (store | views | world).run(share(view, owner, lease, 0.01))
+        (store | views | world).run(follow(view, 0.01, owner=owner, lease=lease))
 
 
 _ASKED = ("follow", "share", "follow in a task", "share in a task")
@@ -52,7 +50,7 @@ def going_on(kit: Kit, say: Say, what: str) -> None:
     view = kit.notes(partitions=PARTS)
     with kit.open_store(timeout=10) as store, kit.open(view, timeout=10) as views:
         app = store | views | world
-        program = follow(view, 0.001) if "follow" in what else share(view, "it", 10, 0.001)
+        program = follow(view, 0.001, owner="it" if "share" in what else None)
         say("ready")
         try:
             if "task" in what:
@@ -60,7 +58,7 @@ def going_on(kit: Kit, say: Say, what: str) -> None:
             else:
                 app.run(program)
         finally:
-            app.run(leave(view, "it"))
+            app.run(Leave(view, "it"))
 
 
 def stream_of_each(view: View[Any]) -> list[StreamId]:

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventsrc import (
+    START,
     Append,
     Elapsed,
     Failure,
@@ -30,6 +31,7 @@ from eventsrc import (
     Success,
     Token,
     View,
+    WaitForEvents,
     at_least,
     deliver,
     follow,
@@ -37,15 +39,13 @@ from eventsrc import (
     on,
     rebuild,
     retry,
-    share,
     status,
     synchronise,
     world,
 )
 from eventsrc.following.rebuild import NotSound
-from eventsrc.following.sharing import leave
 from eventsrc.following.synchroniser import Late, synchronise_part
-from eventsrc.stores.operations import StoreBusy
+from eventsrc.stores.operations import StoreBusy, StoreFull
 from eventsrc.views import _applying as kept
 from eventsrc.views.guard import Moves
 from eventsrc.views.view import (
@@ -698,7 +698,7 @@ class UpkeepContract:
             with pytest.raises(ValueError, match="a lease of"):
                 views.run(Claim(view, "me", seconds))
             with pytest.raises(ValueError, match="a lease of"):
-                (MemoryStore() | views | Clock().world).run(share(view, "me", seconds))
+                (MemoryStore() | views | Clock().world).run(follow(view, owner="me", lease=seconds))
 
     def test_a_lease_is_over_if_the_clock_was_set_back_since(
         self, kit: Kit, monkeypatch: pytest.MonkeyPatch
@@ -719,20 +719,62 @@ class UpkeepContract:
             with views.writing(view) as ledger:
                 assert ledger.keep_owner("heir", now, 5.0) == ["heir"]
 
-    def test_whoever_shares_a_busy_view_tries_again(self, kit: Kit) -> None:
+    @pytest.mark.parametrize("owner", [None, "me"])
+    def test_a_follower_of_a_busy_view_tries_again_and_says_so_once(
+        self, kit: Kit, owner: str | None, caplog: pytest.LogCaptureFixture
+    ) -> None:
         store, view = filled(3, 9), kit.notes()
         busy = iter(range(6))
 
-        def at_times(op: Any) -> Any:
-            if next(busy, 7) % 2 == 0:
+        def at_first(op: Any) -> Any:
+            if next(busy, None) is not None:
                 raise StoreBusy("others are faster")
             return views.run(op)
 
         with kit.open(view) as views:
-            app = (store | views | Clock().world).but(on(Claim).run(at_times) | on(Apply).run(at_times))
+            app = (store | views | Clock().world).but(on(Claim).run(at_first) | on(Apply).run(at_first))
             with pytest.raises(Enough):
-                app.run(share(view, "me"))
+                app.run(follow(view, owner=owner))
             assert kit.rows(views, view) == folded(store)
+        assert [record.message for record in caplog.records] == [
+            f"the follower of {view!r} waits: others are faster"
+        ]
+
+    def test_a_follower_ends_with_an_error_that_no_waiting_mends(self, kit: Kit) -> None:
+        def fail(_: Apply) -> Applied:
+            raise StoreFull("the disk is full")
+
+        store, view = filled(3, 9), kit.notes()
+        with kit.open(view) as views:
+            app = (store | views | Clock().world).but(on(Apply).run(fail))
+            with pytest.raises(StoreFull):
+                app.run(follow(view))
+
+    @pytest.mark.parametrize("every", [0.05, 2.0])
+    def test_a_follower_looks_no_more_often_than_told_however_often_it_is_called(
+        self, kit: Kit, every: float
+    ) -> None:
+        store, view, clock = filled(1, 1), kit.notes(), Clock()
+        looks: list[float] = []
+
+        def look(op: ReadFeed) -> Any:
+            looks.append(clock.now)
+            return store.run(op)
+
+        with kit.open(view) as views:
+            app = (store | views | clock.world).but(on(ReadFeed).run(look))
+            with pytest.raises(Enough):
+                (app | on(WaitForEvents).run(lambda _: True)).run(follow(view, every))
+        assert len(looks) > clock.end / every - 1
+        assert all(b - a > every * 0.99 for a, b in itertools.pairwise(looks))
+
+    @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
+    def test_no_time_between_two_looks_is_refused(self, kit: Kit, seconds: float) -> None:
+        with kit.open() as views:
+            with pytest.raises(ValueError, match="every is"):
+                (MemoryStore() | views | Clock().world).run(follow(kit.notes(), seconds))
+            with pytest.raises(ValueError, match="every is"):
+                WaitForEvents(START, 1.0, seconds)
 
     def test_whoever_loses_every_lease_gives_up(self, kit: Kit) -> None:
         def lose(op: Apply) -> Applied:
@@ -742,10 +784,11 @@ class UpkeepContract:
         with kit.open(view) as views:
             app = (store | views | Clock().world).but(on(Apply).run(lose))
             with pytest.raises(LostLease):
-                app.run(share(view, "me"))
+                app.run(follow(view, owner="me"))
 
-    @pytest.mark.parametrize("following", [follow, lambda view: share(view, "me")])
-    def test_what_others_park_is_tried_again(self, kit: Kit, following: Any) -> None:
+    @pytest.mark.parametrize("owner", [None, "me"])
+    @pytest.mark.parametrize("listens", [False, True])
+    def test_what_others_park_is_tried_again(self, kit: Kit, owner: str | None, listens: bool) -> None:
         store, is_down = filled(2, 4), [False]
         view = kit.notes(failing(lambda _: is_down[0]))
         clock = Clock()
@@ -760,10 +803,15 @@ class UpkeepContract:
             if clock.now > clock.end:
                 raise Enough
 
+        def never_called(op: WaitForEvents) -> bool:
+            sleep(Sleep(op.within))
+            return False
+
         with kit.open(view) as views:
             app = (store | views | clock.world).but(on(Sleep).run(sleep))
+            silent = app | on(WaitForEvents).run(never_called)
             with pytest.raises(Enough):
-                app.run(following(view))
+                (silent if listens else app).run(follow(view, owner=owner))
             assert views.run(GetParked(view)) == ()
             assert kit.rows(views, view) == folded(store)
 
@@ -780,7 +828,7 @@ class UpkeepContract:
             app = on(Sleep).run(sleep)
             try:
                 with kit.open(timeout=30) as views:
-                    (store | views | world).but(app).run(share(view, owner, lease=1.0))
+                    (store | views | world).but(app).run(follow(view, owner=owner, lease=1.0))
             except Enough:
                 pass
             except BaseException as error:
@@ -799,7 +847,7 @@ class UpkeepContract:
             assert errors == []
             assert kit.rows(views, view) == folded(store)
             for owner in range(3):
-                views.run(leave(view, f"owner {owner}"))
+                views.run(Leave(view, f"owner {owner}"))
             assert [part.owner for part in views.run(GetProgress(view)).parts] == [None] * 4
 
     # --- watching, waiting

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from eventsrc import Append, Head, SqliteStore, SqliteViews, Success, synchronise, world
-from eventsrc.following.parking import follow
+from eventsrc.following.follow import follow
 from eventsrc.views.view import GetProgress
 from tests.docs.pages import ROOT
 from tests.faults.events import CODEC, Tick

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from eventsrc import Append, share, world
+from eventsrc import Append, follow, world
 from eventsrc.stores.operations import StoreError
 from eventsrc.views.view import GetParked, GetProgress
 from tests.contracts.failover import FOR_EVER, LEASE, PARTS, stream_of_each
@@ -35,7 +35,7 @@ def sharing(kit: Kit, say: Say, owner: str, lease: float, goes_on: bool) -> None
         say("ready")
         while True:
             try:
-                (store | views | world).run(share(view, owner, lease, 0.001))
+                (store | views | world).run(follow(view, 0.001, owner=owner, lease=lease))
             except StoreError:
                 if not goes_on:
                     return

@@ -24,7 +24,6 @@ from eventsrc import (
     Elapsed,
     Interpreter,
     MemoryStore,
-    Polling,
     ReadFeed,
     Recorded,
     Sleep,
@@ -33,11 +32,12 @@ from eventsrc import (
     StreamId,
     View,
     WaitForEvents,
-    keep_up,
+    follow,
     on,
     world,
 )
 from eventsrc.events.positions import Cursor
+from eventsrc.following.waiting import LookOp, wait_for_events
 from eventsrc.postgres import AsyncPostgresStore, PostgresListener, PostgresStore, PostgresViews
 from eventsrc.postgres._connection import Wire
 from eventsrc.postgres._conversation import Ask, Rows
@@ -85,6 +85,11 @@ class Stopped(Exception):
     """Raised by a handler to end a follower."""
 
 
+def looking(app: Interpreter[LookOp]) -> Interpreter[WaitForEvents]:
+    """Waits as the operation means: by looking again and again."""
+    return on(WaitForEvents).run(lambda op: app.run(wait_for_events(op.after, op.within, op.every)))
+
+
 @contextmanager
 def following(
     dsn: str, store: PostgresStore, waiting: Interpreter[WaitForEvents], view: View[Connection]
@@ -98,18 +103,18 @@ def following(
         if over.is_set():
             raise Stopped
         began.set()
-        return waiting.run(op)
+        return waiting.run(WaitForEvents(op.after, LONG))
 
-    def follow() -> None:
+    def keep_following() -> None:
         with PostgresViews(dsn) as views:
             try:
-                (store | views | wait | world).run(keep_up(view, LONG))
+                (store | views | wait | world).run(follow(view, 0.001))
             except (Stopped, StoreClosed):
                 pass
             except BaseException as error:
                 errors.append(error)
 
-    thread = threading.Thread(target=follow)
+    thread = threading.Thread(target=keep_following)
     thread.start()
     try:
         assert began.wait(10)
@@ -135,7 +140,7 @@ def test_a_follower_sees_an_event_soon_after_its_commit(
 ) -> None:
     seen: list[int] = []
     waiting: Interpreter[WaitForEvents] = (
-        PostgresListener(postgres_dsn) if kind == "listening" else Polling().into(store | world)
+        PostgresListener(postgres_dsn) if kind == "listening" else looking(store | world)
     )
     took: list[float] = []
     with following(postgres_dsn, store, waiting, seen_view(seen)):
@@ -155,11 +160,16 @@ def test_a_follower_sees_an_event_soon_after_its_commit(
 def test_a_follower_in_an_event_loop_is_called_too(store: PostgresStore, postgres_dsn: str) -> None:
     seen: list[int] = []
 
-    async def follow() -> None:
+    async def keep_following() -> None:
         async with AsyncPostgresStore(postgres_dsn, codec=CODEC) as mine:
             with PostgresViews(postgres_dsn) as views, PostgresListener(postgres_dsn) as listener:
-                app = mine | views | listener | world
-                follower = asyncio.create_task(app.run_async(keep_up(seen_view(seen), LONG)))
+
+                @on(WaitForEvents).run_async
+                async def wait(op: WaitForEvents) -> bool:
+                    return await listener.run_async(WaitForEvents(op.after, LONG))
+
+                app = mine | views | wait | world
+                follower = asyncio.create_task(app.run_async(follow(seen_view(seen), 0.001)))
                 try:
                     for number in range(10):
                         await mine.run_async(tick(number))
@@ -170,7 +180,7 @@ def test_a_follower_in_an_event_loop_is_called_too(store: PostgresStore, postgre
                     follower.cancel()
                     await asyncio.gather(follower, return_exceptions=True)
 
-    asyncio.run(follow())
+    asyncio.run(keep_following())
     assert seen == list(range(10))
 
 
@@ -257,10 +267,10 @@ def test_on_any_store_a_look_is_one_query_and_news_end_the_wait(
             return store.run(op)
 
         elapsed = on(Elapsed).run(lambda op: 0.0)
-        waiting = Polling().into(look | sleep | elapsed)
-        assert waiting.run(WaitForEvents(end, LONG)) is True
+        waiting = look | sleep | elapsed
+        assert waiting.run(wait_for_events(end, LONG)) is True
         assert next(looks) == 11
-        assert waiting.run(WaitForEvents(Cursor(store.store_id, 1), LONG)) is True, "at once"
+        assert waiting.run(wait_for_events(Cursor(store.store_id, 1), LONG)) is True, "at once"
         assert next(sleeps) == 10
 
 
@@ -278,8 +288,8 @@ def test_polling_an_idle_postgres_is_one_statement_each_time(
     monkeypatch.setattr(Link, "execute", counted)
     times = itertools.count()
     world_of_ours = on(Sleep).run(lambda op: None) | on(Elapsed).run(lambda op: float(next(times)))
-    app: Interpreter[WaitForEvents] = Polling().into(_only_feed(store) | world_of_ours)
-    assert app.run(WaitForEvents(end, 50)) is False
+    app = _only_feed(store) | world_of_ours
+    assert app.run(wait_for_events(end, 50)) is False
     assert len(asked) == 51 - 1
 
 

@@ -7,7 +7,7 @@ import signal
 import threading
 
 from eventsrc import Append, Read, SqliteStore, SqliteViews, StreamId, synchronise, world
-from eventsrc.following.parking import follow
+from eventsrc.following.follow import follow
 from tests.faults.events import CODEC, Tick
 from tests.processes.projector import counting_view
 

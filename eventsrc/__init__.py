@@ -77,7 +77,8 @@ from eventsrc.streams.remembering import remembering, remembering_async
 from eventsrc.streams.serializable import NotSerializable, NotSerialized, serializable
 from eventsrc.streams.snapshots import BadSnapshot, Snapshots
 from eventsrc.streams.stream import Stream, Streams
-from eventsrc.views.view import Discard, GetLive, GetParked, GoLive, Parked, View, ViewOp
+from eventsrc.views.operations import Discard, GetLive, GetParked, GoLive, Parked, ViewOp
+from eventsrc.views.view import View
 
 __all__ = [
     "ANY",

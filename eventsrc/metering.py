@@ -22,7 +22,7 @@ from eventsrc.programs.operation import Operation
 from eventsrc.programs.program import Do
 from eventsrc.programs.world import Elapsed, world
 from eventsrc.stores.operations import Append, AppendAll, Conflict, Rejected, Unknown
-from eventsrc.views.view import Applied, Apply, Park
+from eventsrc.views.operations import Applied, Apply, Park
 
 O = TypeVar("O")
 

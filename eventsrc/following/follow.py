@@ -22,7 +22,8 @@ from eventsrc.following.waiting import EVERY, check_every, wait_for_events
 from eventsrc.programs.program import Do, program
 from eventsrc.programs.world import Elapsed, Sleep
 from eventsrc.stores.operations import StoreBusy, StoreError
-from eventsrc.views.view import Claim, Lease, LostLease, Unpark, View, ViewError, check_lease
+from eventsrc.views.operations import Claim, Lease, LostLease, Unpark, check_lease
+from eventsrc.views.view import View, ViewError
 
 FollowOp: TypeAlias = SyncOp | Unpark | Claim | Elapsed | Sleep
 """The operations of following, on the store, the database of the view, and the clock."""

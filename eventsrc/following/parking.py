@@ -19,7 +19,8 @@ from eventsrc.programs.program import Do, program
 from eventsrc.programs.world import Elapsed
 from eventsrc.stores.operations import Page, Read
 from eventsrc.views.guard import Gap
-from eventsrc.views.view import Apply, GetApplied, GetParked, Parked, Unpark, View
+from eventsrc.views.operations import Apply, GetApplied, GetParked, Parked, Unpark
+from eventsrc.views.view import View
 
 RetryOp: TypeAlias = Read | GetApplied | GetParked | Apply | Unpark
 """What retrying performs."""

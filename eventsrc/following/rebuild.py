@@ -21,7 +21,8 @@ from eventsrc.events.positions import Cursor
 from eventsrc.following.synchroniser import PAGE, Synchronised, SyncOp, synchronise
 from eventsrc.programs.program import Try, program
 from eventsrc.programs.world import Elapsed, Sleep
-from eventsrc.views.view import Apply, GetParked, GoLive, Parked, View
+from eventsrc.views.operations import Apply, GetParked, GoLive, Parked
+from eventsrc.views.view import View
 
 RebuildOp: TypeAlias = SyncOp | GoLive | Elapsed | Sleep
 """What rebuilding performs."""

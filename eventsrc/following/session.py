@@ -35,7 +35,8 @@ from eventsrc.stores.operations import (
     StoreOp,
 )
 from eventsrc.streams.fold import Folded, Load
-from eventsrc.views.view import GetLive, View
+from eventsrc.views.operations import GetLive
+from eventsrc.views.view import View
 
 O = TypeVar("O")
 

@@ -13,7 +13,8 @@ from eventsrc.events.positions import Cursor
 from eventsrc.programs.program import Do, program
 from eventsrc.programs.world import Elapsed
 from eventsrc.stores.operations import ReadFeed
-from eventsrc.views.view import GetLive, GetParked, GetProgress, Parked, Part, View
+from eventsrc.views.operations import GetLive, GetParked, GetProgress, Parked, Part
+from eventsrc.views.view import View
 
 WatchOp: TypeAlias = ReadFeed | GetProgress | GetParked | GetLive | Elapsed
 """What watching performs."""

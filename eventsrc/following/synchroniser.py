@@ -26,7 +26,7 @@ from eventsrc.programs.program import Do, Effect, Try, program
 from eventsrc.programs.world import Elapsed, Sleep
 from eventsrc.stores.operations import Page, Read, ReadFeed, StoreBusy
 from eventsrc.views.guard import Gap
-from eventsrc.views.view import (
+from eventsrc.views.operations import (
     Applied,
     Apply,
     Failed,
@@ -35,8 +35,8 @@ from eventsrc.views.view import (
     GetParked,
     GetProgress,
     Lease,
-    View,
 )
+from eventsrc.views.view import View
 
 O = TypeVar("O")
 R = TypeVar("R")

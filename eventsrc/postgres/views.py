@@ -26,8 +26,9 @@ from eventsrc.stores.operations import NotAStore
 from eventsrc.views._applying import KeptViews
 from eventsrc.views._ledger import Ledger
 from eventsrc.views.guard import Moves
+from eventsrc.views.operations import Lease, LostLease
 from eventsrc.views.rows import Copy
-from eventsrc.views.view import Lease, LostLease, View, ViewError
+from eventsrc.views.view import View, ViewError
 
 T = TypeVar("T")
 

@@ -46,7 +46,8 @@ from eventsrc.stores.operations import (
 )
 from eventsrc.stores.prepare import is_own
 from eventsrc.views._applying import KeptViews
-from eventsrc.views.view import Apply, Claim, Discard, GoLive, Leave, Park, Unpark, View
+from eventsrc.views.operations import Apply, Claim, Discard, GoLive, Leave, Park, Unpark
+from eventsrc.views.view import View
 
 O = TypeVar("O")
 R = TypeVar("R")

@@ -16,8 +16,9 @@ from eventsrc.stores.operations import ReadFeed, StoreOp
 from eventsrc.views._applying import KeptViews, told
 from eventsrc.views._ledger import Ledger
 from eventsrc.views.guard import sort_out
+from eventsrc.views.operations import Failed
 from eventsrc.views.rows import RowChange
-from eventsrc.views.view import Failed, View, ViewError
+from eventsrc.views.view import View, ViewError
 
 
 @attrs.frozen

@@ -30,8 +30,9 @@ from eventsrc.stores.operations import StoreError
 from eventsrc.views._applying import KeptViews
 from eventsrc.views._ledger import PLACE, Ledger
 from eventsrc.views.guard import Moves
+from eventsrc.views.operations import Lease
 from eventsrc.views.rows import Copy
-from eventsrc.views.view import Lease, View, ViewError
+from eventsrc.views.view import View, ViewError
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

@@ -39,7 +39,7 @@ from eventsrc.programs.interpreter import Interpreter, on
 from eventsrc.stores.operations import StoreError
 from eventsrc.views._ledger import Ledger
 from eventsrc.views.guard import Moves, in_turn, sort_out
-from eventsrc.views.view import (
+from eventsrc.views.operations import (
     Applied,
     Apply,
     Claim,
@@ -57,11 +57,10 @@ from eventsrc.views.view import (
     Part,
     Progress,
     Unpark,
-    View,
-    ViewError,
     ViewOp,
     check_lease,
 )
+from eventsrc.views.view import View, ViewError
 
 T = TypeVar("T")
 

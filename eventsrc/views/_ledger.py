@@ -20,8 +20,9 @@ import attrs
 from eventsrc.events.positions import START, Cursor, WrongStore
 from eventsrc.events.stream_id import StreamId
 from eventsrc.views.guard import Moves
+from eventsrc.views.operations import Failed, Lease, LostLease, Parked, Part
 from eventsrc.views.rows import Copy
-from eventsrc.views.view import Failed, Lease, LostLease, Parked, Part, View
+from eventsrc.views.view import View
 
 # all of these by the primary keys
 PARTS: Final = "SELECT store, position, applied, owner FROM {s}.eventsrc_part ORDER BY part"

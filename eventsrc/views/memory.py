@@ -24,8 +24,9 @@ from eventsrc.stores.operations import StoreBusy
 from eventsrc.views._applying import KeptViews
 from eventsrc.views._ledger import Held, Ledger
 from eventsrc.views.guard import Moves
+from eventsrc.views.operations import Failed, Lease, Parked, Part
 from eventsrc.views.rows import Copy, RowChange, paired
-from eventsrc.views.view import Failed, Lease, Parked, Part, View, ViewError
+from eventsrc.views.view import View, ViewError
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -1,4 +1,4 @@
-"""Views: query models that are derived from events, and the operations that keep them.
+"""Views: query models that are derived from events.
 
 A view is a name, a version and a handler for each type of event that it cares about. The handler gets
 the view's database, inside a transaction, and the recorded event::
@@ -21,24 +21,19 @@ a database of its own.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from itertools import groupby
-from math import inf
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal
 from zlib import crc32
 
-import attrs
 from typing_extensions import TypeVar
 
 from eventsrc._errors import EventsrcError
 from eventsrc.events.event import EVENTS, EventTypes, Opaque
-from eventsrc.events.positions import Cursor
 from eventsrc.events.recorded import Recorded
-from eventsrc.events.stream_id import StreamId, checked_prefix
-from eventsrc.programs.operation import Command, Query
-from eventsrc.views.guard import Gap
+from eventsrc.events.stream_id import checked_prefix
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -252,227 +247,3 @@ def _check_ran(view: View[Any], answer: object) -> None:
             f"a handler of {view!r} answered {answer!r:.100} and has not run: handlers are plain "
             "functions, which await nothing"
         )
-
-
-# --- the view operations --------------------------------------------------------------------------
-
-
-@attrs.frozen
-class Lease:
-    """A partition of a view that is somebody's for a while.
-
-    token: goes up with each owner; what one that has lost the partition applies is refused by it.
-    seconds: how long the partition is kept for an owner that is not heard of.
-    """
-
-    part: int
-    token: int
-    seconds: float
-
-
-def check_lease(seconds: float) -> None:
-    """Raises ValueError for what is no time that a lease can have."""
-    if not 0 < seconds < inf:
-        raise ValueError(
-            f"a lease of {seconds} seconds keeps nothing for anybody: give more, in seconds"
-        )
-
-
-@attrs.frozen
-class Part:
-    """How far one partition of a view has come in the feed of its store."""
-
-    cursor: Cursor
-    """After the last event of the feed that it has dealt with."""
-    applied: int
-    """How many events it has dealt with, one way or another."""
-    owner: str | None = None
-    """Who has it, if several synchronisers share the view."""
-
-
-@attrs.frozen
-class Progress:
-    """How far a view has come."""
-
-    parts: tuple[Part, ...]
-
-    @property
-    def cursor(self) -> Cursor:
-        """Where the last of its partitions is in the feed."""
-        return min((part.cursor for part in self.parts), key=lambda cursor: cursor.position)
-
-    @property
-    def applied(self) -> int:
-        """How many events it has dealt with, one way or another."""
-        return sum(part.applied for part in self.parts)
-
-
-@attrs.frozen
-class Failed:
-    """An event that a view's handler could not apply; the view is as if it had not come."""
-
-    stream: StreamId
-    version: int
-    position: int
-    type: str
-    error: str
-    is_deadly: bool = False
-    """Whether it seems to have ended the process, again and again."""
-
-
-@attrs.frozen
-class Parked:
-    """A stream of which a view applies nothing, because an event of it failed: see `retry`."""
-
-    stream: StreamId
-    version: int
-    """The event's version; those after it are held back."""
-    position: int
-    type: str
-    error: str
-    attempts: int
-    held: int
-    """The version of the last event that came and was held back."""
-    since: str
-    """When it was first parked, UTC."""
-    is_deadly: bool
-
-
-@attrs.frozen
-class Applied:
-    """What became of some events that were delivered to a view."""
-
-    applied: int
-    ignored: int
-    """How many it had dealt with before."""
-    gaps: tuple[Gap, ...] = ()
-    """Where events are missing; if there are any, the view's cursor was not moved."""
-    held: int = 0
-    """How many streams of these events are parked."""
-    failed: tuple[Failed, ...] = ()
-    """The events that could not be applied: their streams are parked, and the others went on."""
-    left: int = 0
-    """How many of these events have not been looked at, since applying took long: apply them again. The
-    view's cursor is before them."""
-
-
-class LostLease(ViewError):
-    """A partition has another owner by now: nothing was applied."""
-
-
-class GetProgress(Query[Progress]):
-    """How far a view has come."""
-
-    view: View[Any]
-
-
-class GetApplied(Query[Mapping[StreamId, int]]):
-    """The versions that a view has applied of some streams: 0 for none.
-
-    store: whose streams they are, if that is known; raises WrongStore if the view is of another.
-    """
-
-    view: View[Any]
-    streams: tuple[StreamId, ...]
-    store: str | None = None
-
-
-class GetParked(Query[tuple[Parked, ...]]):
-    """The parked streams of a view."""
-
-    view: View[Any]
-
-
-class Apply(Command[Applied]):
-    """Applies those events that a view has not applied before and whose turn it is, in one transaction.
-
-    The streams of events that fail are parked in it, and those that the view does not see are left out.
-
-    cursor: where the view then is in the feed; None for events that came another way.
-    part: the partition of the view that the cursor is of.
-    lease: what makes the partition the caller's; raises LostLease if it is another's.
-    parked_too: whether to try events of parked streams.
-    store: whose events they are, if that is known; raises WrongStore if the view is of another.
-    within: for how many seconds to wait for others who apply, before StoreBusy; None for as long as the
-        views wait for anything.
-    """
-
-    view: View[Any]
-    events: Sequence[Recorded[Any]]
-    cursor: Cursor | None = None
-    part: int = 0
-    lease: Lease | None = None
-    parked_too: bool = False
-    store: str | None = None
-    within: float | None = None
-
-
-class Park(Command[None]):
-    """Holds back a stream from an event on, until `Unpark`; the other streams go on.
-
-    Nothing is done if the event is applied by now: somebody else has brought the view past it.
-    """
-
-    view: View[Any]
-    failed: Failed
-
-
-class Unpark(Command[bool]):
-    """Lets a parked stream go on, if all that was held back of it is applied; answers whether it is."""
-
-    view: View[Any]
-    stream: StreamId
-
-
-class Claim(Command[tuple[Lease, ...]]):
-    """Takes or keeps an owner's share of the partitions of a view; answers those that it has.
-
-    owner: a name of its own for each synchroniser.
-    seconds: how long others leave them alone if the owner does not claim again. Raises ValueError for a
-        lease of no time.
-    """
-
-    view: View[Any]
-    owner: str
-    seconds: float
-
-
-class Leave(Command[None]):
-    """Gives an owner's partitions to the others."""
-
-    view: View[Any]
-    owner: str
-
-
-class GetLive(Query[int]):
-    """The version of a view that queries read; 0 if there is none yet."""
-
-    view: View[Any]
-
-
-class GoLive(Command[None]):
-    """Has queries read this version of a view from now on. Raises ViewError if it was never built."""
-
-    view: View[Any]
-
-
-class Discard(Command[None]):
-    """Removes what a version of a view has built. Raises ViewError for the one that queries read."""
-
-    view: View[Any]
-
-
-ViewOp: TypeAlias = (
-    GetProgress
-    | GetApplied
-    | GetParked
-    | Apply
-    | Park
-    | Unpark
-    | Claim
-    | Leave
-    | GetLive
-    | GoLive
-    | Discard
-)
-"""What every database of views interprets."""

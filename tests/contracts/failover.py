@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from eventsrc import Append, StreamId, View, follow, synchronise, world
-from eventsrc.views.view import GetParked, GetProgress, Leave
+from eventsrc.views.operations import GetParked, GetProgress, Leave
 from tests.faults import SCALE, scaled
 from tests.processes.workers import Say, Worker, until
 from tests.views.kit import Kit, Views

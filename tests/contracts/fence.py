@@ -24,7 +24,7 @@ import pytest
 from eventsrc import Do, Read, ReadFeed, Recorded, View, follow, on, program, retry, synchronise, world
 from eventsrc.following.synchroniser import synchronise_part
 from eventsrc.stores.operations import StoreBusy
-from eventsrc.views.view import Apply, Claim, Failed, GetParked, Lease, Leave, Park, Unpark
+from eventsrc.views.operations import Apply, Claim, Failed, GetParked, Lease, Leave, Park, Unpark
 from tests.contracts.upkeep import failing_on
 from tests.faults import scaled
 from tests.processes.workers import Say, Worker, until

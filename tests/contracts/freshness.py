@@ -33,7 +33,7 @@ from eventsrc import (
     world,
 )
 from eventsrc.events.positions import WrongStore
-from eventsrc.views.view import Apply, GetApplied, GetLive, GetProgress
+from eventsrc.views.operations import Apply, GetApplied, GetLive, GetProgress
 from tests.views.kit import Kit, Views
 from tests.views.library import CODEC, Noted, books, filled, folded
 

@@ -33,7 +33,7 @@ from eventsrc import (
     world,
 )
 from eventsrc.stores.operations import StoreBusy
-from eventsrc.views.view import Applied, Apply, GetParked
+from eventsrc.views.operations import Applied, Apply, GetParked
 from tests.contracts.upkeep import Clock, Enough
 from tests.faults import scaled
 from tests.processes.workers import Say, Worker

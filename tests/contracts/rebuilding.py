@@ -34,7 +34,8 @@ from eventsrc import (
     synchronise,
     world,
 )
-from eventsrc.views.view import Discard, GetLive, GoLive, View
+from eventsrc.views.operations import Discard, GetLive, GoLive
+from eventsrc.views.view import View
 from tests.faults import scaled
 from tests.processes.workers import Say, Worker, until
 from tests.views.kit import Kit, Views

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable
 
 from eventsrc import GetParked, MemoryStore, retry, synchronise
-from eventsrc.views.view import GetProgress
+from eventsrc.views.operations import GetProgress
 from tests.faults import scaled
 from tests.processes.workers import Worker
 from tests.views.documents import Documents, Shelf, filling, notes_documents, serving

@@ -48,7 +48,7 @@ from eventsrc.following.synchroniser import Late, synchronise_part
 from eventsrc.stores.operations import StoreBusy, StoreFull
 from eventsrc.views import _applying as kept
 from eventsrc.views.guard import Moves
-from eventsrc.views.view import (
+from eventsrc.views.operations import (
     Applied,
     Apply,
     Claim,
@@ -63,8 +63,8 @@ from eventsrc.views.view import (
     Leave,
     LostLease,
     Park,
-    ViewError,
 )
+from eventsrc.views.view import ViewError
 from tests.views.kit import NOTES, Kit
 from tests.views.library import CODEC, TYPES, Closed, Noted, books, filled, folded
 

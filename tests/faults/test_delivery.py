@@ -45,7 +45,7 @@ from eventsrc.following import synchroniser
 from eventsrc.following.synchroniser import SyncOp, synchronise_part
 from eventsrc.programs.program import Call, Do, Program
 from eventsrc.views.guard import Gap, Sorted, sort_out
-from eventsrc.views.view import (
+from eventsrc.views.operations import (
     Applied,
     Apply,
     GetApplied,

@@ -36,7 +36,7 @@ from eventsrc import (
 )
 from eventsrc.events.codec import Undecodable
 from eventsrc.sqlite._file import Writing
-from eventsrc.views.view import GetProgress
+from eventsrc.views.operations import GetProgress
 
 HERE = StreamId("here")
 

@@ -20,7 +20,7 @@ import attrs
 import pytest
 
 from eventsrc import START, Append, ReadFeed, SqliteStore, SqliteViews, StreamId, Success, synchronise
-from eventsrc.views.view import GetProgress
+from eventsrc.views.operations import GetProgress
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 from tests.processes.forked import Forked

@@ -23,7 +23,7 @@ import pytest
 
 from eventsrc import Append, Head, SqliteStore, SqliteViews, Success, synchronise, world
 from eventsrc.following.follow import follow
-from eventsrc.views.view import GetProgress
+from eventsrc.views.operations import GetProgress
 from tests.docs.pages import ROOT
 from tests.faults.events import CODEC, Tick
 from tests.processes.forked import Forked

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from eventsrc import Elapsed, MemoryStore, ReadFeed, Sleep, on, rebuild, status, synchronise, world
-from eventsrc.views.view import GetLive, GetProgress
+from eventsrc.views.operations import GetLive, GetProgress
 from tests.contracts.upkeep import Clock, moved
 from tests.views.kit import Kit
 from tests.views.library import Noted, books, filled, folded

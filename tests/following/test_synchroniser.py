@@ -42,7 +42,8 @@ from eventsrc.following.synchroniser import GapRemains, Late
 from eventsrc.programs.world import Elapsed, Sleep
 from eventsrc.stores.operations import NotAStore
 from eventsrc.views.guard import Gap
-from eventsrc.views.view import Applied, Apply, GetApplied, GetProgress, ViewError
+from eventsrc.views.operations import Applied, Apply, GetApplied, GetProgress
+from eventsrc.views.view import ViewError
 from tests.views.library import (
     CODEC,
     TYPES,

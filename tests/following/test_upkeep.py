@@ -14,7 +14,8 @@ from sqlite_utils import Database
 from eventsrc import Recorded, SqliteViews, View, synchronise
 from eventsrc.stores.operations import StoreBusy
 from eventsrc.views.memory import MemoryViews, Tables
-from eventsrc.views.view import GetProgress, ViewError
+from eventsrc.views.operations import GetProgress
+from eventsrc.views.view import ViewError
 from tests.contracts.upkeep import UpkeepContract
 from tests.views.kit import Kit
 from tests.views.library import TYPES, Noted, filled

@@ -26,7 +26,7 @@ from eventsrc import (
 )
 from eventsrc.events.positions import WrongStore
 from eventsrc.following.session import NotNewEnough, Session
-from eventsrc.views.view import GoLive
+from eventsrc.views.operations import GoLive
 from tests.views.library import CODEC, Noted, books, filled, folded, notes_view, rows_of
 
 

@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 
 from eventsrc import Append, follow, world
 from eventsrc.stores.operations import StoreError
-from eventsrc.views.view import GetParked, GetProgress
+from eventsrc.views.operations import GetParked, GetProgress
 from tests.contracts.failover import FOR_EVER, LEASE, PARTS, stream_of_each
 from tests.faults import scaled
 from tests.processes.workers import Say, Worker, until

@@ -19,7 +19,7 @@ from psycopg_pool import ConnectionPool
 from eventsrc import START, Head, WaitForEvents, synchronise
 from eventsrc.postgres import AsyncPostgresStore, PostgresListener, PostgresStore, PostgresViews
 from eventsrc.postgres._link import Link
-from eventsrc.views.view import GetProgress
+from eventsrc.views.operations import GetProgress
 from tests.faults.events import CODEC
 from tests.faults.test_fork import HERE, USES, append, in_a_fork, needs_fork, numbers
 from tests.postgres.test_held import is_waiting, locked

@@ -25,7 +25,7 @@ from eventsrc.events.codec import Codec
 from eventsrc.postgres.store import PostgresStore
 from eventsrc.postgres.views import PostgresViews
 from eventsrc.stores.operations import SaveSnapshot, Snapshot, StoreBusy, StoreError
-from eventsrc.views.view import GetProgress
+from eventsrc.views.operations import GetProgress
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 from tests.postgres.test_held import GRACE, locked

@@ -19,7 +19,7 @@ import pytest
 from eventsrc import START, Append, ReadFeed, StreamId, Success, synchronise
 from eventsrc.postgres import PostgresStore
 from eventsrc.testing.postgres import PostgresServer
-from eventsrc.views.view import GetProgress
+from eventsrc.views.operations import GetProgress
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 from tests.faults.test_projection import PAGES, Found, fold

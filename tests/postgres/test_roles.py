@@ -32,7 +32,7 @@ from eventsrc import (
 from eventsrc.events.codec import Codec
 from eventsrc.postgres import PostgresListener, PostgresStore, PostgresViews
 from eventsrc.stores.operations import LoadSnapshot, NotAStore, SaveSnapshot, Snapshot, StoreReadOnly
-from eventsrc.views.view import GetProgress
+from eventsrc.views.operations import GetProgress
 from tests.docs.pages import ROOT, blocks
 from tests.postgres.databases import Databases
 from tests.postgres.test_following import LONG, is_listening

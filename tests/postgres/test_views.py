@@ -33,7 +33,8 @@ from eventsrc.postgres.errors import Lost, Unreachable
 from eventsrc.postgres.store import PostgresStore
 from eventsrc.postgres.views import PostgresViews
 from eventsrc.stores.operations import NotAStore
-from eventsrc.views.view import Apply, GetApplied, GetParked, GetProgress, ViewError
+from eventsrc.views.operations import Apply, GetApplied, GetParked, GetProgress
+from eventsrc.views.view import ViewError
 from tests.views.library import TYPES, Closed, Noted, books
 
 Connection = psycopg.Connection[Any]

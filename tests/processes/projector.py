@@ -13,7 +13,7 @@ import sys
 from sqlite_utils import Database
 
 from eventsrc import Recorded, SqliteStore, SqliteViews, View, on, synchronise
-from eventsrc.views.view import Applied, Apply, GetApplied
+from eventsrc.views.operations import Applied, Apply, GetApplied
 from tests.faults.events import CODEC, TYPES, Tick
 
 READY = b"r"

@@ -61,7 +61,7 @@ from eventsrc.testing.scenarios.judging import whole_feed
 from eventsrc.views import _applying as kept
 from eventsrc.views.guard import Sorted, sort_out
 from eventsrc.views.memory import MemoryLedger, Tables
-from eventsrc.views.view import Applied, Apply, Claim, GetApplied, GetParked, LostLease
+from eventsrc.views.operations import Applied, Apply, Claim, GetApplied, GetParked, LostLease
 from tests.testing.shops import (
     HOMER,
     MARGE,

@@ -90,7 +90,7 @@ from eventsrc.testing.scenarios.sampling import by_chance
 from eventsrc.testing.scenarios.simulation import EPOCH
 from eventsrc.testing.scenarios.story import trace
 from eventsrc.views.memory import Tables
-from eventsrc.views.view import Claim, Leave, LostLease
+from eventsrc.views.operations import Claim, Leave, LostLease
 from tests.faults import scaled
 
 BEGAN = datetime.fromtimestamp(EPOCH, UTC)

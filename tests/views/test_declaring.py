@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from eventsrc import SqliteViews, View, synchronise
-from eventsrc.views.view import GetParked, GetProgress, ViewError
+from eventsrc.views.operations import GetParked, GetProgress
+from eventsrc.views.view import ViewError
 from tests.views.library import TYPES, Noted, filled
 
 

@@ -11,7 +11,8 @@ import pytest
 from sqlite_utils import Database
 
 from eventsrc import Recorded, SqliteViews, View, deliver, retry, synchronise
-from eventsrc.views.view import GetApplied, GetParked, GetProgress, ViewError
+from eventsrc.views.operations import GetApplied, GetParked, GetProgress
+from eventsrc.views.view import ViewError
 from tests.views.library import TYPES, Noted, books, filled
 
 INSERT = "INSERT INTO row (number) VALUES (?)"

@@ -29,7 +29,8 @@ from eventsrc.streams.stream import Stream, Streams
 from eventsrc.testing.scenarios.faults import goes_by_the_clock
 from eventsrc.testing.scenarios.running import BadScenario
 from eventsrc.testing.scenarios.simulation import Rows
-from eventsrc.views.view import GetApplied, GetLive, GetParked, GetProgress, View, ViewOp
+from eventsrc.views.operations import GetApplied, GetLive, GetParked, GetProgress, ViewOp
+from eventsrc.views.view import View
 
 Place: TypeAlias = Any
 """What can be read and written, by any value: a stream, or its id, a view, a name of your own. A text

@@ -40,7 +40,8 @@ from eventsrc.testing.scenarios.running import (
     Running,
     Step,
 )
-from eventsrc.views.view import Applied, Apply, GetProgress, Progress, View
+from eventsrc.views.operations import Applied, Apply, GetProgress, Progress
+from eventsrc.views.view import View
 
 WIDTH: Final = 100
 """How many characters an operation, and an answer, may take."""

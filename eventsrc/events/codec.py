@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, get_args
 import attrs
 
 from eventsrc._errors import REFUSALS, EventsrcError
-from eventsrc.events import _msgspec as fast
+from eventsrc.events import _msgspec
 from eventsrc.events._columns import glance_for
 from eventsrc.events._exact import MAX_DEPTH, check_for, check_json, shown
 from eventsrc.events._exact import NotStorable as NotStorable  # which `encode` raises
@@ -221,8 +221,8 @@ class Codec:
         def plainly(event: Any) -> bytes:
             return self._write(unstructure(event))
 
-        swiftly = fast.writer(kind.cls) if self._is_fast else None
-        write = plainly if swiftly is None else fast.either(swiftly, plainly)
+        swiftly = _msgspec.writer(kind.cls) if self._is_fast else None
+        write = plainly if swiftly is None else _msgspec.either(swiftly, plainly)
         if is_complete:
             self._page_encoders[kind.cls] = _page_encoder(kind.cls, stored_as, swiftly, unstructure)
 
@@ -283,7 +283,7 @@ class Codec:
             return structure(loads(data), cls)
 
         swiftly = self._swift_decoder(kind)
-        return plainly if swiftly is None else fast.either(swiftly, plainly)
+        return plainly if swiftly is None else _msgspec.either(swiftly, plainly)
 
     def _page_decoder(self, kind: Kind) -> Callable[[Sequence[bytes]], list[Any]]:
         swiftly = self._swift_decoder(kind)
@@ -296,7 +296,7 @@ class Codec:
         """What decodes data by msgspec, and may raise for data that fits, if there is such a thing."""
         known = self.types.named(kind.type)
         is_current = known is not None and kind.schema == known.version
-        return fast.reader(known.cls) if known and is_current and self._is_fast else None
+        return _msgspec.reader(known.cls) if known and is_current and self._is_fast else None
 
     def _structure(self, kind: Kind) -> tuple[Callable[[Any, type], Any], type]:
         """What makes events of a kind of parsed JSON, and their class. Raises UnknownEvent."""

@@ -29,7 +29,7 @@ from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
 from eventsrc.preview.changes import Changes, changes_of
 from eventsrc.preview.overlay import Overlay, over, over_async
-from eventsrc.programs import _loop as machine
+from eventsrc.programs import _loop
 from eventsrc.programs._rewiring import rewired
 from eventsrc.programs._scope import Scope
 from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter
@@ -232,7 +232,7 @@ def preview(
     running._check(source)  # pyright: ignore[reportPrivateUsage]
     scope = _dry(running)
     try:
-        outcome: Success[R] | Failure[Exception] = Success(machine.run(source, scope))
+        outcome: Success[R] | Failure[Exception] = Success(_loop.run(source, scope))
     except Exception as error:
         outcome = Failure(error)
     previewed = _previewed(outcome, overlay)
@@ -268,7 +268,7 @@ async def preview_async(
     running._check(source)  # pyright: ignore[reportPrivateUsage]
     scope = _dry(running)
     try:
-        outcome: Success[R] | Failure[Exception] = Success(await machine.run_async(source, scope))
+        outcome: Success[R] | Failure[Exception] = Success(await _loop.run_async(source, scope))
     except Exception as error:
         outcome = Failure(error)
     return _previewed(outcome, overlay)

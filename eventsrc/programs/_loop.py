@@ -1,6 +1,6 @@
 """The run loop.
 
-One generator, `machine`, runs a program: it keeps the stack of frames, starts nested programs, follows
+One generator, `loop`, runs a program: it keeps the stack of frames, starts nested programs, follows
 handlers that are programs, and gives operations their answers. What it cannot answer itself it yields
 as a request to a driver, which sends the answer back or throws:
 
@@ -50,7 +50,7 @@ class Observer(Protocol):
     def branch(self) -> Observer: ...
 
 
-def machine(
+def loop(
     root: Any, scope: Scope, inline: bool, observer: Observer | None = None
 ) -> Generator[Request, Any, Any]:
     """Runs a program. See the module's docstring."""
@@ -263,7 +263,7 @@ def _advance(
 ) -> Generator[Request, Any, None]:
     """Runs each branch in a loop of its own, until all have ended or there is a failure."""
     children = [
-        machine(branch, scope, False, None if observer is None else observer.branch())
+        loop(branch, scope, False, None if observer is None else observer.branch())
         for branch in branches
     ]
     steps: list[tuple[int, Callable[[Any], Request], Any]]
@@ -305,7 +305,7 @@ def _advance(
 
 def run(program: Effect[O, R], scope: Scope, observer: Observer | None = None) -> R:
     """Runs a program; each operation is answered before the next."""
-    running = machine(program, scope, True, observer)
+    running = loop(program, scope, True, observer)
     try:
         handler, op = next(running)
         while True:
@@ -322,7 +322,7 @@ def run(program: Effect[O, R], scope: Scope, observer: Observer | None = None) -
 
 async def run_async(program: Effect[O, R], scope: Scope, observer: Observer | None = None) -> R:
     """Runs a program; asynchronous handlers are awaited, those of independent branches at once."""
-    running = machine(program, scope, True, observer)
+    running = loop(program, scope, True, observer)
     try:
         handler, op = next(running)
         while True:

@@ -183,4 +183,4 @@ class Scope:
 
 
 OPEN = Scope()
-"""The scope without handlers, in which every operation is left to the driver (see machine.py)."""
+"""The scope without handlers, in which every operation is left to the driver (see _loop.py)."""

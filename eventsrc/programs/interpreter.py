@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
-from eventsrc.programs import _loop as machine
+from eventsrc.programs import _loop
 from eventsrc.programs._declared import (
     check_declared,
     check_program,
@@ -142,7 +142,7 @@ class AsyncInterpreter(Handles[O_contra, O_contra]):
         before anything is performed if the program's annotation names an operation with no handler.
         """
         self._check(program)
-        return await machine.run_async(program, self._scope)
+        return await _loop.run_async(program, self._scope)
 
     def _check(self, program: Any) -> None:
         if type(program) is Call and program.function not in self._scope.accepted:
@@ -193,7 +193,7 @@ class Interpreter(SyncHandles[O_contra, O_contra], AsyncInterpreter[O_contra]):
         before anything is performed if the program's annotation names an operation with no handler.
         """
         self._check(program)
-        return machine.run(program, self._scope)
+        return _loop.run(program, self._scope)
 
     # These take fewer arguments than the inherited ones: were they overloaded to take all, mypy would
     # give up as Any a call with an Any among its types. `a | b` with an asynchronous b is b's __ror__.

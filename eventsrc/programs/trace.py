@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 import attrs
 from returns.result import Failure, Success
 
-from eventsrc.programs import _loop as machine
+from eventsrc.programs import _loop
 from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter
 from eventsrc.programs.operation import Operation
 from eventsrc.programs.program import Effect
@@ -111,7 +111,7 @@ def trace(interpreter: Interpreter[O], program: Effect[O, R]) -> Trace[R]:
     root = Span("")
     scope = interpreter._scope  # pyright: ignore[reportPrivateUsage]
     try:
-        return Trace(root, Success(machine.run(program, scope, _Recorder(root))))
+        return Trace(root, Success(_loop.run(program, scope, _Recorder(root))))
     except Exception as error:
         return Trace(root, Failure(error))
 
@@ -121,6 +121,6 @@ async def trace_async(interpreter: AsyncInterpreter[O], program: Effect[O, R]) -
     root = Span("")
     scope = interpreter._scope  # pyright: ignore[reportPrivateUsage]
     try:
-        return Trace(root, Success(await machine.run_async(program, scope, _Recorder(root))))
+        return Trace(root, Success(await _loop.run_async(program, scope, _Recorder(root))))
     except Exception as error:
         return Trace(root, Failure(error))

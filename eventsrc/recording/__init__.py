@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self, TypeVar
 
 from eventsrc.events.codec import Codec
-from eventsrc.programs import _loop as machine
+from eventsrc.programs import _loop
 from eventsrc.programs._rewiring import rewired
 from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter
 from eventsrc.programs.program import Effect
@@ -194,9 +194,9 @@ class _Recording(Interpreter[O]):
         self._check(program)
         run = self._to.begin(program)
         if run is None:
-            return machine.run(program, self._scope)
+            return _loop.run(program, self._scope)
         try:
-            result = machine.run(program, self._scope, run)
+            result = _loop.run(program, self._scope, run)
         except Exception as error:
             run.end(None, error)
             raise
@@ -207,9 +207,9 @@ class _Recording(Interpreter[O]):
         self._check(program)
         run = self._to.begin(program)
         if run is None:
-            return await machine.run_async(program, self._scope)
+            return await _loop.run_async(program, self._scope)
         try:
-            result = await machine.run_async(program, self._scope, run)
+            result = await _loop.run_async(program, self._scope, run)
         except Exception as error:
             run.end(None, error)
             raise

@@ -21,7 +21,7 @@ import attrs
 
 from eventsrc._errors import EventsrcError
 from eventsrc.events.codec import Codec
-from eventsrc.programs import _loop as machine
+from eventsrc.programs import _loop
 from eventsrc.programs._rewiring import rewired
 from eventsrc.programs._scope import Expands, Scope
 from eventsrc.programs.interpreter import AsyncInterpreter
@@ -162,7 +162,7 @@ def _replayed(
     ended: Mapping[str, Any] | None = None
     stopped: tuple[str, ...] = ()
     try:
-        result = machine.run(source, _scope(app, answers))
+        result = _loop.run(source, _scope(app, answers))
         ended = {"answer": replaced(portable.plain(result), hiding(portable.masked))}
     except Untold as untold:
         stopped = (str(untold),)

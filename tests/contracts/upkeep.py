@@ -46,7 +46,7 @@ from eventsrc import (
 from eventsrc.following.rebuild import NotSound
 from eventsrc.following.synchroniser import Late, synchronise_part
 from eventsrc.stores.operations import StoreBusy, StoreFull
-from eventsrc.views import _applying as kept
+from eventsrc.views import _applying
 from eventsrc.views.guard import Moves
 from eventsrc.views.operations import (
     Applied,
@@ -194,7 +194,7 @@ class UpkeepContract:
             calls.append(event.data.number)
             return event.data.number % 2 == 1
 
-        monkeypatch.setattr(kept, "LONG", 60.0)
+        monkeypatch.setattr(_applying, "LONG", 60.0)
         store, view = filled(100, 200), kit.notes(failing(odd))
         with kit.open(view) as views:
             transactions = counted(views, monkeypatch)
@@ -211,7 +211,7 @@ class UpkeepContract:
     def test_a_handler_that_fails_on_a_type_in_all_streams_delays_no_other_event(
         self, kit: Kit, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(kept, "LONG", 60.0)
+        monkeypatch.setattr(_applying, "LONG", 60.0)
         store, view = filled(60, 60), kit.notes()
 
         @view.on(Closed)
@@ -232,7 +232,7 @@ class UpkeepContract:
     def test_a_page_that_takes_long_is_committed_in_parts(
         self, kit: Kit, monkeypatch: pytest.MonkeyPatch, takes_many: bool
     ) -> None:
-        monkeypatch.setattr(kept, "LONG", 0.0)
+        monkeypatch.setattr(_applying, "LONG", 0.0)
         store, view = filled(5, 40), kit.notes(failing_on(7))
         if takes_many:
             view.on_many(Closed)(lambda *_: None)

@@ -16,13 +16,13 @@ HOG = """
 import json, sys, time
 from eventsrc import Append, SqliteStore, StreamId
 from tests.faults.events import CODEC, Tick
-import eventsrc.sqlite._file as file
+from eventsrc.sqlite import _file
 path, name, seconds, size, waiting = sys.argv[1:]
 if waiting == "bare":  # SQLite's own waiting in place of ours
     def lock(self, deadline):
         self._writer.execute("PRAGMA busy_timeout = 30000")
         self._writer.execute("BEGIN IMMEDIATE")
-    file.SqliteFile._begin = lock
+    _file.SqliteFile._begin = lock
 with SqliteStore(path, CODEC, timeout=10) as store:
     print("ready", flush=True); sys.stdin.readline()
     done, worst, end = 0, 0.0, time.monotonic() + float(seconds)

@@ -18,7 +18,7 @@ import pytest
 
 from eventsrc import Append, Opaque, Read, SqliteStore, StreamId, Success
 from eventsrc._errors import EventsrcError
-from eventsrc.sqlite import _sql as sqlite_sql
+from eventsrc.sqlite import _sql
 from eventsrc.sqlite._file import SqliteFile
 from eventsrc.sqlite._schema import Schema
 from eventsrc.sqlite._sql import SCHEMA, STAMP
@@ -160,7 +160,7 @@ def test_a_migration_that_was_killed_at_any_statement_is_done_later_and_changes_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = made_by(1, tmp_path / "original.db")
-    monkeypatch.setattr(sqlite_sql, "SCHEMA", SECOND_SCHEMA)
+    monkeypatch.setattr(_sql, "SCHEMA", SECOND_SCHEMA)
     assert wrong_after_kills(tmp_path, original, "second", "ours") == []
     with contextlib.closing(sqlite3.connect(tmp_path / "1.db")) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (2,)
@@ -174,7 +174,7 @@ def test_control_a_migration_of_many_transactions_is_caught(
 ) -> None:
     original = made_by(1, tmp_path / "original.db") if schema == "second" else None
     if schema == "second":
-        monkeypatch.setattr(sqlite_sql, "SCHEMA", SECOND_SCHEMA)
+        monkeypatch.setattr(_sql, "SCHEMA", SECOND_SCHEMA)
     wrong = wrong_after_kills(tmp_path, original, schema, "step by step")
     assert any("already exists" in one for one in wrong), wrong
 

@@ -8,7 +8,7 @@ import pytest
 
 from eventsrc import Append, Read, ReadFeed, StreamId
 from eventsrc.events.record import Corrupted
-from eventsrc.postgres import _questions as postgres_conversations
+from eventsrc.postgres import _questions
 from eventsrc.postgres.store import PostgresStore
 from eventsrc.stores.operations import StoreBusy
 from tests.faults.events import CODEC, Tick
@@ -52,7 +52,7 @@ def test_the_rarest_events_are_reached_however_short_the_time(postgres_dsn: str)
 def test_control_without_a_bound_it_is_not_reached(
     postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_conversations, "WINDOW", 10**9)
+    monkeypatch.setattr(_questions, "WINDOW", 10**9)
     with PostgresStore(postgres_dsn, codec=CODEC, timeout=60) as store:
         fill(postgres_dsn, store)
     with (

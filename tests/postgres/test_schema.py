@@ -12,8 +12,7 @@ import pytest
 from eventsrc import START, Append, Head, ReadFeed, StreamId, synchronise
 from eventsrc.events.codec import Codec
 from eventsrc.events.positions import WrongStore
-from eventsrc.postgres import PostgresListener, PostgresStore, PostgresViews
-from eventsrc.postgres import _sql as postgres_sql
+from eventsrc.postgres import PostgresListener, PostgresStore, PostgresViews, _sql
 from eventsrc.postgres._link import hold_on
 from eventsrc.postgres._schema import Tables
 from eventsrc.stores.operations import NotAStore
@@ -53,7 +52,7 @@ def test_processes_that_open_a_new_schema_at_once_make_one_store(postgres_dsn: s
         assert len(said) == 1, said
         assert ask(postgres_dsn, f"SELECT id FROM {schema}.store") == [(said.pop(),)]
         assert ask(postgres_dsn, f"SELECT scripts FROM {schema}.eventsrc_applied") == [
-            (len(postgres_sql.SCRIPTS),)
+            (len(_sql.SCRIPTS),)
         ]
 
 

@@ -31,10 +31,10 @@ from eventsrc.testing.postgres import (
     NoPostgres,
     PostgresServer,
     ServerFailed,
+    _binaries,
     _keeper,
     available,
 )
-from eventsrc.testing.postgres import _binaries as _postgres_binaries
 from tests.docs.pages import ROOT
 from tests.faults import SCALE
 
@@ -371,19 +371,19 @@ def test_binaries_are_searched_in_the_environment_the_wheel_and_the_system(
     wheel = [_fake(tmp_path / WHEEL / f"pginstall{n or ''}" / "bin", n or 9) for n in (18, 0)]
     (tmp_path / WHEEL / "__init__.py").write_text("raise AssertionError('it is not imported')")
     system = [_fake(tmp_path / "system" / str(n) / "bin", n) for n in (9, 15, 16, 17)]
-    monkeypatch.setattr(_postgres_binaries, "WHEEL", WHEEL)
-    monkeypatch.setattr(_postgres_binaries, "SYSTEM", [f"{tmp_path}/system/*/bin"])
+    monkeypatch.setattr(_binaries, "WHEEL", WHEEL)
+    monkeypatch.setattr(_binaries, "SYSTEM", [f"{tmp_path}/system/*/bin"])
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv(BINARIES, str(named))
     found = available()
     assert found == [(16, named), (18, wheel[0]), (9, wheel[1]), (17, system[3]), (15, system[1])]
     assert isinstance(found[0], Installed)
-    assert [_postgres_binaries.choose(major) for major in (None, 17)] == [found[0], found[3]]
+    assert [_binaries.choose(major) for major in (None, 17)] == [found[0], found[3]]
     with pytest.raises(NoPostgres, match=r"no Postgres 8 found \(but 16 in .*named, 18 in"):
         PostgresServer(8).start()
     monkeypatch.delenv(BINARIES)
-    assert _postgres_binaries.choose(None) == found[1]
-    assert _postgres_binaries.choose(16) == (16, system[2])
+    assert _binaries.choose(None) == found[1]
+    assert _binaries.choose(16) == (16, system[2])
 
 
 WHEEL: Final = f"wheel_{uuid4().hex}"
@@ -391,8 +391,8 @@ WHEEL: Final = f"wheel_{uuid4().hex}"
 
 @pytest.fixture
 def nothing_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_postgres_binaries, "WHEEL", WHEEL)
-    monkeypatch.setattr(_postgres_binaries, "SYSTEM", [])
+    monkeypatch.setattr(_binaries, "WHEEL", WHEEL)
+    monkeypatch.setattr(_binaries, "SYSTEM", [])
     monkeypatch.delenv(BINARIES, raising=False)
 
 

@@ -21,7 +21,7 @@ from eventsrc import (
     StreamId,
     Success,
 )
-from eventsrc.postgres import _questions as postgres_conversations
+from eventsrc.postgres import _questions
 from eventsrc.postgres._conversation import Ask, Rows
 from eventsrc.postgres._link import AsyncLink
 from eventsrc.postgres.store import AsyncPostgresStore
@@ -100,7 +100,7 @@ def test_streams_that_another_store_makes_meanwhile_are_no_harm(postgres_dsn: st
 def test_what_is_too_large_for_one_statement_takes_several(
     postgres_dsn: str, monkeypatch: pytest.MonkeyPatch, asked: list[object]
 ) -> None:
-    monkeypatch.setattr(postgres_conversations, "LARGEST", 100)
+    monkeypatch.setattr(_questions, "LARGEST", 100)
 
     async def main() -> None:
         async with AsyncPostgresStore(postgres_dsn, codec=CODEC) as store:
@@ -154,7 +154,7 @@ def test_one_that_finds_no_room_is_told_so_and_no_other(postgres_dsn: str, keyed
 def test_a_large_one_that_takes_too_long_costs_the_others_nothing(
     postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_conversations, "LIGHT", 100)
+    monkeypatch.setattr(_questions, "LIGHT", 100)
 
     async def main() -> None:
         async with AsyncPostgresStore(postgres_dsn, codec=CODEC, timeout=1) as store:

@@ -15,7 +15,7 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from eventsrc import Append, FindAppend, Read, ReadFeed, StreamId
-from eventsrc.postgres import _connection as postgres_wire
+from eventsrc.postgres import _connection
 from eventsrc.postgres._conversation import Ask
 from eventsrc.postgres._link import AsyncLink, Link
 from eventsrc.postgres.store import PostgresStore
@@ -124,8 +124,8 @@ def test_a_statement_whose_client_is_gone_is_given_up(
 def test_a_server_that_cannot_see_that_its_client_is_gone_is_served_as_well(
     postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refused = postgres_wire._WATCHED.replace("=500", "=-1")
-    monkeypatch.setattr(postgres_wire, "_WATCHED", refused)
+    refused = _connection._WATCHED.replace("=500", "=-1")
+    monkeypatch.setattr(_connection, "_WATCHED", refused)
     with PostgresStore(postgres_dsn, codec=CODEC) as store:
         assert isinstance(outcome(store, Append(HERE, ticks(1))), Appended)
 

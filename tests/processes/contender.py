@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 
 from eventsrc import ANY, Append, Conflict, Head, Interpreter, SqliteStore, StoreOp, StreamId, Success
-from eventsrc.sqlite import _sql as sqlite_sql
+from eventsrc.sqlite import _sql
 from eventsrc.sqlite._appending import Writing
 from eventsrc.sqlite._rows import head_of
 from eventsrc.stores._known import Kinds
@@ -122,7 +122,7 @@ def be_careless() -> None:
 
 def be_ignoring() -> None:
     """Breaks the store in this process: events that are in the way of others vanish."""
-    sqlite_sql.ADD_EVENT = (  # type: ignore[misc]
+    _sql.ADD_EVENT = (  # type: ignore[misc]
         "INSERT OR IGNORE INTO eventsrc_event VALUES "
         "((SELECT coalesce(max(position), 0) + 1 FROM eventsrc_event) + 0 * ?,"
         " ?, ?, ?, ?, ?, ?, ?)"

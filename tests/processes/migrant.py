@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from eventsrc import SqliteStore
-from eventsrc.sqlite import _sql as sqlite_sql
+from eventsrc.sqlite import _sql
 from eventsrc.sqlite._file import SqliteFile
 from eventsrc.sqlite._schema import Schema
 from tests.faults.events import CODEC
@@ -24,7 +24,7 @@ SECOND = """
     INSERT INTO eventsrc_tag SELECT position, type FROM eventsrc_events;
     CREATE INDEX eventsrc_tag_by_name ON eventsrc_tag (tag, position);
 """
-FIRST_SCHEMA = sqlite_sql.SCHEMA
+FIRST_SCHEMA = _sql.SCHEMA
 SECOND_SCHEMA = Schema("store", (*FIRST_SCHEMA.scripts, SECOND), FIRST_SCHEMA.stamp)
 
 
@@ -54,7 +54,7 @@ def migrate_unasked(file: SqliteFile, schema: Schema) -> None:
 def kill_at_each_step(folder: str, original: str, schema: str, migration: str) -> None:
     """Opens 1.db, a copy of the original if there is one, and is killed at the first statement; then
     2.db, and is killed at the second; and so on until it gets through. Prints how often it was."""
-    sqlite_sql.SCHEMA = SECOND_SCHEMA if schema == "second" else FIRST_SCHEMA  # type: ignore[misc]
+    _sql.SCHEMA = SECOND_SCHEMA if schema == "second" else FIRST_SCHEMA  # type: ignore[misc]
     if migration == "step by step":
         SqliteFile._migrate = migrate_step_by_step  # type: ignore[method-assign, assignment]
     for step in itertools.count(1):

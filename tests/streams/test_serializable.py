@@ -61,7 +61,7 @@ from eventsrc import (
     trace,
     world,
 )
-from eventsrc.programs._loop import machine
+from eventsrc.programs._loop import loop
 from eventsrc.stores.operations import Expected
 from tests.streams.counting import SimulatedWorld
 
@@ -205,7 +205,7 @@ def test_whenever_a_rival_spends_the_money_is_not_spent_twice(service: Any) -> N
 
 def interleaved(app: Any, programs: list[Program[App, Any]], schedule: list[int]) -> list[Any]:
     """Runs programs a step at a time, each step by the next number of the schedule."""
-    running = dict(enumerate(machine(p, app._scope, False) for p in programs))
+    running = dict(enumerate(loop(p, app._scope, False) for p in programs))
     asked: dict[int, Any] = {index: next(running[index]) for index in running}
     results: list[Any] = [None] * len(programs)
     turns = iter(schedule)

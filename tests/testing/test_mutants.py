@@ -42,7 +42,7 @@ from eventsrc.following.synchroniser import synchronise_part
 from eventsrc.programs.world import Sleep
 from eventsrc.stores.operations import FeedPage, NotAppended, StoreOp
 from eventsrc.stores.prepare import Prepared
-from eventsrc.streams import decide as deciding
+from eventsrc.streams import decide
 from eventsrc.testing import (
     CRASH,
     LATE,
@@ -58,7 +58,7 @@ from eventsrc.testing import (
     check_view,
 )
 from eventsrc.testing.scenarios.judging import whole_feed
-from eventsrc.views import _applying as kept
+from eventsrc.views import _applying
 from eventsrc.views.guard import Sorted, sort_out
 from eventsrc.views.memory import MemoryLedger, Tables
 from eventsrc.views.operations import Applied, Apply, Claim, GetApplied, GetParked, LostLease
@@ -503,7 +503,7 @@ def silent(applied: Mapping[str, int], events: Sequence[Recorded[Any]], *more: A
 
 @pytest.mark.parametrize("guard", [across_gaps, again, silent])
 def test_a_guard_with_a_fault_is_caught(guard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "sort_out", guard)
+    monkeypatch.setattr(_applying, "sort_out", guard)
     assert not views_of().explore().holds
 
 
@@ -568,7 +568,7 @@ def test_a_decision_that_is_tried_again_under_another_id_is_caught(
     def settle(wanted: Append, _outcome: Any, _deadline: float) -> Do[Append, Any]:
         return (yield from Append(wanted.stream, wanted.events))
 
-    monkeypatch.setattr(deciding, "_settle", settle)
+    monkeypatch.setattr(decide, "_settle", settle)
     assert not withdrawals().explore().holds
 
 
@@ -577,5 +577,5 @@ def test_a_decision_that_is_not_made_anew_is_caught(monkeypatch: pytest.MonkeyPa
         yield from Read(conflict.stream)
         return attrs.evolve(folded, version=conflict.actual)
 
-    monkeypatch.setattr(deciding, "_caught_up", keep_the_state)
+    monkeypatch.setattr(decide, "_caught_up", keep_the_state)
     assert not withdrawals().explore().holds

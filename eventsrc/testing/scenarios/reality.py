@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from eventsrc.programs import _loop as machine
+from eventsrc.programs import _loop
 from eventsrc.programs._scope import Scope
 from eventsrc.stores.operations import Append, AppendAll
 from eventsrc.stores.prepare import new_append_id
@@ -70,7 +70,7 @@ def recorded(name: str, program: Any, scope: Scope, steps: list[Step]) -> Any:
 
     Appends get an id before they are made, so that what became of each can be told afterwards.
     """
-    running = machine.machine(program, scope, False)
+    running = _loop.loop(program, scope, False)
 
     def answer(handler: Any, op: Any) -> tuple[bool, Any]:
         if isinstance(op, Append | AppendAll) and op.append_id is None:
@@ -87,7 +87,7 @@ def recorded(name: str, program: Any, scope: Scope, steps: list[Step]) -> Any:
     try:
         handler, op = next(running)
         while True:
-            if handler is machine.ROUND:
+            if handler is _loop.ROUND:
                 handler, op = running.send([answer(*request) for request in op])
             else:
                 good, value = answer(handler, op)

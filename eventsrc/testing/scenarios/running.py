@@ -17,7 +17,7 @@ from returns.result import Failure
 
 from eventsrc._errors import EventsrcError
 from eventsrc.events.positions import Token
-from eventsrc.programs import _loop as machine
+from eventsrc.programs import _loop
 from eventsrc.programs._scope import Scope
 from eventsrc.programs.operation import Query
 from eventsrc.programs.world import Chance, Elapsed, NewId, Now, Sleep
@@ -392,7 +392,7 @@ class Running:
     # What the programs do:
 
     def _start(self, actor: _Actor, after: tuple[int, ...]) -> None:
-        actor.running = machine.machine(actor.program, self.scope, False)
+        actor.running = _loop.loop(actor.program, self.scope, False)
         self._go_on(actor, actor.running.send, None, after)
 
     def _answer(self, process: Process, good: bool, answer: Any, number: int) -> None:
@@ -428,7 +428,7 @@ class Running:
                 if actor.moments > self.plan.most_steps:
                     self._cut(actor)
                     return
-                if handler is machine.ROUND:
+                if handler is _loop.ROUND:
                     if self._begin_round(actor, op, after):
                         return
                     answer = [found for _, found in actor.answers]
@@ -487,7 +487,7 @@ class Running:
         latest = max((its.seconds - its.stalled + self._stalled for its in self._actors), default=0.0)
         actor = _Actor("alone", program, max(latest, self._since), self._stalled)
         actor.ids = self._numbers = self._numbers + 1_000
-        running = machine.machine(program, self.scope, False)
+        running = _loop.loop(program, self.scope, False)
 
         def answer(handler: Any, op: Any) -> tuple[bool, Any]:
             if actor.moments == self.plan.most_steps:
@@ -523,7 +523,7 @@ class Running:
         try:
             handler, op = next(running)
             while True:
-                if handler is machine.ROUND:
+                if handler is _loop.ROUND:
                     handler, op = running.send(together(op))
                 else:
                     good, value = answer(handler, op)

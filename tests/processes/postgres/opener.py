@@ -11,8 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from eventsrc.postgres import PostgresStore, PostgresViews
-from eventsrc.postgres import _schema as postgres_schema
+from eventsrc.postgres import PostgresStore, PostgresViews, _schema
 from tests.postgres.test_views import notes_view
 
 
@@ -35,7 +34,7 @@ def open_all(dsn: str, schemas: Sequence[str]) -> None:
 def main(dsn: str, *schemas: str) -> None:
     """Opens them; broken, for the control, without the lock."""
     if schemas[0] == "--unlocked":
-        postgres_schema._LOCK = "SELECT 1"  # type: ignore[misc]
+        _schema._LOCK = "SELECT 1"  # type: ignore[misc]
         schemas = schemas[1:]
     open_all(dsn, schemas)
 

@@ -13,7 +13,7 @@ from eventsrc.events.stream_id import StreamId
 from eventsrc.following.synchroniser import PAGE, GapRemains
 from eventsrc.programs.interpreter import Interpreter
 from eventsrc.stores.operations import ReadFeed, StoreOp
-from eventsrc.views._applying import KeptViews, told
+from eventsrc.views._applying import KeptViews, described
 from eventsrc.views._ledger import Ledger
 from eventsrc.views.guard import sort_out
 from eventsrc.views.operations import Failed
@@ -142,7 +142,7 @@ class _Run:
                     if self.ledger.is_surroundings(error):
                         raise
                     place = event.stream, event.version, event.position, event.type
-                    raise _Stuck(Failed(*place, told(error))) from error
+                    raise _Stuck(Failed(*place, described(error))) from error
         if work.applied:
             self.ledger.move_guards(work.applied)
         self.held |= {StreamId(stream): None for stream in work.held}

@@ -1,10 +1,11 @@
 """How views are kept in a database that has transactions, whichever it is.
 
-Events are applied a page at a time, together with the guard and the place in the feed: first as if
-all of them were next, and if that is not so, in another transaction after a look at each. If a handler
+Events are applied a page at a time, together with the guard and the cursor: first as if all of them
+were next, and if that is not so, in another transaction after a look at the guards. If a handler
 raises, the page is gone through once more, each event in a savepoint: those that fail are undone and
-park their streams in the same transaction, and the others go on. If a page takes long, what is done of
-it is committed, so that others need not wait, and leases do not end meanwhile.
+park their streams in the same transaction, and the others go on (`_Way` is the table of these). If a
+page takes long, what is done of it is committed, so that others need not wait, and leases do not end
+meanwhile.
 
 A view can be kept in a system that has no part in the transaction, a *sink*: handlers are given the
 sink, and the place in the feed is committed after the effects. So after a crash, events of at most one
@@ -217,25 +218,25 @@ class KeptViews(Interpreter[ViewOp]):
         is_safe: whether it is shown then that these events do not end the process.
         """
         moves = None if op.parked_too else in_turn(op.events)
-        way = _Way.TOGETHER if op.view.takes_many else _Way.ONE_BY_ONE
+        way = _Way.SORTED if moves is None else _Way.IN_TURN
         proves = is_safe and self._trust.get(_key(op), _Trust.PROVED) is not _Trust.PROVED
         first: Exception | None = None
         while True:
             failures: list[_Failing] = []
             try:
                 with self.writing(op.view, op.within) as ledger:
-                    if moves is not None:
-                        done = self._apply_in_turn(ledger, op, moves, way)
+                    if way is _Way.IN_TURN and moves is not None:
+                        done = self._apply_in_turn(ledger, op, moves)
                     else:
                         done = self._apply_sorted(ledger, op, way, failures)
                     if proves:
                         ledger.started(op.part)
-            except _OutOfTurn:
-                moves = None
-            except _Failing as failing:
-                if failing.event is not None and op.view.failing == "stop":
-                    raise failing.error from None
-                moves, way, first = None, _Way.SIFTING, failing.error
+            except (_OutOfTurn, _Failing) as ended:
+                if isinstance(ended, _Failing):
+                    if ended.event is not None and op.view.failing == "stop":
+                        raise ended.error from None
+                    first = ended.error
+                way = _NEXT[way, type(ended)]
             else:
                 if proves:
                     self._trust[_key(op)] = _Trust.PROVED
@@ -246,7 +247,7 @@ class KeptViews(Interpreter[ViewOp]):
                     _log.error("%r parks %s", op.view, each.event.record.stream, exc_info=each.error)
                 return done
 
-    def _apply_in_turn(self, ledger: Ledger, op: Apply, moves: Moves, way: _Way) -> Applied:
+    def _apply_in_turn(self, ledger: Ledger, op: Apply, moves: Moves) -> Applied:
         """Applies the events if all of them are next, as mostly they are. Raises _OutOfTurn if not."""
         ledger.begin(op.view, moves.after, op.part, op.lease, _store(op))
         if moves.after and not ledger.advance(moves):
@@ -254,7 +255,7 @@ class KeptViews(Interpreter[ViewOp]):
         events = op.events
         if isinstance(events, Events):
             events.prefetch()
-        count = self._handle(ledger, op, events, way)
+        count = self._handle(ledger, op, events)
         left = events[count:]
         if left:
             ledger.move_guards({e.record.stream: e.record.version - 1 for e in reversed(left)})
@@ -273,9 +274,9 @@ class KeptViews(Interpreter[ViewOp]):
         events = work.to_apply
         held = dict(work.held)
         failed: dict[str, Failed] = {}
-        if way is _Way.SIFTING:
+        if way is _Way.ONE_BY_ONE:
             count = self._sift(ledger, op, events, failures)
-            failed = {each.stream: each for each in map(_Failing.told, failures)}
+            failed = {each.stream: each for each in map(_Failing.described, failures)}
             for failure in failed.values():
                 ledger.park(failure, self._now())
             came = [(e.record.stream, e.record.version) for e in events if e.record.stream in failed]
@@ -283,7 +284,7 @@ class KeptViews(Interpreter[ViewOp]):
             for stream, version in came:
                 held[stream] = max(version, held.get(stream, 0))
         else:
-            count = self._handle(ledger, op, events, way)
+            count = self._handle(ledger, op, events)
         gaps = tuple([gap for gap in work.gaps if gap.stream not in failed])
         applied = [event for event in events[:count] if _is_before(event, failed)]
         ledger.hold(held)
@@ -299,14 +300,14 @@ class KeptViews(Interpreter[ViewOp]):
         ledger.begin(op.view, streams, op.part, op.lease, _store(op))
         return ledger.guards(streams)
 
-    def _handle(self, ledger: Ledger, op: Apply, events: Sequence[Recorded[Any]], way: _Way) -> int:
+    def _handle(self, ledger: Ledger, op: Apply, events: Sequence[Recorded[Any]]) -> int:
         """Has the view's handlers apply these events; answers how many, as they may take too long.
 
         Raises _Failing for one that cannot be applied.
         """
         view, database = op.view, ledger.database
         clock, end, is_open = time.monotonic, _end(op), ledger.is_open
-        is_one = way is not _Way.TOGETHER
+        is_one = not view.takes_many
         apply: Callable[[Any, Any], None] = view.apply if is_one else view.apply_run
         steps = cast("Iterable[Any]", events if is_one else view.runs(events))
         count = 0
@@ -366,7 +367,7 @@ class KeptViews(Interpreter[ViewOp]):
         return trust is _Trust.NONE
 
     def _take_back(self, op: Apply) -> None:
-        """Says that this process did not end, if it can be said: whatever was raised was told."""
+        """Clears the start marker: this process survived and reported the error."""
         key = _key(op)
         if self._trust.get(key, _Trust.PROVED) is _Trust.PROVED:
             return
@@ -478,14 +479,6 @@ class _Trust(enum.Enum):
     PROVED = "it has applied some"
 
 
-class _Way(enum.Enum):
-    """How the events of a page are given to the handlers."""
-
-    TOGETHER = "several at once, to those that take several"
-    ONE_BY_ONE = "one by one"
-    SIFTING = "one by one, and those that fail are parked"
-
-
 class _OutOfTurn(Exception):
     """Some events are not next, or their streams are parked: it ends the transaction."""
 
@@ -498,10 +491,26 @@ class _Failing(Exception):
         self.event = event
         self.error = error
 
-    def told(self) -> Failed:
-        """The event that failed, for those who look at what is parked."""
+    def described(self) -> Failed:
+        """The event that failed, as views answer it."""
         assert self.event is not None
-        return _failed(self.event, told(self.error))
+        return _failed(self.event, described(self.error))
+
+
+class _Way(enum.Enum):
+    """The ways to apply a page, each in a transaction of its own, the fastest first."""
+
+    IN_TURN = "as if every event were the next of its stream, and none of the streams parked"
+    SORTED = "the events that are next, found by a look at the guards of their streams"
+    ONE_BY_ONE = "the same, each in a savepoint: those that fail are undone and park their streams"
+
+
+_NEXT: Final = {
+    (_Way.IN_TURN, _OutOfTurn): _Way.SORTED,
+    (_Way.IN_TURN, _Failing): _Way.ONE_BY_ONE,
+    (_Way.SORTED, _Failing): _Way.ONE_BY_ONE,
+}
+"""Which way follows one that ended so. In the last, an event fails only of a view that stops at it."""
 
 
 def _failed(event: Recorded[Any], error: str, *, is_deadly: bool = False) -> Failed:
@@ -509,6 +518,6 @@ def _failed(event: Recorded[Any], error: str, *, is_deadly: bool = False) -> Fai
     return Failed(event.stream, event.version, position, event.type, error, is_deadly)
 
 
-def told(error: Exception) -> str:
-    """An error in a line or a few, for those who look at what is parked."""
+def described(error: Exception) -> str:
+    """An error in a line or a few, with its notes, as it is kept of a parked stream."""
     return "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])

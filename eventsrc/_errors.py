@@ -6,11 +6,23 @@ for infrastructure that does not work; each is raised by the module that defines
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 
 class EventsrcError(Exception):
-    """Every exception that the library raises on purpose is one of these."""
+    """Every exception that the library raises on purpose is one of these.
+
+    It can be pickled, with its attributes and notes, and so be raised in a pool of processes.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default Python calls the class with `args`, which are not what its __init__ took.
+        return _again, (type(self), self.args), vars(self)
+
+
+def _again(kind: type[EventsrcError], args: tuple[Any, ...]) -> EventsrcError:
+    """An exception, without its attributes, of which `__init__` does not run."""
+    return kind.__new__(kind, *args)
 
 
 REFUSALS: Final = (

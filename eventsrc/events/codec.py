@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, get_args
 import attrs
 
 from eventsrc._errors import REFUSALS, EventsrcError
+from eventsrc._pickling import ByName
 from eventsrc.events import _msgspec
 from eventsrc.events._columns import glance_for
 from eventsrc.events._exact import MAX_DEPTH, check_for, check_json, shown
@@ -66,7 +67,7 @@ _PageEncoder: TypeAlias = Callable[[Sequence[Any]], list[Encoded] | None]
 """Encodes several events at once; answers None, or raises, if each has to be looked at alone."""
 
 
-class Codec:
+class Codec(ByName):
     """Encodes and decodes the events of some types. One may be used from several threads.
 
     types: which; those that `@event` registers if not given.
@@ -93,6 +94,11 @@ class Codec:
         self._decoders: dict[Kind, Callable[[bytes], Any]] = {}
         self._page_encoders: dict[type, _PageEncoder] = {}  # of the classes that have been encoded
         self._page_decoders: dict[Kind, Callable[[Sequence[bytes]], list[Any]]] = {}
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        if type(self) is Codec and self._is_default:
+            return _codec, (self.types, self._is_fast)
+        return super().__reduce__()
 
     def encode(self, event: object) -> Encoded:
         """An event as bytes.
@@ -307,6 +313,10 @@ class Codec:
         if schema == known.version:
             return structure, known.cls
         return lambda value, cls: structure(known.brought_forward(value, schema), cls), known.cls
+
+
+def _codec(types: EventTypes, fast: bool) -> Codec:
+    return Codec(types, fast=fast)
 
 
 def _page_encoder(

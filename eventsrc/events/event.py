@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar, dataclass_transform
 import attrs
 
 from eventsrc._errors import EventsrcError
+from eventsrc._pickling import ByName
 
 C = TypeVar("C")
 
@@ -63,7 +64,7 @@ class Opaque:
     data: bytes
 
 
-class EventTypes:
+class EventTypes(ByName):
     """A set of event types, each with a name and a class of its own."""
 
     def __init__(self) -> None:
@@ -71,6 +72,9 @@ class EventTypes:
         """Grows with each declaration that replaces one, as when a module is loaded again."""
         self._by_name: dict[str, EventType] = {}
         self._by_class: dict[type, EventType] = {}
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return "EVENTS" if self is EVENTS else super().__reduce__()
 
     def of(self, cls: type) -> EventType:
         """The event type of a class. Raises EventTypeError if it is none."""

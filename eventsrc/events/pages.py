@@ -91,6 +91,9 @@ class Events(Sequence[Recorded[E_co]]):
     def __repr__(self) -> str:
         return repr(self._made())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _of_recorded, (self._made(), self._codec)
+
     def of_streams(self, is_wanted: Callable[[str], bool]) -> Events[E_co]:
         """Those of some streams."""
         wanted = [record for record in self._records if is_wanted(record[1])]
@@ -177,6 +180,10 @@ class EventsData(Events[E_co]):
                 for stream, version, name, data, data_crc in zip(*self._data, strict=True)
             ]
         return super()._made()
+
+
+def _of_recorded(made: Sequence[Recorded[E]], codec: Codec) -> Events[E]:
+    return Events([recorded.record for recorded in made], codec)
 
 
 def _are_equal(values: Sequence[Any]) -> bool:

@@ -23,8 +23,12 @@ class WrongStore(EventsrcError):
     """A cursor or token belongs to another store than the one it was given to."""
 
 
+class BadCursor(EventsrcError, ValueError):
+    """A text that is no cursor, or a cursor that is beyond the end of its store's feed."""
+
+
 class BadToken(EventsrcError, ValueError):
-    """A text that is no cursor or token, or one that claims what its store never had."""
+    """A text that is no token, or a token that claims what its store never had."""
 
 
 class NotInToken(EventsrcError, LookupError):
@@ -73,15 +77,15 @@ class Cursor:
 
     @staticmethod
     def parse(text: str) -> Cursor:
-        """The cursor that `str` made the text of. Raises BadToken for another text."""
+        """The cursor that `str` made the text of. Raises BadCursor for another text."""
         if not isinstance(text, str):
-            raise BadToken(f"{text!r:.100} is no cursor: keep what str(cursor) gives as it is")
+            raise BadCursor(f"{text!r:.100} is no cursor: keep what str(cursor) gives as it is")
         store_id, _, position = text.rpartition(".")
         is_number = position.isascii() and position.isdigit() and len(position) < 20
         cursor = Cursor(store_id, int(position)) if is_number else START
         is_place = 0 <= cursor.position < 2**63 and (store_id or not cursor.position)
         if str(cursor) != text or not is_place:
-            raise BadToken(f"{text[:100]!r} is no cursor: keep what str(cursor) gives as it is")
+            raise BadCursor(f"{text[:100]!r} is no cursor: keep what str(cursor) gives as it is")
         return cursor
 
 

@@ -8,6 +8,7 @@ from uuid import UUID, uuid5
 from zlib import crc32
 
 from eventsrc._errors import REFUSALS, EventsrcError
+from eventsrc._pickling import has_name
 from eventsrc.events.codec import Codec, Encoded, Json
 from eventsrc.events.event import Opaque
 from eventsrc.events.record import Record, check_data, check_rest, seed_of
@@ -136,6 +137,12 @@ class Recorded(Generic[E_co]):
             data = f"{self.type} version {record.kind.schema}, undecoded"
         return f"<{record.stream}@{record.version}: {data}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # with the event's class, so that the module that declares it is imported where this is read
+        known = self._codec.types.named(self.type)
+        cls = known.cls if known is not None and has_name(known.cls) else None
+        return _recorded, (self._record, self._codec, cls)
+
     def _decoded(self) -> E_co:
         _, stream, version, kind, _, data, data_crc, _ = self._record
         try:
@@ -162,6 +169,10 @@ class Recorded(Generic[E_co]):
 
     def _sound_rest(self) -> Record:
         return check_rest(self._whole())
+
+
+def _recorded(record: Record, codec: Codec, _: type | None) -> Recorded[Any]:
+    return Recorded(record, codec)
 
 
 _UNDECODED: Final = object()

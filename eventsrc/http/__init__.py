@@ -27,7 +27,7 @@ import attrs
 
 from eventsrc._errors import EventsrcError
 from eventsrc.events.codec import NotStorable
-from eventsrc.events.positions import START, BadToken, Cursor, NotInToken, Token, WrongStore
+from eventsrc.events.positions import START, BadCursor, BadToken, Cursor, NotInToken, Token, WrongStore
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import BadStreamId
 from eventsrc.following.session import NotNewEnough
@@ -344,7 +344,7 @@ def cursor(text: str | None) -> Cursor:
         return START
     try:
         return Cursor.parse(text)
-    except BadToken as error:
+    except BadCursor as error:
         raise _bad(str(error)) from error
 
 
@@ -395,7 +395,7 @@ def refusal(why: object, texts: TokenTexts = PLAIN, *, current: Token | None = N
             return problem(507, "There is no room for more")
         case NotInToken():
             return problem(412, "The condition does not hold", str(why))
-        case BadToken() | WrongStore():
+        case BadCursor() | BadToken() | WrongStore():
             return problem(400, "This is no token of ours", str(why))
         case StoreError():
             return _later("The store cannot be used now")

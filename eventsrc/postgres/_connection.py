@@ -19,7 +19,7 @@ from psycopg.pq import ExecStatus, Format, TransactionStatus
 from psycopg.rows import tuple_row
 
 from eventsrc.postgres._conversation import Ask, Rows
-from eventsrc.postgres.errors import stuck, translation
+from eventsrc.postgres._errors import stuck, translation
 from eventsrc.stores.operations import StoreBusy, StoreClosed, StoreError
 
 MOMENT: Final = 0.25

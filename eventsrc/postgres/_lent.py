@@ -17,7 +17,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from eventsrc.postgres._connection import MOMENT, Limits, is_idle, limited
-from eventsrc.postgres.errors import of_pool
+from eventsrc.postgres._errors import of_pool
 
 
 @contextmanager

@@ -48,10 +48,10 @@ from eventsrc.postgres._connection import (
     settings,
 )
 from eventsrc.postgres._conversation import Ask, Conversation, Home, Rows, hold, hold_async
+from eventsrc.postgres._errors import may_come_back
 from eventsrc.postgres._lent import borrowed, borrowed_async
 from eventsrc.postgres._schema import who_holds
-from eventsrc.postgres.errors import Lost, Refused, Unreachable, may_come_back
-from eventsrc.stores.operations import StoreBusy, StoreClosed, StoreError
+from eventsrc.stores.operations import Lost, Refused, StoreBusy, StoreClosed, StoreError, Unreachable
 
 T = TypeVar("T")
 

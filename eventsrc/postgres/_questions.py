@@ -23,7 +23,6 @@ from eventsrc.postgres import _sql as sql
 from eventsrc.postgres._conversation import Conversation, Home, Rows, array
 from eventsrc.postgres._group import Recent, StreamHeads, Together
 from eventsrc.postgres._schema import Tables
-from eventsrc.postgres.errors import Lost, Refused, Unreachable
 from eventsrc.programs.program import Outcome
 from eventsrc.stores._group_commit import Raised
 from eventsrc.stores._known import Heads, Kinds
@@ -33,16 +32,19 @@ from eventsrc.stores.operations import (
     Conflict,
     Expect,
     FeedPage,
+    Lost,
     NotAppended,
     Page,
     Read,
     ReadFeed,
+    Refused,
     Snapshot,
     StoreBusy,
     StoreClosed,
     StoreError,
     StoreReadOnly,
     Unknown,
+    Unreachable,
     holds,
 )
 from eventsrc.stores.prepare import Part, Prepared, appended, check_end, is_own, microseconds, own_end

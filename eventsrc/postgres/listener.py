@@ -21,14 +21,21 @@ from typing import Final, Self
 
 import psycopg
 
+from eventsrc._pickling import OfOneProcess
 from eventsrc.events.positions import Cursor
 from eventsrc.following.waiting import WaitForEvents
 from eventsrc.postgres._connection import Wire, connect, cursor_on, execute_on, forked, settings
 from eventsrc.postgres._link import Link
 from eventsrc.postgres._schema import Tables, quoted
-from eventsrc.postgres.errors import Lost, Unreachable
 from eventsrc.programs.interpreter import Interpreter, on
-from eventsrc.stores.operations import NotAStore, StoreBusy, StoreClosed, StoreReadOnly
+from eventsrc.stores.operations import (
+    Lost,
+    NotAStore,
+    StoreBusy,
+    StoreClosed,
+    StoreReadOnly,
+    Unreachable,
+)
 
 _IS_CALLING: Final = """
     SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND tgname = 'call')
@@ -59,7 +66,7 @@ _HOW: Final = {
 _log = logging.getLogger("eventsrc")
 
 
-class PostgresListener(Interpreter[WaitForEvents]):
+class PostgresListener(OfOneProcess, Interpreter[WaitForEvents]):
     """Waits for events of a Postgres store, on a connection of its own.
 
     address: the connection string of the server itself: behind a bouncer that pools transactions,

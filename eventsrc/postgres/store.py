@@ -15,12 +15,13 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from returns.result import Failure
 
+from eventsrc._pickling import OfOneProcess
 from eventsrc.events.codec import Codec
 from eventsrc.postgres._conversation import Conversation, hold, hold_async
+from eventsrc.postgres._errors import translated
 from eventsrc.postgres._link import AsyncJoined, AsyncLink, Joined, Link, hold_on, hold_on_async
 from eventsrc.postgres._questions import Conversations
 from eventsrc.postgres._schema import Tables
-from eventsrc.postgres.errors import translated
 from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter, on
 from eventsrc.programs.program import Outcome
 from eventsrc.stores._async_group_commit import AsyncAlone, AsyncGroupCommit
@@ -54,7 +55,7 @@ T = TypeVar("T")
 _Answer: TypeAlias = Outcome[Appended, NotAppended]
 
 
-class PostgresStore(Interpreter[StoreOp]):
+class PostgresStore(OfOneProcess, Interpreter[StoreOp]):
     """A store in a Postgres database. It may be used from threads, and its schema by many processes.
 
     address: a connection string, or a psycopg_pool.ConnectionPool, whose connections are then borrowed.
@@ -202,7 +203,7 @@ class PostgresStore(Interpreter[StoreOp]):
         return _busy(self._timeout)
 
 
-class AsyncPostgresStore(AsyncInterpreter[StoreOp]):
+class AsyncPostgresStore(OfOneProcess, AsyncInterpreter[StoreOp]):
     """A store in a Postgres database, for the tasks of one event loop.
 
     address: a connection string, or a psycopg_pool.AsyncConnectionPool. Otherwise as PostgresStore.

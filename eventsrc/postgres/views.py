@@ -19,10 +19,10 @@ from psycopg_pool import ConnectionPool
 from eventsrc.postgres._connection import cursor_on, execute_on
 from eventsrc.postgres._conversation import Ask, Rows, array, hold
 from eventsrc.postgres._copy import PostgresCopy
+from eventsrc.postgres._errors import translated
 from eventsrc.postgres._link import Link, hold_on
 from eventsrc.postgres._schema import Tables, quoted
-from eventsrc.postgres.errors import Lost, translated
-from eventsrc.stores.operations import NotAStore
+from eventsrc.stores.operations import Lost, NotAStore
 from eventsrc.views._applying import KeptViews
 from eventsrc.views._ledger import Ledger
 from eventsrc.views.guard import Moves

@@ -17,6 +17,7 @@ import attrs
 from returns.result import Failure, Success
 
 from eventsrc._errors import EventsrcError
+from eventsrc._pickling import OfOneProcess
 from eventsrc.events.codec import Codec
 from eventsrc.events.pages import Events, EventsData
 from eventsrc.events.positions import Cursor, Token
@@ -83,7 +84,7 @@ class _Job:
     """When its turn to write must have come, by time.monotonic()."""
 
 
-class SqliteStore(Interpreter[StoreOp]):
+class SqliteStore(OfOneProcess, Interpreter[StoreOp]):
     """A store in a SQLite file. It may be used from threads, tasks and several processes at once.
 
     path: of the file; it is made if it is not there.

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from returns.result import Failure, Success
 
+from eventsrc._pickling import OfOneProcess
 from eventsrc.events.codec import Codec
 from eventsrc.events.pages import Events
 from eventsrc.events.positions import Cursor, Token
@@ -53,7 +54,7 @@ from eventsrc.stores.prepare import (
 )
 
 
-class MemoryStore(Interpreter[StoreOp]):
+class MemoryStore(OfOneProcess, Interpreter[StoreOp]):
     """A store that lives and dies with the process. It may be used from threads and tasks.
 
     codec: what it encodes with; one for all registered events if not given.

@@ -311,5 +311,17 @@ class StoreClosed(StoreError):
     """The store was closed, or belongs to another process."""
 
 
+class Unreachable(StoreError):
+    """A database cannot be connected to, or ended the connection before it did anything."""
+
+
+class Lost(StoreError):
+    """The connection broke before the database had answered: what it did is unknown."""
+
+
+class Refused(StoreError):
+    """A unique index refuses what was to be stored."""
+
+
 class NotAStore(StoreError):
     """What was to be opened is no store, or one of a newer version of this library."""

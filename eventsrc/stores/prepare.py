@@ -17,7 +17,7 @@ from returns.result import Failure, Success
 
 from eventsrc.events._uuids import uuid_of
 from eventsrc.events.codec import MAX_BYTES, Codec, Encoded
-from eventsrc.events.positions import BadToken, Cursor, Token
+from eventsrc.events.positions import BadCursor, Cursor, Token
 from eventsrc.events.record import Record, make_records
 from eventsrc.events.stream_id import MAX_BYTES as MAX_NAME
 from eventsrc.events.stream_id import StreamId, checked_prefix
@@ -292,9 +292,9 @@ def _check_limit(limit: object) -> None:
 
 
 def check_end(op: ReadFeed, end: int) -> None:
-    """Raises BadToken for a cursor beyond the end of the feed: another feed has been read than this."""
+    """Raises BadCursor for a cursor beyond the end of the feed: it is of another feed than this."""
     if op.after.position > end:
-        raise BadToken(
+        raise BadCursor(
             f"cursor {op.after} is beyond the end of the feed, {end}: the store was restored from a "
             "backup, and what was read of it since must be read again"
         )

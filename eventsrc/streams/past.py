@@ -208,7 +208,7 @@ def as_of(store: Interpreter[StoreOp], at: Cursor | Token | datetime.datetime) -
         may be several such places, and it is one of them; a time to come means now.
     Finding a stream's version takes reads in proportion to the logarithm of its length, once.
     Its programs raise PastIsReadOnly for a write, NotInToken for what a token does not tell, WrongStore
-    and BadToken for a place that the store never had. Raises ValueError for a time without a zone.
+    and BadCursor for a place that the store never had. Raises ValueError for a time without a zone.
     """
     return _Past(at).into(store)
 

@@ -32,6 +32,7 @@ from zlib import crc32
 
 import attrs
 
+from eventsrc._pickling import OfOneProcess
 from eventsrc.events.pages import Events, of_streams
 from eventsrc.events.positions import START, Cursor
 from eventsrc.events.recorded import Recorded
@@ -80,7 +81,7 @@ _SOON: Final = 0.1
 _log = logging.getLogger("eventsrc")
 
 
-class KeptViews(Interpreter[ViewOp]):
+class KeptViews(OfOneProcess, Interpreter[ViewOp]):
     """The view operations, over what is particular to a database."""
 
     def __init__(self, clock: Callable[[], float] = time.time, *, sink: object = None) -> None:

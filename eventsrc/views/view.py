@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from copy import copy
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal
@@ -31,6 +30,7 @@ from zlib import crc32
 from typing_extensions import TypeVar
 
 from eventsrc._errors import EventsrcError
+from eventsrc._pickling import ByName
 from eventsrc.events.event import EVENTS, EventTypes, Opaque
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import checked_prefix
@@ -52,7 +52,7 @@ class ViewError(EventsrcError):
     """A view is declared wrongly, or is used with a database that it does not belong to."""
 
 
-class View(Generic[DB]):
+class View(ByName, Generic[DB]):
     """A query model: what its handlers make of the events.
 
     name, version: which view it is; each version has a progress of its own. A name has at most 100
@@ -150,7 +150,8 @@ class View(Generic[DB]):
 
     def beside(self, version: int) -> View[DB]:
         """Another version of this view, to ask what it has applied: it has no handlers here."""
-        other = copy(self)
+        other: View[DB] = View.__new__(type(self))
+        vars(other).update(vars(self))
         unknown = {"version": version, "partitions": 0, "_handlers": {}, "_many": {}}
         vars(other).update(unknown)
         return other

@@ -16,7 +16,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from eventsrc import START, Cursor, MemoryStore, ReadFeed, StreamId, Token
-from eventsrc.events.positions import BadToken, NotInToken, WrongStore
+from eventsrc.events.positions import BadCursor, BadToken, NotInToken, WrongStore
 from tests.events.test_stream_ids import ids
 from tests.streams.counting import Counted, counter
 
@@ -112,7 +112,7 @@ def test_the_error_about_a_cursor_names_things_that_exist() -> None:
     "text", ["", "here", "here.", "here.x", "here.-1", "here.1.", "5", "here.²", "a.1\n", "a. 1"]
 )
 def test_another_text_is_no_cursor(text: str) -> None:
-    with pytest.raises(BadToken, match="is no cursor: keep what"):
+    with pytest.raises(BadCursor, match="is no cursor: keep what"):
         Cursor.parse(text)
 
 
@@ -120,7 +120,7 @@ def test_another_text_is_no_cursor(text: str) -> None:
 def test_any_text_is_a_cursor_or_refused(text: str) -> None:
     try:
         cursor = Cursor.parse(text)
-    except BadToken:
+    except BadCursor:
         return
     assert text.startswith(f"{cursor.store}.")
 
@@ -129,7 +129,7 @@ def test_any_text_is_a_cursor_or_refused(text: str) -> None:
     "text", ["here." + "9" * 5000, "here.007", ".5"], ids=["5000 digits", "007", ".5"]
 )
 def test_a_text_that_no_cursor_makes_is_refused(text: str) -> None:
-    with pytest.raises(BadToken):
+    with pytest.raises(BadCursor):
         Cursor.parse(text)
 
 
@@ -327,5 +327,5 @@ def test_json_that_nests_deeply_is_no_token() -> None:
 @given(st.one_of(tokens.map(str), cursors.map(str)), st.text(max_size=3))
 def test_whatever_a_client_sends_is_answered_with_one_of_our_errors(text: str, more: str) -> None:
     for parse in (Token.parse, Cursor.parse):
-        with contextlib.suppress(BadToken):
+        with contextlib.suppress(BadCursor, BadToken):
             parse(text + more)

@@ -19,7 +19,7 @@ import pytest
 
 from eventsrc import START, Append, Cursor, Head, ReadFeed, Recorded, SqliteStore, StreamId, Success
 from eventsrc._errors import EventsrcError
-from eventsrc.events.positions import BadToken
+from eventsrc.events.positions import BadCursor
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 from tests.faults.feed import assert_sound, batches_of, whole_feed
@@ -171,5 +171,5 @@ def test_a_reader_that_is_ahead_of_a_restored_store_skips_nothing_silently(tmp_p
         ahead = store.run(ReadFeed()).next
     with SqliteStore(tmp_path / "copy.db", CODEC) as restored:
         restored.run(Append(StreamId("ticks"), (Tick(3, 0, 1),)))
-        with pytest.raises(BadToken, match="restored"):
+        with pytest.raises(BadCursor, match="restored"):
             restored.run(ReadFeed(ahead))

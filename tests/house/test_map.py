@@ -15,7 +15,7 @@ import pytest
 from tests.docs.pages import ROOT
 
 PACKAGE = ROOT / "eventsrc"
-FACES = {"__init__"}
+FACES = {"__init__", "errors"}
 """Modules that show names of all folders."""
 
 

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from eventsrc import START, Append, Appended, Cursor, Head, ReadFeed, StreamId, Success
-from eventsrc.events.positions import BadToken
+from eventsrc.events.positions import BadCursor
 from eventsrc.postgres.store import PostgresStore
 from eventsrc.testing.postgres import FAST, PostgresServer, available
 from tests.faults import scaled
@@ -201,5 +201,5 @@ def test_a_cursor_that_is_ahead_of_a_restored_store_is_refused(
     with PostgresStore(restored, codec=CODEC) as store:
         append(store, 3)
         for limit, types in [(1, None), (500, None), (500, frozenset({"test.fault.tick"}))]:
-            with pytest.raises(BadToken, match="restored"):
+            with pytest.raises(BadCursor, match="restored"):
                 store.run(ReadFeed(ahead, limit, types=types))

@@ -21,8 +21,8 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from eventsrc import Append, Head, Read, ReadFeed, StreamId, Success, synchronise
 from eventsrc.events.codec import Codec
-from eventsrc.postgres import AsyncPostgresStore, PostgresStore, PostgresViews, Unreachable
-from eventsrc.stores.operations import StoreBusy, StoreError
+from eventsrc.postgres import AsyncPostgresStore, PostgresStore, PostgresViews
+from eventsrc.stores.operations import StoreBusy, StoreError, Unreachable
 from eventsrc.testing import StoreContract, StoreMachine
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick

@@ -24,10 +24,9 @@ from eventsrc.postgres import (
     PostgresListener,
     PostgresStore,
     PostgresViews,
-    Unreachable,
 )
 from eventsrc.postgres._connection import is_stale
-from eventsrc.stores.operations import StoreClosed, StoreError
+from eventsrc.stores.operations import StoreClosed, StoreError, Unreachable
 from tests.faults.events import CODEC, Tick
 from tests.postgres.proxy import Frozen, Proxy
 from tests.postgres.test_held import GRACE, ask

@@ -17,8 +17,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from eventsrc import Append, FindAppend, Head, StoreOp, StreamId, Unknown, synchronise
 from eventsrc.postgres import AsyncPostgresStore, PostgresStore, PostgresViews
 from eventsrc.postgres._conversation import Ask
-from eventsrc.postgres.errors import Lost
-from eventsrc.stores.operations import StoreBusy
+from eventsrc.stores.operations import Lost, StoreBusy
 from tests.faults.events import CODEC, Tick
 from tests.postgres.proxy import Frozen, Proxy
 from tests.postgres.test_held import GRACE, ask, locked

@@ -20,10 +20,10 @@ import pytest
 
 from eventsrc import ANY, Append, Conflict, Head, Interpreter, Read, StoreOp, StreamId, Success
 from eventsrc.postgres._conversation import Ask, Rows
+from eventsrc.postgres._errors import translated
 from eventsrc.postgres._link import Link
-from eventsrc.postgres.errors import Lost, translated
 from eventsrc.postgres.store import PostgresStore
-from eventsrc.stores.operations import StoreBusy, StoreError, Unknown
+from eventsrc.stores.operations import Lost, StoreBusy, StoreError, Unknown
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 from tests.postgres.proxy import Cut, Proxy

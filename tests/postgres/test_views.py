@@ -29,10 +29,9 @@ from eventsrc import (
 )
 from eventsrc.events.codec import Codec
 from eventsrc.events.positions import WrongStore
-from eventsrc.postgres.errors import Lost, Unreachable
 from eventsrc.postgres.store import PostgresStore
 from eventsrc.postgres.views import PostgresViews
-from eventsrc.stores.operations import NotAStore
+from eventsrc.stores.operations import Lost, NotAStore, Unreachable
 from eventsrc.views.operations import Apply, GetApplied, GetParked, GetProgress
 from eventsrc.views.view import ViewError
 from tests.views.library import TYPES, Closed, Noted, books

@@ -25,7 +25,7 @@ from eventsrc import (
     StreamId,
     Token,
 )
-from eventsrc.events.positions import BadToken
+from eventsrc.events.positions import BadCursor, BadToken
 from eventsrc.events.record import Corrupted
 from eventsrc.stores.operations import FindAppend, LoadSnapshot, SaveSnapshot, Snapshot
 from eventsrc.testing.contract.samples import Noted
@@ -87,9 +87,9 @@ def test_operations_that_make_no_sense_are_refused(store: Any, what: str) -> Non
         store.run(make(store))
 
 
-@pytest.mark.parametrize("parse", [Cursor.parse, Token.parse])
-def test_what_is_no_text_is_no_position(parse: Callable[[Any], object]) -> None:
-    with pytest.raises(BadToken, match="None is no"):
+@pytest.mark.parametrize(("parse", "error"), [(Cursor.parse, BadCursor), (Token.parse, BadToken)])
+def test_what_is_no_text_is_no_position(parse: Callable[[Any], object], error: type[Exception]) -> None:
+    with pytest.raises(error, match="None is no"):
         parse(None)
 
 

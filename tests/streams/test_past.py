@@ -43,7 +43,7 @@ from eventsrc import (
     remembering,
     trace,
 )
-from eventsrc.events.positions import BadToken, WrongStore
+from eventsrc.events.positions import BadCursor, WrongStore
 from eventsrc.stores.operations import LoadSnapshot, SaveSnapshot, Snapshot
 from eventsrc.streams.fold import NoSuchVersion
 from tests.streams.counting import Counted, Counting, counter, total
@@ -230,7 +230,7 @@ def test_finding_a_version_takes_few_reads() -> None:
 def test_a_place_that_the_store_never_had_is_refused() -> None:
     store = MemoryStore(store_id="here")
     store.run(counter.append(Counted()))
-    with pytest.raises(BadToken, match="beyond the end of the feed"):
+    with pytest.raises(BadCursor, match="beyond the end of the feed"):
         as_of(store, Cursor("here", 9)).run(counter.head())
     with pytest.raises(WrongStore):
         as_of(store, Cursor("elsewhere", 1)).run(counter.head())

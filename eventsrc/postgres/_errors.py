@@ -10,26 +10,16 @@ import psycopg
 from psycopg_pool import PoolClosed, TooManyRequests
 
 from eventsrc.stores.operations import (
+    Lost,
     NotAStore,
+    Refused,
     StoreBusy,
     StoreClosed,
     StoreError,
     StoreFull,
     StoreReadOnly,
+    Unreachable,
 )
-
-
-class Lost(StoreError):
-    """The connection broke before Postgres had answered: what it did is unknown."""
-
-
-class Refused(StoreError):
-    """A unique index refuses what was to be stored."""
-
-
-class Unreachable(StoreError):
-    """Postgres cannot be connected to, or ended the connection before it did anything."""
-
 
 _MEANINGS: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = (
     (("23505",), Refused, "an index refused what was to be stored"),

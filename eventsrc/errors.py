@@ -1,0 +1,136 @@
+"""Every exception that the library raises on purpose: for bugs, and for broken infrastructure.
+
+What a caller is expected to handle is a value instead: a `Conflict`, a `Failure`. All exceptions can be
+pickled, with their attributes and notes. In parentheses: which of Python's exceptions it is too::
+
+    EventsrcError
+        MissingHandlers (TypeError)
+        AmbiguousHandlers (TypeError)
+        Unpicklable (TypeError)
+
+        EventTypeError (TypeError)
+        NotStorable (ValueError)
+        UnknownEvent
+        Undecodable
+        Corrupted
+        NotRead
+        BadStreamId (ValueError)
+        BadCursor (ValueError)
+        BadToken (ValueError)
+        NotInToken (LookupError)
+        WrongStore
+
+        StoreError
+            StoreBusy
+            StoreFull
+            StoreReadOnly
+            StoreClosed
+            NotAStore
+            Unreachable
+            Lost
+            CommitFailed
+            Refused
+
+        AppendFailed
+        NotDecided
+        NotSerialized
+        NotSerializable
+        NoSuchVersion (LookupError)
+        BadSnapshot
+        PastIsReadOnly
+
+        ViewError
+            LostLease
+        GapRemains
+        NotNewEnough
+
+        PreviewError
+            PreviewIsDry
+        NotPortable (ValueError)
+        BadMask (ValueError)
+        Problem
+        TokenTooLong
+
+Those that only tests meet are in `eventsrc.testing`, which needs the extra of that name.
+"""
+
+from eventsrc._errors import EventsrcError
+from eventsrc._pickling import Unpicklable
+from eventsrc.events._exact import NotStorable
+from eventsrc.events.codec import Undecodable, UnknownEvent
+from eventsrc.events.event import EventTypeError
+from eventsrc.events.positions import BadCursor, BadToken, NotInToken, WrongStore
+from eventsrc.events.record import Corrupted
+from eventsrc.events.recorded import NotRead
+from eventsrc.events.stream_id import BadStreamId
+from eventsrc.following.session import NotNewEnough
+from eventsrc.following.synchroniser import GapRemains
+from eventsrc.http import Problem, TokenTooLong
+from eventsrc.preview import PreviewError, PreviewIsDry
+from eventsrc.programs._scope import AmbiguousHandlers, MissingHandlers
+from eventsrc.recording.masks import BadMask
+from eventsrc.recording.portable import NotPortable
+from eventsrc.sqlite._errors import CommitFailed
+from eventsrc.stores.operations import (
+    Lost,
+    NotAStore,
+    Refused,
+    StoreBusy,
+    StoreClosed,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+    Unreachable,
+)
+from eventsrc.streams.decide import AppendFailed, NotDecided
+from eventsrc.streams.fold import NoSuchVersion
+from eventsrc.streams.past import PastIsReadOnly
+from eventsrc.streams.serializable import NotSerializable, NotSerialized
+from eventsrc.streams.snapshots import BadSnapshot
+from eventsrc.views.operations import LostLease
+from eventsrc.views.view import ViewError
+
+__all__ = [
+    "AmbiguousHandlers",
+    "AppendFailed",
+    "BadCursor",
+    "BadMask",
+    "BadSnapshot",
+    "BadStreamId",
+    "BadToken",
+    "CommitFailed",
+    "Corrupted",
+    "EventTypeError",
+    "EventsrcError",
+    "GapRemains",
+    "Lost",
+    "LostLease",
+    "MissingHandlers",
+    "NoSuchVersion",
+    "NotAStore",
+    "NotDecided",
+    "NotInToken",
+    "NotNewEnough",
+    "NotPortable",
+    "NotRead",
+    "NotSerializable",
+    "NotSerialized",
+    "NotStorable",
+    "PastIsReadOnly",
+    "PreviewError",
+    "PreviewIsDry",
+    "Problem",
+    "Refused",
+    "StoreBusy",
+    "StoreClosed",
+    "StoreError",
+    "StoreFull",
+    "StoreReadOnly",
+    "TokenTooLong",
+    "Undecodable",
+    "UnknownEvent",
+    "Unpicklable",
+    "Unreachable",
+    "ViewError",
+    "WrongStore",
+]

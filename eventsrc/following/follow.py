@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from eventsrc.events.positions import Cursor
 from eventsrc.following.parking import Retries
-from eventsrc.following.synchroniser import ROUNDS, SyncOp, synchronise_part
+from eventsrc.following.synchroniser import ROUNDS, SyncOp, synchronise_partition
 from eventsrc.following.waiting import EVERY, check_every, wait_for_events
 from eventsrc.programs.program import Do, program
 from eventsrc.programs.world import Elapsed, Sleep
@@ -73,7 +73,7 @@ class _Follower:
         self._owner = owner
         self._lease = lease
         self._retries = Retries(view)
-        self._parts: dict[int, Lease | None] = {}
+        self._partitions: dict[int, Lease | None] = {}
         self._claim_at = -inf
         self._cursor: Cursor | None = None
         self._losses = 0
@@ -84,14 +84,14 @@ class _Follower:
         yield from self._claim()
         ends: list[Cursor] = []
         has_more = is_more_parked = False
-        for part, lease in self._parts.items():
-            done = yield from synchronise_part(self._view, part, 1, lease)
+        for partition, lease in self._partitions.items():
+            done = yield from synchronise_partition(self._view, partition, 1, lease)
             self._losses = 0
             ends.append(done.cursor)
             has_more = has_more or done.lag > 0
             is_more_parked = is_more_parked or bool(done.parked)
         self._cursor = min(ends, default=None)
-        yield from self._retries.of(is_more_parked, self._parts)
+        yield from self._retries.of(is_more_parked, self._partitions)
         return has_more
 
     def rest(self) -> Do[FollowOp, None]:
@@ -124,9 +124,9 @@ class _Follower:
         if now < self._claim_at:
             return
         if self._owner is None:
-            self._parts = dict.fromkeys(range(self._view.partitions))
+            self._partitions = dict.fromkeys(range(self._view.partitions))
             self._claim_at = inf
         else:
             leases = yield from Claim(self._view, self._owner, self._lease)
-            self._parts = {each.part: each for each in leases}
+            self._partitions = {each.partition: each for each in leases}
             self._claim_at = now + self._lease / 3

@@ -64,17 +64,17 @@ class Retries:
         """When there is something to do next, by `Elapsed`."""
         return min([self._look, *self._due.values()])
 
-    def of(self, is_more_parked: bool, parts: Collection[int]) -> Do[RetryOp | Elapsed, None]:
+    def of(self, is_more_parked: bool, partitions: Collection[int]) -> Do[RetryOp | Elapsed, None]:
         """Tries the streams of some partitions whose time has come."""
         now = yield from Elapsed()
         if is_more_parked or now >= self._look:
-            yield from self._plan(now, parts)
+            yield from self._plan(now, partitions)
         for stream in [stream for stream, due in self._due.items() if due <= now]:
             yield from _retry(self._view, stream)
             self._due.pop(stream, None)
-            yield from self._plan((yield from Elapsed()), parts)
+            yield from self._plan((yield from Elapsed()), partitions)
 
-    def _plan(self, now: float, parts: Collection[int]) -> Do[GetParked, None]:
+    def _plan(self, now: float, partitions: Collection[int]) -> Do[GetParked, None]:
         """Finds out what is parked; what was planned before stays so."""
         self._look = now + LOOK
         self._due = {
@@ -82,7 +82,7 @@ class Retries:
             for each in (yield from GetParked(self._view))
             if each.attempts < ATTEMPTS
             and not each.is_deadly
-            and self._view.part_of(each.stream) in parts
+            and self._view.partition_of(each.stream) in partitions
         }
 
 
@@ -93,9 +93,9 @@ def _retry(view: View[Any], stream: StreamId) -> Do[RetryOp, None]:
         at = (yield from GetApplied(view, (stream,)))[stream]
         while True:
             page: Page[Any] = yield from Read(stream, at, PAGE)
-            part = view.part_of(stream)
+            partition = view.partition_of(stream)
             done = yield from Apply(
-                view, page.events, part=part, parked_too=True, store=page.token.store
+                view, page.events, partition=partition, parked_too=True, store=page.token.store
             )
             if done.failed:
                 return

@@ -13,7 +13,7 @@ from eventsrc.events.positions import Cursor
 from eventsrc.programs.program import Do, program
 from eventsrc.programs.world import Elapsed
 from eventsrc.stores.operations import ReadFeed
-from eventsrc.views.operations import GetLive, GetParked, GetProgress, Parked, Part
+from eventsrc.views.operations import GetLive, GetParked, GetProgress, Parked, PartitionProgress
 from eventsrc.views.view import View
 
 WatchOp: TypeAlias = ReadFeed | GetProgress | GetParked | GetLive | Elapsed
@@ -25,7 +25,7 @@ class Status:
     """A view at a moment."""
 
     view: View[Any]
-    parts: tuple[Part, ...]
+    partitions: tuple[PartitionProgress, ...]
     """How far each partition has come, and who has it."""
     end: Cursor
     """The end of the feed."""
@@ -39,18 +39,24 @@ class Status:
     def lag(self) -> int:
         """How many events of the store it has not looked at yet: of its last partition, if there are
         several."""
-        return self.end.position - min(part.cursor.position for part in self.parts)
+        return self.end.position - min(partition.cursor.position for partition in self.partitions)
 
     @property
     def done(self) -> float:
         """How much of the feed it has looked at: 0 to 1."""
         end = self.end.position
-        return sum(part.cursor.position for part in self.parts) / len(self.parts) / end if end else 1.0
+        return (
+            sum(partition.cursor.position for partition in self.partitions) / len(self.partitions) / end
+            if end
+            else 1.0
+        )
 
     def pace_since(self, earlier: Status) -> float:
         """How many events per second it has applied since an earlier status; 0 for the same moment."""
         seconds = self.elapsed - earlier.elapsed
-        applied = sum(part.applied for part in self.parts) - sum(part.applied for part in earlier.parts)
+        applied = sum(partition.applied for partition in self.partitions) - sum(
+            partition.applied for partition in earlier.partitions
+        )
         return applied / seconds if seconds > 0 else 0.0
 
 
@@ -62,4 +68,4 @@ def status(view: View[Any]) -> Do[WatchOp, Status]:
     end = (yield from ReadFeed(progress.cursor, 1)).end
     parked = yield from GetParked(view)
     live = yield from GetLive(view)
-    return Status(view, progress.parts, end, parked, live, elapsed)
+    return Status(view, progress.partitions, end, parked, live, elapsed)

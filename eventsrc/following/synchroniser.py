@@ -109,23 +109,23 @@ def synchronise(
     size: how many events a page has.
     """
     done: Synchronised | None = None
-    for part in range(view.partitions):
-        its = yield from synchronise_part(view, part, pages, size=size)
+    for partition in range(view.partitions):
+        its = yield from synchronise_partition(view, partition, pages, size=size)
         done = its if done is None else _together(done, its)
     assert done is not None
     return done
 
 
 @program
-def synchronise_part(
+def synchronise_partition(
     view: View[Any],
-    part: int,
+    partition: int,
     pages: int | None = None,
     lease: Lease | None = None,
     size: int = PAGE,
 ) -> Do[SyncOp, Synchronised]:
     """As `synchronise`, one partition of the view. Raises LostLease if it is another's by now."""
-    at = (yield from GetProgress(view)).parts[part].cursor
+    at = (yield from GetProgress(view)).partitions[partition].cursor
     applied = ignored = read = 0
     parked: list[Failed] = []
     is_done = True
@@ -134,8 +134,8 @@ def synchronise_part(
         if page.next != at:
             events = page.events
             if view.partitions > 1:
-                events = of_streams(events, lambda stream: view.part_of(stream) == part)
-            done = yield from _apply(Apply(view, events, page.next, part, lease), parked)
+                events = of_streams(events, lambda stream: view.partition_of(stream) == partition)
+            done = yield from _apply(Apply(view, events, page.next, partition, lease), parked)
             applied += done.applied
             ignored += done.ignored
             is_done = not done.left
@@ -324,7 +324,9 @@ def _fill(op: Apply, gap: Gap, parked: list[Failed]) -> Do[SyncOp, int]:
         if not page.events:
             raise GapRemains(gap)
         store = page.token.store
-        done = yield from Apply(op.view, page.events, None, op.part, op.lease, False, store, op.within)
+        done = yield from Apply(
+            op.view, page.events, None, op.partition, op.lease, False, store, op.within
+        )
         applied += done.applied
         parked += done.failed
         if done.failed:

@@ -354,7 +354,7 @@ class PostgresViews(KeptViews):
         """Makes the view's tables, unless somebody else was faster, in a transaction."""
         ledger = self._ledger(connection, tables)
         ledger.ask(_LOCK)
-        if not ledger.parts():
+        if not ledger.partitions():
             self._execute(connection, tables.ask(_SET_PATH, (quoted(tables.schema),)))
             ledger.make(view)
 
@@ -392,9 +392,9 @@ class PostgresViews(KeptViews):
         tables = self._tables(view.name, view.version)
         name = f"{quoted(tables.schema)}.eventsrc_part"
         ((is_there,),) = execute(tables.ask(_IS_THERE, (name,)))
-        parts = execute(tables.ask(_IS_MADE, ()))[0][0] if is_there else 0
-        view.check_partitions(parts)
-        return bool(parts)
+        partitions = execute(tables.ask(_IS_MADE, ()))[0][0] if is_there else 0
+        view.check_partitions(partitions)
+        return bool(partitions)
 
     @staticmethod
     def _execute(connection: psycopg.Connection[Any], ask: Ask) -> list[tuple[Any, ...]]:
@@ -438,7 +438,7 @@ class PostgresLedger(Ledger):
         """A copy of the rows of the view's tables."""
         return PostgresCopy(self.database)
 
-    def place(self, part: int, lease: Lease | None) -> tuple[str, int, int]:
+    def place(self, partition: int, lease: Lease | None) -> tuple[str, int, int]:
         """The store, position and token of a partition, which is kept from others until the end.
 
         With a lease, not for longer than that if nothing more is heard of this transaction.
@@ -447,7 +447,7 @@ class PostgresLedger(Ledger):
             self.has_lease = True
             idle = min(max(lease.seconds, _SHORTEST_IDLE), _LONGEST_IDLE)
             self._asked(_END_IDLE, (f"{int(idle * 1000)}ms",))
-        ((store, position, token),) = self.ask(_PLACE, part)
+        ((store, position, token),) = self.ask(_PLACE, partition)
         return store, position, token
 
     def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
@@ -468,9 +468,9 @@ class PostgresLedger(Ledger):
         ((is_moved,),) = self._asked(_ADVANCE, ("//".join(moves.after), *versions))
         return bool(is_moved)
 
-    def lockable(self, parts: Sequence[int]) -> set[int]:
+    def lockable(self, partitions: Sequence[int]) -> set[int]:
         """Keeps those of some partitions from others until the end that nobody else keeps now."""
-        return {part for (part,) in self._asked(_LOCKABLE, (list(parts),))}
+        return {partition for (partition,) in self._asked(_LOCKABLE, (list(partitions),))}
 
     def now(self) -> float:
         """The time by the database's clock, in seconds."""

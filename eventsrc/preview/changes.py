@@ -119,9 +119,11 @@ class _Run:
 
     def start(self) -> Cursor:
         """Where the view goes on; from here on, nobody else brings it forward."""
-        for part in range(self.view.partitions):
-            self.ledger.place(part, None)
-        return min((part.cursor for part in self.ledger.parts()), key=lambda cursor: cursor.position)
+        for partition in range(self.view.partitions):
+            self.ledger.place(partition, None)
+        return min(
+            (each.cursor for each in self.ledger.partitions()), key=lambda cursor: cursor.position
+        )
 
     def apply(self, events: Sequence[Recorded[Any]]) -> None:
         """Applies those events that are not applied yet."""

@@ -471,9 +471,9 @@ class SqliteLedger(Ledger):
         """A copy of the rows of the view's tables."""
         return SqliteCopy(self.ask)
 
-    def place(self, part: int, lease: Lease | None) -> tuple[str, int, int]:
+    def place(self, partition: int, lease: Lease | None) -> tuple[str, int, int]:
         """The store, position and token of a partition."""
-        ((store, position, token),) = self.ask(PLACE, part)
+        ((store, position, token),) = self.ask(PLACE, partition)
         return store, position, token
 
     def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
@@ -515,9 +515,9 @@ class SqliteLedger(Ledger):
         self._connection.executemany(_ADD_GUARD, zip(ids, versions.values(), strict=True))
         return added == len(versions)
 
-    def lockable(self, parts: Sequence[int]) -> set[int]:
+    def lockable(self, partitions: Sequence[int]) -> set[int]:
         """All of them: nobody else writes now."""
-        return set(parts)
+        return set(partitions)
 
     def now(self) -> float:
         """The time by this machine's clock: nobody else's is there to compare it with."""
@@ -530,9 +530,9 @@ class SqliteLedger(Ledger):
 
 def _is_made(connection: sqlite3.Connection, view: View[Any]) -> bool:
     """Whether a view's tables are there. Raises ViewError if it has other partitions."""
-    ((parts,),) = connection.execute(_IS_MADE).fetchall()
-    view.check_partitions(parts)
-    return bool(parts)
+    ((partitions,),) = connection.execute(_IS_MADE).fetchall()
+    view.check_partitions(partitions)
+    return bool(partitions)
 
 
 def _entered(file: _ViewFile, until: contextlib.ExitStack) -> sqlite3.Connection | None:

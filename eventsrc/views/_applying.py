@@ -56,7 +56,7 @@ from eventsrc.views.operations import (
     Leave,
     Park,
     Parked,
-    Part,
+    PartitionProgress,
     Progress,
     Unpark,
     ViewOp,
@@ -117,8 +117,8 @@ class KeptViews(OfOneProcess, Interpreter[ViewOp]):
     @on(GetProgress)
     def get_progress(self, op: GetProgress) -> Progress:
         """How far a view has come."""
-        unmade = (Part(START, 0),) * op.view.partitions
-        return Progress(self._seen(op.view, lambda ledger: ledger.parts(), unmade) or unmade)
+        unmade = (PartitionProgress(START, 0),) * op.view.partitions
+        return Progress(self._seen(op.view, lambda ledger: ledger.partitions(), unmade) or unmade)
 
     @on(GetApplied)
     def get_applied(self, op: GetApplied) -> Mapping[StreamId, int]:
@@ -205,7 +205,7 @@ class KeptViews(OfOneProcess, Interpreter[ViewOp]):
     def _at_stream(self, view: View[Any], stream: StreamId) -> Iterator[Ledger]:
         """A transaction in which nobody else applies events of a stream, or holds them back."""
         with self.writing(view) as ledger:
-            ledger.begin(view, [stream], view.part_of(stream), None, None)
+            ledger.begin(view, [stream], view.partition_of(stream), None, None)
             yield ledger
 
     def _now(self) -> str:
@@ -231,7 +231,7 @@ class KeptViews(OfOneProcess, Interpreter[ViewOp]):
                     else:
                         done = self._apply_sorted(ledger, op, way, failures)
                     if proves:
-                        ledger.started(op.part)
+                        ledger.started(op.partition)
             except (_OutOfTurn, _Failing) as ended:
                 if isinstance(ended, _Failing):
                     if ended.event is not None and op.view.failing == "stop":
@@ -250,7 +250,7 @@ class KeptViews(OfOneProcess, Interpreter[ViewOp]):
 
     def _apply_in_turn(self, ledger: Ledger, op: Apply, moves: Moves) -> Applied:
         """Applies the events if all of them are next, as mostly they are. Raises _OutOfTurn if not."""
-        ledger.begin(op.view, moves.after, op.part, op.lease, _store(op))
+        ledger.begin(op.view, moves.after, op.partition, op.lease, _store(op))
         if moves.after and not ledger.advance(moves):
             raise _OutOfTurn
         events = op.events
@@ -260,7 +260,7 @@ class KeptViews(OfOneProcess, Interpreter[ViewOp]):
         left = events[count:]
         if left:
             ledger.move_guards({e.record.stream: e.record.version - 1 for e in reversed(left)})
-        ledger.move(op.part, {}, count, _cursor(op, events, count), _store(op))
+        ledger.move(op.partition, {}, count, _cursor(op, events, count), _store(op))
         return Applied(count, 0, left=len(left))
 
     def _apply_sorted(self, ledger: Ledger, op: Apply, way: _Way, failures: list[_Failing]) -> Applied:
@@ -291,14 +291,14 @@ class KeptViews(OfOneProcess, Interpreter[ViewOp]):
         ledger.hold(held)
         moved = {event.record.stream: event.record.version for event in applied}
         cursor = None if gaps else _cursor(op, events, count)
-        ledger.move(op.part, moved, len(applied), cursor, _store(op))
+        ledger.move(op.partition, moved, len(applied), cursor, _store(op))
         left = len(events) - count
         return Applied(len(applied), work.ignored, gaps, len(held), tuple(failed.values()), left)
 
     def _guards(self, ledger: Ledger, op: Apply) -> tuple[dict[str, int], set[str]]:
         """The versions that were applied of the events' streams, and which of them are parked."""
         streams = sorted({event.record.stream for event in op.events})
-        ledger.begin(op.view, streams, op.part, op.lease, _store(op))
+        ledger.begin(op.view, streams, op.partition, op.lease, _store(op))
         return ledger.guards(streams)
 
     def _handle(self, ledger: Ledger, op: Apply, events: Sequence[Recorded[Any]]) -> int:
@@ -363,7 +363,7 @@ class KeptViews(OfOneProcess, Interpreter[ViewOp]):
         trust = self._trust.get(_key(op))
         if trust is None:
             with self.writing(op.view, op.within) as ledger:
-                is_vain = ledger.start_up(op.part) > VAIN_STARTS
+                is_vain = ledger.start_up(op.partition) > VAIN_STARTS
             trust = self._trust[_key(op)] = _Trust.NONE if is_vain else _Trust.SOME
         return trust is _Trust.NONE
 
@@ -373,7 +373,7 @@ class KeptViews(OfOneProcess, Interpreter[ViewOp]):
         if self._trust.get(key, _Trust.PROVED) is _Trust.PROVED:
             return
         with suppress(Exception), self.writing(op.view, _SOON) as ledger:
-            ledger.survived(op.part)
+            ledger.survived(op.partition)
             del self._trust[key]  # to begin once more
 
     def _apply_each(self, op: Apply) -> Applied:
@@ -388,7 +388,7 @@ class KeptViews(OfOneProcess, Interpreter[ViewOp]):
             if stream in failed:
                 continue
             with self.writing(op.view, op.within) as ledger:
-                tries = ledger.attempt(op.part, _place(event))
+                tries = ledger.attempt(op.partition, _place(event))
             if tries > VAIN_TRIES:
                 why = f"{tries - 1} processes in a row ended while they applied this event"
                 failed[stream] = _failed(event, why, is_deadly=True)
@@ -403,7 +403,7 @@ class KeptViews(OfOneProcess, Interpreter[ViewOp]):
                 done = self._apply(alone, is_safe=False)
             except BaseException:
                 with suppress(Exception), self.writing(op.view, _SOON) as ledger:
-                    ledger.untried(op.part)
+                    ledger.untried(op.partition)
                 raise
             applied += done.applied
             failed |= {each.stream: each for each in done.failed}
@@ -427,7 +427,7 @@ def _seen_by_view(op: Apply) -> Apply:
 
 def _with_events(op: Apply, events: Sequence[Recorded[Any]], cursor: Cursor | None) -> Apply:
     """The same for other events."""
-    beside = op.part, op.lease, op.parked_too, _store(op), op.within
+    beside = op.partition, op.lease, op.parked_too, _store(op), op.within
     return Apply(op.view, events, cursor, *beside)
 
 
@@ -469,7 +469,7 @@ def _store(op: Apply) -> str | None:
 
 def _key(op: Apply) -> tuple[str, int, int]:
     """Which view and partition."""
-    return op.view.name, op.view.version, op.part
+    return op.view.name, op.view.version, op.partition
 
 
 class _Trust(enum.Enum):

@@ -20,7 +20,7 @@ import attrs
 from eventsrc.events.positions import START, Cursor, WrongStore
 from eventsrc.events.stream_id import StreamId
 from eventsrc.views.guard import Moves
-from eventsrc.views.operations import Failed, Lease, LostLease, Parked, Part
+from eventsrc.views.operations import Failed, Lease, LostLease, Parked, PartitionProgress
 from eventsrc.views.rows import Copy
 from eventsrc.views.view import View
 
@@ -110,7 +110,7 @@ class Ledger(ABC):
         """Executes a statement."""
 
     @abstractmethod
-    def place(self, part: int, lease: Lease | None) -> tuple[str, int, int]:
+    def place(self, partition: int, lease: Lease | None) -> tuple[str, int, int]:
         """The store, position and token of a partition, which is kept from others until the end."""
 
     @abstractmethod
@@ -129,7 +129,7 @@ class Ledger(ABC):
         """
 
     @abstractmethod
-    def lockable(self, parts: Sequence[int]) -> set[int]:
+    def lockable(self, partitions: Sequence[int]) -> set[int]:
         """Keeps those of some partitions from others until the end that nobody else keeps now."""
 
     @abstractmethod
@@ -172,13 +172,13 @@ class Ledger(ABC):
         """Makes the view's tables, the first time."""
         with self.handling(view):
             view.create(self.database)
-        for part in range(view.partitions):
-            self.ask(ADD_PART, part)
+        for partition in range(view.partitions):
+            self.ask(ADD_PART, partition)
 
-    def parts(self) -> tuple[Part, ...]:
+    def partitions(self) -> tuple[PartitionProgress, ...]:
         """How far the partitions have come; none if the view was never made."""
         return tuple(
-            Part(Cursor(store_id, position) if position else START, applied, owner)
+            PartitionProgress(Cursor(store_id, position) if position else START, applied, owner)
             for store_id, position, applied, owner in self.ask(PARTS)
         )
 
@@ -186,7 +186,7 @@ class Ledger(ABC):
         self,
         view: View[Any],
         streams: Iterable[str],
-        part: int,
+        partition: int,
         lease: Lease | None,
         store_id: str | None,
     ) -> None:
@@ -194,12 +194,14 @@ class Ledger(ABC):
 
         Raises LostLease, and WrongStore for events of another store than those before them.
         """
-        parts = {part} if view.partitions == 1 else {part, *map(view.part_of, streams)}
-        for each in sorted(parts):
+        partitions = (
+            {partition} if view.partitions == 1 else {partition, *map(view.partition_of, streams)}
+        )
+        for each in sorted(partitions):
             known, _, token = self.place(each, lease)
-            if each == part and lease is not None and lease.token != token:
+            if each == partition and lease is not None and lease.token != token:
                 raise LostLease(
-                    f"partition {part} was taken by another synchroniser: claim a share of them again"
+                    f"partition {partition} was taken by another synchroniser: claim a share again"
                 )
             if known:
                 _check_store(view, known, store_id)
@@ -216,7 +218,7 @@ class Ledger(ABC):
 
     def move(
         self,
-        part: int,
+        partition: int,
         versions: Mapping[str, int],
         applied: int,
         cursor: Cursor | None,
@@ -227,30 +229,30 @@ class Ledger(ABC):
             self.move_guards(versions)
         if cursor is not None:
             at = cursor.position
-            self.ask(MOVE, applied, cursor.store, at, at, part)
+            self.ask(MOVE, applied, cursor.store, at, at, partition)
         elif applied:
-            self.ask(COUNT, applied, store_id or "", part)
+            self.ask(COUNT, applied, store_id or "", partition)
 
-    def start_up(self, part: int) -> int:
+    def start_up(self, partition: int) -> int:
         """Counts the processes that began and have not brought the partition forward yet."""
-        ((starts,),) = self.ask(START_UP, part)
+        ((starts,),) = self.ask(START_UP, partition)
         return int(starts)
 
-    def started(self, part: int) -> None:
+    def started(self, partition: int) -> None:
         """Forgets the processes that began."""
-        self.ask(STARTED, part)
+        self.ask(STARTED, partition)
 
-    def survived(self, part: int) -> None:
+    def survived(self, partition: int) -> None:
         """Takes back that a process began."""
-        self.ask(SURVIVED, part)
+        self.ask(SURVIVED, partition)
 
-    def untried(self, part: int) -> None:
+    def untried(self, partition: int) -> None:
         """Takes back the last attempt."""
-        self.ask(UNTRIED, part)
+        self.ask(UNTRIED, partition)
 
-    def attempt(self, part: int, position: int) -> int:
+    def attempt(self, partition: int, position: int) -> int:
         """Counts how often an event was tried, one after the other."""
-        ((tries,),) = self.ask(TRY, position, position, part)
+        ((tries,),) = self.ask(TRY, position, position, partition)
         return int(tries)
 
     def park(self, failed: Failed, since: str) -> None:
@@ -295,17 +297,17 @@ class Ledger(ABC):
         mine = [row for row in rows if row.owner == owner]
         share = _share(owner, owners, len(rows))
         for row in mine[share:]:
-            self.give(row.part, owner)
-        kept = [Lease(row.part, row.token, seconds) for row in mine[:share]]
+            self.give(row.partition, owner)
+        kept = [Lease(row.partition, row.token, seconds) for row in mine[:share]]
         for lease in kept:
-            if lease.part in self.lockable([lease.part]):
-                self.renew(lease.part, lease.token, until, seconds)
+            if lease.partition in self.lockable([lease.partition]):
+                self.renew(lease.partition, lease.token, until, seconds)
         free = [row for row in rows if row.owner is None or (row.owner != owner and row.is_over(now))]
         for row in free:
-            if len(kept) < share and row.part in self.lockable([row.part]):
-                token = self.take(row.part, row.token, owner, until, seconds)
+            if len(kept) < share and row.partition in self.lockable([row.partition]):
+                token = self.take(row.partition, row.token, owner, until, seconds)
                 if token is not None:
-                    kept.append(Lease(row.part, token, seconds))
+                    kept.append(Lease(row.partition, token, seconds))
         return tuple(kept)
 
     def forget_owners(self, now: float) -> None:
@@ -321,18 +323,18 @@ class Ledger(ABC):
         """The partitions, and who has them."""
         return [Held(*row) for row in self.ask(LEASES)]
 
-    def renew(self, part: int, token: int, until: float, seconds: float) -> None:
+    def renew(self, partition: int, token: int, until: float, seconds: float) -> None:
         """Keeps a partition for its owner."""
-        self.ask(RENEW, until, seconds, part, token)
+        self.ask(RENEW, until, seconds, partition, token)
 
-    def take(self, part: int, token: int, owner: str, until: float, seconds: float) -> int | None:
+    def take(self, partition: int, token: int, owner: str, until: float, seconds: float) -> int | None:
         """Gives a partition to an owner, unless somebody else was faster; answers its token then."""
-        rows = self.ask(TAKE, owner, until, seconds, part, token)
+        rows = self.ask(TAKE, owner, until, seconds, partition, token)
         return int(rows[0][0]) if rows else None
 
-    def give(self, part: int, owner: str) -> None:
+    def give(self, partition: int, owner: str) -> None:
         """Makes a partition of an owner nobody's."""
-        self.ask(LEAVE, part, owner)
+        self.ask(LEAVE, partition, owner)
 
     def leave(self, owner: str) -> None:
         """Gives an owner's partitions to the others."""
@@ -344,7 +346,7 @@ class Ledger(ABC):
 class Held:
     """A partition and who has it."""
 
-    part: int
+    partition: int
     owner: str | None
     token: int
     until: float
@@ -355,10 +357,10 @@ class Held:
         return not now <= self.until <= now + self.seconds
 
 
-def _share(owner: str, owners: Iterable[str], parts: int) -> int:
+def _share(owner: str, owners: Iterable[str], partitions: int) -> int:
     """How many partitions are an owner's share: they are divided as evenly as can be."""
     names = sorted(owners)
-    each, rest = divmod(parts, len(names))
+    each, rest = divmod(partitions, len(names))
     return each + (names.index(owner) < rest)
 
 

@@ -24,7 +24,7 @@ from eventsrc.stores.operations import StoreBusy
 from eventsrc.views._applying import KeptViews
 from eventsrc.views._ledger import Held, Ledger
 from eventsrc.views.guard import Moves
-from eventsrc.views.operations import Failed, Lease, Parked, Part
+from eventsrc.views.operations import Failed, Lease, Parked, PartitionProgress
 from eventsrc.views.rows import Copy, RowChange, paired
 from eventsrc.views.view import View, ViewError
 
@@ -233,7 +233,7 @@ class MemoryViews(KeptViews):
         """What is kept of a version of a view. Raises ViewError if it has other partitions."""
         ledger = self._ledgers.get((view.name, view.version))
         if ledger is not None:
-            view.check_partitions(len(ledger.parts()))
+            view.check_partitions(len(ledger.partitions()))
         return ledger
 
     def _live(self, view: View[Any]) -> int:
@@ -261,7 +261,7 @@ class MemoryLedger(Ledger):
         self.kept = Tables()
         self._saved = 0
         super().__init__(self.tables)
-        self._parts: Table[int, _Row] = self.kept["part"]
+        self._partitions: Table[int, _Row] = self.kept["partition"]
         self._guard: Table[str, int] = self.kept["guard"]
         self._parked: Table[str, Parked] = self.kept["parked"]
         self._owners: Table[str, Held] = self.kept["owner"]
@@ -284,16 +284,18 @@ class MemoryLedger(Ledger):
     def make(self, view: View[Any]) -> None:
         """Makes the view's tables, the first time."""
         view.create(self.tables)
-        for part in range(view.partitions):
-            self._parts[part] = _Row()
+        for partition in range(view.partitions):
+            self._partitions[partition] = _Row()
 
-    def parts(self) -> tuple[Part, ...]:
+    def partitions(self) -> tuple[PartitionProgress, ...]:
         """How far the partitions have come."""
-        return tuple(Part(row.cursor, row.applied, row.owner) for row in self._parts.values())
+        return tuple(
+            PartitionProgress(row.cursor, row.applied, row.owner) for row in self._partitions.values()
+        )
 
-    def place(self, part: int, lease: Lease | None) -> tuple[str, int, int]:
+    def place(self, partition: int, lease: Lease | None) -> tuple[str, int, int]:
         """The store, position and token of a partition."""
-        row = self._parts[part]
+        row = self._partitions[partition]
         return row.cursor.store, row.cursor.position, row.token
 
     def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
@@ -303,11 +305,11 @@ class MemoryLedger(Ledger):
 
     def stores(self) -> set[str]:
         """The store that events were applied of; none if that is not known yet."""
-        return {row.cursor.store for row in self._parts.values()} - {""}
+        return {row.cursor.store for row in self._partitions.values()} - {""}
 
     def move(
         self,
-        part: int,
+        partition: int,
         versions: Mapping[str, int],
         applied: int,
         cursor: Cursor | None,
@@ -315,11 +317,11 @@ class MemoryLedger(Ledger):
     ) -> None:
         """Keeps how far a partition has come, and of which store, if that is known."""
         self.move_guards(versions)
-        row = self._parts[part]
+        row = self._partitions[partition]
         at = row.cursor if cursor is None else max(row.cursor, cursor)
         if not at.store and store_id:
             at = Cursor(store_id, at.position)
-        self._parts[part] = attrs.evolve(row, applied=row.applied + applied, cursor=at)
+        self._partitions[partition] = attrs.evolve(row, applied=row.applied + applied, cursor=at)
 
     def move_guards(self, versions: Mapping[str, int]) -> None:
         """Keeps the versions that are applied now."""
@@ -334,14 +336,14 @@ class MemoryLedger(Ledger):
         self.move_guards(moves.after)
         return True
 
-    def start_up(self, part: int) -> int:
+    def start_up(self, partition: int) -> int:
         """Counts the processes that began: it is this one, always."""
         return 1
 
-    def started(self, part: int) -> None:
+    def started(self, partition: int) -> None:
         """Nothing is to be forgotten."""
 
-    def survived(self, part: int) -> None:
+    def survived(self, partition: int) -> None:
         """Nothing is to be taken back."""
 
     def hold(self, versions: Mapping[str, int]) -> None:
@@ -391,33 +393,38 @@ class MemoryLedger(Ledger):
 
     def leases(self) -> Sequence[Held]:
         """The partitions, and who has them."""
-        return [Held(part, r.owner, r.token, r.until, r.seconds) for part, r in self._parts.items()]
+        return [
+            Held(partition, r.owner, r.token, r.until, r.seconds)
+            for partition, r in self._partitions.items()
+        ]
 
-    def renew(self, part: int, token: int, until: float, seconds: float) -> None:
+    def renew(self, partition: int, token: int, until: float, seconds: float) -> None:
         """Keeps a partition for its owner."""
-        self._parts[part] = attrs.evolve(self._parts[part], until=until, seconds=seconds)
+        self._partitions[partition] = attrs.evolve(
+            self._partitions[partition], until=until, seconds=seconds
+        )
 
-    def take(self, part: int, token: int, owner: str, until: float, seconds: float) -> int | None:
+    def take(self, partition: int, token: int, owner: str, until: float, seconds: float) -> int | None:
         """Gives a partition to an owner; answers its token then."""
-        row = self._parts[part]
+        row = self._partitions[partition]
         taken = attrs.evolve(row, owner=owner, token=token + 1, until=until, seconds=seconds)
-        self._parts[part] = taken
+        self._partitions[partition] = taken
         return token + 1
 
-    def give(self, part: int, owner: str) -> None:
+    def give(self, partition: int, owner: str) -> None:
         """Makes a partition of an owner nobody's."""
-        self._parts[part] = attrs.evolve(self._parts[part], owner=None, until=0.0)
+        self._partitions[partition] = attrs.evolve(self._partitions[partition], owner=None, until=0.0)
 
     def leave(self, owner: str) -> None:
         """Gives an owner's partitions to the others."""
-        for part, row in self._parts.items():
+        for partition, row in self._partitions.items():
             if row.owner == owner:
-                self.give(part, owner)
+                self.give(partition, owner)
         self._owners.pop(owner, None)
 
-    def lockable(self, parts: Sequence[int]) -> set[int]:
+    def lockable(self, partitions: Sequence[int]) -> set[int]:
         """All of them: nobody else writes now."""
-        return set(parts)
+        return set(partitions)
 
     def now(self) -> float:
         """The time of this process."""

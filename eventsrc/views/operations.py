@@ -27,7 +27,7 @@ class Lease:
     seconds: how long the partition is kept for an owner that is not heard of.
     """
 
-    part: int
+    partition: int
     token: int
     seconds: float
 
@@ -41,7 +41,7 @@ def check_lease(seconds: float) -> None:
 
 
 @attrs.frozen
-class Part:
+class PartitionProgress:
     """How far one partition of a view has come in the feed of its store."""
 
     cursor: Cursor
@@ -56,17 +56,19 @@ class Part:
 class Progress:
     """How far a view has come."""
 
-    parts: tuple[Part, ...]
+    partitions: tuple[PartitionProgress, ...]
 
     @property
     def cursor(self) -> Cursor:
         """Where the last of its partitions is in the feed."""
-        return min((part.cursor for part in self.parts), key=lambda cursor: cursor.position)
+        return min(
+            (partition.cursor for partition in self.partitions), key=lambda cursor: cursor.position
+        )
 
     @property
     def applied(self) -> int:
         """How many events it has dealt with, one way or another."""
-        return sum(part.applied for part in self.parts)
+        return sum(partition.applied for partition in self.partitions)
 
 
 @attrs.frozen
@@ -151,7 +153,7 @@ class Apply(Command[Applied]):
     The streams of events that fail are parked in it, and those that the view does not see are left out.
 
     cursor: where the view then is in the feed; None for events that came another way.
-    part: the partition of the view that the cursor is of.
+    partition: the partition of the view that the cursor is of.
     lease: what makes the partition the caller's; raises LostLease if it is another's.
     parked_too: whether to try events of parked streams.
     store: whose events they are, if that is known; raises WrongStore if the view is of another.
@@ -162,7 +164,7 @@ class Apply(Command[Applied]):
     view: View[Any]
     events: Sequence[Recorded[Any]]
     cursor: Cursor | None = None
-    part: int = 0
+    partition: int = 0
     lease: Lease | None = None
     parked_too: bool = False
     store: str | None = None

@@ -144,7 +144,7 @@ class View(ByName, Generic[DB]):
         """Whether some of its handlers take several events."""
         return bool(self._many)
 
-    def part_of(self, stream: str) -> int:
+    def partition_of(self, stream: str) -> int:
         """The partition that a stream belongs to, from 0."""
         return crc32(stream.encode()) % self.partitions
 

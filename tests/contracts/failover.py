@@ -64,7 +64,7 @@ def going_on(kit: Kit, say: Say, what: str) -> None:
 def stream_of_each(view: View[Any]) -> list[StreamId]:
     """A stream of each partition."""
     streams = [StreamId(f"books/{number}") for number in range(200)]
-    return [next(s for s in streams if view.part_of(s) == part) for part in range(PARTS)]
+    return [next(s for s in streams if view.partition_of(s) == partition) for partition in range(PARTS)]
 
 
 def longest_rest(kit: Kit, kills: int, lease: float = LEASE) -> float:
@@ -83,7 +83,7 @@ def longest_rest(kit: Kit, kills: int, lease: float = LEASE) -> float:
                 assert worker.says("ready")
             for kill in range(kills):
                 until(lambda: owners(views, view) <= workers.keys(), "an owner for each partition")
-                workers.pop(str(views.run(GetProgress(view)).parts[kill % PARTS].owner)).kill()
+                workers.pop(str(views.run(GetProgress(view)).partitions[kill % PARTS].owner)).kill()
                 for number in range(3):
                     for stream in streams:
                         store.run(Append(stream, (Noted(kill * 10 + number),)))
@@ -104,7 +104,7 @@ def longest_rest(kit: Kit, kills: int, lease: float = LEASE) -> float:
 
 
 def owners(views: Views, view: View[Any]) -> set[str | None]:
-    return {part.owner for part in views.run(GetProgress(view)).parts}
+    return {partition.owner for partition in views.run(GetProgress(view)).partitions}
 
 
 class FailoverContract:
@@ -140,7 +140,9 @@ class FailoverContract:
             assert worker.ended(10) not in (None, 0)
             assert time.monotonic() - began < 2
             if told == signal.SIGINT:
-                assert [part.owner for part in views.run(GetProgress(view)).parts] == [None] * PARTS
+                assert [partition.owner for partition in views.run(GetProgress(view)).partitions] == [
+                    None
+                ] * PARTS
             (store | views).run(synchronise(view))
             assert kit.rows(views, view) == folded(store)
             assert views.run(GetParked(view)) == ()

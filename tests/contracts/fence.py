@@ -22,7 +22,7 @@ import attrs
 import pytest
 
 from eventsrc import Do, Read, ReadFeed, Recorded, View, follow, on, program, retry, synchronise, world
-from eventsrc.following.synchroniser import synchronise_part
+from eventsrc.following.synchroniser import synchronise_partition
 from eventsrc.stores.operations import StoreBusy
 from eventsrc.views.operations import Apply, Claim, Failed, GetParked, Lease, Leave, Park, Unpark
 from tests.contracts.upkeep import failing_on
@@ -67,13 +67,13 @@ def effects(
 
     @view.on(Noted)
     def noted(db: Any, event: Recorded[Noted]) -> None:
-        part = view.part_of(event.stream)
+        partition = view.partition_of(event.stream)
         kit.execute(
             db,
             "INSERT INTO effect (position, owner, part) VALUES (?, ?, ?)",
             event.position,
             name.text,
-            part,
+            partition,
         )
         also(event)
 
@@ -128,7 +128,7 @@ def owning(kit: Kit, say: Say, point: str, is_broken: bool) -> None:
 
 
 def without_token(op: Apply) -> Apply:
-    return Apply(op.view, op.events, op.cursor, op.part)
+    return Apply(op.view, op.events, op.cursor, op.partition)
 
 
 @attrs.frozen
@@ -146,7 +146,10 @@ class Found:
 def stop_an_owner(kit: Kit, point: str, *, is_broken: bool = False) -> Found:
     """Stops an owner at a point, takes its partitions over, and lets it go on."""
     view = effects(kit, Name("second"))
-    streams = [next(b for b in books_of() if view.part_of(b.id) == part) for part in range(PARTS)]
+    streams = [
+        next(b for b in books_of() if view.partition_of(b.id) == partition)
+        for partition in range(PARTS)
+    ]
     with kit.open_store() as store, kit.open(view) as views:
 
         def more() -> None:
@@ -161,7 +164,7 @@ def stop_an_owner(kit: Kit, point: str, *, is_broken: bool = False) -> Found:
                 time.sleep(LEASE / 3)
             took = time.monotonic() - began
             for lease in leases:
-                (store | views).run(synchronise_part(view, lease.part, None, lease))
+                (store | views).run(synchronise_partition(view, lease.partition, None, lease))
             return took
 
         with Worker(owning, kit, point, is_broken) as owner:
@@ -181,8 +184,8 @@ def stop_an_owner(kit: Kit, point: str, *, is_broken: bool = False) -> Found:
         if is_locked:
             until(lambda: bool(views.run(Claim(view, "second", 60))), "the lease ends", 3)
             take_over()
-        for part in range(PARTS):
-            (store | views).run(synchronise_part(view, part))
+        for partition in range(PARTS):
+            (store | views).run(synchronise_partition(view, partition))
         views.run(Leave(view, "second"))
         done = rows(kit, views, view)
         times = Counter(position for _, position, _ in done)

@@ -285,7 +285,7 @@ class RebuildContract:
                     alone += appends(store)
                     worker.send(signal.SIGCONT)
                 found = (store | views | world).run(status(view))
-                assert found.lag == found.end.position - found.parts[0].cursor.position
+                assert found.lag == found.end.position - found.partitions[0].cursor.position
                 assert WAITING - 2 * MEASURED - 1000 <= found.lag <= WAITING + 2 * PHASES * SOME
                 assert worker.is_alive
             assert p99(beside) < 3 * p99(alone) + 0.01

@@ -44,7 +44,7 @@ from eventsrc import (
     world,
 )
 from eventsrc.following.rebuild import NotSound
-from eventsrc.following.synchroniser import Late, synchronise_part
+from eventsrc.following.synchroniser import Late, synchronise_partition
 from eventsrc.stores.operations import StoreBusy, StoreFull
 from eventsrc.views import _applying
 from eventsrc.views.guard import Moves
@@ -259,10 +259,10 @@ class UpkeepContract:
         with kit.open(view) as views:
             (held,) = views.run(Claim(view, "one", 60.0))
             held = attrs.evolve(held, seconds=lease)
-            done = (store | views).run(synchronise_part(view, 0, 1, held))
+            done = (store | views).run(synchronise_partition(view, 0, 1, held))
             assert (done.lag == 0) == (lease == 60.0)
             assert done.applied == (40 if lease == 60.0 else 1)
-            (store | views).run(synchronise_part(view, 0, None, held))
+            (store | views).run(synchronise_partition(view, 0, None, held))
             assert kit.rows(views, view) == folded(store)
 
     @pytest.mark.parametrize(("how", "error"), [("stop", RuntimeError), ("park", StoreBusy)])
@@ -652,7 +652,9 @@ class UpkeepContract:
             done = (store | views).run(synchronise(view))
             assert (done.applied, done.lag) == (2400, 0)
             assert kit.rows(views, view) == folded(store)
-            assert [part.applied > 0 for part in views.run(GetProgress(view)).parts] == [True] * 5
+            assert [partition.applied > 0 for partition in views.run(GetProgress(view)).partitions] == [
+                True
+            ] * 5
 
     def test_another_number_of_partitions_needs_another_version(self, kit: Kit) -> None:
         with kit.open() as views:
@@ -668,12 +670,12 @@ class UpkeepContract:
             for _ in range(3):
                 for owner, _share in enumerate(shares):
                     leases = views.run(Claim(view, f"owner {owner}", 60.0))
-                    shares[owner] = {lease.part for lease in leases}
+                    shares[owner] = {lease.partition for lease in leases}
             assert sorted(len(share) for share in shares) == [2, 2, 3]
             assert set[int]().union(*shares) == set(range(7))
             views.run(Leave(view, "owner 1"))
             for owner in (0, 2, 0, 2):
-                shares[owner] = {p.part for p in views.run(Claim(view, f"owner {owner}", 60.0))}
+                shares[owner] = {p.partition for p in views.run(Claim(view, f"owner {owner}", 60.0))}
             assert shares[0] | shares[2] == set(range(7))
 
     def test_an_owner_that_is_not_heard_of_loses_its_partitions(self, kit: Kit) -> None:
@@ -686,10 +688,10 @@ class UpkeepContract:
             (lease,) = leases
             assert lease.token == late.token + 1
             with pytest.raises(LostLease, match="taken by another"):
-                app.run(synchronise_part(view, 0, lease=late))
+                app.run(synchronise_partition(view, 0, lease=late))
             assert kit.rows(views, view) == {}
-            assert app.run(synchronise_part(view, 0, lease=lease)).applied == 9
-            assert views.run(GetProgress(view)).parts[0].owner == "second"
+            assert app.run(synchronise_partition(view, 0, lease=lease)).applied == 9
+            assert views.run(GetProgress(view)).partitions[0].owner == "second"
 
     @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
     def test_a_lease_of_no_time_is_refused(self, kit: Kit, seconds: float) -> None:
@@ -848,7 +850,9 @@ class UpkeepContract:
             assert kit.rows(views, view) == folded(store)
             for owner in range(3):
                 views.run(Leave(view, f"owner {owner}"))
-            assert [part.owner for part in views.run(GetProgress(view)).parts] == [None] * 4
+            assert [partition.owner for partition in views.run(GetProgress(view)).partitions] == [
+                None
+            ] * 4
 
     # --- watching, waiting
 

@@ -42,7 +42,7 @@ from eventsrc import (
 )
 from eventsrc.events.positions import Cursor
 from eventsrc.following import synchroniser
-from eventsrc.following.synchroniser import SyncOp, synchronise_part
+from eventsrc.following.synchroniser import SyncOp, synchronise_partition
 from eventsrc.programs.program import Call, Do, Program
 from eventsrc.views.guard import Gap, Sorted, sort_out
 from eventsrc.views.operations import (
@@ -52,7 +52,7 @@ from eventsrc.views.operations import (
     GetParked,
     GetProgress,
     Parked,
-    Part,
+    PartitionProgress,
     Progress,
 )
 from tests.faults import scaled
@@ -89,7 +89,7 @@ class ListViews(Interpreter[GetProgress | GetApplied | GetParked | Apply]):
 
     @on(GetProgress)
     def get_progress(self, op: GetProgress) -> Progress:
-        return Progress((Part(self._cursor, len(self._steps)),))
+        return Progress((PartitionProgress(self._cursor, len(self._steps)),))
 
     @on(GetApplied)
     def get_applied(self, op: GetApplied) -> Mapping[StreamId, int]:
@@ -216,7 +216,9 @@ class Trial:
 
     def start_following(self) -> None:
         """Starts a source that follows the feed to its end."""
-        self.sources.append(Source(body(synchronise_part(self.views.view, 0, size=synchroniser.PAGE))))
+        self.sources.append(
+            Source(body(synchronise_partition(self.views.view, 0, size=synchroniser.PAGE)))
+        )
 
     def step(self, source: Source) -> None:
         """Has a source perform its next operation."""

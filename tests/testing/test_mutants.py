@@ -38,7 +38,7 @@ from eventsrc import (
     synchronise,
 )
 from eventsrc.events.positions import Token
-from eventsrc.following.synchroniser import synchronise_part
+from eventsrc.following.synchroniser import synchronise_partition
 from eventsrc.programs.world import Sleep
 from eventsrc.stores.operations import FeedPage, NotAppended, StoreOp
 from eventsrc.stores.prepare import Prepared
@@ -230,7 +230,7 @@ def owner(name: str, waits: float) -> Do[Any, str]:
     if not leases:
         return "waits"
     try:
-        yield from synchronise_part(shared, 0, 1, leases[0])
+        yield from synchronise_partition(shared, 0, 1, leases[0])
     except LostLease:
         return "lost it"
     return "applied"
@@ -458,7 +458,7 @@ class CheckpointFirst(SimulatedViews):
         op = move.op
         with self.writing(op.view) as ledger:
             work = sort_out(ledger.guards([event.stream for event in op.events])[0], op.events)
-            ledger.move(op.part, work.applied, len(work.to_apply), op.cursor, None)
+            ledger.move(op.partition, work.applied, len(work.to_apply), op.cursor, None)
 
     @on(Handled)
     def handle(self, handled: Handled) -> Applied:

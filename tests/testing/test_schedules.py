@@ -54,7 +54,7 @@ from eventsrc import (
     synchronise,
     world,
 )
-from eventsrc.following.synchroniser import synchronise_part
+from eventsrc.following.synchroniser import synchronise_partition
 from eventsrc.programs.world import Chance, Elapsed, NewId, Now, Sleep, World
 from eventsrc.stores.operations import LoadSnapshot, Page, SaveSnapshot, Snapshot, StoreOp
 from eventsrc.testing import (
@@ -801,7 +801,7 @@ def owns(name: str) -> Do[Any, str]:
     if not leases:
         return "waits"
     try:
-        yield from synchronise_part(shared, 0, 1, leases[0])
+        yield from synchronise_partition(shared, 0, 1, leases[0])
     except LostLease:
         return "lost"
     return "applied"

@@ -22,7 +22,16 @@ from typing import Any, ClassVar, Generic, NoReturn, Self, TypeVar, dataclass_tr
 
 import attrs
 
-from eventsrc.programs.program import Bind, Do, Effect, Map, Program, following, unperformed
+from eventsrc.programs.program import (
+    Bind,
+    Do,
+    Effect,
+    Map,
+    Program,
+    following,
+    stable_name,
+    unperformed,
+)
 
 B = TypeVar("B")
 O = TypeVar("O")
@@ -42,16 +51,20 @@ class Operation(Generic[R]):
     """Base of operations; R is the type of the operation's answer.
 
     By being declared, a subclass becomes a frozen attrs class: equality, hash, repr and `match`
-    patterns come with it, and `attrs.field` gives defaults and validators.
+    patterns come with it, and `attrs.field` gives defaults and validators. In recordings it has the
+    class's own name, or the one that is declared, as in `class Save(Command[None], name="save")`.
     """
 
     # R is invariant: a function taking an operation and an answer for it then takes just the declared
     # answer; were R covariant, type checkers would widen the two to `object` and take any.
 
     __attrs_attrs__: ClassVar[Any]
+    __stable_name__: ClassVar[str]
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if name is not None:
+            cls.__stable_name__ = stable_name(name)
         # Without slots, so that the class is changed in place: a slotted copy would leave the original
         # behind in __subclasses__, and a frozen class is made no faster by slots.
         attrs.define(

@@ -24,6 +24,7 @@ The types tell which operations a program may perform, which failures it may end
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Generator, Iterable
 from types import FunctionType
 from typing import (
@@ -119,7 +120,7 @@ class Program(Generic[O_co, R_co]):
 
     def then(self, following: Effect[O2, B]) -> Program[O_co | O2, B]:
         """This program, then another, whose result is the result."""
-        return Bind(self, functools.partial(_ignoring, following))
+        return Bind(self, functools.partial(ignoring, following))
 
 
 class Call(Program[O_co, R_co]):
@@ -178,7 +179,7 @@ class Bind(Program[O_co, R_co]):
 
     def __repr__(self) -> str:
         function: Any = self.function
-        if getattr(function, "func", None) is _ignoring:
+        if getattr(function, "func", None) is ignoring:
             return f"{self.source!r}.then({function.args[0]!r})"
         return f"{self.source!r}.and_then({name_of(function)})"
 
@@ -209,19 +210,29 @@ class Intercept(Program[O_co, R_co]):
 _blank: Final = object.__new__
 
 
-def program(body: Callable[P, Body[O, R]]) -> Callable[P, Program[O, R]]:
+@overload
+def program(body: Callable[P, Body[O, R]], /) -> Callable[P, Program[O, R]]: ...
+@overload
+def program(*, name: str) -> Callable[[Callable[P, Body[O, R]]], Callable[P, Program[O, R]]]: ...
+def program(body: Any = None, /, *, name: str | None = None) -> Any:
     """Makes a function that returns a Program of a generator function (or of one returning a program).
 
     Annotate the body `-> Do[Operations, Result]`, or `-> Try[Operations, Result, Failures]` if it may
     end with a failure. The body must be deterministic given the answers: time, ids and randomness are
     operations (`eventsrc.programs.world`).
+    name: of the program in recordings, in place of the function's own; letters, digits and `._-`.
+        Raises ValueError for another one.
     """
+    if body is None:
+        return functools.partial(_program, name)
+    return _program(name, body)
 
-    # Not overloaded: mypy gives up an overloaded call as Any where an argument's type contains Any.
+
+def _program(name: str | None, body: Callable[..., Any]) -> Callable[..., Program[Any, Any]]:
     @functools.wraps(body)
-    def make(*args: P.args, **kwargs: P.kwargs) -> Program[O, R]:
+    def make(*args: Any, **kwargs: Any) -> Program[Any, Any]:
         # Every sub-program comes by here: an `__init__` would add a third to what making it costs.
-        made: Call[O, R] = _blank(Call)
+        made: Call[Any, Any] = _blank(Call)
         made.function = make
         made.args = args
         made.kwargs = kwargs
@@ -229,6 +240,8 @@ def program(body: Callable[P, Body[O, R]]) -> Callable[P, Program[O, R]]:
         return made
 
     make.__program__ = True  # type: ignore[attr-defined]
+    if name is not None:
+        make.__stable_name__ = stable_name(name)  # type: ignore[attr-defined]
     return make
 
 
@@ -311,11 +324,25 @@ def unperformed(effect: object) -> NoReturn:
 
 def following(source: Any, effect: Effect[O, R]) -> Program[O, R]:
     """`source`, then `effect`."""
-    return Bind(source, functools.partial(_ignoring, effect))
+    return Bind(source, functools.partial(ignoring, effect))
 
 
-def _ignoring(effect: Effect[O, R], _result: object) -> Effect[O, R]:
+def ignoring(effect: Effect[O, R], _result: object) -> Effect[O, R]:
+    """The effect, whatever the result before it."""
     return effect
+
+
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,126}")
+
+
+def stable_name(name: str) -> str:
+    """A name that a program or operation has in recordings. Raises ValueError for a bad one."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} cannot be a name in recordings: use letters, digits and ._- (at most 127), "
+            "beginning with a letter"
+        )
+    return name
 
 
 def name_of(function: Any) -> str:

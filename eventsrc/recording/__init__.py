@@ -23,14 +23,15 @@ from eventsrc.programs import _loop
 from eventsrc.programs._rewiring import rewired
 from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter
 from eventsrc.programs.program import Effect
+from eventsrc.recording._names import Names, NotPortable
 from eventsrc.recording.masks import Masks, hiding, mask_of, replaced, within
-from eventsrc.recording.portable import NotPortable, Portable
+from eventsrc.recording.portable import Portable
 from eventsrc.stores.operations import LoadSnapshot, Snapshot, StoreClosed
 
 O = TypeVar("O")
 R = TypeVar("R")
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """The version of what a line has."""
 
 BEGINNING: Final = '{"eventsrc":'
@@ -51,7 +52,8 @@ class RunFile:
     opaque: classes whose values are left out; such an answer cannot be replayed, but may be passed on.
     wanted: which runs to write, of their programs; all if not given.
     failing: is told of a run that cannot be written. If not given, NotPortable or OSError is raised: at
-        once for the program and its arguments, and else when the run has ended, in place of its result.
+        once for the program and its arguments, and else when the file is closed; the result of a run is
+        that of the program in any case.
     codec: of the events; one for all registered events if not given.
     """
 
@@ -71,40 +73,53 @@ class RunFile:
         self._wanted = wanted
         self._failing = failing
         self._codec = Codec() if codec is None else codec
+        self._names = Names()
+        self._failures: list[NotPortable | OSError] = []
         self._lock = threading.Lock()
         self._path = os.fspath(path)
         self._file: int | None = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         self._is_torn = _ends_torn(self._file)
 
     def close(self) -> None:
-        """Closes the file."""
+        """Closes the file. Raises why a run could not be written, if nobody was told by `failing`."""
         with self._lock:
             if self._file is not None:
                 os.close(self._file)
                 self._file = None
+            first, self._failures = self._failures[:1], []
+        for error in first:
+            raise error
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        try:
+            self.close()
+        except (NotPortable, OSError) as failure:
+            if error is None:
+                raise
+            error.add_note(f"a run could not be written to {self._path} either: {failure}")
 
     def begin(self, source: Effect[Any, Any]) -> Run | None:
         """A run to be told of; None if it is not wanted, or cannot be written."""
         if self._wanted is not None and not self._wanted(source):
             return None
-        portable = Portable(self._codec, self._opaque, self._mask)
+        portable = Portable(self._codec, self._opaque, self._mask, names=self._names)
         try:
             return Run(self, portable, portable.plain(source))
         except NotPortable as error:
-            self.fail(error)
+            if self._failing is None:
+                raise
+            self._failing(error)
             return None
 
     def fail(self, error: NotPortable | OSError) -> None:
-        """Tells that a run cannot be written."""
-        if self._failing is None:
-            raise error
-        self._failing(error)
+        """Tells that a run which has been performed cannot be written."""
+        if self._failing is not None:
+            self._failing(error)
+        elif len(self._failures) < 1:  # one says what to do
+            self._failures.append(error)
 
     def write(self, line: bytes) -> None:
         """Adds a line. Raises StoreClosed if the file was closed, OSError if it cannot be written."""
@@ -147,9 +162,9 @@ class Run:
                 self._operations.append(
                     {"operation": self._portable.plain(op), **self._end(value, error)}
                 )
-            except NotPortable as bad:
-                bad.add_note(f"in {type(op).__qualname__}, or its answer")
-                self._error = bad
+            except Exception as bad:  # whatever it is, it does not change what the program is answered
+                self._error = not_portable(bad)
+                self._error.add_note(f"in {type(op).__qualname__}, or its answer")
 
     def end(self, value: Any, error: BaseException | None) -> None:
         """The run has ended: it is written."""
@@ -157,8 +172,8 @@ class Run:
             if self._error is not None:
                 raise self._error
             ended = self._end(value, error)
-        except NotPortable as bad:
-            self._file.fail(bad)
+        except Exception as bad:
+            self._file.fail(not_portable(bad))
             return
         hide = hiding(self._portable.masked)
         try:
@@ -172,11 +187,22 @@ class Run:
             self._file.write(json.dumps(run, separators=(",", ":")).encode() + b"\n")
         except (NotPortable, OSError) as error:
             self._file.fail(error)
+        except RecursionError as error:
+            self._file.fail(not_portable(error))
 
     def _end(self, value: Any, error: BaseException | None) -> dict[str, Any]:
         if error is not None:
             return {"raises": self._portable.plain(error)}
         return {"answer": self._portable.plain(value)}
+
+
+def not_portable(error: Exception) -> NotPortable:
+    """An error of writing a run, as NotPortable."""
+    if isinstance(error, NotPortable):
+        return error
+    made = NotPortable(f"a run cannot be written: {error!r}")
+    made.__cause__ = error
+    return made
 
 
 def _without_snapshots(kind: type, _handler: Any) -> Callable[[Any], Any] | None:
@@ -222,7 +248,8 @@ def recording(app: Interpreter[O], to: RunFile) -> Interpreter[O]:
 
     It goes outermost: what is joined to it, or made of it, records nothing. A run that is cancelled, or
     ended by what is no Exception, is not written.
-    Raises NotPortable for what cannot be written, unless the file was told to do otherwise.
+    Raises NotPortable for a program or arguments that cannot be written, unless the file was told to do
+    otherwise.
     """
     return _Recording(app, to)
 

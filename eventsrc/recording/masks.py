@@ -18,7 +18,8 @@ from uuid import UUID
 import attrs
 
 from eventsrc._errors import EventsrcError
-from eventsrc.recording.portable import Mask, NotPortable
+from eventsrc.recording._names import NotPortable
+from eventsrc.recording.portable import Mask
 
 Masks: TypeAlias = Mapping[tuple[Any, str], Any] | Mask | None
 """By (class, field) or (program, parameter), a function of the value or a replacement; or a Mask."""
@@ -178,6 +179,9 @@ def replaced(plain: Any, hide: Hide) -> Any:
             return {"$recorded": about, "event": replaced(event, hide)}
         case {"$event": _, "data": data}:
             return {**plain, "data": _in_data(data, hide)}
+        case {"$event": _, "bytes": data}:
+            hide.check_bytes(data)
+            return plain
         case {"$error": name}:
             return {"$error": name, **within({k: v for k, v in plain.items() if k != "$error"}, hide)}
         case {"$attrs": _, "fields": fields}:
@@ -191,7 +195,7 @@ def replaced(plain: Any, hide: Hide) -> Any:
 
 
 _CONTAINERS: Final = frozenset(
-    {"$tuple", "$dict", "$set", "$frozenset", "$success", "$failure", "$events"}
+    {"$tuple", "$dict", "$set", "$frozenset", "$success", "$failure", "$events", "$then"}
 )
 
 
@@ -203,9 +207,6 @@ def within(plain: dict[str, Any], hide: Hide) -> dict[str, Any]:
 def _in_data(data: Any, hide: Hiding) -> Any:
     """As `replaced`, of an event's data, in which keys are mostly the names of fields."""
     if isinstance(data, dict):
-        if "$bytes" in data:
-            hide.check_bytes(data["$bytes"])
-            return data
         return {key: _in_data(item, hide) for key, item in data.items()}
     if isinstance(data, list):
         return [_in_data(item, hide) for item in data]

@@ -1,8 +1,8 @@
 """Values as JSON that says what they are, to be read by another process, perhaps of a later version.
 
-Events are written as stores keep them, by their registered name and version; attrs classes, enums and
-functions by their qualified names. There is no pickle: reading makes values of classes that the program
-has imported, and runs no code that the file names.
+Events are written as stores keep them, by their registered name and version; operations, attrs classes,
+enums, exceptions and programs by their names in recordings. Reading makes what is known by these names,
+and nothing else: there is no pickle, and no name leads to a module.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import base64
 import datetime
 import enum
 import json
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from types import FunctionType
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -30,7 +30,11 @@ from eventsrc.events.pages import Events
 from eventsrc.events.record import make_record
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
-from eventsrc.programs.program import Call
+from eventsrc.programs.operation import Operation
+from eventsrc.programs.program import Bind, Call, Gather, Map, Program, following, ignoring
+from eventsrc.recording import _library
+from eventsrc.recording._names import Names, is_program
+from eventsrc.recording._names import NotPortable as NotPortable
 from eventsrc.views.view import View
 
 Mask: TypeAlias = Callable[[Any, str, Any], Any]
@@ -38,13 +42,9 @@ Mask: TypeAlias = Callable[[Any, str, Any], Any]
 parameter) and the value; the value itself to leave it as it is."""
 
 
-class NotPortable(EventsrcError, ValueError):
-    """A value cannot be written so that it can be read again, or cannot be read here."""
-
-
 @attrs.frozen
 class Unwritten:
-    """What stands for a value that was not written: only its class is known."""
+    """What stands for a value that was not written: only the name of its class is known."""
 
     kind: str
 
@@ -59,6 +59,7 @@ class Portable:
     codec: of the events. opaque: classes of which only the name is written, and no value.
     mask: replaces values, see Mask. `masked` then has the texts that it has replaced.
     views: those that may be read, which are written by name and version.
+    names: of all else, and what may be read of it; only what is of the library if not given.
     """
 
     def __init__(
@@ -67,10 +68,12 @@ class Portable:
         opaque: tuple[type, ...] = (),
         mask: Mask = _anything,
         views: Iterable[View[Any]] = (),
+        names: Names | None = None,
     ) -> None:
         self._codec = Codec() if codec is None else codec
         self._opaque = opaque
         self._mask = mask
+        self._names = Names() if names is None else names
         self._views = {(view.name, view.version): view for view in views}
         self.masked: dict[str, str] = {}
 
@@ -85,9 +88,9 @@ class Portable:
         if write is not None:
             return write(self, value)
         if isinstance(value, self._opaque):
-            return {"$unwritten": f"{kind.__module__}:{kind.__qualname__}"}
+            return {"$unwritten": kind.__name__}
         if isinstance(value, enum.Enum):
-            return {"$enum": name_of(kind), "name": value.name}
+            return {"$enum": self._names.of(kind), "name": _member_name(value)}
         if isinstance(value, Recorded):
             return self._plain_recorded(value)
         if isinstance(value, Events):
@@ -103,13 +106,13 @@ class Portable:
         if isinstance(value, Mapping):
             return self._plain_dict(value)
         if isinstance(value, FunctionType | type):
-            return {"$ref": name_of(value)}
+            return self._plain_function(value)
         if self._is_event(kind):
             return self._plain_event(value)
         if attrs.has(kind):
             fields = [(each.name, getattr(value, each.name)) for each in attrs.fields(kind)]
             return {
-                "$attrs": name_of(kind),
+                "$attrs": self._names.of(kind),
                 "fields": {name: self.plain(self._masked(kind, name, part)) for name, part in fields},
             }
         raise NotPortable(
@@ -119,6 +122,14 @@ class Portable:
 
     def value(self, plain: Any) -> Any:
         """The value that was written. Raises NotPortable for one that cannot be had here."""
+        try:
+            return self._value(plain)
+        except EventsrcError:
+            raise
+        except Exception as error:  # of whatever is built of it
+            raise NotPortable(f"{plain!r:.300} was not written by a recording: {error!r}") from error
+
+    def _value(self, plain: Any) -> Any:
         if isinstance(plain, list):
             return [self.value(item) for item in plain]
         if not isinstance(plain, dict):
@@ -136,7 +147,13 @@ class Portable:
     # --- writing ----------------------------------------------------------------------------------
 
     def _masked(self, owner: Any, field: str, value: Any) -> Any:
-        new = self._mask(owner, field, value)
+        try:
+            new = self._mask(owner, field, value)
+        except NotPortable:
+            raise
+        except Exception as error:
+            name = getattr(owner, "__qualname__", owner)
+            raise NotPortable(f"the mask of {name}, {field!r}, failed: {error!r}") from error
         if new is not value:
             self._remember(value, new)
         return new
@@ -166,8 +183,16 @@ class Portable:
         return True
 
     def _plain_event(self, event: Any) -> Any:
-        kind, data = self._codec.encode(self._evolved(event))
-        return {"$event": list(kind), "data": _readable(kind, data)}
+        try:
+            kind, data = self._codec.encode(self._evolved(event))
+        except NotPortable:
+            raise
+        except Exception as error:  # of a validator, too
+            raise NotPortable(
+                f"{type(event).__qualname__} cannot hold what its masks made: {error}: let them answer "
+                "values of the fields' types"
+            ) from error
+        return {"$event": list(kind), **_readable(kind, data)}
 
     def _evolved(self, value: Any) -> Any:
         """A value of an event with all masks applied."""
@@ -203,8 +228,8 @@ class Portable:
         try:
             args = [self.plain(arg) for arg in error.args]
         except NotPortable:  # what it says is kept, and what it has besides is not
-            return {"$error": name_of(kind), "text": str(error)}
-        return {"$error": name_of(kind), "args": args}
+            return {"$error": self._names.of(kind), "text": str(error)}
+        return {"$error": self._names.of(kind), "args": args}
 
     def _plain_call(self, call: Call[Any, Any]) -> Any:
         function: Any = call.function
@@ -216,31 +241,45 @@ class Portable:
         kwargs = {
             name: self.plain(self._masked(function, name, arg)) for name, arg in call.kwargs.items()
         }
-        return {"$call": name_of(function), "args": args, "kwargs": kwargs}
+        return {"$call": self._names.of(function), "args": args, "kwargs": kwargs}
 
-    def _plain_partial(self, given: Any) -> Any:
-        kwargs = {name: self.plain(arg) for name, arg in given.keywords.items()}
-        return {
-            "$partial": self.plain(given.func),
-            "args": self.plain(list(given.args)),
-            "kwargs": kwargs,
-        }
+    def _plain_function(self, function: Any) -> Any:
+        if is_program(function):
+            return {"$function": self._names.of(function)}
+        for name, known in _library.FUNCTIONS.items():
+            if known is function:
+                return {"$function": name}
+        raise NotPortable(
+            f"{shown(function)} cannot be written, since recordings name no functions and classes to "
+            "call: write it as a @program, or name its type in `opaque` to leave it out"
+        )
+
+    def _plain_bind(self, bind: Bind[Any, Any]) -> Any:
+        function: Any = bind.function
+        if isinstance(function, partial) and function.func is ignoring:
+            return {"$then": [self.plain(bind.source), self.plain(function.args[0])]}
+        fields = {"source": self.plain(bind.source), "function": self.plain(function)}
+        return {"$attrs": self._names.of(Bind), "fields": fields}
 
     # --- reading ----------------------------------------------------------------------------------
 
     def _event(self, kind: Any, plain: Any) -> Any:
-        encoded = self._encoded(kind, plain["data"])
+        encoded = self._encoded(plain)
         known = self._codec.knows(encoded.kind)
         return self._codec.decode(encoded) if known else Opaque(*encoded.kind, encoded.data)
 
-    def _encoded(self, kind: Any, data: Any) -> Encoded:
-        if isinstance(data, dict) and "$bytes" in data:
-            return Encoded(Kind(*kind), base64.b64decode(data["$bytes"]))
-        text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-        return Encoded(Kind(*kind), text.encode())
+    def _encoded(self, plain: Any) -> Encoded:
+        name, schema, codec = plain["$event"]
+        if not (type(name) is str and type(schema) is int and type(codec) is str):
+            raise NotPortable(f"{plain['$event']!r:.300} is no type, version and codec of an event")
+        kind = Kind(name, schema, codec)
+        if "bytes" in plain:
+            return Encoded(kind, base64.b64decode(plain["bytes"]))
+        text = json.dumps(plain["data"], ensure_ascii=False, separators=(",", ":"))
+        return Encoded(kind, text.encode())
 
     def _recorded(self, about: Any, plain: Any) -> Recorded[Any]:
-        encoded = self._encoded(plain["event"]["$event"], plain["event"]["data"])
+        encoded = self._encoded(plain["event"])
         position, append_id = about.get("position", 0), UUID(about.get("append_id", _NO_ID))
         metadata = self._codec.encode_metadata(self.value(about.get("metadata", {})))
         stream, version, nth = about["stream"], about["version"], about.get("nth", 0)
@@ -249,9 +288,7 @@ class Portable:
         return Recorded(record if position else record._replace(rest=b""), self._codec)
 
     def _attrs(self, name: str, plain: Any) -> Any:
-        kind = found(name)
-        if not (isinstance(kind, type) and attrs.has(kind)):
-            raise NotPortable(f"{name} is no attrs class any more")
+        kind = self._names.operation_or_value(name)
         written = {field: self.value(part) for field, part in plain["fields"].items()}
         given = {f.alias: written[f.name] for f in attrs.fields(kind) if f.init and f.name in written}
         try:
@@ -264,38 +301,40 @@ class Portable:
         for field in attrs.fields(kind):
             if not field.init and field.name in written:
                 object.__setattr__(made, field.name, written[field.name])
+        if isinstance(made, Map | Bind | Gather) and not self._may_run(made):
+            raise NotPortable(f"{name} cannot be made of a function that is neither known nor harmless")
         return made
 
-    def _enum(self, name: str, plain: Any) -> Any:
-        kind = found(name)
-        if not (isinstance(kind, type) and issubclass(kind, enum.Enum)):
-            raise NotPortable(f"{name} is no enum any more")
-        if plain["name"] not in kind.__members__:
-            raise NotPortable(f"{name} has no member {plain['name']} any more")
-        return kind[plain["name"]]
+    def _may_run(self, made: Map[Any, Any] | Bind[Any, Any] | Gather[Any, Any]) -> bool:
+        """Whether the run loop may call what a node of a program calls, as a file has it."""
+        if isinstance(made, Bind):
+            return is_program(made.function)
+        function: Any = made.function if isinstance(made, Map) else made.collect
+        return function in _library.FUNCTIONS.values() or type(function) is _library.OrConflict
 
-    def _error(self, name: str, plain: Any) -> BaseException:
-        kind = found(name)
-        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise NotPortable(f"{name} is no exception any more")
+    def _enum(self, name: str, plain: Any) -> Any:
+        kind = self._names.enum(name)
+        members = [kind.__members__.get(each) for each in plain["name"].split("|")]
+        if None in members:
+            raise NotPortable(f"{name} has no member {plain['name']} any more")
+        return reduce(or_, members)
+
+    def _error(self, name: str, plain: Any) -> Exception:
+        kind = self._names.error(name)
         if "args" in plain:
             args = tuple(self.value(arg) for arg in plain["args"])
             try:
-                return kind(*args)
-            except (
-                Exception
-            ):  # its arguments are not those of its class: then it has no more than these
-                error = kind.__new__(kind)
-                error.args = args
+                return kind(*args)  # type: ignore[no-any-return]
+            except Exception:  # they are not those of its class: then it has no more than these
+                pass
         else:
-            error = kind.__new__(kind)
-            error.args = (plain["text"],)
+            args = (plain["text"],)
+        error: Exception = kind.__new__(kind)
+        error.args = args
         return error
 
     def _call(self, name: str, plain: Any) -> Any:
-        function = found(name)
-        if not getattr(function, "__program__", False):
-            raise NotPortable(f"{name} is no program any more")
+        function = self._names.program(name)
         args = [self.value(arg) for arg in plain["args"]]
         return function(*args, **{key: self.value(arg) for key, arg in plain["kwargs"].items()})
 
@@ -307,54 +346,44 @@ class Portable:
             )
         return view
 
-    def _partial(self, function: Any, plain: Any) -> Any:
-        kwargs = {key: self.value(arg) for key, arg in plain["kwargs"].items()}
-        return partial(self.value(function), *self.value(plain["args"]), **kwargs)
+    def _then(self, source: Any, other: Any) -> Any:
+        return following(effect(self.value(source)), effect(self.value(other)))
+
+    def _function(self, name: str) -> Any:
+        found = self._names.function(name)
+        return Unwritten(name) if found is None else found
 
 
 _NO_ID: Final = str(UUID(int=0))
+
+
+def effect(value: Any) -> Any:
+    """A value that is a program or an operation. Raises NotPortable for any other."""
+    if isinstance(value, Program | Operation):
+        return value  # pyright: ignore[reportUnknownVariableType]
+    raise NotPortable(f"{shown(value)} is neither a program nor an operation")
 
 
 def _is(one: Any, other: Any) -> bool:
     return one is other
 
 
-def _readable(kind: Kind, data: bytes) -> Any:
-    """Stored data to look at, if it is JSON."""
+def _readable(kind: Kind, data: bytes) -> dict[str, Any]:
+    """Stored data to look at, if it is JSON; else its bytes, under a key of their own."""
     if kind.codec == Codec.name:
         try:
-            return json.loads(data)
+            return {"data": json.loads(data)}
         except ValueError:
             pass
-    return {"$bytes": base64.b64encode(data).decode()}
+    return {"bytes": base64.b64encode(data).decode()}
 
 
-def name_of(thing: Any) -> str:
-    """The qualified name of a class or function. Raises NotPortable if it does not lead there."""
-    name = f"{thing.__module__}:{thing.__qualname__}"
-    try:
-        same = found(name) is thing
-    except NotPortable:
-        same = False
-    if not same:
-        raise NotPortable(
-            f"{name} does not lead to {shown(thing)}, which is local or has no name of its own: "
-            "declare it in a module"
-        )
+def _member_name(member: enum.Enum) -> str:
+    """The name of a member, or the names of those that a Flag is made of."""
+    name: str | None = member.name
+    if name is None:
+        raise NotPortable(f"{member!r} has no name: give each of its values a member")
     return name
-
-
-def found(name: str) -> Any:
-    """What a qualified name leads to, in the modules that are imported. Raises NotPortable."""
-    module, _, path = name.partition(":")
-    thing: Any = sys.modules.get(module)
-    if thing is None:
-        raise NotPortable(f"{name} cannot be found: import {module} first, or name what took its place")
-    for part in path.split("."):
-        thing = getattr(thing, part, None)
-    if thing is None:
-        raise NotPortable(f"{module} has no {path} any more: name what took its place")
-    return thing
 
 
 _WRITE: Final[Mapping[type, Callable[[Portable, Any], Any]]] = {
@@ -375,7 +404,7 @@ _WRITE: Final[Mapping[type, Callable[[Portable, Any], Any]]] = {
     },
     Opaque: lambda p, value: p._plain_event(value),
     Call: lambda p, value: p._plain_call(value),
-    partial: lambda p, value: p._plain_partial(value),
+    Bind: lambda p, value: p._plain_bind(value),
     Unwritten: lambda _, value: {"$unwritten": value.kind},
 }
 
@@ -395,15 +424,17 @@ _READ: Final[Mapping[str, Callable[[Portable, Any, Any], Any]]] = {
     "$timedelta": lambda _, value, __: datetime.timedelta(*value),
     "$success": lambda p, value, _: Success(p.value(value)),
     "$failure": lambda p, value, _: Failure(p.value(value)),
-    "$events": lambda p, value, _: Events([p.value(each).record for each in value], p._codec),
+    "$events": lambda p, value, _: Events(
+        [p._recorded(each["$recorded"], each).record for each in value], p._codec
+    ),
     "$recorded": lambda p, value, plain: p._recorded(value, plain),
     "$event": lambda p, value, plain: p._event(value, plain),
     "$attrs": lambda p, value, plain: p._attrs(value, plain),
     "$enum": lambda p, value, plain: p._enum(value, plain),
     "$error": lambda p, value, plain: p._error(value, plain),
     "$call": lambda p, value, plain: p._call(value, plain),
-    "$partial": lambda p, value, plain: p._partial(value, plain),
-    "$ref": lambda _, value, __: found(value),
+    "$function": lambda p, value, _: p._function(value),
+    "$then": lambda p, value, _: p._then(*value),
     "$view": lambda p, value, _: p._view(*value),
     "$unwritten": lambda _, value, __: Unwritten(value),
 }

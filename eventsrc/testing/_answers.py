@@ -13,6 +13,7 @@ from eventsrc.events.positions import Token
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.operation import Query
+from eventsrc.recording._names import NotPortable
 from eventsrc.recording.masks import hiding, replaced
 from eventsrc.recording.portable import Portable
 from eventsrc.stores.operations import (
@@ -46,18 +47,21 @@ class _Performed:
         return self.operation.get("$attrs") in _WRITES
 
 
-_WRITES = frozenset({"eventsrc.stores.operations:Append", "eventsrc.stores.operations:AppendAll"})
+_WRITES = frozenset({"eventsrc/Append", "eventsrc/AppendAll"})
 
 
 class Answers:
     """What a recorded run was answered, and what its program writes now.
 
-    operations: as they were written, in their order.
+    operations: as they were written, in their order. Raises NotPortable for what is no append.
     """
 
     def __init__(self, operations: list[Any], portable: Portable) -> None:
         self._portable = portable
         self._all = [_Performed(each, renewed(each["operation"], portable)) for each in operations]
+        for each in self._all:
+            if each.is_write:
+                _streams(each.operation)  # raises now for what would fail in the end
         self._at = -1
         """The place of the last operation that was answered."""
         self._writes: list[tuple[Any, Any]] = []
@@ -66,6 +70,12 @@ class Answers:
 
     def answer(self, op: Any) -> Any:
         """The answer to an operation; raises what it raised, and Untold."""
+        try:
+            return self._answer(op)
+        except NotPortable as error:
+            raise Untold(f"asks {op!r:.300}, whose answer cannot be had: {error}") from error
+
+    def _answer(self, op: Any) -> Any:
         plain = replaced(self._portable.plain(op), hiding(self._portable.masked))
         if isinstance(op, Append | AppendAll):
             return self._write(op, plain)
@@ -127,7 +137,7 @@ class Answers:
     def _given(self, performed: _Performed) -> Any:
         written = performed.written
         if "raises" in written:
-            raise self._portable.value(written["raises"])
+            raise error_of(written["raises"], self._portable)
         return self._portable.value(written["answer"])
 
     def _untold(self, op: Any) -> Untold:
@@ -219,6 +229,21 @@ def _streams(plain: Any) -> dict[str, list[Any]]:
     """The events of an append, as it was written, by stream."""
     if plain is None:
         return {}
-    fields = plain["fields"]
-    parts = _parts(fields) or [fields]
-    return {part["stream"]["$stream"]: part["events"]["$tuple"] for part in parts}
+    try:
+        fields = plain["fields"]
+        parts = _parts(fields) or [fields]
+        found = {part["stream"]["$stream"]: part["events"]["$tuple"] for part in parts}
+        if not all(isinstance(events, list) for events in found.values()):
+            raise TypeError("the events are no list")
+        _ = [event["$event"][0] for events in found.values() for event in events]
+    except (AttributeError, LookupError, TypeError) as error:
+        raise NotPortable(f"{plain!r:.300} is no append that a recording wrote") from error
+    return found
+
+
+def error_of(plain: Any, portable: Portable) -> Exception:
+    """The exception that was written. Raises NotPortable for one that cannot be had, or is none."""
+    error = portable.value(plain)
+    if not isinstance(error, Exception):
+        raise NotPortable(f"{plain!r:.300} is no exception")
+    return error

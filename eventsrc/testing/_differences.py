@@ -31,22 +31,31 @@ def shown(plain: Any, portable: Portable) -> str:
     return text if len(text) <= 300 else text[:297] + "..."
 
 
-def compared(before: Any, now: Any, path: str, portable: Portable) -> Iterator[str]:
-    """Where a value is different, each place with what is there before and now."""
+def compared(
+    before: Any, now: Any, path: str, portable: Portable, is_data: bool = False
+) -> Iterator[str]:
+    """Where a value is different, each place with what is there before and now.
+
+    is_data: whether it is the data of an event, in which keys that begin with $ are its own.
+    """
     if before == now:
         return
     if (
         isinstance(before, dict)
         and isinstance(now, dict)
         and before.keys() == now.keys()
-        and all(before.get(tag) == now.get(tag) for tag in _TAGS)
+        and (is_data or all(before.get(tag) == now.get(tag) for tag in _TAGS))
     ):
         for key in before:
-            is_name = key not in ("fields", "data") and not key.startswith("$")
-            yield from compared(before[key], now[key], f"{path}.{key}" if is_name else path, portable)
+            is_name = is_data or (key not in ("fields", "data") and not key.startswith("$"))
+            inner = is_data or (key == "data" and "$event" in before)
+            place = f"{path}.{key}" if is_name else path
+            yield from compared(before[key], now[key], place, portable, inner)
     elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
         for index, (one, other) in enumerate(zip(before, now, strict=True)):
-            yield from compared(one, other, f"{path}[{index}]", portable)
+            yield from compared(one, other, f"{path}[{index}]", portable, is_data)
+    elif is_data:
+        yield f"{path}: {before!r:.300} -> {now!r:.300}"
     else:
         yield f"{path}: {shown(before, portable)} -> {shown(now, portable)}"
 

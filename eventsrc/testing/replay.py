@@ -27,15 +27,18 @@ from eventsrc.programs._scope import Expands, Scope
 from eventsrc.programs.interpreter import AsyncInterpreter
 from eventsrc.programs.program import Effect, Pure
 from eventsrc.recording import BEGINNING, FORMAT
+from eventsrc.recording._library import PREFIX
+from eventsrc.recording._migration import from_version_1
+from eventsrc.recording._names import Names
 from eventsrc.recording.masks import Masks, hiding, mask_of, replaced
-from eventsrc.recording.portable import Portable
+from eventsrc.recording.portable import Portable, effect
 from eventsrc.testing._answers import Answers, Untold
 from eventsrc.testing._differences import compared, renewed, shown
 from eventsrc.views.view import View
 
 Programs: TypeAlias = Callable[[str, tuple[Any, ...], Mapping[str, Any]], Effect[Any, Any] | None]
-"""The program to run in place of a recorded one, of its name ("module:function") and its arguments;
-None for the one that the name leads to."""
+"""The program to run in place of a recorded one, of its name and its arguments; None for the one that
+is known by the name."""
 
 
 class NotARecording(EventsrcError):
@@ -98,6 +101,7 @@ def replay(
     path: str | os.PathLike[str],
     app: AsyncInterpreter[Any] | None = None,
     *,
+    known: Iterable[Any] = (),
     programs: Programs | None = None,
     views: Iterable[View[Any]] = (),
     masks: Masks = None,
@@ -106,19 +110,24 @@ def replay(
 ) -> Replayed:
     """Replays the runs of a file.
 
-    app: the application, for its translations; none of its other handlers is called, so it may be made
-        over a memory store. If None, the programs are over the operations that were recorded.
-    programs: finds the program of a recorded name and arguments, where it has moved.
+    app: the application, for its translations and the operations that it handles; none of its other
+        handlers is called, so it may be made over a memory store. If None, the programs are over the
+        operations that were recorded.
+    known: what else the file may name: the programs that were run, the classes of values in them and
+        in answers, exceptions, and operations (or unions of them) that the application does not handle.
+        Events are those of the codec. Nothing else is made or called for the file.
+    programs: finds the program of a recorded name and arguments, where it has other ones now.
     views: those that recorded programs are given.
     masks: those of the recording, for what programs make of unmasked values; a mask must leave what it
         has made as it is, as pseudonyms and constants do.
     opaque: as for the recording.
     codec: of the events; one for all registered events if not given.
     Raises NotARecording for a file that is none or holds no run, BadMask for a mask of what is not
-    there, and NotPortable for a run whose
-    program or arguments are of classes that cannot be found any more.
+    there, and NotPortable for a run whose program or arguments are not known, and for two things that
+    are known by one name.
     """
-    portable = Portable(codec, opaque, mask_of(masks), views)
+    names = Names([*_handled(app), *known])
+    portable = Portable(codec, opaque, mask_of(masks), views, names)
     runs: list[ReplayedRun] = []
     torn: list[int] = []
     with Path(path).open(encoding="utf-8", errors="replace") as lines:
@@ -137,15 +146,36 @@ def _parsed(line: str, number: int, path: object) -> Any:
     """The run that is in a line; None if only the beginning of one is."""
     try:
         run = json.loads(line)
-        known = run["eventsrc"] == FORMAT
-    except (ValueError, KeyError, TypeError) as error:
+        version = run["eventsrc"]
+        if version == 1:
+            run = from_version_1(run)
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         is_part = line.startswith(BEGINNING) or BEGINNING.startswith(line.strip() or "nothing")
         if isinstance(error, ValueError) and is_part:
             return None
         raise NotARecording(f"{path}:{number} is no run: {line[:80]!r}") from error
-    if not known:
+    if version not in (1, FORMAT):
         raise NotARecording(f"{path}:{number} is of a newer version: update this program")
+    if not _is_run(run):
+        raise NotARecording(f"{path}:{number} is no run: {line[:80]!r}")
     return run
+
+
+def _is_run(run: Any) -> bool:
+    """Whether it has the parts of one."""
+    operations = run.get("operations")
+    return (
+        isinstance(run.get("program"), dict)
+        and isinstance(operations, list)
+        and all(isinstance(each, dict) and _is_operation(each.get("operation")) for each in operations)
+        and all("answer" in each or "raises" in each for each in [*operations, run])
+    )
+
+
+def _is_operation(plain: Any) -> bool:
+    return isinstance(plain, dict) and any(
+        isinstance(plain.get(tag), str) for tag in ("$attrs", "$unwritten")
+    )
 
 
 def _replayed(
@@ -156,7 +186,7 @@ def _replayed(
     portable: Portable,
 ) -> ReplayedRun:
     written = run["program"]
-    name = str(written.get("$call") or written.get("$attrs") or "a program")
+    name = str(written.get("$call") or written.get("$attrs") or "a program").removeprefix(PREFIX)
     source = _program(written, programs, portable)
     answers = Answers(run["operations"], portable)
     ended: Mapping[str, Any] | None = None
@@ -181,8 +211,21 @@ def _program(written: Any, programs: Programs | None, portable: Portable) -> Eff
         found = programs(written["$call"], args, kwargs)
         if found is not None:
             return found
-    source: Effect[Any, Any] = portable.value(written)
+    source: Effect[Any, Any] = effect(portable.value(written))
     return source
+
+
+def _handled(app: AsyncInterpreter[Any] | None) -> list[type]:
+    """The operations that an application handles, on all of its levels."""
+    found: dict[type, None] = {}
+
+    def see(kind: type, _handler: Any) -> None:
+        if attrs.has(kind):
+            found[kind] = None
+
+    if app is not None:
+        rewired(app._scope, see)  # pyright: ignore[reportPrivateUsage]
+    return list(found)
 
 
 def _scope(app: AsyncInterpreter[Any] | None, answers: Answers) -> Scope:

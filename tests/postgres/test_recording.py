@@ -9,7 +9,7 @@ from eventsrc import MemoryStore, world
 from eventsrc.postgres import AsyncPostgresStore, PostgresStore
 from eventsrc.recording import RunFile, recording, recording_async
 from eventsrc.testing.replay import replay
-from tests.recording.bank import Banking, bank, deposit, history, pay_all, sum_of
+from tests.recording.bank import KNOWN, Banking, bank, deposit, history, pay_all, sum_of
 
 RUNS = (
     deposit("homer", 100),
@@ -33,6 +33,6 @@ def test_runs_in_a_thread_and_in_a_loop(postgres_dsn: str, tmp_path: Path) -> No
             for each in RUNS:
                 app.run(each)
         asyncio.run(in_a_loop(runs))
-    replayed = replay(tmp_path / "runs.jsonl", bank(MemoryStore()))
+    replayed = replay(tmp_path / "runs.jsonl", bank(MemoryStore()), known=KNOWN)
     replayed.check()
     assert len(replayed.runs) == 2 * len(RUNS)

@@ -178,3 +178,10 @@ def note(name: str, text: str) -> Do[StoreOp, int]:
 @program
 def pass_on(text: str) -> Do[Blob, bytes]:
     return (yield from Blob(b"to " + text.encode()))
+
+
+KNOWN: tuple[Any, ...] = (
+    *(Bank, Blob, TooLittle, Broke),
+    *(deposit, fail, fail_with, given, heads, history, note, pass_on, pay_all, pay_most, sum_of),
+)
+"""What recordings of this service name, beside its events and what its applications handle."""

@@ -28,9 +28,10 @@ from eventsrc import (
 from eventsrc.recording import RunFile, recording, recording_async
 from eventsrc.recording.masks import pseudonyms
 from eventsrc.recording.portable import NotPortable
-from eventsrc.testing.replay import NotARecording, replay
-from tests.recording import bank as service
+from eventsrc.testing import replay as replaying
+from eventsrc.testing.replay import NotARecording, Replayed
 from tests.recording.bank import (
+    KNOWN,
     Broke,
     Moved,
     Pay,
@@ -78,6 +79,11 @@ def record(path: Path, store: MemoryStore, *programs: Effect[Any, Any], **option
                 app.run(each)
             except Broke:
                 continue
+
+
+def replay(path: Path, app: Interpreter[Any] | None = None, **options: Any) -> Replayed:
+    """By an application that knows the service."""
+    return replaying.replay(path, app, **({"known": KNOWN} | options))
 
 
 def by(function: Callable[..., Effect[Any, Any]]) -> Callable[..., Effect[Any, Any]]:
@@ -161,7 +167,7 @@ def test_events_that_changed_code_writes_are_compared_field_by_field(
     assert not replayed.same
     assert str(replayed).splitlines() == [
         "2 runs, 1 different",
-        "1: tests.recording.bank:pay_all: different",
+        "1: pay_all: different",
         "  accounts/homer: test.recording.moved.amount: -60 -> -62",
     ]
     with pytest.raises(AssertionError, match="-60 -> -62"):
@@ -230,22 +236,18 @@ def test_a_condition_that_changed_is_told(path: Path, store: MemoryStore) -> Non
     assert run.differences == ("the append to accounts/homer, expected: ANY -> 1",)
 
 
-def test_an_outcome_that_changed_is_told(
-    path: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_outcome_that_changed_is_told(path: Path, store: MemoryStore) -> None:
     record(path, store, sum_of(["homer"]), fail("homer"))
 
-    @program
+    @program(name="sum_of")
     def one_more(names: list[str]) -> Do[Any, int]:
         return (yield from sum_of(names)) + 1
 
-    @program
+    @program(name="fail")
     def succeed(name: str) -> Do[StoreOp, None]:
         yield from accounts[name].append(Moved(1))
 
-    monkeypatch.setattr(service, "sum_of", one_more)
-    monkeypatch.setattr(service, "fail", succeed)
-    runs = replay(path, bank(untouchable())).runs
+    runs = replay(path, bank(untouchable()), known=[one_more, succeed, Broke]).runs
     assert runs[0].differences == ("answers: 100 -> 101",)
     assert runs[1].differences == ("raises Broke('homer is broke') -> answers None",)
 
@@ -333,7 +335,7 @@ def test_an_append_more_than_was_recorded_is_told_with_its_events(
 
 
 def test_a_file_that_is_no_recording_is_refused(path: Path) -> None:
-    for text, why in (("x", "is no run"), ("{}", "is no run"), ('{"eventsrc": 2}', "newer version")):
+    for text, why in (("x", "is no run"), ("{}", "is no run"), ('{"eventsrc": 3}', "newer version")):
         path.write_text(text)
         with pytest.raises(NotARecording, match=why):
             replay(path)
@@ -362,8 +364,8 @@ def test_a_run_whose_process_ended_in_the_midst_is_told_and_spoils_no_other(
 
 def test_a_program_that_is_no_more_must_be_named(path: Path, store: MemoryStore) -> None:
     record(path, store, deposit("homer", 1))
-    path.write_text(path.read_text().replace("bank:deposit", "bank:gone"))
-    with pytest.raises(NotPortable, match="has no gone any more"):
+    path.write_text(path.read_text().replace('"deposit"', '"gone"'))
+    with pytest.raises(NotPortable, match="no program is known as 'gone': give it in `known`"):
         replay(path)
     assert replay(path, programs=by(deposit)).same
 

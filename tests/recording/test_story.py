@@ -13,11 +13,31 @@ from eventsrc.testing.replay import replay
 from examples.identity.__main__ import tell
 from examples.identity.app import identity
 from examples.identity.events import UserEmailSet
-from examples.identity.operations import ReplaceEmail, SetEmail, User, UsersWithEmail
+from examples.identity.operations import (
+    BadEmail,
+    Changed,
+    Entry,
+    GroupAdded,
+    NameTaken,
+    NoSuchGroup,
+    NoSuchUser,
+    ReplaceEmail,
+    SetEmail,
+    User,
+    UserAdded,
+    UserState,
+    UsersWithEmail,
+)
 from examples.identity.services import register, register_member
 from examples.identity.views import VIEWS, users_new
 
 hide = pseudonyms(b"secret")
+
+KNOWN = (
+    *(register, register_member),
+    *(BadEmail, Changed, Entry, GroupAdded, NameTaken, NoSuchGroup, NoSuchUser),
+    *(User, UserAdded, UserState),
+)
 
 
 def hidden_email(email: str) -> str:
@@ -45,7 +65,8 @@ def test_all_runs_of_the_story_are_the_same_again(
         tell(recording(identity(store, views), runs), views)
     assert "MAGGIE BECOMES LISA JR" in capsys.readouterr().out
     with SqliteViews.temporary(VIEWS) as views:
-        replayed = replay(path, identity(MemoryStore(), views), views=[*VIEWS, users_new], masks=masks)
+        app = identity(MemoryStore(), views)
+        replayed = replay(path, app, known=KNOWN, views=[*VIEWS, users_new], masks=masks)
     assert (masks is NOTHING) == ("homer@springfield" in path.read_text())
     replayed.check()
     assert len(replayed.runs) > 30

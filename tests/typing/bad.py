@@ -48,6 +48,17 @@ def undeclared() -> Do[CountUsers, int]:
     return 0 if user is None else 1
 
 
+# A program that has a name of its own.
+@program(name="renamed")
+def renamed(name: str) -> Do[CountUsers, int]:
+    count = yield from CountUsers()
+    return len(name) + count
+
+
+renamed(3)  # wrong
+program(name=3)  # wrong
+
+
 # `yield` where `yield from` is meant.
 @program
 def yielded() -> Do[CountUsers, int]:

@@ -103,6 +103,21 @@ def answers(flag: bool) -> Do[App, str]:
     return text
 
 
+# A name for recordings changes no type.
+class Renamed(Query[int], name="count"):
+    kind: str
+
+
+@program(name="counting")
+def renamed(kind: str, *, twice: bool = False) -> Do[Renamed, list[Any]]:
+    count = yield from Renamed(kind)
+    assert_type(count, int)
+    return [count]
+
+
+assert_type(renamed("users", twice=True), Program[Renamed, list[Any]])
+
+
 # Operations may be generic in a field.
 class Load(Query[S | None], Generic[S]):
     kind: type[S]

@@ -1,0 +1,240 @@
+"""The names under which recordings hold what is of this library: they never change.
+
+A class or function may be renamed and moved; what stands here on the left stays.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any, Final
+
+from eventsrc._errors import EventsrcError
+from eventsrc.events._exact import NotStorable
+from eventsrc.events.codec import Undecodable, UnknownEvent
+from eventsrc.events.event import EventTypeError
+from eventsrc.events.positions import BadCursor, BadToken, Cursor, NotInToken, Token, WrongStore
+from eventsrc.events.record import Corrupted
+from eventsrc.events.recorded import NotRead
+from eventsrc.events.stream_id import BadStreamId
+from eventsrc.following import parking, rebuild, session, status, synchroniser, waiting
+from eventsrc.programs import program, world
+from eventsrc.stores import operations as store
+from eventsrc.streams import decide, fold, past, serializable, snapshots, stream
+from eventsrc.views import operations as views
+from eventsrc.views.guard import Gap
+from eventsrc.views.view import ViewError
+
+OrConflict: Final = stream._OrConflict  # pyright: ignore[reportPrivateUsage]
+
+PREFIX: Final = "eventsrc/"
+"""What the library's names begin with; no other name has a slash but those of PYTHON."""
+
+PYTHON: Final = "python/"
+"""What the names of built-in exceptions begin with."""
+
+
+def _by_own_name(*things: Any) -> Iterable[tuple[str, Any]]:
+    return ((PREFIX + thing.__name__, thing) for thing in things)
+
+
+FUNCTIONS: Final[dict[str, Any]] = {
+    f"{PREFIX}list": list,
+    f"{PREFIX}tuple": tuple,
+    f"{PREFIX}same": stream._same,  # pyright: ignore[reportPrivateUsage]
+    f"{PREFIX}surely": stream._surely,  # pyright: ignore[reportPrivateUsage]
+    f"{PREFIX}value": stream._value,  # pyright: ignore[reportPrivateUsage]
+}
+"""What a Map or Gather of the library calls; all are harmless, whatever they are given."""
+
+PROGRAMS: Final[dict[str, Any]] = dict(
+    _by_own_name(
+        parking.retry,
+        rebuild.rebuild,
+        serializable.serializable,
+        status.status,
+        synchroniser.at_least,
+        synchroniser.deliver,
+        synchroniser.force,
+        synchroniser.synchronise,
+        synchroniser.synchronise_partition,
+    )
+) | {f"{PREFIX}history": stream._history}  # pyright: ignore[reportPrivateUsage]
+"""Programs that call nothing of what they are given."""
+
+CLASSES: Final[dict[str, Any]] = dict(
+    _by_own_name(
+        # operations
+        store.Append,
+        store.AppendAll,
+        store.FindAppend,
+        store.Head,
+        store.LoadSnapshot,
+        store.Read,
+        store.ReadFeed,
+        store.SaveSnapshot,
+        waiting.WaitForEvents,
+        world.Chance,
+        world.Elapsed,
+        world.NewId,
+        world.Now,
+        world.Sleep,
+        views.Apply,
+        views.Claim,
+        views.Discard,
+        views.GetApplied,
+        views.GetLive,
+        views.GetParked,
+        views.GetProgress,
+        views.GoLive,
+        views.Leave,
+        views.Park,
+        views.Unpark,
+        # values in them and in their answers
+        Cursor,
+        Gap,
+        Token,
+        store.Appended,
+        store.Blocked,
+        store.Condition,
+        store.Conflict,
+        store.Expect,
+        store.FeedPage,
+        store.Page,
+        store.Rejected,
+        store.Snapshot,
+        store.StreamAppend,
+        store.Unknown,
+        views.Applied,
+        views.Failed,
+        views.Lease,
+        views.Parked,
+        views.PartitionProgress,
+        views.Progress,
+        # results of programs
+        decide.Decided,
+        fold.Consistency,
+        fold.Folded,
+        rebuild.NotSound,
+        status.Status,
+        synchroniser.Late,
+        synchroniser.Synchronised,
+        # programs that are no calls
+        program.Bind,
+        program.Gather,
+        program.Map,
+        program.Pure,
+    )
+) | {f"{PREFIX}OrConflict": OrConflict}
+
+ERRORS: Final[dict[str, Any]] = dict(
+    _by_own_name(
+        EventsrcError,
+        BadCursor,
+        BadStreamId,
+        BadToken,
+        Corrupted,
+        EventTypeError,
+        NotInToken,
+        NotRead,
+        NotStorable,
+        Undecodable,
+        UnknownEvent,
+        WrongStore,
+        decide.AppendFailed,
+        decide.NotDecided,
+        fold.NoSuchVersion,
+        past.PastIsReadOnly,
+        serializable.NotSerializable,
+        serializable.NotSerialized,
+        session.NotNewEnough,
+        snapshots.BadSnapshot,
+        store.Lost,
+        store.NotAStore,
+        store.Refused,
+        store.StoreBusy,
+        store.StoreClosed,
+        store.StoreError,
+        store.StoreFull,
+        store.StoreReadOnly,
+        store.Unreachable,
+        synchroniser.GapRemains,
+        views.LostLease,
+        ViewError,
+    )
+) | {
+    f"{PYTHON}{kind.__name__}": kind
+    for kind in (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        BlockingIOError,
+        BrokenPipeError,
+        BufferError,
+        ChildProcessError,
+        ConnectionAbortedError,
+        ConnectionError,
+        ConnectionRefusedError,
+        ConnectionResetError,
+        EOFError,
+        Exception,
+        FileExistsError,
+        FileNotFoundError,
+        FloatingPointError,
+        ImportError,
+        IndexError,
+        InterruptedError,
+        IsADirectoryError,
+        KeyError,
+        LookupError,
+        MemoryError,
+        ModuleNotFoundError,
+        NameError,
+        NotADirectoryError,
+        NotImplementedError,
+        OSError,
+        OverflowError,
+        PermissionError,
+        ProcessLookupError,
+        RecursionError,
+        ReferenceError,
+        RuntimeError,
+        TimeoutError,
+        TypeError,
+        UnboundLocalError,
+        UnicodeDecodeError,
+        UnicodeEncodeError,
+        UnicodeError,
+        UnicodeTranslateError,
+        ValueError,
+        ZeroDivisionError,
+    )
+}
+"""The exceptions that any recording may hold: none does anything when it is made or raised."""
+
+_LIBRARY: Final = CLASSES | ERRORS | FUNCTIONS | PROGRAMS
+
+_NAMES: Final = {thing: name for name, thing in _LIBRARY.items()}
+
+_ELSEWHERE: Final = {
+    f"{PREFIX}CommitFailed": ("eventsrc.sqlite._errors", "CommitFailed"),
+}
+"""Exceptions of one store, which are had once its module is imported."""
+
+
+def named(name: str) -> Any:
+    """What is of the library under a name; None if nothing is."""
+    if name in _ELSEWHERE:
+        module, its = _ELSEWHERE[name]
+        return getattr(sys.modules.get(module), its, None)
+    return _LIBRARY.get(name)
+
+
+def name_of(thing: Any) -> str | None:
+    """The name of what is of the library, or is a built-in exception; None for all else."""
+    name = _NAMES.get(thing)
+    if name is None and str(thing.__module__).partition(".")[0] == "eventsrc":
+        name = PREFIX + thing.__name__
+    elif name is None and thing.__module__ == "builtins":
+        name = PYTHON + thing.__name__
+    return name

@@ -7,6 +7,8 @@ pickled, with their attributes and notes. In parentheses: which of Python's exce
         MissingHandlers (TypeError)
         AmbiguousHandlers (TypeError)
         Unpicklable (TypeError)
+        BadUrl (ValueError)
+        MissingExtra (ImportError)
 
         EventTypeError (TypeError)
         NotStorable (ValueError)
@@ -66,6 +68,7 @@ from eventsrc.events.stream_id import BadStreamId
 from eventsrc.following.session import NotNewEnough
 from eventsrc.following.synchroniser import GapRemains
 from eventsrc.http import Problem, TokenTooLong
+from eventsrc.opening import BadUrl, MissingExtra
 from eventsrc.preview import PreviewError, PreviewIsDry
 from eventsrc.programs._scope import AmbiguousHandlers, MissingHandlers
 from eventsrc.recording.masks import BadMask
@@ -98,6 +101,7 @@ __all__ = [
     "BadSnapshot",
     "BadStreamId",
     "BadToken",
+    "BadUrl",
     "CommitFailed",
     "Corrupted",
     "EventTypeError",
@@ -105,6 +109,7 @@ __all__ = [
     "GapRemains",
     "Lost",
     "LostLease",
+    "MissingExtra",
     "MissingHandlers",
     "NoSuchVersion",
     "NotAStore",

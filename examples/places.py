@@ -6,10 +6,11 @@ The rest of an example knows nothing of that: it is given a store and, beside it
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Iterable
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from eventsrc import AsyncInterpreter, Interpreter, MemoryStore, SqliteStore, SqliteViews, StoreOp, View
+from eventsrc import AsyncInterpreter, Interpreter, SqliteViews, StoreOp, View
+from eventsrc.opening import open_store, open_store_async, open_views
 
 if TYPE_CHECKING:
     from eventsrc.postgres import PostgresViews
@@ -20,17 +21,8 @@ Views: TypeAlias = "SqliteViews | PostgresViews"
 @contextmanager
 def opened(where: str, views: Iterable[View[Any]]) -> Generator[tuple[Interpreter[StoreOp], Views]]:
     """A store and views at a place: `memory`, a file, or the address of a Postgres."""
-    if where == "memory":
-        with SqliteViews.temporary(views) as beside:
-            yield MemoryStore(), beside
-    elif is_postgres(where):
-        from eventsrc.postgres import PostgresStore, PostgresViews
-
-        with PostgresStore(where) as store, PostgresViews(where, views) as beside_it:
-            yield store, beside_it
-    else:
-        with SqliteStore(where) as file, SqliteViews(where, views) as beside:
-            yield file, beside
+    with open_store(url_of(where)) as store, _views(where, views) as beside:
+        yield store, beside
 
 
 @asynccontextmanager
@@ -38,17 +30,25 @@ async def opened_async(
     where: str, views: Iterable[View[Any]]
 ) -> AsyncGenerator[tuple[AsyncInterpreter[StoreOp], Views]]:
     """As `opened`, for an event loop, in which a Postgres is waited for by tasks instead of threads."""
-    if is_postgres(where):
-        from eventsrc.postgres import AsyncPostgresStore, PostgresViews
+    async with open_store_async(url_of(where)) as store:
+        with _views(where, views) as beside:
+            yield store, beside
 
-        async with AsyncPostgresStore(where) as store:
-            with PostgresViews(where, views) as beside:
-                yield store, beside
-    else:
-        with opened(where, views) as both:
-            yield both
+
+def url_of(where: str) -> str:
+    """The URL of a place: a command line may name a file alone."""
+    if where == "memory":
+        return "memory:"
+    return where if is_postgres(where) else f"sqlite:{where}"
 
 
 def is_postgres(where: str) -> bool:
     """Whether a place is the address of a Postgres."""
     return where.startswith(("postgresql://", "postgres://"))
+
+
+def _views(where: str, views: Iterable[View[Any]]) -> AbstractContextManager[Views]:
+    """Views in SQL, as those of the examples are: in a passing file beside a store in memory."""
+    if where == "memory":
+        return SqliteViews.temporary(views)
+    return cast("Views", open_views(url_of(where), views))

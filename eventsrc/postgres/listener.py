@@ -17,17 +17,17 @@ import socket
 import threading
 import time
 from concurrent.futures import Future
-from typing import Final, Self
+from typing import Final
 
 import psycopg
 
-from eventsrc._pickling import OfOneProcess
 from eventsrc.events.positions import Cursor
 from eventsrc.following.waiting import WaitForEvents
 from eventsrc.postgres._connection import Wire, connect, cursor_on, execute_on, forked, settings
 from eventsrc.postgres._link import Link
 from eventsrc.postgres._schema import Tables, quoted
-from eventsrc.programs.interpreter import Interpreter, on
+from eventsrc.programs.interpreter import on
+from eventsrc.programs.opened import Opened
 from eventsrc.stores.operations import (
     Lost,
     NotAStore,
@@ -66,7 +66,7 @@ _HOW: Final = {
 _log = logging.getLogger("eventsrc")
 
 
-class PostgresListener(OfOneProcess, Interpreter[WaitForEvents]):
+class PostgresListener(Opened[WaitForEvents]):
     """Waits for events of a Postgres store, on a connection of its own.
 
     address: the connection string of the server itself: behind a bouncer that pools transactions,
@@ -132,12 +132,6 @@ class PostgresListener(OfOneProcess, Interpreter[WaitForEvents]):
             with self._awake, contextlib.suppress(OSError):  # it may have seen for itself
                 self._awake.send(b"!")
             self._thread.join(_PAUSE)  # one that connects just now ends a little later
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # --- who waits
 

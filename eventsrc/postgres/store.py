@@ -22,7 +22,8 @@ from eventsrc.postgres._errors import translated
 from eventsrc.postgres._link import AsyncJoined, AsyncLink, Joined, Link, hold_on, hold_on_async
 from eventsrc.postgres._questions import Conversations
 from eventsrc.postgres._schema import Tables
-from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter, on
+from eventsrc.programs.interpreter import AsyncInterpreter, on
+from eventsrc.programs.opened import Opened
 from eventsrc.programs.program import Outcome
 from eventsrc.stores._async_group_commit import AsyncAlone, AsyncGroupCommit
 from eventsrc.stores._group_commit import Alone, GroupCommit, Raised
@@ -55,7 +56,7 @@ T = TypeVar("T")
 _Answer: TypeAlias = Outcome[Appended, NotAppended]
 
 
-class PostgresStore(OfOneProcess, Interpreter[StoreOp]):
+class PostgresStore(Opened[StoreOp]):
     """A store in a Postgres database. It may be used from threads, and its schema by many processes.
 
     address: a connection string, or a psycopg_pool.ConnectionPool, whose connections are then borrowed.
@@ -120,12 +121,6 @@ class PostgresStore(OfOneProcess, Interpreter[StoreOp]):
         """Finishes the appends that are under way and closes the connections."""
         self._line.close()
         self._link.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # --- appending
 

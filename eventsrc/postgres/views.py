@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg_pool import ConnectionPool
@@ -287,12 +287,6 @@ class PostgresViews(KeptViews):
     def close(self) -> None:
         """Closes the connections."""
         self._link.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _live(self, view: View[Any]) -> int:
         rows = self._link.read(self._main.ask(_LIVE, (view.name,)))

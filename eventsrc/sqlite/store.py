@@ -11,18 +11,18 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 from returns.result import Failure, Success
 
 from eventsrc._errors import EventsrcError
-from eventsrc._pickling import OfOneProcess
 from eventsrc.events.codec import Codec
 from eventsrc.events.pages import Events, EventsData
 from eventsrc.events.positions import Cursor, Token
 from eventsrc.events.record import Corrupted
-from eventsrc.programs.interpreter import Interpreter, on
+from eventsrc.programs.interpreter import on
+from eventsrc.programs.opened import Opened
 from eventsrc.programs.program import Outcome
 from eventsrc.sqlite import _sql as sql
 from eventsrc.sqlite._appending import Writing
@@ -84,7 +84,7 @@ class _Job:
     """When its turn to write must have come, by time.monotonic()."""
 
 
-class SqliteStore(OfOneProcess, Interpreter[StoreOp]):
+class SqliteStore(Opened[StoreOp]):
     """A store in a SQLite file. It may be used from threads, tasks and several processes at once.
 
     path: of the file; it is made if it is not there.
@@ -136,12 +136,6 @@ class SqliteStore(OfOneProcess, Interpreter[StoreOp]):
         """Finishes the appends that are under way and closes the file."""
         self._line.close()
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # --- appending
 

@@ -246,12 +246,6 @@ class SqliteViews(KeptViews):
         if self._folder is not None:
             self._folder.cleanup()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _live(self, view: View[Any]) -> int:
         with self._file.reading() as connection:
             row = connection.execute(_LIVE, (view.name,)).fetchone()

@@ -10,18 +10,17 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Self
 from uuid import UUID
 
 from returns.result import Failure, Success
 
-from eventsrc._pickling import OfOneProcess
 from eventsrc.events.codec import Codec
 from eventsrc.events.pages import Events
 from eventsrc.events.positions import Cursor, Token
 from eventsrc.events.record import Record
 from eventsrc.events.stream_id import StreamId
-from eventsrc.programs.interpreter import Interpreter, on
+from eventsrc.programs.interpreter import on
+from eventsrc.programs.opened import Opened
 from eventsrc.programs.program import Outcome
 from eventsrc.stores._forking import hold_across_forks
 from eventsrc.stores.operations import (
@@ -54,7 +53,7 @@ from eventsrc.stores.prepare import (
 )
 
 
-class MemoryStore(OfOneProcess, Interpreter[StoreOp]):
+class MemoryStore(Opened[StoreOp]):
     """A store that lives and dies with the process. It may be used from threads and tasks.
 
     codec: what it encodes with; one for all registered events if not given.
@@ -83,12 +82,6 @@ class MemoryStore(OfOneProcess, Interpreter[StoreOp]):
 
     def close(self) -> None:
         """Does nothing: there is nothing to close."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @on(Append)
     def append(self, op: Append) -> Outcome[Appended, NotAppended]:

@@ -32,12 +32,11 @@ from zlib import crc32
 
 import attrs
 
-from eventsrc._pickling import OfOneProcess
 from eventsrc.events.pages import Events, of_streams
 from eventsrc.events.positions import START, Cursor
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
-from eventsrc.programs.interpreter import Interpreter, on
+from eventsrc.programs.interpreter import on
 from eventsrc.stores.operations import StoreError
 from eventsrc.views._ledger import Ledger
 from eventsrc.views.guard import Moves, in_turn, sort_out
@@ -54,6 +53,7 @@ from eventsrc.views.operations import (
     GoLive,
     Lease,
     Leave,
+    OpenedViews,
     Park,
     Parked,
     PartitionProgress,
@@ -81,7 +81,7 @@ _SOON: Final = 0.1
 _log = logging.getLogger("eventsrc")
 
 
-class KeptViews(OfOneProcess, Interpreter[ViewOp]):
+class KeptViews(OpenedViews[ViewOp]):
     """The view operations, over what is particular to a database."""
 
     def __init__(self, clock: Callable[[], float] = time.time, *, sink: object = None) -> None:

@@ -5,18 +5,23 @@ Every database of views interprets them all: see `ViewOp`, at the end.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from math import inf
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 
 from eventsrc.events.positions import Cursor
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
+from eventsrc.programs.opened import Opened
 from eventsrc.programs.operation import Command, Query
 from eventsrc.views.guard import Gap
 from eventsrc.views.view import View, ViewError
+
+O_contra = TypeVar("O_contra", contravariant=True)
 
 
 @attrs.frozen
@@ -240,3 +245,14 @@ ViewOp: TypeAlias = (
     | Discard
 )
 """What every database of views interprets."""
+
+
+# --- databases of views ---------------------------------------------------------------------------
+
+
+class OpenedViews(Opened[O_contra]):
+    """A database of views: the interpreter of the view operations, and what queries read."""
+
+    @abstractmethod
+    def reading(self, view: View[Any], *, live: bool = True) -> AbstractContextManager[Any]:
+        """The view's tables, to read: of the version that is live (see GoLive), or else of this one."""

@@ -9,6 +9,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -19,6 +20,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from eventsrc import Append, Head, Read, ReadFeed, StreamId, event, synchronise
 from eventsrc.events.codec import Codec
 from eventsrc.events.event import EventTypes
+from eventsrc.opening import open_store, open_store_async, open_views
 from eventsrc.postgres import (
     AsyncPostgresStore,
     PostgresListener,
@@ -333,3 +335,21 @@ def test_connections_are_kept_where_many_files_are_open(postgres_dsn: str) -> No
             assert not is_stale(connection)
             sessions.add(connection.info.backend_pid)
         assert len(sessions) == 1
+
+
+# --- by a URL
+
+
+def test_a_url_of_either_scheme_opens_a_store_and_views(postgres_dsn: str) -> None:
+    async def head(url: str) -> int:
+        async with open_store_async(url, SAID) as store:
+            return await store.run_async(Head(StreamId("said/1")))
+
+    options = conninfo_to_dict(postgres_dsn)
+    parts = "&".join(f"{key}={quote(str(value))}" for key, value in options.items())
+    for number, scheme in enumerate(("postgresql", "postgres"), 1):
+        url = f"{scheme}://?{parts}"
+        with open_store(url, SAID) as store, open_views(url) as views:
+            assert (type(store), type(views)) == (PostgresStore, PostgresViews)
+            store.run(Append(StreamId("said/1"), (Said("hello"),)))
+        assert asyncio.run(head(url)) == number

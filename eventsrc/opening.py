@@ -1,0 +1,208 @@
+"""Opening stores and views by a URL, so that one setting says where an application keeps its events.
+
+    memory:                     in this process, until it ends
+    sqlite:PATH                 in a file: `sqlite:shop.db`, `sqlite:/srv/shop.db`
+    postgresql://USER@HOST/DB   in a Postgres database, which needs the extra `postgres`
+
+A path is taken as it is written. For other options than these, such as a timeout or a pool, make the
+store itself. No password is repeated in an error.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from eventsrc._errors import EventsrcError
+from eventsrc.events.codec import Codec
+from eventsrc.programs.interpreter import AsyncInterpreter
+from eventsrc.programs.opened import Opened
+from eventsrc.stores.memory import MemoryStore
+from eventsrc.stores.operations import StoreOp
+from eventsrc.views.memory import MemoryViews
+from eventsrc.views.operations import OpenedViews, ViewOp
+from eventsrc.views.view import View
+
+
+class BadUrl(EventsrcError, ValueError):
+    """A text that does not say where to open a store or views; it names the scheme, and no password."""
+
+
+class MissingExtra(EventsrcError, ImportError):
+    """What a URL asks for needs a package that is not installed."""
+
+
+class Scheme(ABC):
+    """How to open what the URLs of a scheme name. Each method raises BadUrl for what it cannot read."""
+
+    @abstractmethod
+    def store(self, url: str, codec: Codec | None) -> Opened[StoreOp]:
+        """Opens a store."""
+
+    @abstractmethod
+    def views(self, url: str, views: Iterable[View[Any]]) -> OpenedViews[ViewOp]:
+        """Opens a database of views, with the tables of some views made."""
+
+    @asynccontextmanager
+    async def store_async(
+        self, url: str, codec: Codec | None
+    ) -> AsyncGenerator[AsyncInterpreter[StoreOp]]:
+        """Opens a store for an event loop: `store`, where that does not hold the loop up for long."""
+        with self.store(url, codec) as store:
+            yield store
+
+
+def open_store(url: str, codec: Codec | None = None) -> Opened[StoreOp]:
+    """The store that a URL names, made if it is not there; close it at the end, or use `with`.
+
+    url: see above, and `add_scheme`.
+    codec: what it encodes with; one for all registered events if not given.
+    Raises BadUrl, MissingExtra, and as the store does.
+    """
+    return _scheme(url).store(url, codec)
+
+
+@asynccontextmanager
+async def open_store_async(
+    url: str, codec: Codec | None = None
+) -> AsyncGenerator[AsyncInterpreter[StoreOp]]:
+    """As `open_store`, for an event loop: `async with open_store_async(url) as store`."""
+    async with _scheme(url).store_async(url, codec) as store:
+        yield store
+
+
+def open_views(url: str, views: Iterable[View[Any]] = ()) -> OpenedViews[ViewOp]:
+    """The database of views that a URL names, made if it is not there; close it at the end.
+
+    url: as of `open_store`; the two may be the same. What handlers and queries are given is that
+        database's: tables in memory, a sqlite-utils database, a connection of psycopg.
+    views: whose tables are to be there at once.
+    Raises BadUrl, MissingExtra, and as the database does.
+    """
+    return _scheme(url).views(url, views)
+
+
+def add_scheme(name: str, scheme: Scheme) -> None:
+    """Has URLs that begin with a name and a colon be opened in a way of one's own.
+
+    Raises BadUrl for a name that is no scheme, or that has a meaning already.
+    """
+    if not re.fullmatch(_SCHEME, name):
+        raise BadUrl(f"{name!r} is no scheme: use lower-case letters, digits and + . -")
+    if name in _SCHEMES:
+        raise BadUrl(f"{name}: has a meaning already: choose another scheme")
+    _SCHEMES[name] = scheme
+
+
+def scheme_of(url: str) -> str:
+    """What a URL begins with, before the colon. Raises BadUrl for what is none, or is not known."""
+    if not isinstance(url, str):
+        raise BadUrl(f"a {type(url).__qualname__} is no URL: give a text such as 'sqlite:shop.db'")
+    name, colon, _ = url.partition(":")
+    known = ", ".join(f"{scheme}:" for scheme in _SCHEMES)
+    if not colon or not re.fullmatch(_SCHEME, name, re.IGNORECASE):
+        raise BadUrl(f"the URL begins with no scheme: give one of {known} (a file is sqlite:PATH)")
+    if name.lower() not in _SCHEMES:
+        raise BadUrl(f"{name}: is no scheme that is known here: give one of {known}, or add_scheme")
+    return name.lower()
+
+
+def _scheme(url: str) -> Scheme:
+    return _SCHEMES[scheme_of(url)]
+
+
+class _Memory(Scheme):
+    def store(self, url: str, codec: Codec | None) -> Opened[StoreOp]:
+        self._check(url)
+        return MemoryStore(codec)
+
+    def views(self, url: str, views: Iterable[View[Any]]) -> OpenedViews[ViewOp]:
+        self._check(url)
+        return MemoryViews(views)
+
+    def _check(self, url: str) -> None:
+        if url.partition(":")[2]:
+            raise BadUrl("memory: has nothing behind the colon: each store in memory is a new one")
+
+
+class _Sqlite(Scheme):
+    def store(self, url: str, codec: Codec | None) -> Opened[StoreOp]:
+        from eventsrc.sqlite.store import SqliteStore
+
+        return SqliteStore(self._path(url), codec)
+
+    def views(self, url: str, views: Iterable[View[Any]]) -> OpenedViews[ViewOp]:
+        from eventsrc.sqlite.views import SqliteViews
+
+        return SqliteViews(self._path(url), views)
+
+    def _path(self, url: str) -> str:
+        path = url.partition(":")[2]
+        if not path or path == ":memory:":
+            raise BadUrl(f"{url} names no file: give sqlite:PATH, or memory: for a store in memory")
+        if path.startswith("//"):
+            raise BadUrl(
+                f"{url} may be meant as relative or as absolute: write sqlite:shop.db for a path from "
+                "here, sqlite:/srv/shop.db for one from the root"
+            )
+        if "?" in path:
+            raise BadUrl(f"{url} has options, which are not read: make a SqliteStore with them instead")
+        return path
+
+
+class _Postgres(Scheme):
+    def store(self, url: str, codec: Codec | None) -> Opened[StoreOp]:
+        _check_postgres(url)
+        from eventsrc.postgres import PostgresStore
+
+        return PostgresStore(url, codec=codec)
+
+    @asynccontextmanager
+    async def store_async(
+        self, url: str, codec: Codec | None
+    ) -> AsyncGenerator[AsyncInterpreter[StoreOp]]:
+        _check_postgres(url)
+        from eventsrc.postgres import AsyncPostgresStore
+
+        async with AsyncPostgresStore(url, codec=codec) as store:
+            yield store
+
+    def views(self, url: str, views: Iterable[View[Any]]) -> OpenedViews[ViewOp]:
+        _check_postgres(url)
+        from eventsrc.postgres import PostgresViews
+
+        return PostgresViews(url, views)
+
+
+def _check_postgres(url: str) -> None:
+    """Raises MissingExtra without the driver, and BadUrl for a URL that the driver does not read."""
+    try:
+        import psycopg_pool as _  # noqa: F401
+        from psycopg import ProgrammingError
+        from psycopg.conninfo import conninfo_to_dict
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("psycopg"):
+            raise
+        raise MissingExtra(
+            f"{scheme_of(url)}: needs {error.name}, which is not installed: install eventsrc[postgres]"
+        ) from error
+    try:
+        conninfo_to_dict(url)
+    except ProgrammingError:
+        # without what the driver says, which repeats parts of the URL
+        raise BadUrl(
+            f"the {scheme_of(url)}: URL is no connection string: write it as "
+            "postgresql://user@host:5432/database, with %-codes for special characters in a password"
+        ) from None
+
+
+_SCHEME: Final = "[a-z][a-z0-9+.-]*"
+_SCHEMES: Final[dict[str, Scheme]] = {
+    "memory": _Memory(),
+    "sqlite": _Sqlite(),
+    "postgresql": _Postgres(),
+    "postgres": _Postgres(),
+}

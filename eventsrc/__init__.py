@@ -20,7 +20,7 @@ from eventsrc.following.session import NotNewEnough, Session
 from eventsrc.following.status import Status, status
 from eventsrc.following.synchroniser import (
     ForceOp,
-    Late,
+    Stale,
     Synchronised,
     SyncOp,
     at_least,
@@ -122,7 +122,6 @@ __all__ = [
     "GoLive",
     "Head",
     "Interpreter",
-    "Late",
     "Load",
     "MemoryStore",
     "MissingHandlers",
@@ -151,6 +150,7 @@ __all__ = [
     "Snapshots",
     "SqliteStore",
     "SqliteViews",
+    "Stale",
     "Status",
     "StoreOp",
     "Stream",

@@ -71,23 +71,23 @@ class _Line:
         self._progress = progress
         self._before: Status | None = None
         name = f"{view.name} {view.version}"
-        self._task: TaskID = progress.add_task(name, total=None, pace="", told="")
+        self._task: TaskID = progress.add_task(name, total=None, pace="", state="")
 
     def show(self, now: Status) -> None:
         """Draws a status."""
         before, self._before = self._before, now
         pace = now.pace_since(before) if before is not None else 0.0
-        told = "live" if now.live == now.view.version else "not live"
+        state = "live" if now.live == now.view.version else "not live"
         if now.lag:
-            told = f"{_shown(now.lag)} behind, {told}"
+            state = f"{_shown(now.lag)} behind, {state}"
         if now.parked:
-            told += f", {len(now.parked)} parked"
+            state += f", {len(now.parked)} parked"
         self._progress.update(
             self._task,
             total=max(now.end.position, 1),
             completed=now.done * max(now.end.position, 1),
             pace=f"{_shown(pace)}/s",
-            told=told,
+            state=state,
         )
 
 
@@ -102,7 +102,7 @@ def _progress(console: Console) -> Progress:
         TextColumn("{task.percentage:>3.0f} %"),
         TextColumn("{task.fields[pace]}"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[state]}"),
         console=console,
         transient=False,
     )

@@ -20,7 +20,7 @@ from returns.result import Failure, Success
 
 from eventsrc._errors import EventsrcError
 from eventsrc.events.positions import Token
-from eventsrc.following.synchroniser import Late, check_store, force
+from eventsrc.following.synchroniser import Stale, check_store, force
 from eventsrc.programs.interpreter import Interpreter
 from eventsrc.programs.operation import Query
 from eventsrc.programs.program import Do, Outcome
@@ -48,15 +48,15 @@ _READS: Final = (Read, Head, Load)
 
 
 class NotNewEnough(EventsrcError):
-    """A view did not become as new as what was written in the session: see `late`."""
+    """A view did not become as new as what was written in the session: see `stale`."""
 
-    def __init__(self, late: Late) -> None:
-        parked = f"; parked: {', '.join(late.parked)}" if late.parked else ""
+    def __init__(self, stale: Stale) -> None:
+        parked = f"; parked: {', '.join(stale.parked)}" if stale.parked else ""
         super().__init__(
-            f"{late.view!r} has not applied {dict(late.missing.versions)} in time{parked}: give it "
+            f"{stale.view!r} has not applied {dict(stale.missing.versions)} in time{parked}: give it "
             "more time (within=), or see why its synchroniser is behind"
         )
-        self.late = late
+        self.stale = stale
 
 
 class Session:
@@ -140,7 +140,7 @@ class Session:
             if known is not None and known.covers(token):
                 continue
             match (yield from force(view, token, self._within)):
-                case Failure(late):
-                    raise NotNewEnough(late)
+                case Failure(stale):
+                    raise NotNewEnough(stale)
                 case Success():
                     self._forced[key] = token

@@ -89,7 +89,7 @@ class GapRemains(EventsrcError):
 
 
 @attrs.frozen
-class Late:
+class Stale:
     """A view did not become as new as a token in time."""
 
     view: View[Any]
@@ -165,13 +165,13 @@ def deliver(view: View[Any], events: Iterable[Recorded[Any]]) -> Do[SyncOp, Appl
 @program
 def force(
     view: View[Any], token: Token, within: float = 5.0, *, live: bool = True
-) -> Try[ForceOp, Token, Late]:
+) -> Try[ForceOp, Token, Stale]:
     """Makes a view at least as new as a token, by reading just the token's streams.
 
     These are then ahead of others that were recorded before them: a handler must not count on the order
     of events of different streams.
 
-    within: for how many seconds to go on; then the answer is Failure of Late, and at once if what is
+    within: for how many seconds to go on; then the answer is Failure of Stale, and at once if what is
         missing is parked.
     live: whether to bring forward the version that queries read. If that is another than the view's,
         whose handlers are elsewhere, it is waited for. If not live, it is the very version that is
@@ -198,7 +198,7 @@ def force(
             return Success(Token(token.store, dict(applied)))
         left = deadline - (yield from Elapsed())
         if left <= 0:
-            return Failure(Late(asked, Token(token.store, behind)))
+            return Failure(Stale(asked, Token(token.store, behind)))
         if asked is view:
             needed = {stream: applied[stream] for stream in behind}
             if not (yield from _pull(view, needed, token.store, left)):
@@ -209,7 +209,7 @@ def force(
         parked = yield from GetParked(asked)
         held = tuple([its.stream for its in parked if its.stream in behind])
         if held:
-            return Failure(Late(asked, Token(token.store, behind), held))
+            return Failure(Stale(asked, Token(token.store, behind), held))
 
 
 @program
@@ -220,7 +220,7 @@ def at_least(
     *,
     within: float = 5.0,
     otherwise: Effect[O, R] | None = None,
-) -> Try[ForceOp | O, tuple[R, Token], Late]:
+) -> Try[ForceOp | O, tuple[R, Token], Stale]:
     """Asks a query of a view that is made at least as new as a token first.
 
     otherwise: what to ask if the view does not become as new in time: the same query again, to take
@@ -231,10 +231,10 @@ def at_least(
     match (yield from force(view, token, within)):
         case Success(applied):
             return Success(((yield from query), applied))
-        case Failure(late) as failed:
+        case Failure(stale) as failed:
             if otherwise is None:
                 return failed
-            had = yield from GetApplied(late.view, _seen_by(view, token), token.store)
+            had = yield from GetApplied(stale.view, _seen_by(view, token), token.store)
             return Success(((yield from otherwise), Token(token.store, dict(had))))
 
 

@@ -31,7 +31,7 @@ from eventsrc.events.positions import START, BadCursor, BadToken, Cursor, NotInT
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import BadStreamId
 from eventsrc.following.session import NotNewEnough
-from eventsrc.following.synchroniser import Late
+from eventsrc.following.synchroniser import Stale
 from eventsrc.http.signing import Plain, TokenTexts
 from eventsrc.stores.operations import (
     ANY,
@@ -362,8 +362,8 @@ def refusal(why: object, texts: TokenTexts = PLAIN, *, current: Token | None = N
             return response
         case AppendFailed(why=inner) | NotDecided(why=inner) if not isinstance(inner, Conflict):
             return refusal(inner, texts)
-        case NotNewEnough(late=late):
-            return refusal(late, texts)
+        case NotNewEnough(stale=stale):
+            return refusal(stale, texts)
         case Conflict(actual=actual, events=events):
             return problem(
                 412,
@@ -387,7 +387,7 @@ def refusal(why: object, texts: TokenTexts = PLAIN, *, current: Token | None = N
                 headers={"Retry-After": str(RETRY_AFTER)},
                 append_id=str(id),
             )
-        case Late():
+        case Stale():
             return _later("What you saw has not arrived here yet")
         case NotDecided() | StoreBusy():
             return _later("Others are changing the same")

@@ -23,7 +23,7 @@ from eventsrc.postgres._errors import translated
 from eventsrc.postgres._link import Link, hold_on
 from eventsrc.postgres._schema import Tables, quoted
 from eventsrc.stores.operations import Lost, NotAStore
-from eventsrc.views._applying import KeptViews
+from eventsrc.views._applying import LedgerViews
 from eventsrc.views._ledger import Ledger
 from eventsrc.views.guard import Moves
 from eventsrc.views.operations import Lease, LostLease
@@ -102,7 +102,7 @@ _VIEW_SCRIPTS: Final = (
 )
 
 # by the primary keys; whoever applies keeps the row to itself until it commits
-_PLACE: Final = "SELECT store, position, token FROM {s}.eventsrc_part WHERE part = ? FOR UPDATE"
+_CURSOR: Final = "SELECT store, position, token FROM {s}.eventsrc_part WHERE part = ? FOR UPDATE"
 _GUARDS: Final = """
     SELECT false, stream, version FROM {s}.eventsrc_guard WHERE stream = ANY(%(streams)b)
     UNION ALL
@@ -175,7 +175,7 @@ class _Discarded(Exception):
     """A version of a view is not there any more: it ends the transaction."""
 
 
-class PostgresViews(KeptViews):
+class PostgresViews(LedgerViews):
     """Views in a Postgres database: the store's own, or another.
 
     address: a connection string, or a psycopg_pool.ConnectionPool, whose connections are then borrowed.
@@ -183,7 +183,7 @@ class PostgresViews(KeptViews):
     schema: of the table that says which versions are read; each version of a view has a schema of its
         own, of that name and the view's.
     timeout: how many seconds a statement may take.
-    sink: what handlers are given in place of the connection, for views that are kept elsewhere: see
+    target: what handlers are given in place of the connection, for views that are kept elsewhere: see
         eventsrc.views._applying.
 
     A view's handlers get the psycopg.Connection, in the transaction in which the view's progress is
@@ -200,9 +200,9 @@ class PostgresViews(KeptViews):
         *,
         schema: str = "eventsrc_views",
         timeout: float = 5.0,
-        sink: object = None,
+        target: object = None,
     ) -> None:
-        super().__init__(sink=sink)
+        super().__init__(target=target)
         self._schema = schema
         self._main = Tables(schema, _LIVE_SCRIPTS, mark="eventsrc_live")
         self._known: dict[tuple[str, int], Tables] = {}
@@ -328,7 +328,7 @@ class PostgresViews(KeptViews):
     def _ledger(self, connection: psycopg.Connection[Any], tables: Tables) -> PostgresLedger:
         """The ledger in the transaction that a connection is in."""
         cursor = cursor_on(connection)
-        given = connection if self.sink is None else self.sink
+        given = connection if self.target is None else self.target
         return PostgresLedger(tables, lambda ask: execute_on(cursor, ask), given)
 
     def _seen(self, view: View[Any], look: Callable[[Ledger], T], nothing: T) -> T:
@@ -432,7 +432,7 @@ class PostgresLedger(Ledger):
         """A copy of the rows of the view's tables."""
         return PostgresCopy(self.database)
 
-    def place(self, partition: int, lease: Lease | None) -> tuple[str, int, int]:
+    def lock_partition(self, partition: int, lease: Lease | None) -> tuple[str, int, int]:
         """The store, position and token of a partition, which is kept from others until the end.
 
         With a lease, not for longer than that if nothing more is heard of this transaction.
@@ -441,7 +441,7 @@ class PostgresLedger(Ledger):
             self.has_lease = True
             idle = min(max(lease.seconds, _SHORTEST_IDLE), _LONGEST_IDLE)
             self._asked(_END_IDLE, (f"{int(idle * 1000)}ms",))
-        ((store, position, token),) = self.ask(_PLACE, partition)
+        ((store, position, token),) = self.ask(_CURSOR, partition)
         return store, position, token
 
     def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
@@ -471,7 +471,7 @@ class PostgresLedger(Ledger):
         ((now,),) = self._asked(_NOW, ())
         return float(now)
 
-    def is_surroundings(self, error: Exception) -> bool:
+    def is_infrastructure(self, error: Exception) -> bool:
         """Whether Postgres reports of itself or the connection, and not what is wrong with a row."""
         return isinstance(error, _SURROUNDINGS)
 

@@ -45,7 +45,7 @@ from eventsrc.stores.operations import (
     StreamAppend,
 )
 from eventsrc.stores.prepare import is_own
-from eventsrc.views._applying import KeptViews
+from eventsrc.views._applying import LedgerViews
 from eventsrc.views.operations import Apply, Claim, Discard, GoLive, Leave, Park, Unpark
 from eventsrc.views.view import View
 
@@ -197,7 +197,7 @@ def preview(
     store: Interpreter[StoreOp],
     source: Effect[StoreOp | World, R],
     *,
-    views: Mapping[View[Any], KeptViews] | None = None,
+    views: Mapping[View[Any], LedgerViews] | None = None,
     codec: Codec | None = None,
 ) -> Previewed[R]: ...
 @overload
@@ -206,7 +206,7 @@ def preview(
     source: Effect[O, R],
     *,
     app: Callable[[Interpreter[StoreOp]], Interpreter[O]],
-    views: Mapping[View[Any], KeptViews] | None = None,
+    views: Mapping[View[Any], LedgerViews] | None = None,
     codec: Codec | None = None,
 ) -> Previewed[R]: ...
 def preview(
@@ -214,7 +214,7 @@ def preview(
     source: Effect[Any, R],
     *,
     app: Callable[[Interpreter[StoreOp]], Interpreter[Any]] | None = None,
-    views: Mapping[View[Any], KeptViews] | None = None,
+    views: Mapping[View[Any], LedgerViews] | None = None,
     codec: Codec | None = None,
 ) -> Previewed[R]:
     """Runs a program over a store as it is now, and writes nothing to it.
@@ -225,7 +225,7 @@ def preview(
         run in a transaction that is rolled back, after those of all earlier events.
     codec: the store's, if `store` is not the store itself and its codec is one's own.
     An exception of the program becomes the outcome. It raises PreviewIsDry, there, if it would write to
-    a view. Raises PreviewError for a view that was never built, or that is kept in a sink.
+    a view. Raises PreviewError for a view that was never built, or that is in an external target.
     """
     overlay, both = over(store, codec)
     running = both | world if app is None else app(both)

@@ -13,7 +13,7 @@ from eventsrc.events.stream_id import StreamId
 from eventsrc.following.synchroniser import PAGE, GapRemains
 from eventsrc.programs.interpreter import Interpreter
 from eventsrc.stores.operations import ReadFeed, StoreOp
-from eventsrc.views._applying import KeptViews, described
+from eventsrc.views._applying import LedgerViews, described
 from eventsrc.views._ledger import Ledger
 from eventsrc.views.guard import sort_out
 from eventsrc.views.operations import Failed
@@ -41,19 +41,23 @@ class Changes:
         return "\n".join(lines if len(lines) > 1 else [*lines, "  nothing"])
 
 
-def changes_of(view: View[Any], views: KeptViews, store: Interpreter[StoreOp], end: Cursor) -> Changes:
+def changes_of(
+    view: View[Any], views: LedgerViews, store: Interpreter[StoreOp], end: Cursor
+) -> Changes:
     """What the events of a store after a place in its feed would change in a view.
 
     The events before that place are applied first, as far as the view lacks them. Nobody else writes to
     the view meanwhile. Raises ViewError for a view that was never built, since that is not undone
-    everywhere, for one that is kept in a sink, where nothing can be rolled back, and for one that has
+    everywhere, for one in an external target, where nothing can be rolled back, and for one that has
     come past other events of the same streams meanwhile.
     """
     with views.looking(view) as ledger:
         if ledger is None:
             raise ViewError(f"{view!r} was never built: synchronise it before a preview of it")
-    if views.sink is not None:
-        raise ViewError(f"{view!r} is kept in a sink, where nothing is rolled back: leave it out")
+    if views.target is not None:
+        raise ViewError(
+            f"{view!r} is in an external target, where nothing is rolled back: leave it out"
+        )
     try:
         with views.writing(view) as ledger:
             raise _RollBack(_run(_Run(view, ledger, store), end))
@@ -120,7 +124,7 @@ class _Run:
     def start(self) -> Cursor:
         """Where the view goes on; from here on, nobody else brings it forward."""
         for partition in range(self.view.partitions):
-            self.ledger.place(partition, None)
+            self.ledger.lock_partition(partition, None)
         return min(
             (each.cursor for each in self.ledger.partitions()), key=lambda cursor: cursor.position
         )
@@ -141,7 +145,7 @@ class _Run:
                 try:
                     self.view.apply(self.ledger.database, event)
                 except Exception as error:
-                    if self.ledger.is_surroundings(error):
+                    if self.ledger.is_infrastructure(error):
                         raise
                     place = event.stream, event.version, event.position, event.type
                     raise _Stuck(Failed(*place, described(error))) from error

@@ -117,7 +117,7 @@ CLASSES: Final[dict[str, Any]] = dict(
         fold.Folded,
         rebuild.NotSound,
         status.Status,
-        synchroniser.Late,
+        synchroniser.Stale,
         synchroniser.Synchronised,
         # programs that are no calls
         program.Bind,

@@ -44,6 +44,7 @@ def _name(old: Any) -> str:
 
 
 _RENAMED: Final = {
+    "Late": "Stale",
     "Part": "PartitionProgress",
     "_OrConflict": "OrConflict",
     "_history": "history",

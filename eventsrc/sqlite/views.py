@@ -27,8 +27,8 @@ from eventsrc.sqlite._errors import is_mistake
 from eventsrc.sqlite._file import Durability, SqliteFile
 from eventsrc.sqlite._schema import Schema
 from eventsrc.stores.operations import StoreError
-from eventsrc.views._applying import KeptViews
-from eventsrc.views._ledger import PLACE, Ledger
+from eventsrc.views._applying import LedgerViews
+from eventsrc.views._ledger import CURSOR, Ledger
 from eventsrc.views.guard import Moves
 from eventsrc.views.operations import Lease
 from eventsrc.views.rows import Copy
@@ -120,14 +120,14 @@ _MOST_ATTACHED: Final = 10
 """How many files SQLite attaches to a connection."""
 
 
-class SqliteViews(KeptViews):
+class SqliteViews(LedgerViews):
     """Views in SQLite files beside the one that is named.
 
     path: of a file that says which versions are read; each version of a view has a file of its own, of
         that name and the view's ("views.db-users-2"). It may be the store's.
     views: whose tables are to be there at once, so that they can be queried before the first event.
     durability, timeout: as for SqliteStore.
-    sink: what handlers are given in place of the database, for views that are kept elsewhere: see
+    target: what handlers are given in place of the database, for views that are kept elsewhere: see
         eventsrc.views._applying.
 
     What a view's handlers write and how far the view has come are committed in one transaction.
@@ -140,14 +140,14 @@ class SqliteViews(KeptViews):
         *,
         durability: Durability = "os",
         timeout: float = 5.0,
-        sink: object = None,
+        target: object = None,
     ) -> None:
         # sqlite-utils takes longer to import than all the rest: only who has views pays for it.
         from sqlite_utils import Database
         from sqlite_utils.db import COLUMN_TYPE_MAPPING
 
         COLUMN_TYPE_MAPPING.setdefault(StreamId, "TEXT")  # it does not look for bases of a type
-        super().__init__(sink=sink)
+        super().__init__(target=target)
         self._database = Database
         self._folder: TemporaryDirectory[str] | None = None
         self._durability: Durability = durability
@@ -211,7 +211,7 @@ class SqliteViews(KeptViews):
         writing = file.writing(time.monotonic() + wait)
         try:
             with writing as connection:
-                database = file.database if self.sink is None else self.sink
+                database = file.database if self.target is None else self.target
                 ledger = SqliteLedger(connection, database, file.rule)
                 if not _is_made(connection, view):
                     ledger.make(view)
@@ -410,11 +410,11 @@ class _NoEnd:
     """The rule for statements that a handler executes: none of them begins or ends a transaction."""
 
     def __init__(self) -> None:
-        self.holds = False
+        self.is_in_force = False
         self.was_broken = False
 
     def __call__(self, action: int, *_: str | None) -> int:
-        if action != sqlite3.SQLITE_TRANSACTION or not self.holds:
+        if action != sqlite3.SQLITE_TRANSACTION or not self.is_in_force:
             return sqlite3.SQLITE_OK
         self.was_broken = True
         return sqlite3.SQLITE_DENY
@@ -434,7 +434,7 @@ class SqliteLedger(Ledger):
     def handling(self, view: View[Any]) -> Iterator[None]:
         """While a view's handlers run, which must not end the transaction."""
         rule = self._rule
-        rule.holds, rule.was_broken = True, False
+        rule.is_in_force, rule.was_broken = True, False
         error: Exception | None = None
         try:
             yield
@@ -442,10 +442,10 @@ class SqliteLedger(Ledger):
             error = raised
             raise
         finally:
-            rule.holds = False
+            rule.is_in_force = False
             # SQLite ends it by itself where the disk is full, for instance
             is_ended = not self._connection.in_transaction
-            if rule.was_broken or (is_ended and (error is None or not self.is_surroundings(error))):
+            if rule.was_broken or (is_ended and (error is None or not self.is_infrastructure(error))):
                 raise ViewError(
                     f"a handler of {view!r} began, committed or rolled back a transaction, and so "
                     "nothing is applied: what handlers write is committed together with the view's "
@@ -465,9 +465,9 @@ class SqliteLedger(Ledger):
         """A copy of the rows of the view's tables."""
         return SqliteCopy(self.ask)
 
-    def place(self, partition: int, lease: Lease | None) -> tuple[str, int, int]:
+    def lock_partition(self, partition: int, lease: Lease | None) -> tuple[str, int, int]:
         """The store, position and token of a partition."""
-        ((store, position, token),) = self.ask(PLACE, partition)
+        ((store, position, token),) = self.ask(CURSOR, partition)
         return store, position, token
 
     def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
@@ -517,7 +517,7 @@ class SqliteLedger(Ledger):
         """The time by this machine's clock: nobody else's is there to compare it with."""
         return time.time()
 
-    def is_surroundings(self, error: Exception) -> bool:
+    def is_infrastructure(self, error: Exception) -> bool:
         """Whether SQLite reports that the file cannot be written, and not what is wrong with a row."""
         return isinstance(error, sqlite3.Error) and not is_mistake(error)
 

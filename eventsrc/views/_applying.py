@@ -7,15 +7,15 @@ park their streams in the same transaction, and the others go on (`_Way` is the 
 page takes long, what is done of it is committed, so that others need not wait, and leases do not end
 meanwhile.
 
-A view can be kept in a system that has no part in the transaction, a *sink*: handlers are given the
-sink, and the place in the feed is committed after the effects. So after a crash, events of at most one
-page come again, in the order of their streams. What makes that harmless is a guard in the sink: it
-keeps the version of the event with what it made of it, and refuses what is not newer (as Elasticsearch
-does with `version_type=external`), which also keeps out a writer that wakes up late.
+A view can be in an external system that has no part in the transaction, its *target*: handlers are
+given the target, and the cursor is committed after the effects. So after a crash, events of at most one
+page come again, in the order of their streams. A guard in the target makes that harmless: it stores the
+version of the event with what it made of it, and refuses one that is not newer (as Elasticsearch does
+with `version_type=external`), which also keeps out a writer that wakes up late.
 
-An event can also end the process. So each process says that it begins, until it has brought the view
-forward or has come to know that it cannot; if one began in vain, the next applies each event by itself
-and says so before, which shows which event it is.
+An event can also end the process. So each process sets a start marker, until it has brought the view
+forward or has found that it cannot; if one began in vain, the next applies each event by itself and
+announces it before, which shows which event it is.
 """
 
 from __future__ import annotations
@@ -81,12 +81,12 @@ _SOON: Final = 0.1
 _log = logging.getLogger("eventsrc")
 
 
-class KeptViews(OpenedViews[ViewOp]):
+class LedgerViews(OpenedViews[ViewOp]):
     """The view operations, over what is particular to a database."""
 
-    def __init__(self, clock: Callable[[], float] = time.time, *, sink: object = None) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, *, target: object = None) -> None:
         self._clock = clock
-        self.sink: Final = sink
+        self.target: Final = target
         """What handlers are given in place of the database, where nothing is rolled back."""
         self._trust: dict[tuple[str, int, int], _Trust] = {}
 
@@ -288,7 +288,7 @@ class KeptViews(OpenedViews[ViewOp]):
             count = self._handle(ledger, op, events)
         gaps = tuple([gap for gap in work.gaps if gap.stream not in failed])
         applied = [event for event in events[:count] if _is_before(event, failed)]
-        ledger.hold(held)
+        ledger.hold_back(held)
         moved = {event.record.stream: event.record.version for event in applied}
         cursor = None if gaps else _cursor(op, events, count)
         ledger.move(op.partition, moved, len(applied), cursor, _store(op))
@@ -388,7 +388,7 @@ class KeptViews(OpenedViews[ViewOp]):
             if stream in failed:
                 continue
             with self.writing(op.view, op.within) as ledger:
-                tries = ledger.attempt(op.partition, _place(event))
+                tries = ledger.attempt(op.partition, _number(event))
             if tries > VAIN_TRIES:
                 why = f"{tries - 1} processes in a row ended while they applied this event"
                 failed[stream] = _failed(event, why, is_deadly=True)
@@ -444,7 +444,7 @@ def _cursor(op: Apply, events: Sequence[Recorded[Any]], count: int) -> Cursor | 
     return Cursor(op.cursor.store, events[count - 1].position)
 
 
-def _place(event: Recorded[Any]) -> int:
+def _number(event: Recorded[Any]) -> int:
     """A number of an event by itself: its position, if that was read."""
     record = event.record
     return record.position or -1 - crc32(f"{record.stream}@{record.version}".encode())
@@ -458,7 +458,7 @@ def _is_before(event: Recorded[Any], failed: Mapping[str, Failed]) -> bool:
 
 def _check_blame(ledger: Ledger, error: Exception) -> None:
     """Raises an error again that no event is to blame for."""
-    if isinstance(error, StoreError | ViewError) or ledger.is_surroundings(error):
+    if isinstance(error, StoreError | ViewError) or ledger.is_infrastructure(error):
         raise error
 
 

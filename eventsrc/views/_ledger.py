@@ -31,7 +31,7 @@ ADD_PART: Final = """
         (part, store, position, applied, token, until, seconds, starts, trying, tries)
     VALUES (?, '', 0, 0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING
 """
-PLACE: Final = "SELECT store, position, token FROM {s}.eventsrc_part WHERE part = ?"
+CURSOR: Final = "SELECT store, position, token FROM {s}.eventsrc_part WHERE part = ?"
 STORES: Final = "SELECT DISTINCT store FROM {s}.eventsrc_part WHERE store <> ''"
 COUNT: Final = """
     UPDATE {s}.eventsrc_part
@@ -110,7 +110,7 @@ class Ledger(ABC):
         """Executes a statement."""
 
     @abstractmethod
-    def place(self, partition: int, lease: Lease | None) -> tuple[str, int, int]:
+    def lock_partition(self, partition: int, lease: Lease | None) -> tuple[str, int, int]:
         """The store, position and token of a partition, which is kept from others until the end."""
 
     @abstractmethod
@@ -137,7 +137,7 @@ class Ledger(ABC):
         """The time by the database's clock, in seconds."""
 
     @abstractmethod
-    def is_surroundings(self, error: Exception) -> bool:
+    def is_infrastructure(self, error: Exception) -> bool:
         """Whether an error that a handler raised is of the database, and not of the event."""
 
     @abstractmethod
@@ -198,7 +198,7 @@ class Ledger(ABC):
             {partition} if view.partitions == 1 else {partition, *map(view.partition_of, streams)}
         )
         for each in sorted(partitions):
-            known, _, token = self.place(each, lease)
+            known, _, token = self.lock_partition(each, lease)
             if each == partition and lease is not None and lease.token != token:
                 raise LostLease(
                     f"partition {partition} was taken by another synchroniser: claim a share again"
@@ -264,7 +264,7 @@ class Ledger(ABC):
         beside = failed.type, failed.error, version, since, failed.is_deadly
         self.ask(PARK, stream, version, position, *beside)
 
-    def hold(self, versions: Mapping[str, int]) -> None:
+    def hold_back(self, versions: Mapping[str, int]) -> None:
         """Keeps the last versions that came of parked streams."""
         for stream, version in versions.items():
             self.ask(HOLD, version, stream, version)
@@ -319,9 +319,9 @@ class Ledger(ABC):
         self.ask(KEEP_OWNER, owner, until, seconds)
         return [name for (name,) in self.ask(OWNERS)]
 
-    def leases(self) -> Sequence[Held]:
+    def leases(self) -> Sequence[Ownership]:
         """The partitions, and who has them."""
-        return [Held(*row) for row in self.ask(LEASES)]
+        return [Ownership(*row) for row in self.ask(LEASES)]
 
     def renew(self, partition: int, token: int, until: float, seconds: float) -> None:
         """Keeps a partition for its owner."""
@@ -343,7 +343,7 @@ class Ledger(ABC):
 
 
 @attrs.frozen
-class Held:
+class Ownership:
     """A partition and who has it."""
 
     partition: int

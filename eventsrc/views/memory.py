@@ -21,8 +21,8 @@ from eventsrc.events.positions import START, Cursor
 from eventsrc.events.stream_id import StreamId
 from eventsrc.stores._forking import hold_across_forks
 from eventsrc.stores.operations import StoreBusy
-from eventsrc.views._applying import KeptViews
-from eventsrc.views._ledger import Held, Ledger
+from eventsrc.views._applying import LedgerViews
+from eventsrc.views._ledger import Ledger, Ownership
 from eventsrc.views.guard import Moves
 from eventsrc.views.operations import Failed, Lease, Parked, PartitionProgress
 from eventsrc.views.rows import Copy, RowChange, paired
@@ -144,7 +144,7 @@ class _Row:
     seconds: float = 0.0
 
 
-class MemoryViews(KeptViews):
+class MemoryViews(LedgerViews):
     """Views in the memory of this process: everything is forgotten when it ends.
 
     views: whose tables are to be there at once. It may be used from several threads and tasks, each
@@ -258,7 +258,7 @@ class MemoryLedger(Ledger):
         self._partitions: Table[int, _Row] = self.kept["partition"]
         self._guard: Table[str, int] = self.kept["guard"]
         self._parked: Table[str, Parked] = self.kept["parked"]
-        self._owners: Table[str, Held] = self.kept["owner"]
+        self._owners: Table[str, Ownership] = self.kept["owner"]
 
     def copy(self) -> Copy:
         """A copy of the rows."""
@@ -287,7 +287,7 @@ class MemoryLedger(Ledger):
             PartitionProgress(row.cursor, row.applied, row.owner) for row in self._partitions.values()
         )
 
-    def place(self, partition: int, lease: Lease | None) -> tuple[str, int, int]:
+    def lock_partition(self, partition: int, lease: Lease | None) -> tuple[str, int, int]:
         """The store, position and token of a partition."""
         row = self._partitions[partition]
         return row.cursor.store, row.cursor.position, row.token
@@ -340,7 +340,7 @@ class MemoryLedger(Ledger):
     def survived(self, partition: int) -> None:
         """Nothing is to be taken back."""
 
-    def hold(self, versions: Mapping[str, int]) -> None:
+    def hold_back(self, versions: Mapping[str, int]) -> None:
         """Keeps the last versions that came of parked streams."""
         for stream, version in versions.items():
             parked = self._parked[stream]
@@ -382,13 +382,13 @@ class MemoryLedger(Ledger):
 
     def keep_owner(self, owner: str, until: float, seconds: float) -> Sequence[str]:
         """Keeps an owner; answers all there are."""
-        self._owners[owner] = Held(0, owner, 0, until, seconds)
+        self._owners[owner] = Ownership(0, owner, 0, until, seconds)
         return list(self._owners)
 
-    def leases(self) -> Sequence[Held]:
+    def leases(self) -> Sequence[Ownership]:
         """The partitions, and who has them."""
         return [
-            Held(partition, r.owner, r.token, r.until, r.seconds)
+            Ownership(partition, r.owner, r.token, r.until, r.seconds)
             for partition, r in self._partitions.items()
         ]
 
@@ -424,7 +424,7 @@ class MemoryLedger(Ledger):
         """The time of this process."""
         return self._clock()
 
-    def is_surroundings(self, error: Exception) -> bool:
+    def is_infrastructure(self, error: Exception) -> bool:
         """Never: there are none."""
         return False
 

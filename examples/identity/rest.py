@@ -299,8 +299,8 @@ async def from_view(
             return reply(answer(told(found), at_least=applied, headers=said))
         case Failure() if folded is not None:  # the streams have all that the token has
             return reply(answer(told(await run(request, folded)), at_least=token, headers=said))
-        case Failure(late):
-            return reply(refusal(late))
+        case Failure(not_new):
+            return reply(refusal(not_new))
 
 
 async def body_of(request: Request) -> dict[str, str]:

@@ -16,11 +16,11 @@ import pytest
 from eventsrc import (
     Failure,
     ForceOp,
-    Late,
     MemoryStore,
     Outcome,
     Program,
     Read,
+    Stale,
     Success,
     Token,
     View,
@@ -126,7 +126,7 @@ class FreshnessContract:
             app.run(rebuild(new))
             token = noted(store, 9)
             match app.run(force(old, token, within=0.05)):
-                case Failure(Late(view, missing, ())):
+                case Failure(Stale(view, missing, ())):
                     assert (view.version, missing) == (2, token)
                 case answer:
                     pytest.fail(str(answer))

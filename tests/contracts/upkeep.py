@@ -44,7 +44,7 @@ from eventsrc import (
     world,
 )
 from eventsrc.following.rebuild import NotSound
-from eventsrc.following.synchroniser import Late, synchronise_partition
+from eventsrc.following.synchroniser import Stale, synchronise_partition
 from eventsrc.stores.operations import StoreBusy, StoreFull
 from eventsrc.views import _applying
 from eventsrc.views.guard import Moves
@@ -360,7 +360,7 @@ class UpkeepContract:
             app = store | views | Clock(0.0).world
             view = kit.notes(failing_on(2))
             late = app.run(force(view, token))
-            assert late == Failure(Late(view, token, (books[0].id,)))
+            assert late == Failure(Stale(view, token, (books[0].id,)))
 
     def test_an_event_that_cannot_be_decoded_is_parked(self, kit: Kit) -> None:
         store = filled(2, 4)

@@ -38,7 +38,7 @@ from eventsrc import (
     world,
 )
 from eventsrc.events.positions import BadToken, WrongStore
-from eventsrc.following.synchroniser import GapRemains, Late
+from eventsrc.following.synchroniser import GapRemains, Stale
 from eventsrc.programs.world import Elapsed, Sleep
 from eventsrc.stores.operations import NotAStore
 from eventsrc.views.guard import Gap
@@ -289,7 +289,7 @@ def test_a_view_that_does_not_become_new_in_time_says_what_is_missing(views: Sql
     ticks = iter(range(1000))
     slow = on(Elapsed).run(lambda _: float(next(ticks))) | on(Sleep).always(None)
     outcome = (store | views | slow).run(force(view, token, within=1.0))
-    assert outcome == Failure(Late(view, token))
+    assert outcome == Failure(Stale(view, token))
 
 
 def test_a_token_of_another_store_is_refused(views: SqliteViews) -> None:

@@ -53,7 +53,7 @@ from eventsrc.errors import (
     Unpicklable,
     WrongStore,
 )
-from eventsrc.following.synchroniser import Late
+from eventsrc.following.synchroniser import Stale
 from eventsrc.http import Response
 from eventsrc.views.guard import Gap
 from eventsrc.views.memory import MemoryViews
@@ -97,7 +97,7 @@ SAMPLES: dict[type[EventsrcError], Callable[[], EventsrcError]] = {
     AppendFailed: lambda: AppendFailed(conflict()),
     NotSerialized: lambda: NotSerialized(conflict(), 3),
     GapRemains: lambda: GapRemains(Gap(STREAM, 3, 5)),
-    NotNewEnough: lambda: NotNewEnough(Late(VIEW, TOKEN, (STREAM,))),
+    NotNewEnough: lambda: NotNewEnough(Stale(VIEW, TOKEN, (STREAM,))),
     Problem: lambda: Problem(Response(412, {"ETag": "x"}, b"no"), "It has changed"),
     TokenTooLong: lambda: TokenTooLong(TOKEN, 9_000),
 }

@@ -31,7 +31,7 @@ from eventsrc import (
 from eventsrc.events._exact import NotStorable
 from eventsrc.events.positions import BadToken, NotInToken, WrongStore
 from eventsrc.events.stream_id import BadStreamId
-from eventsrc.following.synchroniser import Late
+from eventsrc.following.synchroniser import Stale
 from eventsrc.http import (
     Preferences,
     Problem,
@@ -349,7 +349,7 @@ def test_what_json_does_not_have_is_not_answered(value: float) -> None:
         (Rejected("no"), 422),
         (Unknown(uuid4(), "lost"), 503),
         (AppendFailed(Unknown(uuid4(), "lost")), 503),
-        (Late(notes_view(), TOKEN), 503),
+        (Stale(notes_view(), TOKEN), 503),
         (StoreBusy("busy"), 503),
         (StoreClosed("closed"), 503),
         (StoreFull("full"), 507),

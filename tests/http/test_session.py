@@ -155,7 +155,7 @@ def test_a_view_that_cannot_be_made_so_new_is_an_error(views: SqliteViews) -> No
     app.run(books[0].append(Noted(9)))
     with pytest.raises(NotNewEnough, match="parked: books/0") as late:
         app.run(AllNotes())
-    assert late.value.late.missing[books[0].id] == 2
+    assert late.value.stale.missing[books[0].id] == 2
 
 
 def test_a_conflict_was_not_seen(views: SqliteViews) -> None:

@@ -9,7 +9,7 @@ from tests.contracts.fence import FenceContract
 from tests.contracts.lag import LagContract
 from tests.contracts.poison import PoisonContract
 from tests.contracts.rebuilding import RebuildContract
-from tests.contracts.sink import SinkContract
+from tests.contracts.target import TargetContract
 from tests.views.kit import Kit
 
 
@@ -38,5 +38,5 @@ class TestRebuild(RebuildContract):
     """The experiments."""
 
 
-class TestSink(SinkContract):
+class TestTarget(TargetContract):
     """The experiment."""

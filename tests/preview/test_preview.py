@@ -416,9 +416,9 @@ def test_a_view_that_was_never_built_is_not_built_by_a_preview(store: MemoryStor
         assert ledger is None
 
 
-def test_a_view_in_a_sink_is_refused(store: MemoryStore, tmp_path: Path) -> None:
+def test_a_view_in_a_target_is_refused(store: MemoryStore, tmp_path: Path) -> None:
     with (
-        SqliteViews(tmp_path / "views.db", [memory_view], sink=Tables()) as views,
-        pytest.raises(ViewError, match="sink"),
+        SqliteViews(tmp_path / "views.db", [memory_view], target=Tables()) as views,
+        pytest.raises(ViewError, match="target"),
     ):
         preview(store, accounts["homer"].append(Moved(1)), views={memory_view: views})

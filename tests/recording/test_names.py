@@ -18,14 +18,14 @@ Chance Elapsed NewId Now Sleep
 Apply Claim Discard GetApplied GetLive GetParked GetProgress GoLive Leave Park Unpark
 Cursor Gap Token Appended Blocked Condition Conflict Expect FeedPage Page Rejected Snapshot StreamAppend
 Unknown Applied Failed Lease Parked PartitionProgress Progress
-Consistency Decided Folded Late NotSound Status Synchronised
+Consistency Decided Folded NotSound Stale Status Synchronised
 Bind Gather Map OrConflict Pure
 list same surely tuple value
 at_least deliver force history rebuild retry serializable status synchronise synchronise_partition
 AppendFailed BadSnapshot BadCursor BadStreamId BadToken CommitFailed Corrupted EventTypeError
-EventsrcError GapRemains Lost LostLease NoSuchVersion NotAStore NotDecided NotInToken NotNewEnough NotRead
-NotStorable NotSerializable NotSerialized PastIsReadOnly Refused StoreBusy StoreClosed StoreError
-StoreFull StoreReadOnly Undecodable UnknownEvent Unreachable ViewError WrongStore
+EventsrcError GapRemains Lost LostLease NoSuchVersion NotAStore NotDecided NotInToken NotNewEnough
+NotRead NotStorable NotSerializable NotSerialized PastIsReadOnly Refused StoreBusy StoreClosed
+StoreError StoreFull StoreReadOnly Undecodable UnknownEvent Unreachable ViewError WrongStore
 """
 
 

@@ -1,4 +1,4 @@
-"""A server of documents with versions, over HTTP, as a sink of views; and the process that fills it."""
+"""A server of documents with versions, over HTTP, as the target of a view; and what fills it."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def serving(shelf: Shelf) -> Iterator[int]:
 
 @attrs.frozen
 class Documents:
-    """The sink: documents over HTTP."""
+    """The target: documents over HTTP."""
 
     port: int
 
@@ -130,14 +130,14 @@ def notes_documents(deadly: int = 0, *, is_blind: bool = False) -> View[Document
     view: View[Documents] = View("notes", types=TYPES)
 
     @view.on(Noted)
-    def noted(sink: Documents, event: Recorded[Noted]) -> None:
+    def noted(target: Documents, event: Recorded[Noted]) -> None:
         if is_blind:
-            sink.count(event.stream)
+            target.count(event.stream)
         else:
-            version, text = sink.get(event.stream)
+            version, text = target.get(event.stream)
             if version < event.version:
                 number = str(event.data.number)
-                sink.put(event.stream, f"{text},{number}" if text else number, event.version)
+                target.put(event.stream, f"{text},{number}" if text else number, event.version)
         if event.position == deadly:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -149,6 +149,6 @@ def filling(kit: Kit, say: Say, port: int, page: int, deadly: int, is_blind: boo
     view = notes_documents(deadly, is_blind=is_blind)
     with (
         kit.open_store(timeout=30) as store,
-        kit.open(timeout=30, sink=Documents(port)) as views,
+        kit.open(timeout=30, target=Documents(port)) as views,
     ):
         (store | views).run(synchronise(view, size=page))

@@ -60,7 +60,7 @@ def replay_of(kit: Kit) -> dict[str, str]:
         return {f"/{stream}": text for stream, text in folded(store).items()}
 
 
-class SinkContract:
+class TargetContract:
     """Views whose effects are elsewhere.
 
     kit: where their progress and the store are kept.
@@ -88,37 +88,37 @@ class SinkContract:
 
     def test_a_writer_that_wakes_up_late_is_refused_by_the_version(self) -> None:
         with serving(Shelf()) as port:
-            sink = Documents(port)
-            assert sink.put("books/1", "1,2,3", 3)
-            assert not sink.put("books/1", "1,2", 2)
-            assert sink.get("books/1") == (3, "1,2,3")
+            target = Documents(port)
+            assert target.put("books/1", "1,2,3", 3)
+            assert not target.put("books/1", "1,2", 2)
+            assert target.get("books/1") == (3, "1,2,3")
 
-    def test_a_sink_that_is_away_parks_nothing_for_good(self, kit: Kit) -> None:
+    def test_a_target_that_is_away_parks_nothing_for_good(self, kit: Kit) -> None:
         store = MemoryStore(CODEC)
         store.run(books[1].append(Noted(1), Noted(2)))
         shelf, view = Shelf(), notes_documents()
         with serving(shelf) as port:
             gone = port
-        with kit.open(sink=Documents(gone)) as views:
+        with kit.open(target=Documents(gone)) as views:
             assert (store | views).run(synchronise(view)).applied == 0
             (parked,) = views.run(GetParked(view))
             assert "Connection refused" in parked.error
-        with serving(shelf) as port, kit.open(sink=Documents(port)) as views:
+        with serving(shelf) as port, kit.open(target=Documents(port)) as views:
             assert (store | views).run(retry(view)) == ()
         assert shelf.documents == {"/books/1": (2, "1,2")}
 
-    def test_the_schema_of_a_view_in_a_sink_is_given_the_sink(self, kit: Kit) -> None:
+    def test_the_schema_of_a_view_in_a_target_is_given_the_target(self, kit: Kit) -> None:
         given: list[object] = []
         view, shelf = notes_documents(), Shelf()
         view.schema(given.append)
         with serving(shelf) as port:
-            sink = Documents(port)
-            with kit.open(view, sink=sink) as views:
+            target = Documents(port)
+            with kit.open(view, target=target) as views:
                 (filled(2, 4) | views).run(synchronise(view))
-        assert given == [sink]
+        assert given == [target]
         assert shelf.documents["/books/1"] == (2, "1,3")
 
-    def test_events_of_a_stream_reach_a_sink_in_their_order(self, kit: Kit) -> None:
+    def test_events_of_a_stream_reach_a_target_in_their_order(self, kit: Kit) -> None:
         seen: list[tuple[str, int]] = []
 
         class Notes:
@@ -129,7 +129,7 @@ class SinkContract:
                 seen.append((name, version))
                 return True
 
-        with kit.open(sink=Notes()) as views:
+        with kit.open(target=Notes()) as views:
             (filled(3, 50) | views).run(synchronise(notes_documents()))
         at: dict[str, int] = {}
         for stream, version in seen:

@@ -102,15 +102,20 @@ class RunFile:
             error.add_note(f"a run could not be written to {self._path} either: {failure}")
 
     def begin(self, source: Effect[Any, Any]) -> Run | None:
-        """A run to be told of; None if it is not wanted, or cannot be written."""
+        """A run to be told of; None if it is not wanted, or cannot be written.
+
+        Raises StoreClosed, and NotPortable if nobody is told by `failing`: nothing is performed yet.
+        """
+        self._check_open()
         if self._wanted is not None and not self._wanted(source):
             return None
         portable = Portable(self._codec, self._opaque, self._mask, names=self._names)
         try:
             return Run(self, portable, portable.plain(source))
-        except NotPortable as error:
+        except Exception as bad:
+            error = not_portable(bad)
             if self._failing is None:
-                raise
+                raise error from error.__cause__
             self._failing(error)
             return None
 
@@ -124,14 +129,18 @@ class RunFile:
     def write(self, line: bytes) -> None:
         """Adds a line. Raises StoreClosed if the file was closed, OSError if it cannot be written."""
         with self._lock:
-            if self._file is None:
-                raise StoreClosed(f"{self._path} was closed: open it for as long as programs are run")
+            file = self._check_open()
             if self._is_torn:
                 line = b"\n" + line
             self._is_torn = True
             while line:
-                line = line[os.write(self._file, line) :]
+                line = line[os.write(file, line) :]
             self._is_torn = False
+
+    def _check_open(self) -> int:
+        if self._file is None:
+            raise StoreClosed(f"{self._path} was closed: open it for as long as programs are run")
+        return self._file
 
 
 class Run:

@@ -55,7 +55,8 @@ class Names:
         if other is not thing and _origin(other) != _origin(thing):
             raise NotPortable(
                 f"{_origin(thing)} and {_origin(other)} are both named {name!r} in recordings: declare "
-                "one of them with another `name=` (a value's class: with a `__stable_name__`)"
+                "one of them with another `name=` (a value's class: with a `__stable_name__`), or "
+                "leave one out by `opaque`"
             )
         return name
 

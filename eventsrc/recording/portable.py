@@ -310,7 +310,8 @@ class Portable:
         if isinstance(made, Bind):
             return is_program(made.function)
         function: Any = made.function if isinstance(made, Map) else made.collect
-        return function in _library.FUNCTIONS.values() or type(function) is _library.OrConflict
+        harmless = _library.FUNCTIONS.values()
+        return any(function is each for each in harmless) or type(function) is _library.OrConflict
 
     def _enum(self, name: str, plain: Any) -> Any:
         kind = self._names.enum(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import enum
 import json
 import sys
 from collections.abc import Iterator
@@ -277,6 +278,25 @@ def test_a_name_can_be_chosen_and_kept(tmp_path: Path) -> None:
         """Derived from one with a name: it has its own."""
 
     assert portable.plain(Derived("homer"))["$attrs"] == "Derived"
+
+
+def test_values_can_choose_a_name_too() -> None:
+    @attrs.frozen
+    class Money:
+        __stable_name__ = "money"
+        amount: int
+
+    class Hue(enum.Enum):
+        __stable_name__ = "colour"
+        RED = 1
+
+    class Refused(Exception):
+        __stable_name__ = "refused"
+
+    names = Names([Money, Hue, Refused])
+    assert [names.of(kind) for kind in (Money, Hue, Refused)] == ["money", "colour", "refused"]
+    portable = Portable(names=names)
+    assert portable.value(portable.plain([Money(1), Hue.RED])) == [Money(1), Hue.RED]
 
 
 @pytest.mark.parametrize("name", ["", "a b", "eventsrc/Read", "os:system", "1st", "x" * 200])

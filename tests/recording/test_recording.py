@@ -274,6 +274,19 @@ def test_in_production_the_run_goes_on_and_somebody_is_told(store: MemoryStore, 
     assert len(store.run(ReadFeed()).events) == 2
 
 
+def test_a_value_too_deep_to_be_written_does_not_end_a_run(store: MemoryStore, tmp_path: Path) -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    told: list[NotPortable | OSError] = []
+    with RunFile(tmp_path / "runs.jsonl", failing=told.append) as runs:
+        blob: Any = on(Blob)
+        app: Any = recording(blob.run(lambda _: deep), runs)
+        assert app.run(pass_on("text")) is deep
+        assert recording(bank(store), runs).run(given(deep)) is deep
+    assert ["RecursionError" in str(error) for error in told] == [True, True]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk is full here")
 def test_a_full_disk_does_not_end_a_run_that_has_stored_its_events(store: MemoryStore) -> None:
     told: list[NotPortable | OSError] = []
@@ -319,6 +332,7 @@ def test_a_file_that_was_closed_takes_no_runs(store: MemoryStore, tmp_path: Path
     runs.close()
     with pytest.raises(StoreClosed, match="was closed"):
         recording(bank(store), runs).run(deposit("homer", 1))
+    assert len(store.run(ReadFeed()).events) == 1, "nothing is performed"
 
 
 # --- masks ----------------------------------------------------------------------------------------

@@ -27,10 +27,10 @@ from eventsrc import (
     StreamId,
     View,
     event,
-    in_turn,
     program,
     synchronise,
 )
+from eventsrc.programs.program import in_turn
 from eventsrc.streams.decide import DecideOp
 from eventsrc.testing import EVERY_FAULT, Scenario, SimulatedStore, SimulatedViews
 from eventsrc.views.memory import Tables

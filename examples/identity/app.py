@@ -2,7 +2,8 @@
 
 from typing import TypeAlias
 
-from eventsrc import Interpreter, StoreOp, ViewOp, World, world
+from eventsrc import Interpreter, StoreOp, World, world
+from eventsrc.views.operations import ViewOp
 from examples.identity.commands import IdentityCommands
 from examples.identity.operations import App
 from examples.identity.queries import StreamQueries, ViewQueries

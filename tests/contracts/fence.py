@@ -21,7 +21,8 @@ from typing import Any
 import attrs
 import pytest
 
-from eventsrc import Do, Read, ReadFeed, Recorded, View, follow, on, program, retry, synchronise, world
+from eventsrc import Do, Read, ReadFeed, Recorded, View, follow, on, program, synchronise, world
+from eventsrc.following.parking import retry
 from eventsrc.following.synchroniser import synchronise_partition
 from eventsrc.stores.operations import StoreBusy
 from eventsrc.views.operations import Apply, Claim, Failed, GetParked, Lease, Leave, Park, Unpark

@@ -15,17 +15,14 @@ import pytest
 
 from eventsrc import (
     Failure,
-    ForceOp,
     MemoryStore,
     Outcome,
     Program,
     Read,
-    Stale,
     Success,
     Token,
     View,
     at_least,
-    deliver,
     force,
     pure,
     rebuild,
@@ -33,6 +30,7 @@ from eventsrc import (
     world,
 )
 from eventsrc.events.positions import WrongStore
+from eventsrc.following.synchroniser import ForceOp, Stale, deliver
 from eventsrc.views.operations import Apply, GetApplied, GetLive, GetProgress
 from tests.views.kit import Kit, Views
 from tests.views.library import CODEC, Noted, books, filled, folded

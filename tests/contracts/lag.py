@@ -18,7 +18,8 @@ from typing import Any, Final
 
 import pytest
 
-from eventsrc import Append, Opaque, Recorded, StreamId, View, follow, world
+from eventsrc import Append, Recorded, StreamId, View, follow, world
+from eventsrc.events.event import Opaque
 from tests.contracts.poison import KINDS, notes
 from tests.faults import scaled
 from tests.processes.workers import Say, Worker

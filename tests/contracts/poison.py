@@ -18,20 +18,9 @@ import attrs
 import pytest
 
 import eventsrc.views._applying
-from eventsrc import (
-    Append,
-    Head,
-    Opaque,
-    Recorded,
-    Sleep,
-    View,
-    event,
-    follow,
-    on,
-    retry,
-    synchronise,
-    world,
-)
+from eventsrc import Append, Head, Recorded, Sleep, View, event, follow, on, synchronise, world
+from eventsrc.events.event import Opaque
+from eventsrc.following.parking import retry
 from eventsrc.stores.operations import StoreBusy
 from eventsrc.views.operations import Applied, Apply, GetParked
 from tests.contracts.upkeep import Clock, Enough

@@ -29,11 +29,11 @@ from eventsrc import (
     StreamId,
     on,
     rebuild,
-    retry,
     status,
     synchronise,
     world,
 )
+from eventsrc.following.parking import retry
 from eventsrc.views.operations import Discard, GetLive, GoLive
 from eventsrc.views.view import View
 from tests.faults import scaled

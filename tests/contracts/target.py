@@ -10,8 +10,9 @@ import random
 import signal
 from collections.abc import Callable
 
-from eventsrc import GetParked, MemoryStore, retry, synchronise
-from eventsrc.views.operations import GetProgress
+from eventsrc import MemoryStore, synchronise
+from eventsrc.following.parking import retry
+from eventsrc.views.operations import GetParked, GetProgress
 from tests.faults import scaled
 from tests.processes.workers import Worker
 from tests.views.documents import Documents, Shelf, filling, notes_documents, serving

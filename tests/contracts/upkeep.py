@@ -18,11 +18,9 @@ from hypothesis import strategies as st
 from eventsrc import (
     START,
     Append,
-    Elapsed,
     Failure,
     Interpreter,
     MemoryStore,
-    Opaque,
     Read,
     ReadFeed,
     Recorded,
@@ -31,20 +29,21 @@ from eventsrc import (
     Success,
     Token,
     View,
-    WaitForEvents,
     at_least,
-    deliver,
     follow,
     force,
     on,
     rebuild,
-    retry,
     status,
     synchronise,
     world,
 )
+from eventsrc.events.event import Opaque
+from eventsrc.following.parking import retry
 from eventsrc.following.rebuild import NotSound
-from eventsrc.following.synchroniser import Stale, synchronise_partition
+from eventsrc.following.synchroniser import Stale, deliver, synchronise_partition
+from eventsrc.following.waiting import WaitForEvents
+from eventsrc.programs.world import Elapsed
 from eventsrc.stores.operations import StoreBusy, StoreFull
 from eventsrc.views import _applying
 from eventsrc.views.guard import Moves

@@ -24,22 +24,20 @@ from typing_extensions import TypeAliasType
 from eventsrc import (
     Append,
     Codec,
-    EventTypes,
     Head,
     Interpreter,
     MemoryStore,
-    NotStorable,
-    Opaque,
     Read,
     SqliteStore,
     StreamId,
     event,
-    json_converter,
 )
+from eventsrc.errors import NotStorable
 from eventsrc.events._exact import MAX_DEPTH
 from eventsrc.events.codec import MAX_BYTES, Encoded, Undecodable
 from eventsrc.events.codec import Kind as StoredKind
-from eventsrc.events.event import NAME, EventTypeError
+from eventsrc.events.event import NAME, EventTypeError, EventTypes, Opaque
+from eventsrc.events.json_converter import json_converter
 from tests.events.values import (
     Circle,
     Colour,

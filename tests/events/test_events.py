@@ -13,22 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventsrc import (
-    Append,
-    Codec,
-    EventTypes,
-    Fold,
-    MemoryStore,
-    Opaque,
-    ReadFeed,
-    Recorded,
-    Stream,
-    StreamId,
-    UnknownEvent,
-    event,
-)
+from eventsrc import Append, Codec, Fold, MemoryStore, ReadFeed, Recorded, Stream, StreamId, event
+from eventsrc.errors import UnknownEvent
 from eventsrc.events.codec import Undecodable
-from eventsrc.events.event import EVENTS, EventTypeError
+from eventsrc.events.event import EVENTS, EventTypeError, EventTypes, Opaque
 from tests.streams.counting import Counted
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,126}")

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventsrc import Codec, EventTypes, event
+from eventsrc import Codec, event
 from eventsrc.events._exact import NotStorable
 from eventsrc.events._msgspec import reader
 from eventsrc.events.codec import Encoded, Undecodable
 from eventsrc.events.codec import Kind as StoredKind
+from eventsrc.events.event import EventTypes
 from tests.events.values import Kind, Money, event_class, json_values, kinds, own_codec
 
 pytest.importorskip("msgspec")

@@ -20,7 +20,6 @@ from eventsrc import (
     EventsrcError,
     Fold,
     MemoryStore,
-    Opaque,
     Read,
     ReadFeed,
     Recorded,
@@ -30,6 +29,7 @@ from eventsrc import (
     program,
 )
 from eventsrc.events.codec import Encoded, Kind
+from eventsrc.events.event import Opaque
 from eventsrc.events.record import Corrupted, Record, make_record
 from eventsrc.stores.operations import Page
 from tests.events.values import own_codec

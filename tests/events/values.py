@@ -15,7 +15,9 @@ from uuid import UUID
 import attrs
 from hypothesis import strategies as st
 
-from eventsrc import Codec, EventTypes, NotStorable, event
+from eventsrc import Codec, event
+from eventsrc.errors import NotStorable
+from eventsrc.events.event import EventTypes
 
 
 class Colour(enum.Enum):

@@ -23,7 +23,6 @@ from eventsrc import (
     Failure,
     Interpreter,
     MemoryStore,
-    NotInToken,
     Program,
     ReadFeed,
     SqliteViews,
@@ -34,6 +33,7 @@ from eventsrc import (
     force,
     synchronise,
 )
+from eventsrc.errors import NotInToken
 from eventsrc.events.positions import BadToken, WrongStore
 from eventsrc.events.stream_id import StreamId
 from eventsrc.postgres import PostgresStore, PostgresViews

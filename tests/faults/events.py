@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from eventsrc import Codec, EventTypes, event
+from eventsrc import Codec, event
+from eventsrc.events.event import EventTypes
 
 TYPES = EventTypes()
 CODEC = Codec(TYPES)

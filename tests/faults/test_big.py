@@ -20,10 +20,8 @@ from eventsrc import (
     Append,
     AppendAll,
     Codec,
-    EventTypes,
     Interpreter,
     MemoryStore,
-    NotStorable,
     Read,
     SqliteStore,
     StoreOp,
@@ -32,7 +30,9 @@ from eventsrc import (
     Success,
     event,
 )
+from eventsrc.errors import NotStorable
 from eventsrc.events.codec import MAX_BYTES
+from eventsrc.events.event import EventTypes
 from eventsrc.stores.operations import MAX_PAGE
 from tests.faults import SCALE, scaled
 from tests.faults.feed import whole_feed

@@ -36,13 +36,12 @@ from eventsrc import (
     SqliteViews,
     StreamId,
     View,
-    deliver,
     on,
     program,
 )
 from eventsrc.events.positions import Cursor
 from eventsrc.following import synchroniser
-from eventsrc.following.synchroniser import SyncOp, synchronise_partition
+from eventsrc.following.synchroniser import SyncOp, deliver, synchronise_partition
 from eventsrc.programs.program import Call, Do, Program
 from eventsrc.views.guard import Gap, Sorted, sort_out
 from eventsrc.views.operations import (

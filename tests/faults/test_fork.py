@@ -23,19 +23,9 @@ from uuid import UUID
 
 import pytest
 
-from eventsrc import (
-    Append,
-    FindAppend,
-    Head,
-    MemoryStore,
-    Read,
-    ReadFeed,
-    SqliteStore,
-    StreamId,
-    Success,
-)
+from eventsrc import Append, Head, MemoryStore, Read, ReadFeed, SqliteStore, StreamId, Success
 from eventsrc.sqlite._file import SqliteFile
-from eventsrc.stores.operations import LoadSnapshot, SaveSnapshot, Snapshot
+from eventsrc.stores.operations import FindAppend, LoadSnapshot, SaveSnapshot, Snapshot
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 from tests.faults.feed import assert_sound, whole_feed

@@ -17,11 +17,9 @@ from sqlite_utils import Database
 from eventsrc import (
     Append,
     Codec,
-    EventTypes,
     Fold,
     Head,
     Interpreter,
-    NotStorable,
     Recorded,
     SqliteStore,
     SqliteViews,
@@ -29,12 +27,14 @@ from eventsrc import (
     StreamId,
     View,
     event,
-    json_converter,
     on,
     synchronise,
     world,
 )
+from eventsrc.errors import NotStorable
 from eventsrc.events.codec import Undecodable
+from eventsrc.events.event import EventTypes
+from eventsrc.events.json_converter import json_converter
 from eventsrc.sqlite._file import Writing
 from eventsrc.views.operations import GetProgress
 

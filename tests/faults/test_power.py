@@ -11,9 +11,10 @@ from pathlib import Path
 import attrs
 import pytest
 
-from eventsrc import Append, Failure, FindAppend, ReadFeed, SqliteStore, StreamId, Success, Unknown
+from eventsrc import Append, Failure, ReadFeed, SqliteStore, StreamId, Success, Unknown
 from eventsrc._errors import EventsrcError
 from eventsrc.sqlite._file import Writing
+from eventsrc.stores.operations import FindAppend
 from tests.faults import scaled
 from tests.faults.disk import Disk, PowerCut, StoreOnDisk
 from tests.faults.events import CODEC, Tick

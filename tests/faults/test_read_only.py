@@ -20,8 +20,9 @@ import pytest
 
 import eventsrc.sqlite._errors
 import eventsrc.sqlite._file
-from eventsrc import Append, AppendAll, FindAppend, Head, Read, SqliteStore, StoreOp, StreamId, Success
+from eventsrc import Append, AppendAll, Head, Read, SqliteStore, StoreOp, StreamId, Success
 from eventsrc.stores.operations import (
+    FindAppend,
     LoadSnapshot,
     SaveSnapshot,
     Snapshot,

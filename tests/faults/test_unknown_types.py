@@ -14,19 +14,9 @@ from typing import Any
 import attrs
 import pytest
 
-from eventsrc import (
-    Append,
-    Fold,
-    Interpreter,
-    MemoryStore,
-    Opaque,
-    Read,
-    SqliteStore,
-    Stream,
-    StreamId,
-    UnknownEvent,
-    on,
-)
+from eventsrc import Append, Fold, Interpreter, MemoryStore, Read, SqliteStore, Stream, StreamId, on
+from eventsrc.errors import UnknownEvent
+from eventsrc.events.event import Opaque
 from tests.faults.events import CODEC, Tick
 
 STRANGERS = {

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from eventsrc import Append, Opaque, Read, SqliteStore, StreamId, Success
+from eventsrc import Append, Read, SqliteStore, StreamId, Success
 from eventsrc._errors import EventsrcError
+from eventsrc.events.event import Opaque
 from eventsrc.sqlite import _sql
 from eventsrc.sqlite._file import SqliteFile
 from eventsrc.sqlite._schema import Schema

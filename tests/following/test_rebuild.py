@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from eventsrc import Elapsed, MemoryStore, ReadFeed, Sleep, on, rebuild, status, synchronise, world
+from eventsrc import MemoryStore, ReadFeed, Sleep, on, rebuild, status, synchronise, world
+from eventsrc.programs.world import Elapsed
 from eventsrc.views.operations import GetLive, GetProgress
 from tests.contracts.upkeep import Clock, moved
 from tests.views.kit import Kit

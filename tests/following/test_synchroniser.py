@@ -20,7 +20,6 @@ from eventsrc import (
     Failure,
     Fold,
     MemoryStore,
-    Opaque,
     ReadFeed,
     Recorded,
     SqliteStore,
@@ -28,17 +27,17 @@ from eventsrc import (
     StreamId,
     Success,
     Token,
-    UnknownEvent,
     View,
-    deliver,
     follow,
     force,
     on,
     synchronise,
     world,
 )
+from eventsrc.errors import UnknownEvent
+from eventsrc.events.event import Opaque
 from eventsrc.events.positions import BadToken, WrongStore
-from eventsrc.following.synchroniser import GapRemains, Stale
+from eventsrc.following.synchroniser import GapRemains, Stale, deliver
 from eventsrc.programs.world import Elapsed, Sleep
 from eventsrc.stores.operations import NotAStore
 from eventsrc.views.guard import Gap

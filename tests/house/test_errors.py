@@ -24,7 +24,6 @@ from eventsrc import (
     Codec,
     Conflict,
     Cursor,
-    EventTypes,
     MemoryStore,
     Query,
     Read,
@@ -53,6 +52,7 @@ from eventsrc.errors import (
     Unpicklable,
     WrongStore,
 )
+from eventsrc.events.event import EventTypes
 from eventsrc.following.synchroniser import Stale
 from eventsrc.http import Response
 from eventsrc.views.guard import Gap

@@ -20,12 +20,12 @@ from eventsrc import (
     Success,
     Token,
     on,
-    remembering,
     synchronise,
     world,
 )
 from eventsrc.events.positions import WrongStore
 from eventsrc.following.session import NotNewEnough, Session
+from eventsrc.streams.remembering import remembering
 from eventsrc.views.operations import GoLive
 from tests.views.library import CODEC, Noted, books, filled, folded, notes_view, rows_of
 

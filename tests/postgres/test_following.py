@@ -21,7 +21,6 @@ import pytest
 
 from eventsrc import (
     Append,
-    Elapsed,
     Interpreter,
     MemoryStore,
     ReadFeed,
@@ -31,17 +30,17 @@ from eventsrc import (
     StoreOp,
     StreamId,
     View,
-    WaitForEvents,
     follow,
     on,
     world,
 )
 from eventsrc.events.positions import Cursor
-from eventsrc.following.waiting import LookOp, wait_for_events
+from eventsrc.following.waiting import LookOp, WaitForEvents, wait_for_events
 from eventsrc.postgres import AsyncPostgresStore, PostgresListener, PostgresStore, PostgresViews
 from eventsrc.postgres._connection import Wire
 from eventsrc.postgres._conversation import Ask, Rows
 from eventsrc.postgres._link import Link
+from eventsrc.programs.world import Elapsed
 from eventsrc.stores.operations import NotAStore, StoreClosed
 from tests.faults import scaled
 from tests.faults.events import CODEC, TYPES, Tick

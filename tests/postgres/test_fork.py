@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from psycopg_pool import ConnectionPool
 
-from eventsrc import START, Head, WaitForEvents, synchronise
+from eventsrc import START, Head, synchronise
+from eventsrc.following.waiting import WaitForEvents
 from eventsrc.postgres import AsyncPostgresStore, PostgresListener, PostgresStore, PostgresViews
 from eventsrc.postgres._link import Link
 from eventsrc.views.operations import GetProgress

@@ -17,17 +17,8 @@ import apsw
 import psycopg
 import pytest
 
-from eventsrc import (
-    Append,
-    Codec,
-    EventTypes,
-    Interpreter,
-    SqliteStore,
-    StoreOp,
-    StreamAppend,
-    StreamId,
-)
-from eventsrc.events.event import event
+from eventsrc import Append, Codec, Interpreter, SqliteStore, StoreOp, StreamAppend, StreamId
+from eventsrc.events.event import EventTypes, event
 from eventsrc.postgres import PostgresStore
 from eventsrc.stores.operations import AppendAll
 from tests.docs.pages import ROOT

@@ -22,9 +22,9 @@ import psycopg
 import pytest
 from psycopg_pool import ConnectionPool
 
-from eventsrc import Append, FindAppend, StoreOp, StreamId, Success
+from eventsrc import Append, StoreOp, StreamId, Success
 from eventsrc.postgres.store import AsyncPostgresStore, PostgresStore
-from eventsrc.stores.operations import StoreBusy
+from eventsrc.stores.operations import FindAppend, StoreBusy
 from eventsrc.testing.postgres import PostgresServer
 from tests.faults.events import CODEC, Tick
 from tests.postgres.test_gap import ALL, TOCKS, Reader, Tock, wrong_with

@@ -11,11 +11,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from eventsrc import Append, Conflict, Failure, FindAppend, Head, Read, ReadFeed, StreamId, Success
+from eventsrc import Append, Conflict, Failure, Head, Read, ReadFeed, StreamId, Success
 from eventsrc.events.codec import Codec
 from eventsrc.events.positions import WrongStore
 from eventsrc.postgres import AsyncPostgresStore, PostgresStore
-from eventsrc.stores.operations import StoreBusy, StoreClosed, StoreError
+from eventsrc.stores.operations import FindAppend, StoreBusy, StoreClosed, StoreError
 from eventsrc.testing.postgres import PostgresServer
 from tests.views.library import TYPES, Noted
 

@@ -14,10 +14,10 @@ import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from eventsrc import Append, FindAppend, Head, StoreOp, StreamId, Unknown, synchronise
+from eventsrc import Append, Head, StoreOp, StreamId, Unknown, synchronise
 from eventsrc.postgres import AsyncPostgresStore, PostgresStore, PostgresViews
 from eventsrc.postgres._conversation import Ask
-from eventsrc.stores.operations import Lost, StoreBusy
+from eventsrc.stores.operations import FindAppend, Lost, StoreBusy
 from tests.faults.events import CODEC, Tick
 from tests.postgres.proxy import Frozen, Proxy
 from tests.postgres.test_held import GRACE, ask, locked

@@ -18,10 +18,10 @@ import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from eventsrc import Append, Appended, FindAppend, Head, Interpreter, Read, ReadFeed, StoreOp, StreamId
+from eventsrc import Append, Appended, Head, Interpreter, Read, ReadFeed, StoreOp, StreamId
 from eventsrc.postgres import _lent
 from eventsrc.postgres.store import PostgresStore
-from eventsrc.stores.operations import StoreError
+from eventsrc.stores.operations import FindAppend, StoreError
 from tests.faults import SCALE, scaled
 from tests.faults.events import CODEC, Tick
 from tests.postgres.proxy import BlackHole, Cut, Fault, Frozen, Proxy, Slow

@@ -6,19 +6,12 @@ import asyncio
 import random
 from datetime import timedelta
 
-from eventsrc import (
-    Cursor,
-    Failure,
-    ReadFeed,
-    Success,
-    as_of,
-    as_of_async,
-    remembering,
-    serializable,
-    world,
-)
+from eventsrc import Cursor, Failure, ReadFeed, Success, world
 from eventsrc.postgres import AsyncPostgresStore, PostgresStore
 from eventsrc.stores.operations import LoadSnapshot
+from eventsrc.streams.past import as_of, as_of_async
+from eventsrc.streams.remembering import remembering
+from eventsrc.streams.serializable import serializable
 from tests.streams.counting import Counted, total
 from tests.streams.test_past import NAMES, fill, kept, streams
 from tests.streams.test_serializable import Moved, left, money, right, withdraw, withdraw_by_decision

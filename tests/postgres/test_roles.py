@@ -17,21 +17,27 @@ from psycopg.conninfo import make_conninfo
 from eventsrc import (
     Append,
     AppendAll,
-    FindAppend,
     Head,
     Read,
     ReadFeed,
     StoreOp,
     StreamAppend,
     StreamId,
-    WaitForEvents,
     force,
     synchronise,
     world,
 )
 from eventsrc.events.codec import Codec
+from eventsrc.following.waiting import WaitForEvents
 from eventsrc.postgres import PostgresListener, PostgresStore, PostgresViews
-from eventsrc.stores.operations import LoadSnapshot, NotAStore, SaveSnapshot, Snapshot, StoreReadOnly
+from eventsrc.stores.operations import (
+    FindAppend,
+    LoadSnapshot,
+    NotAStore,
+    SaveSnapshot,
+    Snapshot,
+    StoreReadOnly,
+)
 from eventsrc.views.operations import GetProgress
 from tests.docs.pages import ROOT, blocks
 from tests.postgres.databases import Databases

@@ -14,12 +14,12 @@ import psycopg
 import pytest
 from psycopg_pool import ConnectionPool
 
-from eventsrc import Append, FindAppend, Read, ReadFeed, StreamId
+from eventsrc import Append, Read, ReadFeed, StreamId
 from eventsrc.postgres import _connection
 from eventsrc.postgres._conversation import Ask
 from eventsrc.postgres._link import AsyncLink, Link
 from eventsrc.postgres.store import PostgresStore
-from eventsrc.stores.operations import Appended, StoreBusy, Unknown
+from eventsrc.stores.operations import Appended, FindAppend, StoreBusy, Unknown
 from tests.faults.events import CODEC, Tick
 from tests.postgres.proxy import Frozen, Proxy
 from tests.postgres.test_held import is_waiting, locked

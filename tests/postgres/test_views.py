@@ -22,13 +22,13 @@ from eventsrc import (
     StreamId,
     Success,
     View,
-    deliver,
     force,
     synchronise,
     world,
 )
 from eventsrc.events.codec import Codec
 from eventsrc.events.positions import WrongStore
+from eventsrc.following.synchroniser import deliver
 from eventsrc.postgres.store import PostgresStore
 from eventsrc.postgres.views import PostgresViews
 from eventsrc.stores.operations import Lost, NotAStore, Unreachable

@@ -13,7 +13,6 @@ from eventsrc import (
     Append,
     AppendAll,
     Failure,
-    FindAppend,
     Head,
     Interpreter,
     MemoryStore,
@@ -27,6 +26,7 @@ from eventsrc import (
     Success,
 )
 from eventsrc.preview.overlay import over
+from eventsrc.stores.operations import FindAppend
 from eventsrc.testing import StoreContract, StoreMachine
 from eventsrc.testing.contract.samples import Noted
 

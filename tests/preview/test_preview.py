@@ -18,10 +18,8 @@ from eventsrc import (
     Do,
     Failure,
     Fold,
-    ForceOp,
     Interpreter,
     MemoryStore,
-    MissingHandlers,
     Outcome,
     Query,
     ReadFeed,
@@ -43,6 +41,8 @@ from eventsrc import (
     synchronise,
     world,
 )
+from eventsrc.errors import MissingHandlers
+from eventsrc.following.synchroniser import ForceOp
 from eventsrc.preview import PreviewError, PreviewIsDry, preview, preview_async
 from eventsrc.streams.decide import DecideOp
 from eventsrc.views.memory import MemoryViews, Tables

@@ -12,8 +12,8 @@ import resource
 import sys
 from pathlib import Path
 
-from eventsrc import Append, FindAppend, SqliteStore, StreamId, Success, Unknown
-from eventsrc.stores.operations import StoreError
+from eventsrc import Append, SqliteStore, StreamId, Success, Unknown
+from eventsrc.stores.operations import FindAppend, StoreError
 from tests.faults.events import CODEC, Tick
 
 

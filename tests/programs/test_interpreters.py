@@ -10,27 +10,26 @@ import pytest
 from hypothesis import given
 
 from eventsrc import (
-    AmbiguousHandlers,
     AsyncInterpreter,
     Command,
     Do,
     Failure,
     Interpreter,
-    MissingHandlers,
     Operation,
     Query,
     Success,
     Translation,
     gather,
     gather_all,
-    intercept,
     on,
     program,
     trace,
-    trace_async,
     world,
 )
+from eventsrc.errors import AmbiguousHandlers, MissingHandlers
 from eventsrc.programs._declared import operations_of
+from eventsrc.programs.program import intercept
+from eventsrc.programs.trace import trace_async
 from eventsrc.programs.world import Chance, Elapsed, NewId, Now, Sleep, World
 from tests.programs.cells import Cells, Check, Dict, Get, Put, effects, increase, observed
 from tests.programs.service import App, CountUsers, InMemory, Save, User, UserByName, add_user, known

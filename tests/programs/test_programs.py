@@ -29,13 +29,12 @@ from eventsrc import (
     for_each,
     gather,
     gather_all,
-    in_turn,
-    intercept,
     ok,
     on,
     program,
     pure,
 )
+from eventsrc.programs.program import in_turn, intercept
 from tests.faults import scaled
 from tests.programs.cells import Cells, Check, Dict, Get, Put, effects, functions, increase, observed
 from tests.programs.service import BadEmail, Full, InMemory, NameTaken, User, add_user, known

@@ -14,8 +14,9 @@ from typing import Any
 import attrs
 import pytest
 
-from eventsrc import Codec, Do, EventTypes, MemoryStore, Query, StoreOp, event, program, pure
+from eventsrc import Codec, Do, MemoryStore, Query, StoreOp, event, program, pure
 from eventsrc._errors import EventsrcError
+from eventsrc.events.event import EventTypes
 from eventsrc.recording import RunFile, recording
 from eventsrc.recording._migration import from_version_1
 from eventsrc.recording._names import Names

@@ -24,7 +24,6 @@ from eventsrc import (
     Append,
     Failure,
     MemoryStore,
-    Opaque,
     Read,
     ReadFeed,
     StreamId,
@@ -35,6 +34,7 @@ from eventsrc import (
     pure,
     world,
 )
+from eventsrc.events.event import Opaque
 from eventsrc.recording import RunFile, recording, recording_async
 from eventsrc.recording._names import Names
 from eventsrc.recording.masks import BadMask, mask_of, pseudonyms

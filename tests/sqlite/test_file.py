@@ -16,7 +16,6 @@ from eventsrc import (
     Append,
     Codec,
     Conflict,
-    EventTypes,
     Failure,
     Head,
     Read,
@@ -26,6 +25,7 @@ from eventsrc import (
     Success,
     event,
 )
+from eventsrc.events.event import EventTypes
 from eventsrc.sqlite._file import SqliteFile
 from eventsrc.sqlite._schema import Schema
 from eventsrc.sqlite._sql import STAMP

@@ -22,8 +22,6 @@ from eventsrc import (
     Append,
     AppendAll,
     Codec,
-    EventTypes,
-    FindAppend,
     Head,
     MemoryStore,
     Read,
@@ -33,6 +31,8 @@ from eventsrc import (
     Success,
     event,
 )
+from eventsrc.events.event import EventTypes
+from eventsrc.stores.operations import FindAppend
 from eventsrc.testing import StoreContract, StoreMachine, appends, appends_to_several, events
 from eventsrc.testing.contract.samples import Noted
 from tests.faults import scaled

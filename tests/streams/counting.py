@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from eventsrc import Chance, Elapsed, Fold, Interpreter, Sleep, Stream, event, on
+from eventsrc import Fold, Interpreter, Sleep, Stream, event, on
+from eventsrc.programs.world import Chance, Elapsed
 
 
 @event("test.counted")

@@ -18,14 +18,11 @@ from returns.result import Failure, Success
 
 from eventsrc import (
     Append,
-    AppendFailed,
     DecideOp,
     Do,
-    FindAppend,
     Fold,
     Interpreter,
     MemoryStore,
-    NotDecided,
     Outcome,
     Program,
     Read,
@@ -39,8 +36,9 @@ from eventsrc import (
     pure,
     world,
 )
+from eventsrc.errors import AppendFailed, NotDecided
 from eventsrc.events.event import EventTypeError
-from eventsrc.stores.operations import CONFLICT_EVENTS, Appended, NotAppended
+from eventsrc.stores.operations import CONFLICT_EVENTS, Appended, FindAppend, NotAppended
 from tests.streams.counting import (
     Counted,
     Counting,

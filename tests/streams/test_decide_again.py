@@ -9,8 +9,6 @@ from uuid import UUID, uuid4
 import pytest
 
 from eventsrc import (
-    AppendFailed,
-    Decided,
     DecideOp,
     Failure,
     Fold,
@@ -22,6 +20,8 @@ from eventsrc import (
     event,
     world,
 )
+from eventsrc.errors import AppendFailed
+from eventsrc.streams.decide import Decided
 from eventsrc.testing import EVERY_FAULT, After, Scenario, SimulatedStore
 from tests.faults import scaled
 

@@ -15,19 +15,15 @@ from hypothesis import strategies as st
 from returns.result import Failure
 
 from eventsrc import (
-    LATEST_SNAPSHOT,
     START,
     Append,
     AppendAll,
     Cursor,
-    FindAppend,
     Fold,
     Head,
     Interpreter,
     MemoryStore,
-    NotInToken,
     Operation,
-    PastIsReadOnly,
     Read,
     ReadFeed,
     Snapshots,
@@ -36,16 +32,16 @@ from eventsrc import (
     Stream,
     StreamAppend,
     Token,
-    as_of,
-    as_of_async,
     attempt,
     gather,
-    remembering,
     trace,
 )
+from eventsrc.errors import NotInToken, PastIsReadOnly
 from eventsrc.events.positions import BadCursor, WrongStore
-from eventsrc.stores.operations import LoadSnapshot, SaveSnapshot, Snapshot
-from eventsrc.streams.fold import NoSuchVersion
+from eventsrc.stores.operations import FindAppend, LoadSnapshot, SaveSnapshot, Snapshot
+from eventsrc.streams.fold import LATEST_SNAPSHOT, NoSuchVersion
+from eventsrc.streams.past import as_of, as_of_async
+from eventsrc.streams.remembering import remembering
 from tests.streams.counting import Counted, Counting, counter, total
 
 START_OF_TIME = datetime(2024, 1, 1, tzinfo=UTC)

@@ -13,28 +13,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventsrc import (
-    LATEST_SNAPSHOT,
-    Decided,
     Fold,
     Interpreter,
     MemoryStore,
-    MissingHandlers,
     Outcome,
     Read,
     Snapshots,
     SqliteStore,
     Stream,
     Success,
-    intercept,
     on,
-    remembering,
-    remembering_async,
     trace,
     world,
 )
+from eventsrc.errors import MissingHandlers
 from eventsrc.programs.operation import Operation
+from eventsrc.programs.program import intercept
 from eventsrc.stores.operations import Page, StoreOp
-from eventsrc.streams.fold import PAGE
+from eventsrc.streams.decide import Decided
+from eventsrc.streams.fold import LATEST_SNAPSHOT, PAGE
+from eventsrc.streams.remembering import remembering, remembering_async
 from tests.streams.counting import Counted, Counting, Reset, counter, total
 
 events = st.builds(Counted, st.integers(1, 9)) | st.builds(Reset)

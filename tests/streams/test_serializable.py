@@ -17,24 +17,17 @@ from returns.result import Failure, Success
 from eventsrc import (
     ANY,
     EXISTS,
-    LATEST_SNAPSHOT,
     NO_STREAM,
     Append,
     AppendAll,
     Appended,
-    Chance,
     Command,
-    Condition,
     Conflict,
     Do,
     Effect,
-    Elapsed,
     Fold,
-    Folded,
     Interpreter,
     MemoryStore,
-    NotSerializable,
-    NotSerialized,
     Operation,
     Outcome,
     Program,
@@ -53,16 +46,19 @@ from eventsrc import (
     Unknown,
     event,
     gather,
-    intercept,
     on,
     program,
-    remembering,
-    serializable,
     trace,
     world,
 )
+from eventsrc.errors import NotSerializable, NotSerialized
 from eventsrc.programs._loop import loop
-from eventsrc.stores.operations import Expected
+from eventsrc.programs.program import intercept
+from eventsrc.programs.world import Chance, Elapsed
+from eventsrc.stores.operations import Condition, Expected
+from eventsrc.streams.fold import LATEST_SNAPSHOT, Folded
+from eventsrc.streams.remembering import remembering
+from eventsrc.streams.serializable import serializable
 from tests.streams.counting import SimulatedWorld
 
 

@@ -17,17 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventsrc import (
-    LATEST_SNAPSHOT,
-    BadSnapshot,
-    Derived,
     Fold,
-    Folded,
     Head,
     Interpreter,
-    Load,
     MemoryStore,
-    MissingHandlers,
-    NotStorable,
     Program,
     Read,
     Snapshots,
@@ -36,14 +29,16 @@ from eventsrc import (
     StreamId,
     Success,
     Translation,
-    intercept,
     on,
     pure,
     trace,
     world,
 )
+from eventsrc.errors import BadSnapshot, MissingHandlers, NotStorable
+from eventsrc.programs.operation import Derived
+from eventsrc.programs.program import intercept
 from eventsrc.stores.operations import LoadSnapshot, Page, SaveSnapshot, Snapshot
-from eventsrc.streams.fold import PAGE, NoSuchVersion, load
+from eventsrc.streams.fold import LATEST_SNAPSHOT, PAGE, Folded, Load, NoSuchVersion, load
 from tests.faults import SCALE
 from tests.streams.counting import Counted, Counting, Reset, counted, counter, total
 

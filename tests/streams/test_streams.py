@@ -19,14 +19,11 @@ from eventsrc import (
     EXISTS,
     NO_STREAM,
     Append,
-    AppendFailed,
     Codec,
     Conflict,
     Do,
     Fold,
     MemoryStore,
-    NotInToken,
-    NotStorable,
     Outcome,
     ReadFeed,
     Rejected,
@@ -36,6 +33,7 @@ from eventsrc import (
     Unknown,
     program,
 )
+from eventsrc.errors import AppendFailed, NotInToken, NotStorable
 from eventsrc.events.event import EventTypeError
 from eventsrc.events.positions import BadToken, WrongStore
 from eventsrc.events.stream_id import BadStreamId

@@ -30,13 +30,12 @@ from eventsrc import (
     Try,
     Unknown,
     View,
-    deliver,
     event,
     on,
     program,
 )
 from eventsrc.events.positions import START
-from eventsrc.following.synchroniser import SyncOp
+from eventsrc.following.synchroniser import SyncOp, deliver
 from eventsrc.programs.world import NewId
 from eventsrc.stores.operations import StoreOp
 from eventsrc.streams.decide import AppendFailed, DecideOp

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from eventsrc import Do, Failure, Interpreter, NotStorable, Success, on, program
+from eventsrc import Do, Failure, Interpreter, Success, on, program
+from eventsrc.errors import NotStorable
 from eventsrc.programs.operation import Query
 from eventsrc.programs.world import NewId, Now, World
 from eventsrc.stores.operations import StoreOp

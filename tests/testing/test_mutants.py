@@ -19,7 +19,6 @@ from eventsrc import (
     AppendAll,
     Appended,
     Command,
-    Condition,
     Conflict,
     Cursor,
     Do,
@@ -31,16 +30,15 @@ from eventsrc import (
     StreamAppend,
     Success,
     View,
-    deliver,
     gather,
     on,
     program,
     synchronise,
 )
 from eventsrc.events.positions import Token
-from eventsrc.following.synchroniser import synchronise_partition
+from eventsrc.following.synchroniser import deliver, synchronise_partition
 from eventsrc.programs.world import Sleep
-from eventsrc.stores.operations import FeedPage, NotAppended, StoreOp
+from eventsrc.stores.operations import Condition, FeedPage, NotAppended, StoreOp
 from eventsrc.stores.prepare import Prepared
 from eventsrc.streams import decide
 from eventsrc.testing import (

@@ -28,15 +28,12 @@ from eventsrc import (
     AppendAll,
     Appended,
     Command,
-    Condition,
     Do,
     Effect,
     Failure,
-    FindAppend,
     Head,
     Interpreter,
     MemoryStore,
-    MissingHandlers,
     Query,
     Read,
     ReadFeed,
@@ -45,18 +42,26 @@ from eventsrc import (
     StreamId,
     Success,
     View,
-    deliver,
     gather,
     gather_all,
-    in_turn,
     on,
     program,
     synchronise,
     world,
 )
-from eventsrc.following.synchroniser import synchronise_partition
+from eventsrc.errors import MissingHandlers
+from eventsrc.following.synchroniser import deliver, synchronise_partition
+from eventsrc.programs.program import in_turn
 from eventsrc.programs.world import Chance, Elapsed, NewId, Now, Sleep, World
-from eventsrc.stores.operations import LoadSnapshot, Page, SaveSnapshot, Snapshot, StoreOp
+from eventsrc.stores.operations import (
+    Condition,
+    FindAppend,
+    LoadSnapshot,
+    Page,
+    SaveSnapshot,
+    Snapshot,
+    StoreOp,
+)
 from eventsrc.testing import (
     CONFLICT,
     CRASH,

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from eventsrc import Do, Failure, Head, Load, Outcome, StreamId, Success, Try, gather, program
+from eventsrc import Do, Failure, Head, Outcome, StreamId, Success, Try, gather, program
 from eventsrc.events.positions import Token
 from eventsrc.programs.operation import Command, Query
-from eventsrc.streams.fold import Folded
+from eventsrc.streams.fold import Folded, Load
 from eventsrc.testing import Steps, step, together
 from tests.testing.shops import HOMER, accounts, balance, balance_of
 

@@ -10,7 +10,8 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
-from eventsrc import Command, Failure, Interpreter, MemoryStore, Outcome, Success, event, in_turn, on
+from eventsrc import Command, Failure, Interpreter, MemoryStore, Outcome, Success, event, on
+from eventsrc.programs.program import in_turn
 from eventsrc.testing import events, histories, operations, programs
 from tests.testing.shops import HOMER, MARGE, Deposited, Withdrawn, accounts
 

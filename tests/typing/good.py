@@ -12,12 +12,10 @@ from eventsrc import (
     Appended,
     AsyncInterpreter,
     Conflict,
-    Decided,
     Do,
     Effect,
     Failure,
     Fold,
-    Folded,
     Interpreter,
     MemoryStore,
     Outcome,
@@ -30,7 +28,6 @@ from eventsrc import (
     Stream,
     Streams,
     Success,
-    Synchronised,
     Translation,
     Try,
     View,
@@ -48,9 +45,12 @@ from eventsrc import (
     trace,
     world,
 )
+from eventsrc.following.synchroniser import Synchronised
 from eventsrc.preview import Previewed, preview
 from eventsrc.recording import RunFile, recording
 from eventsrc.stores.operations import NotAppended
+from eventsrc.streams.decide import Decided
+from eventsrc.streams.fold import Folded
 from tests.programs.service import (
     AddUserError,
     App,

@@ -9,7 +9,6 @@ from sqlite_utils import Database
 from eventsrc import (
     START,
     Codec,
-    EventTypes,
     Interpreter,
     MemoryStore,
     ReadFeed,
@@ -20,6 +19,7 @@ from eventsrc import (
     View,
     event,
 )
+from eventsrc.events.event import EventTypes
 
 TYPES = EventTypes()
 CODEC = Codec(TYPES)

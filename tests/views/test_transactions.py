@@ -10,7 +10,9 @@ from typing import Literal
 import pytest
 from sqlite_utils import Database
 
-from eventsrc import Recorded, SqliteViews, View, deliver, retry, synchronise
+from eventsrc import Recorded, SqliteViews, View, synchronise
+from eventsrc.following.parking import retry
+from eventsrc.following.synchroniser import deliver
 from eventsrc.views.operations import GetApplied, GetParked, GetProgress
 from eventsrc.views.view import ViewError
 from tests.views.library import TYPES, Noted, books, filled

@@ -104,7 +104,7 @@ class _Follower:
             yield from wait_for_events(self._cursor, left, self._every)
 
     def survives(self, error: StoreError | ViewError) -> bool:
-        """Whether the follower goes on after an error; the one place where that is judged."""
+        """Judges an error, here and nowhere else: True if the follower goes on after it."""
         match error:
             case StoreBusy():
                 if not self.is_busy:

@@ -1,6 +1,6 @@
-"""Parking: what becomes of an event that a view's handler cannot apply.
+"""Parking: an event that a view's handler cannot apply holds back its stream.
 
-Its stream is parked: nothing more of it is applied, so that its order holds, and all other streams go
+The stream is parked: nothing more of it is applied, so that its order holds, and all other streams go
 on. `GetParked` lists what is parked, with the error; after a fix, `retry` applies the event and all
 that was held back behind it. (A sequenced dead-letter queue, as in Axon Framework.)
 
@@ -23,17 +23,17 @@ from eventsrc.views.operations import Apply, GetApplied, GetParked, Parked, Unpa
 from eventsrc.views.view import View
 
 RetryOp: TypeAlias = Read | GetApplied | GetParked | Apply | Unpark
-"""What retrying performs."""
+"""The operations of retrying."""
 
 ATTEMPTS: Final = 5
-"""How often `follow` has an event tried before it leaves it parked."""
+"""Attempts of `follow` to apply an event before it leaves it parked."""
 
 LOOK: Final = 1.0
-"""After how many seconds `follow` looks again for what others have parked."""
+"""Seconds between two looks of `follow` for streams that others have parked."""
 
 FIRST_RETRY: Final = 0.1
-"""After how many seconds `follow` first tries a parked stream again; it waits four times as long for
-each further attempt."""
+"""Seconds until `follow` first tries a parked stream again; it waits four times as long for each
+further attempt."""
 
 
 @program
@@ -61,7 +61,7 @@ class Retries:
 
     @property
     def due(self) -> float:
-        """When there is something to do next, by `Elapsed`."""
+        """The time at which there is something to do next, by `Elapsed`."""
         return min([self._look, *self._due.values()])
 
     def of(self, is_more_parked: bool, partitions: Collection[int]) -> Do[RetryOp | Elapsed, None]:
@@ -75,7 +75,7 @@ class Retries:
             yield from self._plan((yield from Elapsed()), partitions)
 
     def _plan(self, now: float, partitions: Collection[int]) -> Do[GetParked, None]:
-        """Finds out what is parked; what was planned before stays so."""
+        """Plans retries of parked streams; those planned before keep their time."""
         self._look = now + LOOK
         self._due = {
             each.stream: self._due.get(each.stream, now + FIRST_RETRY * 4.0 ** (each.attempts - 1))

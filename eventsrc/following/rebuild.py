@@ -6,8 +6,8 @@ caught up, queries read the new version from one transaction to the next: follow
 The old one is kept, and can be removed (`Discard`) or gone back to: by `rebuild` of it, which brings it
 up to date first.
 
-A rebuild that is killed or cancelled goes on where it was when it is run again; `status` (watching.py)
-tells how far it is; it is cancelled by ending it.
+A rebuild that is killed or cancelled goes on where it was when it is run again; `status` tells how
+far it is; it is cancelled by ending it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from eventsrc.views.operations import Apply, GetParked, GoLive, Parked
 from eventsrc.views.view import View
 
 RebuildOp: TypeAlias = SyncOp | GoLive | Elapsed | Sleep
-"""What rebuilding performs."""
+"""The operations of rebuilding."""
 
 
 @attrs.frozen

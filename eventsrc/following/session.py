@@ -60,7 +60,7 @@ class NotNewEnough(EventsrcError):
 
 
 class Session:
-    """What has been seen so far.
+    """The versions that the session has seen so far.
 
     token: what was seen before; None for nothing. If it is of another store, the first operation raises
         WrongStore, before it does anything: begin again without it.

@@ -1,4 +1,4 @@
-"""Watching views: how far they have come and how fast, what is parked, and who works on them.
+"""Watching views: their progress and pace, their parked streams, and their owners.
 
 All of it is plain values, to print, to export or to draw; `eventsrc.following.progress` draws them.
 """
@@ -17,7 +17,7 @@ from eventsrc.views.operations import GetLive, GetParked, GetProgress, Parked, P
 from eventsrc.views.view import View
 
 WatchOp: TypeAlias = ReadFeed | GetProgress | GetParked | GetLive | Elapsed
-"""What watching performs."""
+"""The operations of watching."""
 
 
 @attrs.frozen
@@ -26,24 +26,24 @@ class Status:
 
     view: View[Any]
     partitions: tuple[PartitionProgress, ...]
-    """How far each partition has come, and who has it."""
+    """The progress of each partition, and its owner."""
     end: Cursor
     """The end of the feed."""
     parked: tuple[Parked, ...]
     live: int
     """The version that queries read; 0 if there is none."""
     elapsed: float
-    """When that was, in seconds: see Elapsed."""
+    """The time of that moment, in seconds: see Elapsed."""
 
     @property
     def lag(self) -> int:
-        """How many events of the store it has not looked at yet: of its last partition, if there are
-        several."""
+        """The number of events of the store that it has not looked at yet: of its last partition, if it
+        has several."""
         return self.end.position - min(partition.cursor.position for partition in self.partitions)
 
     @property
     def done(self) -> float:
-        """How much of the feed it has looked at: 0 to 1."""
+        """The share of the feed that it has looked at: 0 to 1."""
         end = self.end.position
         return (
             sum(partition.cursor.position for partition in self.partitions) / len(self.partitions) / end
@@ -52,7 +52,7 @@ class Status:
         )
 
     def pace_since(self, earlier: Status) -> float:
-        """How many events per second it has applied since an earlier status; 0 for the same moment."""
+        """The events per second that it has applied since an earlier status; 0 for the same moment."""
         seconds = self.elapsed - earlier.elapsed
         applied = sum(partition.applied for partition in self.partitions) - sum(
             partition.applied for partition in earlier.partitions
@@ -62,7 +62,7 @@ class Status:
 
 @program
 def status(view: View[Any]) -> Do[WatchOp, Status]:
-    """How a view is doing at this moment."""
+    """Reports the progress of a view at this moment, its lag, and what is parked."""
     elapsed = yield from Elapsed()
     progress = yield from GetProgress(view)
     end = (yield from ReadFeed(progress.cursor, 1)).end

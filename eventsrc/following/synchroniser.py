@@ -42,28 +42,28 @@ O = TypeVar("O")
 R = TypeVar("R")
 
 PAGE: Final = 1000
-"""How many events are read, and applied in one transaction, at a time."""
+"""Events that are read, and applied in one transaction, at a time."""
 
 ROUNDS: Final = 3
-"""How often a gap is filled before it is believed to remain."""
+"""Times that a gap is filled before it is believed to remain."""
 
 _ANY_STREAM: Final = StreamId("any")
 
 SyncOp: TypeAlias = ReadFeed | Read | GetProgress | GetApplied | GetParked | Apply
-"""What synchronising performs: on the store and on the database of the view."""
+"""The operations of synchronising, on the store and on the database of the view."""
 
 ForceOp: TypeAlias = SyncOp | GetLive | Elapsed | Sleep
-"""What forcing performs."""
+"""The operations of forcing."""
 
 
 @attrs.frozen
 class Synchronised:
-    """How far a view has come."""
+    """The progress of a view, after synchronising it."""
 
     applied: int
-    """How many events it was given that it had not applied before."""
+    """The number of events given to it that it had not applied before."""
     ignored: int
-    """How many it was given again."""
+    """The number of events that it was given again."""
     cursor: Cursor
     end: Cursor
     """The end of the feed when it was last read."""
@@ -72,7 +72,7 @@ class Synchronised:
 
     @property
     def lag(self) -> int:
-        """How many events of the store it has not looked at yet."""
+        """The number of events of the store that it has not looked at yet."""
         return self.end.position - self.cursor.position
 
 
@@ -94,9 +94,9 @@ class Stale:
 
     view: View[Any]
     missing: Token
-    """What it should have applied and has not."""
+    """The versions that it should have applied and has not."""
     parked: tuple[StreamId, ...] = ()
-    """Those of its streams that are parked, so that more time would not have helped."""
+    """The streams of these that are parked, so that more time would not have helped."""
 
 
 @program
@@ -257,7 +257,7 @@ def _pull(
 
 
 def _together(one: Synchronised, other: Synchronised) -> Synchronised:
-    """How far a view has come of which two partitions have come so far."""
+    """The combined progress of two partitions."""
     return Synchronised(
         one.applied + other.applied,
         one.ignored + other.ignored,

@@ -154,7 +154,7 @@ _WAIT: Final = "SELECT set_config('lock_timeout', %s, true)"
 _NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 
 _SHORTEST_IDLE: Final = 0.5
-"""For how many seconds nothing need be heard of a transaction: a busy machine takes a while."""
+"""Seconds for which a transaction may be silent: a busy machine takes a while."""
 
 _LONGEST_IDLE: Final = 86_400.0
 
@@ -168,7 +168,7 @@ _SURROUNDINGS: Final = (
 
 
 _READS: Final = 5
-"""How often to look for the version that is live, if those that are found were discarded meanwhile."""
+"""Looks for the live version, at most, if those that are found were discarded meanwhile."""
 
 
 class _Discarded(Exception):
@@ -183,7 +183,7 @@ class PostgresViews(LedgerViews):
     schema: of the table that says which versions are read; each version of a view has a schema of its
         own, of that name and the view's.
     timeout: how many seconds a statement may take.
-    target: what handlers are given in place of the connection, for views that are kept elsewhere: see
+    target: given to handlers in place of the connection, for views in an external system: see
         eventsrc.views._applying.
 
     A view's handlers get the psycopg.Connection, in the transaction in which the view's progress is
@@ -279,7 +279,7 @@ class PostgresViews(LedgerViews):
 
     @contextlib.contextmanager
     def looking(self, view: View[Any]) -> Iterator[Ledger | None]:
-        """What only reads, each statement by itself; None if the view was never made."""
+        """A ledger for reading only, each statement by itself; None if the view was never made."""
         tables = self._tables(view.name, view.version)
         is_made = (view.name, view.version) in self._ready or self._is_made(self._link.read, view)
         yield PostgresLedger(tables, self._link.read, None) if is_made else None
@@ -332,7 +332,7 @@ class PostgresViews(LedgerViews):
         return PostgresLedger(tables, lambda ask: execute_on(cursor, ask), given)
 
     def _seen(self, view: View[Any], look: Callable[[Ledger], T], nothing: T) -> T:
-        """What is seen in the ledger of a view; nothing if it was never made."""
+        """Looks into the ledger of a view; answers `nothing` if it was never made."""
         try:
             return super()._seen(view, look, nothing)
         except NotAStore:  # others have discarded it
@@ -340,12 +340,12 @@ class PostgresViews(LedgerViews):
             return super()._seen(view, look, nothing)
 
     def _make(self, tables: Tables, view: View[Any]) -> None:
-        """Makes the view's tables, unless somebody else was faster."""
+        """Makes the view's tables, unless another was faster."""
         with translated(), self._link.transaction() as connection:
             self._fill(connection, tables, view)
 
     def _fill(self, connection: psycopg.Connection[Any], tables: Tables, view: View[Any]) -> None:
-        """Makes the view's tables, unless somebody else was faster, in a transaction."""
+        """Makes the view's tables, unless another was faster, in a transaction."""
         ledger = self._ledger(connection, tables)
         ledger.ask(_LOCK)
         if not ledger.partitions():
@@ -382,7 +382,7 @@ class PostgresViews(LedgerViews):
                 hold_on(tables.migrate(), connection)
 
     def _is_made(self, execute: Callable[[Ask], Rows], view: View[Any]) -> bool:
-        """Whether a view's tables are there. Raises ViewError if it has other partitions."""
+        """True if a view's tables are there. Raises ViewError if it has other partitions."""
         tables = self._tables(view.name, view.version)
         name = f"{quoted(tables.schema)}.eventsrc_part"
         ((is_there,),) = execute(tables.ask(_IS_THERE, (name,)))
@@ -463,7 +463,7 @@ class PostgresLedger(Ledger):
         return bool(is_moved)
 
     def lockable(self, partitions: Sequence[int]) -> set[int]:
-        """Keeps those of some partitions from others until the end that nobody else keeps now."""
+        """Locks until the end those of some partitions that are free now; answers them."""
         return {partition for (partition,) in self._asked(_LOCKABLE, (list(partitions),))}
 
     def now(self) -> float:
@@ -472,7 +472,7 @@ class PostgresLedger(Ledger):
         return float(now)
 
     def is_infrastructure(self, error: Exception) -> bool:
-        """Whether Postgres reports of itself or the connection, and not what is wrong with a row."""
+        """True if Postgres reports of itself or the connection, and not a fault of a row."""
         return isinstance(error, _SURROUNDINGS)
 
     def _asked(self, statement: str, parameters: Any) -> list[tuple[Any, ...]]:

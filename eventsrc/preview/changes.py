@@ -1,4 +1,4 @@
-"""What events would change in a view: its handlers are run in a transaction that is rolled back."""
+"""Changes that events would make in a view: its handlers run in a transaction that is rolled back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from eventsrc.views.view import View, ViewError
 
 @attrs.frozen
 class Changes:
-    """What would change in a view."""
+    """The changes that events would make in a view."""
 
     view: View[Any]
     rows: tuple[RowChange, ...]
@@ -44,10 +44,10 @@ class Changes:
 def changes_of(
     view: View[Any], views: LedgerViews, store: Interpreter[StoreOp], end: Cursor
 ) -> Changes:
-    """What the events of a store after a place in its feed would change in a view.
+    """The changes that the events of a store after a cursor would make in a view.
 
-    The events before that place are applied first, as far as the view lacks them. Nobody else writes to
-    the view meanwhile. Raises ViewError for a view that was never built, since that is not undone
+    The events before it are applied first, as far as the view lacks them. Others cannot write to the
+    view meanwhile. Raises ViewError for a view that was never built, since that is not undone
     everywhere, for one in an external target, where nothing can be rolled back, and for one that has
     come past other events of the same streams meanwhile.
     """
@@ -119,10 +119,10 @@ class _Run:
         self.store = store
         self.held: dict[StreamId, None] = {}
         self.is_strict = False
-        """Whether no event can have been applied before."""
+        """True if no event can have been applied before."""
 
     def start(self) -> Cursor:
-        """Where the view goes on; from here on, nobody else brings it forward."""
+        """The cursor of the view, which from here on no other brings forward."""
         for partition in range(self.view.partitions):
             self.ledger.lock_partition(partition, None)
         return min(

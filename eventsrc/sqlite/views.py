@@ -1,7 +1,7 @@
 """Views in SQLite files, which handlers and queries use through sqlite-utils.
 
 Each version of a view is a file of its own beside the one that is named: `views.db-users-2` is version
-2 of the view "users". So views do not wait for each other, a slow one holds back nobody, and a version
+2 of the view "users". So views do not wait for each other, a slow one delays no other, and a version
 can be built beside the one that queries read. The named file itself says which version that is.
 """
 
@@ -114,10 +114,10 @@ _LOWER: Final = {ord(letter): letter.lower() for letter in ascii_uppercase}
 _NAMES_OF_SQLITE: Final = frozenset({"main", "temp"})
 
 _READS: Final = 5
-"""How often to look for the version that is live, if those that are found were discarded meanwhile."""
+"""Looks for the live version, at most, if those that are found were discarded meanwhile."""
 
 _MOST_ATTACHED: Final = 10
-"""How many files SQLite attaches to a connection."""
+"""Files that SQLite attaches to a connection, at most."""
 
 
 class SqliteViews(LedgerViews):
@@ -127,7 +127,7 @@ class SqliteViews(LedgerViews):
         that name and the view's ("views.db-users-2"). It may be the store's.
     views: whose tables are to be there at once, so that they can be queried before the first event.
     durability, timeout: as for SqliteStore.
-    target: what handlers are given in place of the database, for views that are kept elsewhere: see
+    target: given to handlers in place of the database, for views in an external system: see
         eventsrc.views._applying.
 
     What a view's handlers write and how far the view has come are committed in one transaction.
@@ -225,7 +225,7 @@ class SqliteViews(LedgerViews):
 
     @contextlib.contextmanager
     def looking(self, view: View[Any]) -> Iterator[Ledger | None]:
-        """What only reads; None if the view was never made."""
+        """A ledger for reading only; None if the view was never made."""
         with contextlib.ExitStack() as until:
             file = self._found(view.name, view.version)
             connection = None if file is None else _entered(file, until)
@@ -454,7 +454,7 @@ class SqliteLedger(Ledger):
                 ) from error
 
     def is_open(self) -> bool:
-        """Whether the transaction goes on."""
+        """True while the transaction goes on."""
         return self._connection.in_transaction and not self._rule.was_broken
 
     def ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -510,7 +510,7 @@ class SqliteLedger(Ledger):
         return added == len(versions)
 
     def lockable(self, partitions: Sequence[int]) -> set[int]:
-        """All of them: nobody else writes now."""
+        """All of them: there is no other writer now."""
         return set(partitions)
 
     def now(self) -> float:
@@ -518,12 +518,12 @@ class SqliteLedger(Ledger):
         return time.time()
 
     def is_infrastructure(self, error: Exception) -> bool:
-        """Whether SQLite reports that the file cannot be written, and not what is wrong with a row."""
+        """True if SQLite reports that the file cannot be written, and not a fault of a row."""
         return isinstance(error, sqlite3.Error) and not is_mistake(error)
 
 
 def _is_made(connection: sqlite3.Connection, view: View[Any]) -> bool:
-    """Whether a view's tables are there. Raises ViewError if it has other partitions."""
+    """True if a view's tables are there. Raises ViewError if it has other partitions."""
     ((partitions,),) = connection.execute(_IS_MADE).fetchall()
     view.check_partitions(partitions)
     return bool(partitions)

@@ -1,4 +1,4 @@
-"""How views are kept in a database that has transactions, whichever it is.
+"""Applying events to views, over any database that has transactions.
 
 Events are applied a page at a time, together with the guard and the cursor: first as if all of them
 were next, and if that is not so, in another transaction after a look at the guards. If a handler
@@ -39,7 +39,7 @@ from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.interpreter import on
 from eventsrc.stores.operations import StoreError
 from eventsrc.views._ledger import Ledger
-from eventsrc.views.guard import Moves, in_turn, sort_out
+from eventsrc.views.guard import Moves, moves_of, sort_out
 from eventsrc.views.operations import (
     Applied,
     Apply,
@@ -67,16 +67,16 @@ from eventsrc.views.view import View, ViewError
 T = TypeVar("T")
 
 VAIN_STARTS: Final = 1
-"""How many processes in a row must have begun in vain before events are tried one by one."""
+"""Processes in a row that must have begun in vain before events are tried one by one."""
 
 VAIN_TRIES: Final = 2
-"""How many processes in a row must have ended while they applied an event before it is parked."""
+"""Processes in a row that must have ended while they applied an event before it is parked."""
 
 LONG: Final = 1.0
-"""After how many seconds what is done of a page is committed; after a third of a shorter lease."""
+"""Seconds after which the finished part of a page is committed; a third of a shorter lease."""
 
 _SOON: Final = 0.1
-"""For how many seconds to wait for others in order to say that a process did not end."""
+"""Seconds to wait for others in order to clear a start marker."""
 
 _log = logging.getLogger("eventsrc")
 
@@ -87,10 +87,10 @@ class LedgerViews(OpenedViews[ViewOp]):
     def __init__(self, clock: Callable[[], float] = time.time, *, target: object = None) -> None:
         self._clock = clock
         self.target: Final = target
-        """What handlers are given in place of the database, where nothing is rolled back."""
+        """The external system, if any, that handlers are given; nothing in it is rolled back."""
         self._trust: dict[tuple[str, int, int], _Trust] = {}
 
-    # What is particular to a database:
+    # Particular to a database:
 
     @abstractmethod
     def writing(self, view: View[Any], within: float | None = None) -> AbstractContextManager[Ledger]:
@@ -101,7 +101,7 @@ class LedgerViews(OpenedViews[ViewOp]):
 
     @abstractmethod
     def looking(self, view: View[Any]) -> AbstractContextManager[Ledger | None]:
-        """What only reads; None if the view was never made."""
+        """A ledger for reading only; None if the view was never made."""
 
     @abstractmethod
     def _live(self, view: View[Any]) -> int: ...
@@ -112,11 +112,11 @@ class LedgerViews(OpenedViews[ViewOp]):
     @abstractmethod
     def _discard(self, view: View[Any]) -> None: ...
 
-    # What is the same everywhere:
+    # The same everywhere:
 
     @on(GetProgress)
     def get_progress(self, op: GetProgress) -> Progress:
-        """How far a view has come."""
+        """The progress of a view."""
         unmade = (PartitionProgress(START, 0),) * op.view.partitions
         return Progress(self._seen(op.view, lambda ledger: ledger.partitions(), unmade) or unmade)
 
@@ -158,7 +158,7 @@ class LedgerViews(OpenedViews[ViewOp]):
 
     @on(Park)
     def park(self, op: Park) -> None:
-        """Holds back a stream, unless somebody else has applied the event meanwhile."""
+        """Holds back a stream, unless another synchroniser has applied the event meanwhile."""
         with self._at_stream(op.view, op.failed.stream) as ledger:
             ledger.park(op.failed, self._now())
 
@@ -197,13 +197,13 @@ class LedgerViews(OpenedViews[ViewOp]):
         self._discard(op.view)
 
     def _seen(self, view: View[Any], look: Callable[[Ledger], T], nothing: T) -> T:
-        """What is seen in the ledger of a view; nothing if it was never made."""
+        """Looks into the ledger of a view; answers `nothing` if it was never made."""
         with self.looking(view) as ledger:
             return nothing if ledger is None else look(ledger)
 
     @contextmanager
     def _at_stream(self, view: View[Any], stream: StreamId) -> Iterator[Ledger]:
-        """A transaction in which nobody else applies events of a stream, or holds them back."""
+        """A transaction that excludes others from applying or holding back events of a stream."""
         with self.writing(view) as ledger:
             ledger.begin(view, [stream], view.partition_of(stream), None, None)
             yield ledger
@@ -216,9 +216,9 @@ class LedgerViews(OpenedViews[ViewOp]):
     def _apply(self, op: Apply, *, is_safe: bool = True) -> Applied:
         """Applies a page; events that fail park their streams.
 
-        is_safe: whether it is shown then that these events do not end the process.
+        is_safe: whether success proves that these events do not end the process.
         """
-        moves = None if op.parked_too else in_turn(op.events)
+        moves = None if op.parked_too else moves_of(op.events)
         way = _Way.SORTED if moves is None else _Way.IN_TURN
         proves = is_safe and self._trust.get(_key(op), _Trust.PROVED) is not _Trust.PROVED
         first: Exception | None = None
@@ -338,16 +338,16 @@ class LedgerViews(OpenedViews[ViewOp]):
                 stream = event.record.stream
                 if stream in failed:
                     continue
-                ledger.save()
+                ledger.savepoint()
                 try:
                     view.apply(ledger.database, event)
-                    ledger.keep()
+                    ledger.release()
                 except Exception as error:
                     _check_blame(ledger, error)
                     failing = _Failing(event, error)
                     if view.failing == "stop":
                         raise failing from error
-                    ledger.undo()
+                    ledger.roll_back()
                     failed.add(stream)
                     failures.append(failing)
                 if not ledger.is_open() or time.monotonic() > end:
@@ -357,7 +357,7 @@ class LedgerViews(OpenedViews[ViewOp]):
     # Finding the event that ends the process:
 
     def _is_careful(self, op: Apply) -> bool:
-        """Whether earlier processes seem to have ended because of one of the events."""
+        """True if earlier processes seem to have ended because of one of the events."""
         if op.view.failing == "stop":  # which parks nothing, and applies a page or nothing of it
             return False
         trust = self._trust.get(_key(op))
@@ -432,13 +432,13 @@ def _with_events(op: Apply, events: Sequence[Recorded[Any]], cursor: Cursor | No
 
 
 def _end(op: Apply) -> float:
-    """When what is done is to be committed, by time.monotonic()."""
+    """The time by which to commit, by time.monotonic()."""
     seconds = LONG if op.lease is None else min(LONG, op.lease.seconds / 3)
     return time.monotonic() + seconds
 
 
 def _cursor(op: Apply, events: Sequence[Recorded[Any]], count: int) -> Cursor | None:
-    """Where the view is in the feed after so many of the events."""
+    """The cursor of the view after so many of the events."""
     if op.cursor is None or count == len(events):
         return op.cursor
     return Cursor(op.cursor.store, events[count - 1].position)
@@ -451,7 +451,7 @@ def _number(event: Recorded[Any]) -> int:
 
 
 def _is_before(event: Recorded[Any], failed: Mapping[str, Failed]) -> bool:
-    """Whether an event is none that failed, nor held back behind one."""
+    """True if an event has not failed, nor is held back behind one that has."""
     failure = failed.get(event.record.stream)
     return failure is None or event.record.version < failure.version
 
@@ -473,7 +473,7 @@ def _key(op: Apply) -> tuple[str, int, int]:
 
 
 class _Trust(enum.Enum):
-    """Whether the events that come may be expected to leave this process alive."""
+    """The evidence that events leave this process alive."""
 
     NONE = "processes before it ended at this place"
     SOME = "it has not applied any yet"

@@ -1,7 +1,7 @@
-"""What a view keeps beside its own tables, and the statements that read and write it.
+"""The ledger of a view: its bookkeeping beside its own tables, and the statements for it.
 
 Each version of a view has a database of its own, a file or a schema, and in it, beside the tables of
-its handlers: how far each of its partitions has come, and whose it is; the guard, which is the version
+its handlers: the progress of each of its partitions, and its owner; the guard, which is the version
 that it has applied of each stream; the parked streams; and the owners, who share the partitions.
 
 The statements are the same for every SQL database but for a few; `{s}.` stands for the schema and `?`
@@ -57,9 +57,9 @@ TRY: Final = """
     WHERE part = ? RETURNING tries
 """
 # while an event is applied that may fail
-SAVE: Final = "SAVEPOINT eventsrc_event"
-KEEP: Final = "RELEASE SAVEPOINT eventsrc_event"
-UNDO: Final = "ROLLBACK TO SAVEPOINT eventsrc_event"
+SAVEPOINT: Final = "SAVEPOINT eventsrc_event"
+RELEASE: Final = "RELEASE SAVEPOINT eventsrc_event"
+ROLL_BACK: Final = "ROLLBACK TO SAVEPOINT eventsrc_event"
 PARK: Final = """
     INSERT INTO {s}.eventsrc_parked
         (stream, version, position, type, error, attempts, held, since, is_deadly)
@@ -97,13 +97,13 @@ LEAVE_ALL: Final = "UPDATE {s}.eventsrc_part SET owner = NULL, until = 0 WHERE o
 class Ledger(ABC):
     """A version of a view, in a transaction of its database.
 
-    database: what the view's handlers are given.
+    database: given to the view's handlers.
     """
 
     def __init__(self, database: Any) -> None:
         self.database = database
 
-    # What is particular to a database:
+    # Particular to a database:
 
     @abstractmethod
     def ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -111,7 +111,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def lock_partition(self, partition: int, lease: Lease | None) -> tuple[str, int, int]:
-        """The store, position and token of a partition, which is kept from others until the end."""
+        """Locks a partition until the end; answers its store, position and token."""
 
     @abstractmethod
     def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
@@ -119,7 +119,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def move_guards(self, versions: Mapping[str, int]) -> None:
-        """Keeps the versions that are applied now."""
+        """Stores the versions that are applied now."""
 
     @abstractmethod
     def advance(self, moves: Moves) -> bool:
@@ -130,7 +130,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def lockable(self, partitions: Sequence[int]) -> set[int]:
-        """Keeps those of some partitions from others until the end that nobody else keeps now."""
+        """Locks until the end those of some partitions that are free now; answers them."""
 
     @abstractmethod
     def now(self) -> float:
@@ -138,35 +138,35 @@ class Ledger(ABC):
 
     @abstractmethod
     def is_infrastructure(self, error: Exception) -> bool:
-        """Whether an error that a handler raised is of the database, and not of the event."""
+        """True if an error that a handler raised is of the database, and not of the event."""
 
     @abstractmethod
     def copy(self) -> Copy:
         """A copy of the rows of the view's tables, to tell what is done to them."""
 
-    # What is the same everywhere, or nearly:
+    # The same everywhere, or nearly:
 
     def handling(self, view: View[Any]) -> AbstractContextManager[object]:
-        """While a view's handlers run. Raises ViewError, where that can be told, if one of them tries
+        """While a view's handlers run. Raises ViewError, where that shows, if one of them tries
         to end the transaction."""
         return nullcontext()
 
     def is_open(self) -> bool:
-        """Whether the transaction goes on, as far as can be told quickly; `handling` raises if not."""
+        """True unless a quick look shows that the transaction has ended; `handling` raises then."""
         return True
 
-    def save(self) -> None:
-        """Marks a place to `undo` to, until `keep`."""
-        self.ask(SAVE)
+    def savepoint(self) -> None:
+        """Sets a savepoint, until `release`."""
+        self.ask(SAVEPOINT)
 
-    def keep(self) -> None:
-        """Keeps what was done since `save`."""
-        self.ask(KEEP)
+    def release(self) -> None:
+        """Releases the savepoint, with all changes since."""
+        self.ask(RELEASE)
 
-    def undo(self) -> None:
-        """Undoes what was done since `save`."""
-        self.ask(UNDO)
-        self.ask(KEEP)
+    def roll_back(self) -> None:
+        """Undoes all changes since the savepoint, and releases it."""
+        self.ask(ROLL_BACK)
+        self.ask(RELEASE)
 
     def make(self, view: View[Any]) -> None:
         """Makes the view's tables, the first time."""
@@ -176,7 +176,7 @@ class Ledger(ABC):
             self.ask(ADD_PART, partition)
 
     def partitions(self) -> tuple[PartitionProgress, ...]:
-        """How far the partitions have come; none if the view was never made."""
+        """The progress of the partitions; none if the view was never made."""
         return tuple(
             PartitionProgress(Cursor(store_id, position) if position else START, applied, owner)
             for store_id, position, applied, owner in self.ask(PARTS)
@@ -190,7 +190,7 @@ class Ledger(ABC):
         lease: Lease | None,
         store_id: str | None,
     ) -> None:
-        """Before events are applied: keeps the partitions of their streams from others until the end.
+        """Before events are applied: locks the partitions of their streams until the end.
 
         Raises LostLease, and WrongStore for events of another store than those before them.
         """
@@ -224,7 +224,7 @@ class Ledger(ABC):
         cursor: Cursor | None,
         store_id: str | None,
     ) -> None:
-        """Keeps how far a partition has come, and of which store, if that is known."""
+        """Stores the progress of a partition, and its store, if that is known."""
         if versions:
             self.move_guards(versions)
         if cursor is not None:
@@ -298,17 +298,17 @@ class Ledger(ABC):
         share = _share(owner, owners, len(rows))
         for row in mine[share:]:
             self.give(row.partition, owner)
-        kept = [Lease(row.partition, row.token, seconds) for row in mine[:share]]
-        for lease in kept:
+        leases = [Lease(row.partition, row.token, seconds) for row in mine[:share]]
+        for lease in leases:
             if lease.partition in self.lockable([lease.partition]):
                 self.renew(lease.partition, lease.token, until, seconds)
         free = [row for row in rows if row.owner is None or (row.owner != owner and row.is_over(now))]
         for row in free:
-            if len(kept) < share and row.partition in self.lockable([row.partition]):
+            if len(leases) < share and row.partition in self.lockable([row.partition]):
                 token = self.take(row.partition, row.token, owner, until, seconds)
                 if token is not None:
-                    kept.append(Lease(row.partition, token, seconds))
-        return tuple(kept)
+                    leases.append(Lease(row.partition, token, seconds))
+        return tuple(leases)
 
     def forget_owners(self, now: float) -> None:
         """Forgets the owners who were not heard of."""
@@ -328,12 +328,12 @@ class Ledger(ABC):
         self.ask(RENEW, until, seconds, partition, token)
 
     def take(self, partition: int, token: int, owner: str, until: float, seconds: float) -> int | None:
-        """Gives a partition to an owner, unless somebody else was faster; answers its token then."""
+        """Gives a partition to an owner, unless another was faster; answers its token then."""
         rows = self.ask(TAKE, owner, until, seconds, partition, token)
         return int(rows[0][0]) if rows else None
 
     def give(self, partition: int, owner: str) -> None:
-        """Makes a partition of an owner nobody's."""
+        """Takes a partition from its owner."""
         self.ask(LEAVE, partition, owner)
 
     def leave(self, owner: str) -> None:
@@ -353,12 +353,12 @@ class Ownership:
     seconds: float
 
     def is_over(self, now: float) -> bool:
-        """Whether its time is over; so it is if the clock was set back since it was given."""
+        """True if its time is over, or the clock was set back since it was given."""
         return not now <= self.until <= now + self.seconds
 
 
 def _share(owner: str, owners: Iterable[str], partitions: int) -> int:
-    """How many partitions are an owner's share: they are divided as evenly as can be."""
+    """The number of partitions in an owner's share: they are divided as evenly as can be."""
     names = sorted(owners)
     each, rest = divmod(partitions, len(names))
     return each + (names.index(owner) < rest)

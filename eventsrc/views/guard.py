@@ -2,11 +2,11 @@
 
 A view remembers, for each stream, the version it has applied, and moves it from n-1 to n in the same
 transaction in which it applies event n. So whatever delivers the events, and however often, in whatever
-order, each takes effect exactly once and in its place: what comes again is ignored, what comes early
+order, each takes effect exactly once and in its order: what comes again is ignored, what comes early
 shows a gap, to be filled from the store, and what comes after an event that could not be applied is
 held back. (`transitionSeq` in Shek, Event sourcing and CQRS from the trenches.)
 
-Mostly, all that arrives is next: `in_turn` says how the guards move then, for a database to try, which
+Mostly, all that arrives is next: `moves_of` says how the guards move then, for a database to try, which
 need not be asked first where they are. If one is elsewhere, `sort_out` decides about each event.
 """
 
@@ -35,11 +35,11 @@ class Gap:
 
 @attrs.frozen
 class Sorted:
-    """What to do about the events that came."""
+    """The decision about the events that came."""
 
     to_apply: tuple[Recorded[Any], ...]
     ignored: int
-    """How many had been applied before."""
+    """The number that had been applied before."""
     gaps: tuple[Gap, ...]
     """One for each stream of which events are missing; none of its events after the gap is applied."""
     applied: Mapping[str, int]
@@ -50,7 +50,7 @@ class Sorted:
 
 @attrs.frozen
 class Moves:
-    """How guards move if each event that came is the next of its stream."""
+    """The moves of guards if each event that came is the next of its stream."""
 
     before: Mapping[str, int]
     """The versions that must be applied of the streams."""
@@ -58,8 +58,8 @@ class Moves:
     """The versions that are applied then."""
 
 
-def in_turn(events: Iterable[Recorded[Any]]) -> Moves | None:
-    """How the guards move if all of these events are next; None if they cannot be."""
+def moves_of(events: Iterable[Recorded[Any]]) -> Moves | None:
+    """The moves of the guards if all of these events are next; None if they cannot be."""
     before: dict[str, int] = {}
     after: dict[str, int] = {}
     for event in events:

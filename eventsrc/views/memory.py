@@ -65,12 +65,12 @@ class Table(MutableMapping[K, V], Generic[K, V]):
 
     @property
     def rows(self) -> dict[K, V]:
-        """What it holds now."""
+        """Its rows now."""
         return self._rows
 
 
 class ReadTables(Mapping[str, Mapping[Any, Any]]):
-    """The tables of a view, to read: those that nobody has made are empty."""
+    """The tables of a view, to read: those that were never made are empty."""
 
     def __init__(self, tables: Tables | None = None) -> None:
         self._tables: Mapping[str, Table[Any, Any]] = {} if tables is None else tables.by_name
@@ -86,7 +86,7 @@ class ReadTables(Mapping[str, Mapping[Any, Any]]):
         return len(self._tables)
 
     def copied(self) -> dict[str, dict[Any, Any]]:
-        """What the tables hold, by their names."""
+        """Copies of the rows of the tables, by name."""
         return {name: dict(table) for name, table in self._tables.items()}
 
 
@@ -105,16 +105,16 @@ class Tables:
 
     @property
     def by_name(self) -> Mapping[str, Table[Any, Any]]:
-        """Those that were made."""
+        """The tables that were made, by name."""
         return self._tables
 
     def copied(self) -> dict[str, dict[Any, Any]]:
-        """What the tables hold, by their names."""
+        """Copies of the rows of the tables, by name."""
         return {name: dict(table) for name, table in self._tables.items()}
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """What is done in it is undone if it raises."""
+        """A transaction: all changes in it are undone if it raises."""
         self._undo.clear()
         try:
             yield
@@ -123,18 +123,18 @@ class Tables:
             raise
 
     def mark(self) -> int:
-        """A place in the transaction, for `undo_to`."""
+        """A mark in the transaction, for `undo_to`."""
         return len(self._undo)
 
     def undo_to(self, mark: int) -> None:
-        """Undoes what was done in the transaction since a place in it."""
+        """Undoes the changes in the transaction since a mark."""
         while len(self._undo) > mark:
             self._undo.pop()()
 
 
 @attrs.frozen
 class _Row:
-    """A partition, as it is kept."""
+    """A partition's progress and owner."""
 
     cursor: Cursor = START
     applied: int = 0
@@ -167,14 +167,14 @@ class MemoryViews(LedgerViews):
         self._turns: dict[tuple[str, int], threading.Lock] = {}
         self._timeout = timeout
         self._ledgers: dict[tuple[str, int], MemoryLedger] = {}
-        self._shown: dict[str, int] = {}
+        self._live_versions: dict[str, int] = {}
         for view in views:
             with self.writing(view):
                 pass
 
     @contextmanager
     def reading(self, view: View[Tables], *, live: bool = True) -> Iterator[ReadTables]:
-        """The tables of a view, to read; nobody changes them meanwhile.
+        """The tables of a view, to read; they do not change meanwhile.
 
         live: of the version that is live (see GoLive), or else the very version that is named.
         """
@@ -189,17 +189,17 @@ class MemoryViews(LedgerViews):
         key = view.name, view.version
         with self._alone(*key, within):
             ledger = self._found(view) or MemoryLedger(self._monotonic)
-            with ledger.kept.transaction(), ledger.tables.transaction():
+            with ledger.bookkeeping.transaction(), ledger.tables.transaction():
                 if key not in self._ledgers:
                     ledger.make(view)
                 yield ledger
             with self._lock:
                 self._ledgers[key] = ledger
-                self._shown.setdefault(view.name, view.version)
+                self._live_versions.setdefault(view.name, view.version)
 
     @contextmanager
     def looking(self, view: View[Any]) -> Iterator[Ledger | None]:
-        """What only reads; None if the view was never made."""
+        """A ledger for reading only; None if the view was never made."""
         with self._alone(view.name, view.version):
             yield self._found(view)
 
@@ -208,7 +208,7 @@ class MemoryViews(LedgerViews):
 
     @contextmanager
     def _alone(self, name: str, version: int, within: float | None = None) -> Iterator[None]:
-        """While nobody else uses a version of a view."""
+        """Excludes all others from a version of a view."""
         timeout = self._timeout if within is None else max(min(within, self._timeout), 0.0)
         with self._lock:
             turn = self._turns.get((name, version))
@@ -224,20 +224,20 @@ class MemoryViews(LedgerViews):
             turn.release()
 
     def _found(self, view: View[Any]) -> MemoryLedger | None:
-        """What is kept of a version of a view. Raises ViewError if it has other partitions."""
+        """The ledger of a version of a view. Raises ViewError if it has other partitions."""
         ledger = self._ledgers.get((view.name, view.version))
         if ledger is not None:
             view.check_partitions(len(ledger.partitions()))
         return ledger
 
     def _live(self, view: View[Any]) -> int:
-        return self._shown.get(view.name, 0)
+        return self._live_versions.get(view.name, 0)
 
     def _go_live(self, view: View[Any]) -> None:
         with self._lock:
             if (view.name, view.version) not in self._ledgers:
                 raise ViewError(f"{view!r} was never built: synchronise it first")
-            self._shown[view.name] = view.version
+            self._live_versions[view.name] = view.version
 
     def _discard(self, view: View[Any]) -> None:
         with self._alone(view.name, view.version), self._lock:
@@ -252,28 +252,28 @@ class MemoryLedger(Ledger):
     def __init__(self, clock: Callable[[], float]) -> None:
         self.tables = Tables()
         self._clock = clock
-        self.kept = Tables()
-        self._saved = 0
+        self.bookkeeping = Tables()
+        self._savepoint = 0
         super().__init__(self.tables)
-        self._partitions: Table[int, _Row] = self.kept["partition"]
-        self._guard: Table[str, int] = self.kept["guard"]
-        self._parked: Table[str, Parked] = self.kept["parked"]
-        self._owners: Table[str, Ownership] = self.kept["owner"]
+        self._partitions: Table[int, _Row] = self.bookkeeping["partition"]
+        self._guard: Table[str, int] = self.bookkeeping["guard"]
+        self._parked: Table[str, Parked] = self.bookkeeping["parked"]
+        self._owners: Table[str, Ownership] = self.bookkeeping["owner"]
 
     def copy(self) -> Copy:
         """A copy of the rows."""
         return _MemoryCopy(self.tables)
 
-    def save(self) -> None:
-        """Marks a place to `undo` to."""
-        self._saved = self.tables.mark()
+    def savepoint(self) -> None:
+        """Sets a savepoint."""
+        self._savepoint = self.tables.mark()
 
-    def keep(self) -> None:
-        """Nothing is to be done."""
+    def release(self) -> None:
+        """Nothing is to be released."""
 
-    def undo(self) -> None:
-        """Undoes what was done since `save`."""
-        self.tables.undo_to(self._saved)
+    def roll_back(self) -> None:
+        """Undoes all changes since the savepoint."""
+        self.tables.undo_to(self._savepoint)
 
     def make(self, view: View[Any]) -> None:
         """Makes the view's tables, the first time."""
@@ -282,7 +282,7 @@ class MemoryLedger(Ledger):
             self._partitions[partition] = _Row()
 
     def partitions(self) -> tuple[PartitionProgress, ...]:
-        """How far the partitions have come."""
+        """The progress of the partitions."""
         return tuple(
             PartitionProgress(row.cursor, row.applied, row.owner) for row in self._partitions.values()
         )
@@ -309,7 +309,7 @@ class MemoryLedger(Ledger):
         cursor: Cursor | None,
         store_id: str | None,
     ) -> None:
-        """Keeps how far a partition has come, and of which store, if that is known."""
+        """Stores the progress of a partition, and its store, if that is known."""
         self.move_guards(versions)
         row = self._partitions[partition]
         at = row.cursor if cursor is None else max(row.cursor, cursor)
@@ -318,7 +318,7 @@ class MemoryLedger(Ledger):
         self._partitions[partition] = attrs.evolve(row, applied=row.applied + applied, cursor=at)
 
     def move_guards(self, versions: Mapping[str, int]) -> None:
-        """Keeps the versions that are applied now."""
+        """Stores the versions that are applied now."""
         self._guard.update(versions)
 
     def advance(self, moves: Moves) -> bool:
@@ -406,7 +406,7 @@ class MemoryLedger(Ledger):
         return token + 1
 
     def give(self, partition: int, owner: str) -> None:
-        """Makes a partition of an owner nobody's."""
+        """Takes a partition from its owner."""
         self._partitions[partition] = attrs.evolve(self._partitions[partition], owner=None, until=0.0)
 
     def leave(self, owner: str) -> None:
@@ -417,7 +417,7 @@ class MemoryLedger(Ledger):
         self._owners.pop(owner, None)
 
     def lockable(self, partitions: Sequence[int]) -> set[int]:
-        """All of them: nobody else writes now."""
+        """All of them: there is no other writer now."""
         return set(partitions)
 
     def now(self) -> float:

@@ -1,4 +1,4 @@
-"""The operations on views: what a synchroniser and those who watch it ask of a database of views.
+"""The operations on views, which synchronisers and status reports ask of a database of views.
 
 Every database of views interprets them all: see `ViewOp`, at the end.
 """
@@ -26,9 +26,9 @@ O_contra = TypeVar("O_contra", contravariant=True)
 
 @attrs.frozen
 class Lease:
-    """A partition of a view that is somebody's for a while.
+    """The right of one owner to a partition of a view, for a while.
 
-    token: goes up with each owner; what one that has lost the partition applies is refused by it.
+    token: goes up with each owner; by it, an owner that has lost the partition is refused.
     seconds: how long the partition is kept for an owner that is not heard of.
     """
 
@@ -41,38 +41,38 @@ def check_lease(seconds: float) -> None:
     """Raises ValueError for what is no time that a lease can have."""
     if not 0 < seconds < inf:
         raise ValueError(
-            f"a lease of {seconds} seconds keeps nothing for anybody: give more, in seconds"
+            f"a lease of {seconds} seconds keeps nothing for its owner: give more, in seconds"
         )
 
 
 @attrs.frozen
 class PartitionProgress:
-    """How far one partition of a view has come in the feed of its store."""
+    """The progress of one partition of a view in the feed of its store."""
 
     cursor: Cursor
     """After the last event of the feed that it has dealt with."""
     applied: int
-    """How many events it has dealt with, one way or another."""
+    """The number of events that it has dealt with, one way or another."""
     owner: str | None = None
-    """Who has it, if several synchronisers share the view."""
+    """The synchroniser that has it, if several share the view."""
 
 
 @attrs.frozen
 class Progress:
-    """How far a view has come."""
+    """The progress of a view."""
 
     partitions: tuple[PartitionProgress, ...]
 
     @property
     def cursor(self) -> Cursor:
-        """Where the last of its partitions is in the feed."""
+        """The cursor of the partition that is furthest behind."""
         return min(
             (partition.cursor for partition in self.partitions), key=lambda cursor: cursor.position
         )
 
     @property
     def applied(self) -> int:
-        """How many events it has dealt with, one way or another."""
+        """The number of events that it has dealt with, one way or another."""
         return sum(partition.applied for partition in self.partitions)
 
 
@@ -86,7 +86,7 @@ class Failed:
     type: str
     error: str
     is_deadly: bool = False
-    """Whether it seems to have ended the process, again and again."""
+    """True if it seems to have ended the process, again and again."""
 
 
 @attrs.frozen
@@ -103,25 +103,25 @@ class Parked:
     held: int
     """The version of the last event that came and was held back."""
     since: str
-    """When it was first parked, UTC."""
+    """The time at which it was first parked, UTC."""
     is_deadly: bool
 
 
 @attrs.frozen
 class Applied:
-    """What became of some events that were delivered to a view."""
+    """The result of delivering some events to a view."""
 
     applied: int
     ignored: int
-    """How many it had dealt with before."""
+    """The number that it had dealt with before."""
     gaps: tuple[Gap, ...] = ()
-    """Where events are missing; if there are any, the view's cursor was not moved."""
+    """The gaps where events are missing; if there are any, the view's cursor was not moved."""
     held: int = 0
-    """How many streams of these events are parked."""
+    """The number of streams of these events that are parked."""
     failed: tuple[Failed, ...] = ()
     """The events that could not be applied: their streams are parked, and the others went on."""
     left: int = 0
-    """How many of these events have not been looked at, since applying took long: apply them again. The
+    """The number of these events that were left, since applying took long: apply them again. The
     view's cursor is before them."""
 
 
@@ -130,7 +130,7 @@ class LostLease(ViewError):
 
 
 class GetProgress(Query[Progress]):
-    """How far a view has come."""
+    """The progress of a view."""
 
     view: View[Any]
 
@@ -179,7 +179,7 @@ class Apply(Command[Applied]):
 class Park(Command[None]):
     """Holds back a stream from an event on, until `Unpark`; the other streams go on.
 
-    Nothing is done if the event is applied by now: somebody else has brought the view past it.
+    Nothing is done if another synchroniser has applied the event by now.
     """
 
     view: View[Any]
@@ -244,7 +244,7 @@ ViewOp: TypeAlias = (
     | GoLive
     | Discard
 )
-"""What every database of views interprets."""
+"""The operations that every database of views interprets."""
 
 
 # --- databases of views ---------------------------------------------------------------------------

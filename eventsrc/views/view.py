@@ -42,7 +42,7 @@ E = TypeVar("E")
 DB = TypeVar("DB", default="Database")
 
 _OPAQUE: Final = ""
-"""Where the handler of Opaque is kept: no event type has this name."""
+"""The key of the handler of Opaque: no event type has this name."""
 
 _LONGEST_NAME: Final = 100
 _LAST_VERSION: Final = 2**31 - 1
@@ -53,7 +53,7 @@ class ViewError(EventsrcError):
 
 
 class View(ByName, Generic[DB]):
-    """A query model: what its handlers make of the events.
+    """A query model, which its handlers make of the events.
 
     name, version: which view it is; each version has a progress of its own. A name has at most 100
         letters.
@@ -64,7 +64,7 @@ class View(ByName, Generic[DB]):
         events whose types or versions are unknown, instead.
     failing: what to do about an event whose handler raises: "park" holds back its stream and goes on
         with the others, "stop" raises the error, with nothing of the page applied.
-    partitions: into how many parts its streams are divided, which several synchronisers can share.
+    partitions: the number of partitions of its streams, which several followers can share.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class View(ByName, Generic[DB]):
 
     @property
     def takes_many(self) -> bool:
-        """Whether some of its handlers take several events."""
+        """True if some of its handlers take several events."""
         return bool(self._many)
 
     def partition_of(self, stream: str) -> int:
@@ -216,7 +216,7 @@ def _check_name(name: object) -> None:
     if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_NAME:
         raise ViewError(f"a view's name is a text of 1 to {_LONGEST_NAME} letters, not {name!r:.200}")
     if "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
-        raise ViewError(f"a view's name has no NUL and no half of a letter in it, as {name!r} has")
+        raise ViewError(f"a view's name cannot contain NUL or a lone surrogate: {name!r}")
 
 
 def _check_number(what: str, number: object, most: int) -> None:
@@ -240,10 +240,10 @@ def _check_plain(view: View[Any], function: Callable[..., object]) -> None:
 
 
 def _check_ran(view: View[Any], answer: object) -> None:
-    """Raises ViewError if what a handler answers is what it should have done."""
+    """Raises ViewError for an answer that is work not done: an awaitable or a generator."""
     if inspect.isawaitable(answer) or inspect.isgenerator(answer) or inspect.isasyncgen(answer):
         if inspect.iscoroutine(answer):
-            answer.close()  # nobody is to be told that it was never awaited
+            answer.close()  # or Python warns that it was never awaited
         raise ViewError(
             f"a handler of {view!r} answered {answer!r:.100} and has not run: handlers are plain "
             "functions, which await nothing"

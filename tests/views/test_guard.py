@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from eventsrc import Codec, Recorded, StreamId
 from eventsrc.events.codec import Encoded, Kind
 from eventsrc.events.record import make_record
-from eventsrc.views.guard import Gap, Moves, Sorted, in_turn, sort_out
+from eventsrc.views.guard import Gap, Moves, Sorted, moves_of, sort_out
 
 CODEC = Codec()
 
@@ -67,7 +67,7 @@ def test_events_are_in_turn_if_all_of_them_are_to_be_applied_where_the_guards_ar
     applied: dict[str, int], events: list[Recorded[object]]
 ) -> None:
     work = sort_out(applied, events)
-    moves = in_turn(events)
+    moves = moves_of(events)
     are_next = len(work.to_apply) == len(events)
     if moves is None:
         assert not are_next
@@ -78,8 +78,8 @@ def test_events_are_in_turn_if_all_of_them_are_to_be_applied_where_the_guards_ar
 
 def test_events_in_turn_may_begin_anywhere() -> None:
     events = [recorded("a", 3), recorded("b", 1), recorded("a", 4)]
-    assert in_turn(events) == Moves({"a": 2, "b": 0}, {"a": 4, "b": 1})
-    assert in_turn([]) == Moves({}, {})
+    assert moves_of(events) == Moves({"a": 2, "b": 0}, {"a": 4, "b": 1})
+    assert moves_of([]) == Moves({}, {})
 
 
 def test_an_event_that_comes_early_shows_the_gap() -> None:

@@ -19,17 +19,13 @@ from eventsrc import (
     Append,
     AppendAll,
     Command,
-    Condition,
     Do,
-    EventTypes,
     Failure,
-    FindAppend,
     Fold,
     Head,
     Interpreter,
     NewId,
     Now,
-    Opaque,
     Outcome,
     Query,
     Read,
@@ -51,8 +47,14 @@ from eventsrc import (
     ok,
     on,
     program,
-    serializable,
 )
+
+try:  # where 4fdead8 has them, with which make.py runs
+    from eventsrc import Condition, EventTypes, FindAppend, Opaque, serializable
+except ImportError:
+    from eventsrc.events.event import EventTypes, Opaque
+    from eventsrc.stores.operations import Condition, FindAppend
+    from eventsrc.streams.serializable import serializable
 
 TYPES: Final = EventTypes()
 FIRST: Final = EventTypes()

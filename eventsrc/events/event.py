@@ -22,6 +22,7 @@ import attrs
 
 from eventsrc._errors import EventsrcError
 from eventsrc._pickling import ByName
+from eventsrc.events.stream_id import RESERVED
 
 C = TypeVar("C")
 
@@ -65,7 +66,10 @@ class Opaque:
 
 
 class EventTypes(ByName):
-    """A set of event types, each with a name and a class of its own."""
+    """A set of event types, each with a name and a class of its own.
+
+    The library's own, which streams below `eventsrc/` have, are known in every set.
+    """
 
     def __init__(self) -> None:
         self.revision = 0
@@ -78,7 +82,7 @@ class EventTypes(ByName):
 
     def of(self, cls: type) -> EventType:
         """The event type of a class. Raises EventTypeError if it is none."""
-        found = self._by_class.get(cls)
+        found = self._by_class.get(cls) or _OWN._by_class.get(cls)
         if found is None:
             raise EventTypeError(
                 f"{cls.__qualname__} is not an event type: decorate it with @event('some.name')"
@@ -87,7 +91,7 @@ class EventTypes(ByName):
 
     def named(self, name: str) -> EventType | None:
         """The event type of a stored name, if there is one."""
-        return self._by_name.get(name)
+        return self._by_name.get(name) or _OWN._by_name.get(name)
 
     def add(self, kind: EventType) -> None:
         """Registers an event type. Raises EventTypeError if another class has its name."""
@@ -107,6 +111,9 @@ def _same_definition(one: type, other: type) -> bool:
     return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
 
 
+_OWN: Final = EventTypes()
+"""The event types of the library's own streams."""
+
 EVENTS: Final = EventTypes()
 """The event types that `@event` registers, and that stores know unless they are told otherwise."""
 
@@ -121,13 +128,39 @@ def event(
 ) -> Callable[[type[C]], type[C]]:
     """Makes a class an event.
 
-    name: what is stored; letters, digits and `._:/-`, at most 127. Never change it.
+    name: what is stored; letters, digits and `._:/-`, at most 127. Never change it. Names that begin
+        with `eventsrc/` are the library's own.
     version: of the fields, from 1.
     upcast: for each version before this one, the function that makes its data the next version's.
     types: the set of types that it joins.
     Raises EventTypeError for a bad or taken name, a bad version, or a missing upcaster.
     """
-    upcast = {} if upcast is None else dict(upcast)
+    if name.startswith(RESERVED):
+        raise EventTypeError(
+            f"{name!r} cannot name an event: names that begin with {RESERVED} are the library's own"
+        )
+    return _registering(name, version, {} if upcast is None else dict(upcast), types)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(attrs.field,))
+def own_event(
+    name: str, *, version: int = 1, upcast: Mapping[int, Upcaster] | None = None
+) -> Callable[[type[C]], type[C]]:
+    """As `event`, for the library itself: only such events are appended below `eventsrc/`.
+
+    name: what is stored, behind `eventsrc/`.
+    """
+    return _registering(RESERVED + name, version, {} if upcast is None else dict(upcast), _OWN)
+
+
+def is_own_event(cls: type) -> bool:
+    """Whether a class is an event of the library's own."""
+    return cls in _OWN._by_class
+
+
+def _registering(
+    name: str, version: int, upcast: Mapping[int, Upcaster], types: EventTypes
+) -> Callable[[type[C]], type[C]]:
     if not NAME.fullmatch(name):
         raise EventTypeError(
             f"{name!r} cannot name an event: use letters, digits and ._:/- (at most 127), "

@@ -10,6 +10,10 @@ MAX_BYTES: Final = 512
 """How long an id may be, in bytes of UTF-8."""
 
 
+RESERVED: Final = "eventsrc/"
+"""What begins the ids of the library's own streams, and the names of its own event types."""
+
+
 class BadStreamId(EventsrcError, ValueError):
     """A text that cannot be a stream id, or no id of the family that it is looked for in."""
 

@@ -130,7 +130,7 @@ def synchronise_partition(
     parked: list[Failed] = []
     is_done = True
     while True:
-        page = yield from ReadFeed(at, size, view.prefix)
+        page = yield from ReadFeed(at, size, view.prefix, all_streams=view.all_streams)
         if page.next != at:
             events = page.events
             if view.partitions > 1:
@@ -269,7 +269,7 @@ def _together(one: Synchronised, other: Synchronised) -> Synchronised:
 
 def _seen_by(view: View[Any], token: Token) -> tuple[StreamId, ...]:
     """The token's streams that a view sees."""
-    return tuple(stream for stream in token.versions if stream.startswith(view.prefix))
+    return tuple(stream for stream in token.versions if view.sees(stream))
 
 
 def check_store(token: Token) -> Do[Read, None]:

@@ -8,7 +8,7 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from itertools import takewhile
+from itertools import compress, takewhile
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -47,7 +47,16 @@ from eventsrc.stores.operations import (
     Unreachable,
     holds,
 )
-from eventsrc.stores.prepare import Part, Prepared, appended, check_end, is_own, microseconds, own_end
+from eventsrc.stores.prepare import (
+    Part,
+    Prepared,
+    appended,
+    check_end,
+    is_own,
+    microseconds,
+    own_end,
+    shown_of,
+)
 
 Answer: TypeAlias = Outcome[Appended, NotAppended]
 
@@ -449,11 +458,15 @@ class Conversations:
             if op.whole:
                 records = yield from self._records(rows, None)
                 _check_complete("the feed", [record[0] for record in records], after + 1, last)
-                events = Events(records, self.codec)
+                events = Events(_shown(op, records), self.codec)
             else:
                 found = [row[1:] for row in rows if row[1] is not None]
                 _check_count("the feed", len(found), after + 1, last)
-                events = yield from self._data(*[*zip(*found, strict=True)] or [()] * 5)
+                columns = [*zip(*found, strict=True)] or [()] * 5
+                shown = shown_of(op, columns[0])
+                if shown is not None:
+                    columns = [tuple(compress(column, shown)) for column in columns]
+                events = yield from self._data(*columns)
         return FeedPage(events, Cursor(self.store_id, last), Cursor(self.store_id, end))
 
     def _search(self, op: ReadFeed, after: int) -> Conversation[tuple[Events[Any], int, int]]:
@@ -486,7 +499,7 @@ class Conversations:
             records += found
             last = found[-1][0] if len(found) == room else min(until, end)
             if len(found) == room or last == end or time.monotonic() - began > leisure:
-                return Events(records, self.codec), last, end
+                return Events(_shown(op, records), self.codec), last, end
 
     def _data(
         self,
@@ -597,6 +610,12 @@ def _records(rows: Rows, kinds: Any, stream: str | None) -> list[tuple[Any, ...]
                 for _, position, stream, version, kind, recorded_at, data, data_crc, rest in rows
                 if version is not None
             ]
+
+
+def _shown(op: ReadFeed, records: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Those that are shown to who asks."""
+    shown = shown_of(op, [record[1] for record in records])
+    return records if shown is None else [*compress(records, shown)]
 
 
 def _check_complete(what: str, numbers: Sequence[int], first: int, last: int) -> None:

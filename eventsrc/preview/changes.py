@@ -103,7 +103,7 @@ def _pages(
         limit = PAGE if until is None else min(PAGE, until.position - after.position)
         if limit < 1:
             return
-        page = store.run(ReadFeed(after, limit, view.prefix))
+        page = store.run(ReadFeed(after, limit, view.prefix, all_streams=view.all_streams))
         yield [event for event in page.events if until is None or event.position <= until.position]
         after = page.next
         if after >= page.end:

@@ -47,6 +47,7 @@ from eventsrc.stores.operations import (
 from eventsrc.stores.prepare import (
     Prepared,
     appended,
+    asked_for,
     check,
     check_end,
     microseconds,
@@ -154,12 +155,10 @@ class Overlay(Translation[StoreOp, StoreOp]):
                 return FeedPage(events, page.next, end, page.blocked)
         found: list[Record] = []
         while position < end.position and len(events) + len(found) < op.limit:
-            record = own[position - below]
-            position = record.position
-            if record.stream.startswith(op.prefix) and (
-                op.types is None or record.kind.type in op.types
-            ):
-                found.append(record)
+            room = op.limit - len(events) - len(found)
+            some = own[position - below : position - below + room]
+            position += len(some)
+            found += asked_for(op, some)
         return FeedPage((*events, *self._events(found)), Cursor(store, position), end)
 
     @on(LoadSnapshot).program

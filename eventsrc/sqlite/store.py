@@ -11,6 +11,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -67,6 +68,7 @@ from eventsrc.stores.prepare import (
     check_end,
     microseconds,
     prepare,
+    shown_of,
 )
 
 GROUP: Final = 512
@@ -317,7 +319,7 @@ class SqliteStore(Opened[StoreOp]):
             check_end(op, end)
             if is_all and not op.whole:
                 last = min(after + op.limit, end)
-                events = self._feed_data(connection, after, last)
+                events = self._feed_data(connection, op, after, last)
             else:
                 events, last = self._feed(connection, op, after, end)
         return FeedPage(events, Cursor(self.store_id, last), Cursor(self.store_id, end))
@@ -341,14 +343,22 @@ class SqliteStore(Opened[StoreOp]):
             check_complete("the feed", [row[0] for row in rows], after + 1, end)
         kinds = kinds_of(connection, self._kinds, [row[3] for row in rows])
         last = rows[-1][0] if len(rows) == op.limit else max(after, end)
+        shown = shown_of(op, [row[1] for row in rows])
+        if shown is not None:
+            rows = [*compress(rows, shown)]
         return Events(rows, self.codec, kinds), last
 
-    def _feed_data(self, connection: sqlite3.Connection, after: int, last: int) -> Events[Any]:
+    def _feed_data(
+        self, connection: sqlite3.Connection, op: ReadFeed, after: int, last: int
+    ) -> Events[Any]:
         """The data of the events of the feed from one position to another."""
         rows = connection.execute(sql.FEED_DATA, (after, last)).fetchall()
         check_count("the feed", rows, after + 1, last - after)
         found = columns(rows, 5)
         check_streams(found[0])
+        shown = shown_of(op, found[0])
+        if shown is not None:
+            found = tuple(tuple(compress(column, shown)) for column in found)
         return EventsData(found, kinds_of(connection, self._kinds, found[2]), self.codec)
 
     # --- snapshots

@@ -45,6 +45,7 @@ from eventsrc.stores.operations import (
 from eventsrc.stores.prepare import (
     Prepared,
     appended,
+    asked_for,
     check,
     check_end,
     microseconds,
@@ -124,12 +125,9 @@ class MemoryStore(Opened[StoreOp]):
         check_end(op, end)
         found: list[Record] = []
         while position < end and len(found) < op.limit:  # up to there, the feed never changes
-            record = self._feed[position]
-            position = record.position
-            if record.stream.startswith(op.prefix) and (
-                op.types is None or record.kind.type in op.types
-            ):
-                found.append(record)
+            some = self._feed[position : min(position + op.limit - len(found), end)]
+            position += len(some)
+            found += asked_for(op, some)
         return FeedPage(
             self._events(found), Cursor(self.store_id, position), Cursor(self.store_id, end)
         )

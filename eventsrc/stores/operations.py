@@ -251,8 +251,10 @@ class ReadFeed(Query[FeedPage[Any]]):
     prefix: only events of the streams below it; empty, or ending with `/`.
     types: only events of types with these stored names; None for all.
     whole: as of Read.
-    A page of only some events may be short, or empty, before the end of the feed, since a store looks
-    at so much of it at a time and no more: go on from `next` until that is `end`.
+    all_streams: whether to tell of the library's own streams too, below `eventsrc/`. A prefix of theirs
+        asks for them as well.
+    A page may be short, or empty, before the end of the feed, since a store looks at so much of it at a
+    time and no more, and there is more than what was asked for: go on from `next` until that is `end`.
     """
 
     after: Cursor = START
@@ -260,6 +262,7 @@ class ReadFeed(Query[FeedPage[Any]]):
     prefix: str = ""
     types: frozenset[str] | None = None
     whole: bool = True
+    all_streams: bool = False
 
 
 class LoadSnapshot(Query[Snapshot | None]):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
 from typing import Final, NoReturn
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from eventsrc.events.codec import MAX_BYTES, Codec, Encoded
 from eventsrc.events.positions import BadCursor, Cursor, Token
 from eventsrc.events.record import Record, make_records
 from eventsrc.events.stream_id import MAX_BYTES as MAX_NAME
-from eventsrc.events.stream_id import StreamId, checked_prefix
+from eventsrc.events.stream_id import RESERVED, BadStreamId, StreamId, checked_prefix
 from eventsrc.programs.program import Outcome
 from eventsrc.stores.operations import (
     ANY,
@@ -172,7 +173,20 @@ def _part(asked: Append | StreamAppend, codec: Codec, store_id: str) -> Part:
     if not isinstance(asked.events, tuple):
         _refuse_type("events", asked.events, "a tuple of events")
     expected = _expected(asked.expected, asked.stream, store_id)
-    return Part(asked.stream, expected, codec.encode_all(asked.events))
+    encoded = codec.encode_all(asked.events)
+    if asked.stream[: len(RESERVED)] == RESERVED:
+        _check_own(asked.stream, encoded)
+    return Part(asked.stream, expected, encoded)
+
+
+def _check_own(stream: StreamId, events: Sequence[Encoded]) -> None:
+    """Raises BadStreamId unless the events are such as the library's own streams have."""
+    for kind, _ in events:
+        if not kind.type.startswith(RESERVED):
+            raise BadStreamId(
+                f"{stream} is one of the library's own streams, which can be read and not appended to, "
+                f"as with {kind.type!r}: choose an id that does not begin with {RESERVED}"
+            )
 
 
 def _demand(asked: Condition, store_id: str) -> Demand:
@@ -232,6 +246,8 @@ def check(op: Read | Head | ReadFeed | FindAppend | LoadSnapshot | SaveSnapshot)
             _check_limit(limit)
         case ReadFeed(after=after, limit=limit, prefix=prefix, types=types):
             _check_limit(limit)
+            if type(op.all_streams) is not bool:
+                _refuse_type("all_streams", op.all_streams, "True or False")
             if not isinstance(after, Cursor):
                 _refuse_type("after", after, "a Cursor: START, or Cursor.parse(text)")
             if type(after.position) is not int or not 0 <= after.position < _NUMBERS:
@@ -298,6 +314,35 @@ def check_end(op: ReadFeed, end: int) -> None:
             f"cursor {op.after} is beyond the end of the feed, {end}: the store was restored from a "
             "backup, and what was read of it since must be read again"
         )
+
+
+# --- choosing events of the feed ------------------------------------------------------------------
+
+
+def asked_for(op: ReadFeed, records: Sequence[Record]) -> Sequence[Record]:
+    """Those of some records of the feed that are asked for."""
+    prefix, types = op.prefix, op.types
+    if prefix:
+        records = [record for record in records if record.stream.startswith(prefix)]
+    elif (shown := shown_of(op, [record.stream for record in records])) is not None:
+        records = [*compress(records, shown)]
+    if types is not None:
+        records = [record for record in records if record.kind.type in types]
+    return records
+
+
+def shown_of(op: ReadFeed, streams: Sequence[str]) -> list[bool] | None:
+    """For each event of the feed, by its stream, whether it is shown; None if all are.
+
+    The library's own streams are hidden unless asked for; whether any is there is found in one go.
+    """
+    if op.all_streams or op.prefix or _BEGINS_RESERVED not in "\0" + "\0".join(streams):
+        return None
+    return [not stream.startswith(RESERVED) for stream in streams]
+
+
+_BEGINS_RESERVED: Final = "\0" + RESERVED
+"""No stream id has a NUL in it."""
 
 
 # --- answering ------------------------------------------------------------------------------------

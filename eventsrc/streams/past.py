@@ -86,7 +86,9 @@ class _Past(Translation[StoreOp | Load, StoreOp]):
         end = yield from self._place()
         op.after.check(end.store)
         check_end(op, end.position)
-        page = yield from ReadFeed(op.after, op.limit, op.prefix, op.types)  # positions are asked for
+        page = yield from ReadFeed(  # whole: positions are asked for
+            op.after, op.limit, op.prefix, op.types, all_streams=op.all_streams
+        )
         until = bisect_right(page.events, end.position, key=lambda event: event.position)
         reached = min(page.next, end)
         blocked = page.blocked if reached < end else None
@@ -192,7 +194,7 @@ def _place_at(time: datetime.datetime) -> Do[ReadFeed, Cursor]:
     low, high = 0, end.position
     while low < high:
         middle = (low + high) // 2
-        events = (yield from ReadFeed(Cursor(end.store, middle), 1)).events
+        events = (yield from ReadFeed(Cursor(end.store, middle), 1, all_streams=True)).events
         if events and events[0].recorded_at <= time:
             low = events[0].position
         else:

@@ -24,10 +24,10 @@ import attrs
 from returns.result import Failure, Success
 
 from eventsrc.events.codec import Json
-from eventsrc.events.event import EventTypeError
+from eventsrc.events.event import EventTypeError, is_own_event
 from eventsrc.events.positions import BadToken, Token
 from eventsrc.events.recorded import Recorded
-from eventsrc.events.stream_id import BadStreamId, StreamId
+from eventsrc.events.stream_id import RESERVED, BadStreamId, StreamId
 from eventsrc.programs._declared import members_of
 from eventsrc.programs.program import Do, Outcome, Program, name_of, program
 from eventsrc.stores.operations import (
@@ -65,7 +65,8 @@ S = TypeVar("S")
 class Stream(Generic[E]):
     """A stream and the types of its events.
 
-    stream: its id, such as "users". Raises BadStreamId for a text that cannot be one.
+    stream: its id, such as "users". Raises BadStreamId for a text that cannot be one, and for one below
+        `eventsrc/`: those streams are the library's own, to be read by the operation Read.
     events: an event class, or a union of them.
     """
 
@@ -74,6 +75,8 @@ class Stream(Generic[E]):
     def __init__(self, stream: str, *, events: TypeForm[E]) -> None:
         self._id = StreamId(stream)
         self._events = _event_classes(events)
+        if self._id[: len(RESERVED)] == RESERVED:
+            _check_own(self._id, self._events)
 
     @property
     def id(self) -> StreamId:
@@ -350,6 +353,15 @@ def _event_classes(described: object) -> frozenset[type]:
     if not classes:
         raise EventTypeError(f"{described!r} names no event types: write a class, or A | B")
     return frozenset(classes)
+
+
+def _check_own(stream: str, classes: frozenset[type]) -> None:
+    """Raises BadStreamId for a stream of the library's own unless its events are the library's too."""
+    if not all(map(is_own_event, classes)):
+        raise BadStreamId(
+            f"{stream} is one of the library's own streams, to which {_names(classes)} cannot be "
+            f"appended: choose an id that does not begin with {RESERVED}, or use Read to read it"
+        )
 
 
 def _names(classes: frozenset[type]) -> str:

@@ -418,11 +418,10 @@ class LedgerViews(OpenedViews[ViewOp]):
 
 def _seen_by_view(op: Apply) -> Apply:
     """Without the events of streams that the view does not see."""
-    prefix = op.view.prefix
-    if not prefix or all(event.record.stream.startswith(prefix) for event in op.events):
+    sees = op.view.sees
+    if all(sees(event.record.stream) for event in op.events):
         return op
-    seen = of_streams(op.events, lambda stream: stream.startswith(prefix))
-    return _with_events(op, seen, op.cursor)
+    return _with_events(op, of_streams(op.events, sees), op.cursor)
 
 
 def _with_events(op: Apply, events: Sequence[Recorded[Any]], cursor: Cursor | None) -> Apply:

@@ -33,7 +33,7 @@ from eventsrc._errors import EventsrcError
 from eventsrc._pickling import ByName
 from eventsrc.events.event import EVENTS, EventTypes, Opaque
 from eventsrc.events.recorded import Recorded
-from eventsrc.events.stream_id import checked_prefix
+from eventsrc.events.stream_id import RESERVED, checked_prefix
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -57,7 +57,8 @@ class View(ByName, Generic[DB]):
 
     name, version: which view it is; each version has a progress of its own. A name has at most 100
         letters.
-    prefix: it only sees the streams below it ("users/"); empty for all.
+    prefix: it only sees the streams below it ("users/"); empty for all but the library's own.
+    all_streams: whether it sees those too, below `eventsrc/`.
     types: where the stored names of its events' classes are looked up.
     unknown: what to do about an event that a handler wants and that cannot be decoded, being of a newer
         version: "fail" takes it for one that failed, "skip" goes on. A handler for Opaque gets all
@@ -77,6 +78,7 @@ class View(ByName, Generic[DB]):
         unknown: Literal["fail", "skip"] = "fail",
         failing: Literal["park", "stop"] = "park",
         partitions: int = 1,
+        all_streams: bool = False,
     ) -> None:
         _check_name(name)
         _check_number("version", version, _LAST_VERSION)
@@ -88,6 +90,7 @@ class View(ByName, Generic[DB]):
         self.name: Final = name
         self.version: Final = version
         self.prefix: Final = checked_prefix(prefix)
+        self.all_streams: Final = all_streams
         self.unknown: Final = unknown
         self.failing: Final = failing
         self.partitions: Final = partitions
@@ -143,6 +146,12 @@ class View(ByName, Generic[DB]):
     def takes_many(self) -> bool:
         """True if some of its handlers take several events."""
         return bool(self._many)
+
+    def sees(self, stream: str) -> bool:
+        """Whether its handlers are given the events of a stream."""
+        if self.prefix:
+            return stream.startswith(self.prefix)
+        return self.all_streams or not stream.startswith(RESERVED)
 
     def partition_of(self, stream: str) -> int:
         """The partition that a stream belongs to, from 0."""

@@ -45,7 +45,8 @@ from eventsrc.stores.operations import (
     StreamAppend,
     Unknown,
 )
-from eventsrc.stores.prepare import Part, Prepared, appended
+from eventsrc.stores.prepare import Part, Prepared, appended, prepare
+from eventsrc.testing.contract._shared import but
 from eventsrc.testing.contract.history import Attempt, Look, check_feed, check_reads, check_stream
 from eventsrc.testing.contract.samples import Noted
 from tests.docs.pages import ROOT
@@ -194,6 +195,61 @@ class IgnoresTypes(MemoryStore):
     def read_feed(self, op: ReadFeed) -> FeedPage[object]:
         """A page of the feed."""
         return super().read_feed(ReadFeed(op.after, op.limit, op.prefix))
+
+
+class ShowsEverything(MemoryStore):
+    """Shows the library's own streams to who does not ask for them."""
+
+    @on(ReadFeed)
+    def read_feed(self, op: ReadFeed) -> FeedPage[object]:
+        """A page of the feed."""
+        return super().read_feed(but(op, all_streams=True))
+
+
+class HidesFromWhoAsks(MemoryStore):
+    """Never shows the library's own streams."""
+
+    @on(ReadFeed)
+    def read_feed(self, op: ReadFeed) -> FeedPage[object]:
+        """A page of the feed."""
+        return super().read_feed(but(op, all_streams=False))
+
+
+class HidesFromItsPrefix(MemoryStore):
+    """Shows the library's own streams to who asks for all, and not to who asks for them."""
+
+    @on(ReadFeed)
+    def read_feed(self, op: ReadFeed) -> FeedPage[object]:
+        """A page of the feed."""
+        page = super().read_feed(op)
+        if op.all_streams or not op.prefix.startswith("eventsrc/"):
+            return page
+        return attrs.evolve(page, events=())
+
+
+class EndsBeforeWhatIsHidden(MemoryStore):
+    """Does not count what it hides."""
+
+    @on(ReadFeed)
+    def read_feed(self, op: ReadFeed) -> FeedPage[object]:
+        """A page of the feed."""
+        page = super().read_feed(op)
+        if op.all_streams or page.next != page.end or not page.events:
+            return page
+        last = Cursor(self.store_id, page.events[-1].position)
+        return attrs.evolve(page, next=last, end=last)
+
+
+class LetsAnybodyIn(MemoryStore):
+    """Takes appends to the library's own streams for any others."""
+
+    @on(Append)
+    def append(self, op: Append) -> Answer:
+        """Appends to one stream."""
+        elsewhere = but(op, stream=StreamId("elsewhere"))
+        asked = prepare(elsewhere, self.codec, self.store_id)
+        asked.parts[0].stream = op.stream
+        return self._append(asked)
 
 
 class IgnoresAppendIds(MemoryStore):
@@ -492,6 +548,11 @@ CAUGHT: Final[dict[type[MemoryStore], str]] = {
     NormalisesNames: "test_streams_with_hostile_names_are_kept_apart",
     StripsNames: "test_streams_with_hostile_names_are_kept_apart",
     IgnoresTypes: "test_the_feed_can_be_filtered",
+    ShowsEverything: "test_the_feed_hides_the_librarys_own_streams_from_who_does_not_ask",
+    HidesFromWhoAsks: "test_the_feed_hides_the_librarys_own_streams_from_who_does_not_ask",
+    HidesFromItsPrefix: "test_a_prefix_of_the_librarys_own_asks_for_them",
+    EndsBeforeWhatIsHidden: "test_the_feed_hides_the_librarys_own_streams_from_who_does_not_ask",
+    LetsAnybodyIn: "test_nobody_appends_to_a_stream_of_the_librarys_own",
     IgnoresAppendIds: "test_a_retry_with_the_same_append_id_answers_with_the_first_result",
     RemembersAThousandIds: "test_an_append_id_is_remembered_for_longer_than_the_next_thousand",
     TakesOtherEventsForARetry: "test_an_append_id_that_was_used_for_other_events_is_rejected",

@@ -18,12 +18,13 @@ from __future__ import annotations
 from eventsrc.testing.contract._bad_input import BadInput
 from eventsrc.testing.contract._concurrency import Concurrency
 from eventsrc.testing.contract._conditions import Conditions
+from eventsrc.testing.contract._own_streams import OwnStreams
 from eventsrc.testing.contract._reading import Reading
 from eventsrc.testing.contract._retries import Retries
 from eventsrc.testing.contract._storing import Storing
 
 
-class StoreContract(Concurrency, BadInput, Reading, Storing, Retries, Conditions):
+class StoreContract(Concurrency, BadInput, Reading, Storing, Retries, Conditions, OwnStreams):
     """The tests that every store must pass: subclass it and give it a `store` fixture.
 
     concurrent: whether the store may be used from several threads, and tasks, at once.

@@ -132,7 +132,9 @@ class Reading(ContractPart):
         everything = feed_of(store, START)
         assert [recorded.stream for recorded in everything[-3:]] == [stream] * 3
         assert feed_of(store, Cursor.parse(str(START))) == everything
-        assert store.run(ReadFeed()).events == tuple(everything[:500])
+        first = store.run(ReadFeed()).events
+        assert first
+        assert first == tuple(everything[: len(first)])
 
     def test_the_feed_can_be_resumed_from_every_cursor_at_any_limit(self, store: Store) -> None:
         family, begin = new_family(), end_of(store)

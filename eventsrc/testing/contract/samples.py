@@ -1,6 +1,7 @@
 """What the kit's own tests store: events of a few kinds, and names that have broken other stores.
 
-The events' stored names begin with `eventsrc.testing.`, so that they are in nobody's way.
+The events' stored names begin with `eventsrc.testing.`, so that they are in nobody's way;
+that of Kept with `eventsrc/`, as those of the library's own streams do.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from eventsrc.events.codec import Codec
-from eventsrc.events.event import EventTypes, Opaque, event
+from eventsrc.events.event import EventTypes, Opaque, event, own_event
 
 
 @event("eventsrc.testing.noted")
@@ -42,6 +43,13 @@ class Renamed:
 
     name: str
     formal: bool
+
+
+@own_event("testing.kept")
+class Kept:
+    """A number, in a stream of the library's own."""
+
+    number: int
 
 
 BEFORE: Final = EventTypes()

@@ -42,7 +42,7 @@ def whole_feed() -> Do[ReadFeed, list[Recorded[Any]]]:
     events: list[Recorded[Any]] = []
     cursor = START
     while True:
-        page = yield from ReadFeed(cursor)
+        page = yield from ReadFeed(cursor, all_streams=True)
         events += page.events
         if page.next == page.end:
             return events
@@ -95,7 +95,7 @@ def check_view(after: Ended, view: View[Tables]) -> list[str]:
     tables = Tables()
     view.create(tables)
     for event in after.run(whole_feed()):
-        if event.stream.startswith(view.prefix):
+        if view.sees(event.stream):
             view.apply(tables, event)
     wanted = tables.copied()
     return [*_differences(view.name, found, wanted)] if found != wanted else []

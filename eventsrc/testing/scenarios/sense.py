@@ -103,7 +103,7 @@ def fresh(app: Any) -> Interpreter[Any]:
             "functions, such as those of a SimulatedStore"
         )
     try:
-        page = app.run(ReadFeed(limit=1))
+        page = app.run(ReadFeed(limit=1, all_streams=True))
     except MissingHandlers:
         return app
     if page.events:

@@ -13,23 +13,22 @@ from hypothesis import strategies as st
 from eventsrc import (
     Append,
     Codec,
-    EventTypes,
     MemoryStore,
     ReadFeed,
     Stream,
     StreamId,
     Streams,
     View,
-    as_of,
-    deliver,
     event,
     force,
     status,
     synchronise,
     world,
 )
-from eventsrc.events.event import EventTypeError, own_event
+from eventsrc.events.event import EventTypeError, EventTypes, own_event
 from eventsrc.events.stream_id import BadStreamId
+from eventsrc.following.synchroniser import deliver
+from eventsrc.streams.past import as_of
 from eventsrc.testing.contract.samples import Kept, Noted
 from eventsrc.views.memory import MemoryViews, Tables
 

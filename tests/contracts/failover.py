@@ -1,5 +1,4 @@
-"""E-FAILOVER and E-SHUT: of the processes that share a view, one is killed again and again; and they
-are told to stop.
+"""Of the processes that share a view, one is killed again and again; and they are told to stop.
 
 Passed if no partition is without an owner at work for three leases, and the view is in the end what a
 replay makes; and if a process that is told to stop does within two seconds, with the view whole.

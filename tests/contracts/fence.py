@@ -1,4 +1,4 @@
-"""E-FENCE: the owner of a view's partitions is stopped for longer than its lease, and wakes up.
+"""The owner of a view's partitions is stopped for longer than its lease, and wakes up.
 
 Passed if, wherever it was stopped, another owner has its partitions in less than two leases and a
 margin, nothing that the first does under its old lease takes effect after that, and no event takes

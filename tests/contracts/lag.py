@@ -1,4 +1,4 @@
-"""E-POISON: how long it takes until a view shows events of other streams than the poisoned ones.
+"""How long it takes until a view shows events of other streams than the poisoned ones.
 
 Two followers keep two views alike, of streams that are appended to at a steady pace; one of them meets
 poison of every kind in other streams, and events that are taken at the fourth try. Passed if the 99th

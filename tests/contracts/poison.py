@@ -1,4 +1,4 @@
-"""E-POISON: events that a view cannot take, of every kind.
+"""Events that a view cannot take, of every kind.
 
 Passed if all of them, and nothing else, are reported with their positions; if all other streams are
 complete; if one that ends the process is parked, as deadly, at the fourth start at the latest; and if,

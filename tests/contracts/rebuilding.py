@@ -1,4 +1,4 @@
-"""E-REBUILD and E-BACK: a view is rebuilt while others write and read; a slow view harms nobody.
+"""A view is rebuilt while others write and read; a slow view harms nobody.
 
 Passed if no reader ever sees a part of a view, though the process that rebuilds is killed again and
 again, and right at the swap; if the old version is whole after each kill; and if the new one has all

@@ -1,4 +1,4 @@
-"""E-IDEM: a view in a system without our transactions, whose process dies between effect and progress.
+"""A view in a system without our transactions, whose process dies between effect and progress.
 
 Passed if the documents equal a replay in the end, and if at most one page of events comes again after
 each crash.

@@ -1,4 +1,4 @@
-"""E-BACKUP: copies of a SQLite store that are made while it is written to.
+"""Copies of a SQLite store that are made while it is written to.
 
 Passed if a copy has every event that was acknowledged before it was begun, in the same order, no batch
 in half, and cursors that were kept go on in it with nothing skipped.

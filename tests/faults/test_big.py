@@ -1,4 +1,4 @@
-"""E-BIG: large events, large batches, long streams and many streams.
+"""Large events, large batches, long streams and many streams.
 
 Passed if each works, or is refused with an error that says the limit, and if twice the size takes less
 than 2.6 times as long.

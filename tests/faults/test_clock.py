@@ -1,4 +1,4 @@
-"""E-CLK: the clock jumps, goes back, stands still.
+"""The clock jumps, goes back, stands still.
 
 Passed if versions, the order of the feed, decisions and views are what they are with a sound clock.
 """

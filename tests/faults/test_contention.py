@@ -1,9 +1,8 @@
-"""E-LIN, E-ANY and E-READ: many append to the same streams at once, and others read.
+"""Many append to the same streams at once, and others read.
 
-E-LIN passes with 0 violations of the checker of histories (in at least 20 000 operations by each of
-3 seeds in the longer tier), E-ANY if what
-is stored is just what was acknowledged, E-READ if what a reader sees is always how the stream begins,
-and never becomes less.
+Passed if the checker of histories finds no violation (in at least 20 000 operations by each of 3 seeds
+in the longer tier), if unconditional appends leave stored just what was acknowledged, and if what a
+reader sees is always how the stream begins, and never becomes less.
 """
 
 from __future__ import annotations
@@ -156,7 +155,7 @@ def wrong_with(notes: Notes, store: Interpreter[StoreOp]) -> list[str]:
     return wrong
 
 
-# --- E-LIN
+# --- appends that expect a version
 
 
 @pytest.mark.timeout(600)
@@ -228,7 +227,7 @@ def test_control_processes_that_read_check_and_insert_are_caught(tmp_path: Path)
         assert wrong_with(notes, store) != []
 
 
-# --- E-ANY
+# --- unconditional appends
 
 
 @pytest.mark.timeout(600)
@@ -269,7 +268,7 @@ def test_control_rows_that_are_dropped_in_silence_are_caught(tmp_path: Path) -> 
         assert any("were acknowledged" in wrong for wrong in wrong_with(notes, store))
 
 
-# --- E-READ
+# --- readers
 
 
 def watch(store: Interpreter[StoreOp], is_over: Callable[[], bool]) -> list[list[tuple[int, int]]]:

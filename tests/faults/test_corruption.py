@@ -1,4 +1,4 @@
-"""E-CORR: a store's file is damaged; no wrong event may be returned, and errors say where."""
+"""A store's file is damaged; no wrong event may be returned, and errors say where."""
 
 from __future__ import annotations
 

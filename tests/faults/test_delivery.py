@@ -1,4 +1,4 @@
-"""E-SYNC: two sources at once deliver events to a view: twice, late, or out of order.
+"""Two sources at once deliver events to a view: twice, late, or out of order.
 
 Passed if in every simulation (100 seeds, and 10 with views in SQLite; 10 000 and 480 in the longer
 tier) each stream is applied in steps of one, a gap is repaired within 3 polls, no more than a batch is

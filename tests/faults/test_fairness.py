@@ -1,4 +1,4 @@
-"""E-FAIR: processes that append without a pause all get their share."""
+"""Processes that append without a pause all get their share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""E-FORK: open stores in forked and spawned processes, and in other threads and event loops.
+"""Open stores in forked and spawned processes, and in other threads and event loops.
 
 Passed if each use is refused with StoreClosed or works, none hangs, and the file is sound.
 """

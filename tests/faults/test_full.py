@@ -1,4 +1,4 @@
-"""E-FULL-S: there is no room for more, and then there is again.
+"""There is no room for more, and then there is again.
 
 Passed if the append that finds no room is refused with the typed error, no batch is half, all that was
 acknowledged is there, and appends work after space has returned.

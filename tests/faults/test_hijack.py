@@ -1,4 +1,4 @@
-"""E-HIJACK: the code of users raises wherever it is called, or calls back.
+"""The code of users raises wherever it is called, or calls back.
 
 Passed if what it raised comes out, nothing is half written, and the store and the views go on at once,
 for this connection and for others.

@@ -1,4 +1,4 @@
-"""E-INJ: hostile text stays text. Nothing that a user names ends up as a part of a statement.
+"""Hostile text stays text. Nothing that a user names ends up as a part of a statement.
 
 Passed if every such name is kept exactly or refused, if the tables are the same afterwards, and if each
 statement in the source is a constant, but where this says why another is safe.

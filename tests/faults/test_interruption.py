@@ -1,4 +1,4 @@
-"""E-INT: a signal's handler raises, anywhere, in the thread that appends.
+"""A signal's handler raises, anywhere, in the thread that appends.
 
 Passed if afterwards the store can be written and closed at once, whatever was interrupted; if nothing
 is stored twice; and if those who share a commit with it learn what became of theirs.

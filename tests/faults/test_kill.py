@@ -1,4 +1,4 @@
-"""E-K9-S: the process that writes to a SQLite store is killed at any moment."""
+"""The process that writes to a SQLite store is killed at any moment."""
 
 from __future__ import annotations
 

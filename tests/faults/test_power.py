@@ -1,4 +1,4 @@
-"""E-PWR and E-IOERR: the power goes, or the disk fails, at any operation of the SQLite store."""
+"""The power goes, or the disk fails, at any operation of the SQLite store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""E-PROJ: the process that brings a view up to date is killed at any moment.
+"""The process that brings a view up to date is killed at any moment.
 
 Passed if, after each of 10 kills over 2 500 events (of 50 over 20 000 in the longer tier), the view has
 just the effects up to its position, none twice and none missing, and in the end equals a fresh replay

@@ -1,4 +1,4 @@
-"""E-RO: a store that can be read and not written.
+"""A store that can be read and not written.
 
 Passed if all reads work, each write is refused with StoreReadOnly at once, and none is tried again.
 """

@@ -1,4 +1,4 @@
-"""E-1M: many events are replayed in little memory.
+"""Many events are replayed in little memory.
 
 Passed if a replay of a million events takes less than 50 MiB more than a page does, with at least
 50 000 events a second undecoded and 20 000 decoded; of the 60 000 of every commit, 20 MiB.

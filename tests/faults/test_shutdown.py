@@ -1,4 +1,4 @@
-"""E-SHUT: a program is told to stop, whatever it is doing.
+"""A program is told to stop, whatever it is doing.
 
 Passed if it stops within two seconds, if the view's position fits its rows, and if nothing is left: no
 thread, no lock that would keep another process from writing.

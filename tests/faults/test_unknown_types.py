@@ -1,4 +1,4 @@
-"""E-TYPE: events in the log whose type, or whose version of it, this program does not know.
+"""Events in the log whose type, or whose version of it, this program does not know.
 
 Passed if a fold fails at them, or skips them if it is told to, and if they can be passed on as the
 bytes that they are; in a store in memory and in a file.

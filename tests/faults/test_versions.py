@@ -1,4 +1,4 @@
-"""E-MIG: files of this version, older and newer ones, and those of others.
+"""Files of this version, older and newer ones, and those of others.
 
 Passed if no migration, whenever it is killed, changes an event (the hash of all events is the same
 before and after), if it can be done again, if processes may do it at once, and if a newer file, or one

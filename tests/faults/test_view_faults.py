@@ -1,4 +1,4 @@
-"""E-POISON and its like, of views in SQLite files: see tests/views."""
+"""Faults of views in SQLite files: poisoned events and their like, see tests/contracts."""
 
 from __future__ import annotations
 

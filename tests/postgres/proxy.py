@@ -1,4 +1,4 @@
-"""A bad network between a client and a server of Postgres, for E-NET: a TCP proxy with faults at will.
+"""A bad network between a client and a server of Postgres: a TCP proxy with faults at will.
 
     with Proxy(server.dsn) as proxy:
         connection = psycopg.connect(proxy.dsn)

@@ -1,4 +1,4 @@
-"""E-FAILOVER: Postgres ends the connections of those who share a view, whatever they hold, at once.
+"""Postgres ends the connections of those who share a view, whatever they hold, at once.
 
 Passed if no partition is without an owner at work for three leases, and the view is in the end what a
 replay makes.

@@ -1,4 +1,4 @@
-"""E-BACKUP: a Postgres store is dumped while it is written to, and restored in another cluster.
+"""A Postgres store is dumped while it is written to, and restored in another cluster.
 
 Passed if the restored store has every event that was acknowledged before the dump was begun, in the
 same order, no batch in half; if it goes on, and cursors that were kept go on in it with nothing

@@ -1,4 +1,4 @@
-"""E-BOUNCE: the stores and views behind a PgBouncer that pools transactions.
+"""The stores and views behind a PgBouncer that pools transactions.
 
 Passed if, with the profile of docs/how-to/postgres.md (a pool whose connections prepare no statements),
 the store contract holds, many threads and tasks lose nothing and double nothing, and views are exact.

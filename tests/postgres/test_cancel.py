@@ -1,4 +1,4 @@
-"""E-SHUT of the AsyncPostgresStore: tasks are cancelled while they wait for the store.
+"""AsyncPostgresStore: tasks are cancelled while they wait for the store.
 
 Passed if an append that had not begun is never stored, one that had is stored whole or not at all, and
 the store, its connections and the order lock are as they were.

@@ -1,7 +1,7 @@
-"""E-LIN, E-ANY and E-READ: many append to the same streams of a Postgres store, and others read.
+"""Many append to the same streams of a Postgres store, and others read.
 
-E-LIN passes with 0 violations of the checker of histories, E-ANY if what is stored is just what was
-acknowledged, E-READ if what a reader sees is always how the stream begins, and never becomes less: by
+Passed if the checker of histories finds no violation, if unconditional appends leave stored just what
+was acknowledged, and if what a reader sees is always how the stream begins, and never becomes less: by
 threads of one store, by those of two, whose remembered heads go stale, by processes, and by tasks.
 """
 
@@ -183,7 +183,7 @@ def test_control_heads_that_nothing_checks_are_caught(postgres_dsn: str) -> None
     assert wrong != []
 
 
-# --- E-ANY
+# --- unconditional appends
 
 
 @pytest.mark.timeout(600)
@@ -223,7 +223,7 @@ def test_control_rows_that_are_dropped_in_silence_are_caught(
     assert any("were acknowledged" in wrong for wrong in wrong_after(notes, postgres_dsn))
 
 
-# --- E-READ
+# --- readers
 
 
 @pytest.mark.timeout(600)

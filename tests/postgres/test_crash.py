@@ -1,4 +1,4 @@
-"""E-PGX: a server or one of its processes is killed, or it is stopped at once, while 8 threads append.
+"""A server or one of its processes is killed, or it is stopped at once, while 8 threads append.
 
 Passed if nothing that was acknowledged is lost, no batch is half there, no version and no position is
 left out; if every append whose answer was lost is Unknown, and FindAppend, or a retry with its id,

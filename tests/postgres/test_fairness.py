@@ -1,4 +1,4 @@
-"""E-FAIR: processes that append to a Postgres store without a pause all get their share.
+"""Processes that append to a Postgres store without a pause all get their share.
 
 Passed if none of four gets less than a tenth of the mean, and none waits for two seconds.
 """

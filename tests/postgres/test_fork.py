@@ -1,4 +1,4 @@
-"""E-FORK of Postgres: open stores, views and listeners in forked processes.
+"""Open Postgres stores, views and listeners in forked processes.
 
 Passed if each use there is refused with StoreClosed, none hangs, and the sessions of the process that
 opened them go on as if nothing had been.

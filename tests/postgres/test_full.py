@@ -1,4 +1,4 @@
-"""E-FULL-P: there is no room for more on the disk of the server, and then there is again.
+"""There is no room for more on the disk of the server, and then there is again.
 
 Passed if an append that finds no room is refused with StoreFull, or Unknown where the server ends for
 want of room in its log; and if, when there is room and the server was started again, all that was

@@ -1,4 +1,4 @@
-"""E-GAP: readers follow the feed while many append, late to commit, and some roll back.
+"""Readers follow the feed while many append, late to commit, and some roll back.
 
 Passed if no reader skips an event, sees one twice or sees a stream out of order; readers that start
 again go on from the text of their cursor.

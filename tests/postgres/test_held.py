@@ -1,8 +1,8 @@
-"""E-GAP2 and E-STALL: a transaction that has appended, or written elsewhere, is held open.
+"""A transaction that has appended, or written elsewhere, is held open.
 
-E-GAP2 passes if meanwhile no reader sees anything beyond it, and appends wait and end at their deadline
+Passed if meanwhile no reader sees anything beyond it, and appends wait and end at their deadline
 with StoreBusy; and if, once it has ended in any way, everything goes on within a second and nothing is
-skipped. E-STALL passes if a transaction in another database holds up neither appends nor readers.
+skipped. A transaction in another database must hold up neither appends nor readers.
 """
 
 from __future__ import annotations
@@ -300,7 +300,7 @@ def test_who_waits_in_vain_is_told_for_whom(postgres_dsn: str, kind: str, op: St
         ask(postgres_dsn, f"ROLLBACK PREPARED '{gid}'")
 
 
-# --- E-STALL
+# --- another database
 
 
 class Horizon:

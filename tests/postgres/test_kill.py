@@ -1,4 +1,4 @@
-"""E-K9-P: the process that appends to a Postgres store is killed at any moment.
+"""The process that appends to a Postgres store is killed at any moment.
 
 Passed if nothing that was acknowledged is lost, no batch is half there, and a second after a kill no
 session is left in a transaction.

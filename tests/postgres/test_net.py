@@ -1,4 +1,4 @@
-"""E-NET: the network between a store and its server drops, freezes, cuts, crawls, or swallows all.
+"""The network between a store and its server drops, freezes, cuts, crawls, or swallows all.
 
 Passed if every call ends by its deadline and half a second (an append that waits in line for another,
 by two of them); if what is raised as an error is not stored, and what became of the Unknown can be

@@ -1,4 +1,4 @@
-"""E-POOL: 32 threads use a store that borrows the connections of a user's pool of 2.
+"""32 threads use a store that borrows the connections of a user's pool of 2.
 
 Passed if each call ends, with an answer or with an error at its deadline, also when the pool's
 connections are all held by those who call; and if the pool is whole afterwards.

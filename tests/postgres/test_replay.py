@@ -1,4 +1,4 @@
-"""E-1M: many events of a Postgres store are replayed in little memory.
+"""Many events of a Postgres store are replayed in little memory.
 
 Passed if a replay of a million events takes less than 50 MiB more than a page does, with at least
 50 000 events a second undecoded and 20 000 decoded; of the hundred thousand of every commit, 20 MiB.

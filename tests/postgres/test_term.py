@@ -1,4 +1,4 @@
-"""E-TERM: sessions are terminated and statements cancelled at random; deadlocks; timeouts.
+"""Sessions are terminated and statements cancelled at random; deadlocks; timeouts.
 
 Passed if an append is tried again only if it is sure that it was not stored, so that nothing is lost
 and nothing there twice; and if what is raised as an error is not stored.

@@ -1,4 +1,4 @@
-"""E-POISON and its like, of views in Postgres: see tests/views."""
+"""Faults of views in Postgres: poisoned events and their like, see tests/contracts."""
 
 from __future__ import annotations
 

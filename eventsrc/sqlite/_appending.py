@@ -26,7 +26,7 @@ from eventsrc.stores.operations import CONFLICT_EVENTS, Appended, Conflict, Expe
 from eventsrc.stores.prepare import Prepared
 
 
-class Writing:
+class Appending:
     """A transaction in which appends are stored one after the other."""
 
     def __init__(

@@ -80,7 +80,7 @@ class SqliteFile:
         self._is_shared = schema.stamp is None
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._holder: Writing | None = None
+        self._holder: WriteTransaction | None = None
         self._readers: deque[sqlite3.Connection] = deque()
         self._is_closed = False
         _warn_of_version()
@@ -103,7 +103,7 @@ class SqliteFile:
             self.reraise(error)
             raise
 
-    def writing(self, deadline: float | None = None) -> Writing:
+    def writing(self, deadline: float | None = None) -> WriteTransaction:
         """A transaction that may write: committed at the end, rolled back if something is raised.
 
         deadline: when the turn to write must have come, by time.monotonic(); `timeout` from now if not
@@ -111,18 +111,18 @@ class SqliteFile:
         Raises StoreBusy if it has not come by then, StoreFull, StoreReadOnly and StoreError for what
         SQLite reports, and CommitFailed if the commit itself failed.
         """
-        return Writing(self, deadline)
+        return WriteTransaction(self, deadline)
 
-    def reading(self) -> Reading:
+    def reading(self) -> ReadTransaction:
         """A connection to read with; fetch what is read before giving it back."""
-        return Reading(self)
+        return ReadTransaction(self)
 
     def write(self, sql: str, parameters: Sequence[Any], deadline: float) -> int:
         """Executes one INSERT as a transaction of its own, and answers the row's number.
 
         Raises as `writing`, and sqlite3.IntegrityError, unchanged, for a row that an index refuses.
         """
-        writing = Writing(self, deadline)
+        writing = WriteTransaction(self, deadline)
         try:
             self._take_lock(writing)
             if self._turn.is_free(time.monotonic()):
@@ -286,7 +286,7 @@ class SqliteFile:
         if self.read_only:
             raise StoreReadOnly(f"{self.path} was opened with read_only=True")
 
-    def _take_lock(self, writing: Writing) -> None:
+    def _take_lock(self, writing: WriteTransaction) -> None:
         """Waits for the other threads of this process."""
         self._check_writable()
         wait = max(writing.deadline - time.monotonic(), 0.0)
@@ -299,7 +299,7 @@ class SqliteFile:
         self.check_usable()  # again: it may have been closed meanwhile
         self._check_in_place()
 
-    def _give_back_lock(self, writing: Writing) -> None:
+    def _give_back_lock(self, writing: WriteTransaction) -> None:
         """Lets the other threads write, if this one may."""
         if self._holder is not writing:
             return
@@ -325,13 +325,13 @@ class SqliteFile:
                     with contextlib.suppress(_Busy):
                         self._try("BEGIN IMMEDIATE")
                         return
-                    self._turn.let_insist()
+                    self._turn.yield_turn()
                 time.sleep(pause)
             raise self.busy()
         finally:
             self._turn.give()
 
-    def _begin_as(self, writing: Writing) -> sqlite3.Connection:
+    def _begin_as(self, writing: WriteTransaction) -> sqlite3.Connection:
         """Takes the lock and begins a transaction."""
         self._take_lock(writing)
         self._begin(writing.deadline)
@@ -346,7 +346,7 @@ class SqliteFile:
             raise
 
 
-class Writing:
+class WriteTransaction:
     """See SqliteFile.writing. It is used once."""
 
     # These two are classes with few frames: they are on the path of every append and every read.
@@ -404,7 +404,7 @@ class Writing:
         self._file._give_back_lock(self)
 
 
-class Reading:
+class ReadTransaction:
     """See SqliteFile.reading."""
 
     __slots__ = ("_connection", "_file")

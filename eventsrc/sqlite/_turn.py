@@ -59,7 +59,7 @@ class Turn:
         self._is_mine = insisting
         return True
 
-    def let_insist(self) -> None:
+    def yield_turn(self) -> None:
         """Between two attempts: lets others insist, unless this one does."""
         if not self._is_mine:
             self.give()

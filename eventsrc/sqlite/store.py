@@ -26,7 +26,7 @@ from eventsrc.programs.interpreter import on
 from eventsrc.programs.opened import Opened
 from eventsrc.programs.program import Outcome
 from eventsrc.sqlite import _sql as sql
-from eventsrc.sqlite._appending import Writing
+from eventsrc.sqlite._appending import Appending
 from eventsrc.sqlite._errors import CommitFailed
 from eventsrc.sqlite._file import Durability, SqliteFile
 from eventsrc.sqlite._rows import (
@@ -196,8 +196,8 @@ class SqliteStore(Opened[StoreOp]):
                 return [answer]
         answers: list[_Answer | Raised] = []
 
-        def store(connection: sqlite3.Connection) -> Writing:
-            writing = Writing(connection, self.store_id, self.codec, self._kinds, self._now())
+        def store(connection: sqlite3.Connection) -> Appending:
+            writing = Appending(connection, self.store_id, self.codec, self._kinds, self._now())
             answers.extend([writing.append(job.asked) for job in group])
             return writing
 
@@ -210,7 +210,7 @@ class SqliteStore(Opened[StoreOp]):
             answers[0] = Raised(error)
         return answers
 
-    def _remember(self, writing: Writing) -> None:
+    def _remember(self, writing: Appending) -> None:
         """Keeps what has been learnt of the file in a transaction that is committed."""
         self._end = max(self._end, writing.end)
         self._kinds.add(writing.new_kinds)

@@ -216,7 +216,7 @@ class SqliteViews(LedgerViews):
                 if not _is_made(connection, view):
                     ledger.make(view)
                 yield ledger
-        finally:  # as in Writing.run
+        finally:  # as in WriteTransaction.run
             writing.give_back()
         if view.name not in self._shown:
             if not self._live(view):

@@ -18,7 +18,7 @@ _locks: Final = weakref.WeakSet[threading.Lock]()
 _held: Final[list[threading.Lock]] = []
 
 
-def hold_across_forks(lock: threading.Lock) -> threading.Lock:
+def guarded_across_forks(lock: threading.Lock) -> threading.Lock:
     """Has a lock held by the thread that forks while it does."""
     _locks.add(lock)
     return lock

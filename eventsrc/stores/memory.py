@@ -22,7 +22,7 @@ from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.interpreter import on
 from eventsrc.programs.opened import Opened
 from eventsrc.programs.program import Outcome
-from eventsrc.stores._forking import hold_across_forks
+from eventsrc.stores._forking import guarded_across_forks
 from eventsrc.stores.operations import (
     CONFLICT_EVENTS,
     Append,
@@ -75,7 +75,7 @@ class MemoryStore(Opened[StoreOp]):
         self.store_id = secrets.token_hex(8) if store_id is None else store_id
         self._clock = clock
         self._new_id: Callable[[int], UUID] = new_append_id
-        self._lock = hold_across_forks(threading.Lock())
+        self._lock = guarded_across_forks(threading.Lock())
         self._feed: list[Record] = []
         self._streams: dict[str, list[Record]] = {}
         self._appends: dict[UUID, list[Record]] = {}

@@ -19,7 +19,7 @@ import attrs
 
 from eventsrc.events.positions import START, Cursor
 from eventsrc.events.stream_id import StreamId
-from eventsrc.stores._forking import hold_across_forks
+from eventsrc.stores._forking import guarded_across_forks
 from eventsrc.stores.operations import StoreBusy
 from eventsrc.views._applying import LedgerViews
 from eventsrc.views._ledger import Ledger, Ownership
@@ -163,7 +163,7 @@ class MemoryViews(LedgerViews):
     ) -> None:
         super().__init__(time.time if clock is None else clock)
         self._monotonic = time.monotonic if clock is None else clock
-        self._lock = hold_across_forks(threading.Lock())  # held for a moment only
+        self._lock = guarded_across_forks(threading.Lock())  # held for a moment only
         self._turns: dict[tuple[str, int], threading.Lock] = {}
         self._timeout = timeout
         self._ledgers: dict[tuple[str, int], MemoryLedger] = {}
@@ -213,7 +213,7 @@ class MemoryViews(LedgerViews):
         with self._lock:
             turn = self._turns.get((name, version))
             if turn is None:
-                turn = self._turns[name, version] = hold_across_forks(threading.Lock())
+                turn = self._turns[name, version] = guarded_across_forks(threading.Lock())
         if not turn.acquire(timeout=timeout):
             raise StoreBusy(
                 f"others used view {name!r} for {timeout} seconds, or a handler does itself"

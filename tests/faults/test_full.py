@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from eventsrc import Append, SqliteStore, StreamId, Success
-from eventsrc.sqlite._file import Writing
+from eventsrc.sqlite._file import WriteTransaction
 from eventsrc.stores.operations import StoreFull
 from tests.docs.pages import ROOT
 from tests.faults import scaled
@@ -97,14 +97,14 @@ def test_a_store_that_may_have_no_more_pages_refuses_and_goes_on_when_it_may(
 def test_control_an_unconditional_rollback_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def leave(writing: Writing, _kind: object, error: object, _traceback: object) -> None:
+    def leave(writing: WriteTransaction, _kind: object, error: object, _traceback: object) -> None:
         end = "COMMIT" if error is None else "ROLLBACK"
         try:
             writing._file._writer.execute(end)  # SQLite has rolled back already
         finally:
             writing.give_back()
 
-    monkeypatch.setattr(Writing, "__exit__", leave)
+    monkeypatch.setattr(WriteTransaction, "__exit__", leave)
     with pytest.raises(sqlite3.OperationalError, match="no transaction is active"):
         fill_again_and_again(tmp_path / "store.db", 1, limit_pages, unlimit_pages)
 

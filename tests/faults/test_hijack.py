@@ -35,7 +35,7 @@ from eventsrc.errors import NotStorable
 from eventsrc.events.codec import Undecodable
 from eventsrc.events.event import EventTypes
 from eventsrc.events.json_converter import json_converter
-from eventsrc.sqlite._file import Writing
+from eventsrc.sqlite._file import WriteTransaction
 from eventsrc.views.operations import GetProgress
 
 HERE = StreamId("here")
@@ -231,15 +231,15 @@ def test_control_a_transaction_that_is_left_open_is_caught(
     store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with SqliteViews(tmp_path / "views.db", timeout=0.1) as views:
-        leave = Writing.__exit__
+        leave = WriteTransaction.__exit__
 
-        def forget(self: Writing, kind: object, error: Any, traceback: object) -> None:
+        def forget(self: WriteTransaction, kind: object, error: Any, traceback: object) -> None:
             if error is None:
                 leave(self, kind, error, traceback)
             else:
-                monkeypatch.setattr(Writing, "give_back", lambda _: None)
+                monkeypatch.setattr(WriteTransaction, "give_back", lambda _: None)
 
-        monkeypatch.setattr(Writing, "__exit__", forget)
+        monkeypatch.setattr(WriteTransaction, "__exit__", forget)
         with pytest.raises(Mine):
             (store | views).run(synchronise(view_with(raising(Mine))))
         with pytest.raises(Exception, match="busy"):

@@ -40,7 +40,7 @@ from eventsrc import (
     synchronise,
 )
 from eventsrc.events import _msgspec
-from eventsrc.sqlite._file import SqliteFile, Writing
+from eventsrc.sqlite._file import SqliteFile, WriteTransaction
 from eventsrc.stores._group_commit import Raised, _Waiter
 from eventsrc.stores.operations import SaveSnapshot, Snapshot, StoreBusy, StoreClosed
 from tests.docs.pages import ROOT
@@ -196,7 +196,7 @@ def test_control_a_lock_that_is_taken_before_the_try_is_caught(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write(file: SqliteFile, sql: str, parameters: Any, deadline: float) -> int:
-        writing = Writing(file, deadline)
+        writing = WriteTransaction(file, deadline)
         file._take_lock(writing)
         time.sleep(0.0001)
         try:

@@ -13,7 +13,7 @@ import pytest
 
 from eventsrc import Append, Failure, ReadFeed, SqliteStore, StreamId, Success, Unknown
 from eventsrc._errors import EventsrcError
-from eventsrc.sqlite._file import Writing
+from eventsrc.sqlite._file import WriteTransaction
 from eventsrc.stores.operations import FindAppend
 from tests.faults import scaled
 from tests.faults.disk import Disk, PowerCut, StoreOnDisk
@@ -194,9 +194,9 @@ def test_an_append_is_there_or_not_whichever_operation_of_the_disk_fails(
 def test_control_an_error_of_the_disk_that_is_swallowed_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def commit(writing: Writing) -> None:
+    def commit(writing: WriteTransaction) -> None:
         with contextlib.suppress(sqlite3.Error):
             writing._file._writer.execute("COMMIT")
 
-    monkeypatch.setattr(Writing, "_commit", commit)
+    monkeypatch.setattr(WriteTransaction, "_commit", commit)
     assert fail_each_operation(tmp_path, for_ever=False) != []

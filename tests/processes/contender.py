@@ -17,7 +17,7 @@ import attrs
 
 from eventsrc import ANY, Append, Conflict, Head, Interpreter, SqliteStore, StoreOp, StreamId, Success
 from eventsrc.sqlite import _sql
-from eventsrc.sqlite._appending import Writing
+from eventsrc.sqlite._appending import Appending
 from eventsrc.sqlite._rows import head_of
 from eventsrc.stores._known import Kinds
 from eventsrc.testing.contract.history import Attempt, Look
@@ -111,7 +111,7 @@ def be_careless() -> None:
             streams = {part.stream for job in group for part in job.asked.parts}
             known = {stream: head_of(connection, stream) for stream in streams}
         with store._file.writing(group[0].deadline) as connection:
-            writing = Writing(connection, store.store_id, store.codec, Kinds(), 0)
+            writing = Appending(connection, store.store_id, store.codec, Kinds(), 0)
             for stream, (number, version) in known.items():
                 if number is not None:
                     writing.numbers[stream], writing.versions[stream] = number, version

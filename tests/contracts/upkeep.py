@@ -39,10 +39,11 @@ from eventsrc import (
     world,
 )
 from eventsrc.events.event import Opaque
+from eventsrc.following.follow import _Follower
 from eventsrc.following.parking import retry
 from eventsrc.following.rebuild import NotSound
 from eventsrc.following.synchroniser import Stale, deliver, synchronise_partition
-from eventsrc.following.waiting import WaitForEvents
+from eventsrc.following.waiting import WaitForEvents, wait_for_events
 from eventsrc.programs.world import Elapsed
 from eventsrc.stores.operations import StoreBusy, StoreFull
 from eventsrc.views import _applying
@@ -101,6 +102,26 @@ def failing(
             raise error(f"cannot take {event.data.number}")
 
     return fail
+
+
+def shortest_rest(kit: Kit, every: float) -> float:
+    """The shortest time between two looks at the feed of a follower that is called all the time."""
+    store, view, clock = filled(1, 1), kit.notes(), Clock()
+    looks: list[float] = []
+
+    def look(op: ReadFeed) -> Any:
+        looks.append(clock.now)
+        return store.run(op)
+
+    def call(_: WaitForEvents) -> bool:
+        clock.world.run(Sleep(0.01))
+        return True
+
+    with kit.open(view) as views:
+        app = (store | views | clock.world).but(on(ReadFeed).run(look)) | on(WaitForEvents).run(call)
+        with pytest.raises(Enough):
+            app.run(follow(view, every))
+    return min(later - look for look, later in itertools.pairwise(looks))
 
 
 def counted(views: Any, monkeypatch: pytest.MonkeyPatch) -> list[View[Any]]:
@@ -752,22 +773,36 @@ class UpkeepContract:
                 app.run(follow(view))
 
     @pytest.mark.parametrize("every", [0.05, 2.0])
-    def test_a_follower_looks_no_more_often_than_told_however_often_it_is_called(
+    def test_a_follower_looks_no_more_often_than_every_however_often_it_is_called(
         self, kit: Kit, every: float
     ) -> None:
-        store, view, clock = filled(1, 1), kit.notes(), Clock()
-        looks: list[float] = []
+        assert shortest_rest(kit, every) > every * 0.99
 
-        def look(op: ReadFeed) -> Any:
-            looks.append(clock.now)
-            return store.run(op)
+    def test_control_a_follower_that_looks_whenever_it_is_called_is_caught(
+        self, kit: Kit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def rest(follower: Any) -> Any:
+            yield from wait_for_events(follower._cursor, 1.0)
 
+        monkeypatch.setattr(_Follower, "rest", rest)
+        assert shortest_rest(kit, 0.5) < 0.1
+
+    def test_an_owner_without_a_partition_waits_for_one_and_takes_over(self, kit: Kit) -> None:
+        store, view, clock = filled(1, 3), kit.notes(), Clock(30.0)
         with kit.open(view) as views:
-            app = (store | views | clock.world).but(on(ReadFeed).run(look))
+            views.run(Claim(view, "first", 3600.0))
+
+            def sleep(op: Sleep) -> None:
+                assert op.seconds <= 1, "it is to stop within two seconds of being told"
+                if clock.now < 10 <= clock.now + op.seconds:
+                    assert kit.rows(views, view) == {}
+                    views.run(Leave(view, "first"))
+                clock.world.run(op)
+
+            app = (store | views | clock.world).but(on(Sleep).run(sleep))
             with pytest.raises(Enough):
-                (app | on(WaitForEvents).run(lambda _: True)).run(follow(view, every))
-        assert len(looks) > clock.end / every - 1
-        assert all(b - a > every * 0.99 for a, b in itertools.pairwise(looks))
+                app.run(follow(view, owner="second"))
+            assert kit.rows(views, view) == folded(store)
 
     @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
     def test_no_time_between_two_looks_is_refused(self, kit: Kit, seconds: float) -> None:

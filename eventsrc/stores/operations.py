@@ -3,7 +3,7 @@
 These operations are the bottom of the house: services, folds and views are programs over them, and a
 store is an interpreter of exactly these. What a store promises (durable once acknowledged, all or
 nothing, versions without holes, a feed that never skips) is in docs/guarantees.md and is tested by
-`eventsrc.testing.contract`, for the stores here and for anybody's.
+`eventsrc.testing.StoreContract`, for the stores here and for anybody's.
 What stores do alike, such as checking what they are given, is in stores/prepare.py.
 """
 

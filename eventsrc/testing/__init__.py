@@ -6,19 +6,19 @@ It needs the extra `testing`, that is pytest and Hypothesis.
 
 import pytest
 
-pytest.register_assert_rewrite("eventsrc.testing.contract", "eventsrc.testing.contract.machine")
+pytest.register_assert_rewrite("eventsrc.testing._contract", "eventsrc.testing._contract.machine")
 
-from eventsrc.testing.contract import StoreContract  # noqa: E402
-from eventsrc.testing.contract.history import (  # noqa: E402
+from eventsrc.testing._contract import StoreContract  # noqa: E402
+from eventsrc.testing._contract.history import (  # noqa: E402
     Attempt,
     Look,
     check_feed,
     check_reads,
     check_stream,
 )
-from eventsrc.testing.contract.machine import StoreMachine  # noqa: E402
-from eventsrc.testing.given import Given, NotGiven, Then  # noqa: E402
-from eventsrc.testing.scenarios.faults import (  # noqa: E402
+from eventsrc.testing._contract.machine import StoreMachine  # noqa: E402
+from eventsrc.testing._given import Given, NotGiven, Then  # noqa: E402
+from eventsrc.testing._scenarios.faults import (  # noqa: E402
     AGAIN,
     CONFLICT,
     CRASH,
@@ -33,9 +33,9 @@ from eventsrc.testing.scenarios.faults import (  # noqa: E402
     AnswerLost,
     Fault,
 )
-from eventsrc.testing.scenarios.footprints import CLOCK, Footprint, reads, writes  # noqa: E402
-from eventsrc.testing.scenarios.judging import check_history, check_view  # noqa: E402
-from eventsrc.testing.scenarios.running import (  # noqa: E402
+from eventsrc.testing._scenarios.footprints import CLOCK, Footprint, reads, writes  # noqa: E402
+from eventsrc.testing._scenarios.judging import check_history, check_view  # noqa: E402
+from eventsrc.testing._scenarios.running import (  # noqa: E402
     BadScenario,
     BadSchedule,
     Crashed,
@@ -43,11 +43,11 @@ from eventsrc.testing.scenarios.running import (  # noqa: E402
     NotAsBefore,
     Raised,
 )
-from eventsrc.testing.scenarios.scenario import After, Found, Scenario  # noqa: E402
-from eventsrc.testing.scenarios.simulation import Rows, SimulatedStore, SimulatedViews  # noqa: E402
-from eventsrc.testing.service_strategies import histories, operations, programs  # noqa: E402
-from eventsrc.testing.steps import Steps, step, together  # noqa: E402
-from eventsrc.testing.strategies import (  # noqa: E402
+from eventsrc.testing._scenarios.scenario import After, Found, Scenario  # noqa: E402
+from eventsrc.testing._scenarios.simulation import Rows, SimulatedStore, SimulatedViews  # noqa: E402
+from eventsrc.testing._service_strategies import histories, operations, programs  # noqa: E402
+from eventsrc.testing._steps import Steps, step, together  # noqa: E402
+from eventsrc.testing._strategies import (  # noqa: E402
     appends,
     appends_to_several,
     events,

@@ -27,7 +27,7 @@ from eventsrc.stores.operations import (
     Read,
     SaveSnapshot,
 )
-from eventsrc.testing._differences import compared, compared_events, renewed, shown
+from eventsrc.testing._written import compared, compared_events, renewed, shown
 
 
 class Untold(BaseException):

@@ -1,80 +1,72 @@
-"""Values as they were written, compared: where they are different, in words."""
+"""Where two values differ, said in lines: for messages of tests."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from eventsrc._errors import EventsrcError
-from eventsrc.recording.portable import Portable
+import attrs
+from returns.result import Failure, Success
 
-_TAGS: Final = ("$attrs", "$event", "$error", "$enum", "$call")
-"""What names a class or function: values of different ones have nothing to compare."""
+from eventsrc.testing._scenarios.story import shown
 
+MOST: Final = 20
+"""How many differences are told."""
 
-def renewed(plain: Any, portable: Portable) -> Any:
-    """A value as it would be written today, events brought forward; as it is, if it cannot be."""
-    try:
-        return portable.plain(portable.value(plain))
-    except EventsrcError:
-        return plain
+_NOTHING: Any = object()
 
 
-def shown(plain: Any, portable: Portable) -> str:
-    """A value in a line."""
-    try:
-        text = repr(portable.value(plain))
-    except EventsrcError:
-        text = json.dumps(plain)
-    return text if len(text) <= 300 else text[:297] + "..."
+def differences(expected: Any, found: Any, name: str = "") -> list[str]:
+    """A line for each place at which the values differ; none if they are equal.
 
-
-def compared(
-    before: Any, now: Any, path: str, portable: Portable, is_data: bool = False
-) -> Iterator[str]:
-    """Where a value is different, each place with what is there before and now.
-
-    is_data: whether it is the data of an event, in which keys that begin with $ are its own.
+    name: what the whole is called, which each line begins with.
     """
-    if before == now:
-        return
-    if (
-        isinstance(before, dict)
-        and isinstance(now, dict)
-        and before.keys() == now.keys()
-        and (is_data or all(before.get(tag) == now.get(tag) for tag in _TAGS))
-    ):
-        for key in before:
-            is_name = is_data or (key not in ("fields", "data") and not key.startswith("$"))
-            inner = is_data or (key == "data" and "$event" in before)
-            place = f"{path}.{key}" if is_name else path
-            yield from compared(before[key], now[key], place, portable, inner)
-    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        for index, (one, other) in enumerate(zip(before, now, strict=True)):
-            yield from compared(one, other, f"{path}[{index}]", portable, is_data)
-    elif is_data:
-        yield f"{path}: {before!r:.300} -> {now!r:.300}"
-    else:
-        yield f"{path}: {shown(before, portable)} -> {shown(now, portable)}"
+    lines = [*_differences(expected, found, name)]
+    return lines if len(lines) <= MOST else [*lines[:MOST], f"and {len(lines) - MOST} more"]
 
 
-def compared_events(
-    stream: str, before: Sequence[Any], now: Sequence[Any], portable: Portable
-) -> Iterator[str]:
-    """Where the events that a stream gets are different."""
-    one_way, other_way = ([json.dumps(e, sort_keys=True) for e in events] for events in (before, now))
-    matcher = SequenceMatcher(None, one_way, other_way, autojunk=False)
-    for how, a, b, c, d in matcher.get_opcodes():
-        if how == "equal":
-            continue
-        gone, come = before[a:b], now[c:d]
-        for one, other in zip(gone, come, strict=False):
-            if one["$event"] == other["$event"]:
-                yield from compared(one, other, f"{stream}: {one['$event'][0]}", portable)
-            else:
-                yield f"{stream}: - {shown(one, portable)}"
-                yield f"{stream}: + {shown(other, portable)}"
-        yield from (f"{stream}: - {shown(event, portable)}" for event in gone[len(come) :])
-        yield from (f"{stream}: + {shown(event, portable)}" for event in come[len(gone) :])
+def _differences(expected: Any, found: Any, name: str) -> Iterator[str]:
+    if expected is _NOTHING:
+        yield f"{_named(name)}{shown(found)} was not expected"
+    elif found is _NOTHING:
+        yield f"{_named(name)}{shown(expected)} is missing"
+    elif type(expected) is not type(found) or not (parts := _parts(expected, found)):
+        if expected != found:
+            yield f"{_named(name)}{shown(expected)} was expected, and it is {shown(found)}"
+    elif expected != found:
+        lines = [
+            line
+            for part, its, other in parts
+            for line in _differences(its, other, f"{name}{part}" if name else part.lstrip("."))
+        ]
+        yield from lines or [f"{_named(name)}{shown(expected)} is not equal to {shown(found)}"]
+
+
+def _named(name: str) -> str:
+    return f"{name}: " if name else ""
+
+
+def _parts(one: Any, other: Any) -> list[tuple[str, Any, Any]]:
+    """The parts of two values of a type, by their names; none of those without parts."""
+    if isinstance(one, Success | Failure):
+        inner = [its.unwrap() if isinstance(its, Success) else its.failure() for its in (one, other)]
+        return [(f".{type(one).__name__.lower()}", *inner)]
+    if isinstance(one, Mapping):
+        return [
+            (f"[{shown(key)}]", one.get(key, _NOTHING), other.get(key, _NOTHING))
+            for key in {**one, **other}
+        ]
+    if isinstance(one, Sequence) and not isinstance(one, str | bytes):
+        longest = range(max(len(one), len(other)))
+        return [(f"[{n}]", _at(one, n), _at(other, n)) for n in longest]
+    if attrs.has(type(one)):
+        return [
+            (f".{field.name}", getattr(one, field.name), getattr(other, field.name))
+            for field in attrs.fields(type(one))
+            if field.eq
+        ]
+    return []
+
+
+def _at(items: Sequence[Any], place: int) -> Any:
+    return items[place] if place < len(items) else _NOTHING

@@ -33,7 +33,7 @@ from eventsrc.recording._names import Names
 from eventsrc.recording.masks import Masks, hiding, mask_of, replaced
 from eventsrc.recording.portable import Portable, effect
 from eventsrc.testing._answers import Answers, Untold
-from eventsrc.testing._differences import compared, renewed, shown
+from eventsrc.testing._written import compared, renewed, shown
 from eventsrc.views.view import View
 
 Programs: TypeAlias = Callable[[str, tuple[Any, ...], Mapping[str, Any]], Effect[Any, Any] | None]

@@ -25,7 +25,7 @@ from eventsrc.events.record import Corrupted, Record
 from eventsrc.programs.program import Outcome
 from eventsrc.stores.operations import MAX_PAGE, Appended, NotAppended
 from eventsrc.stores.prepare import Prepared
-from eventsrc.testing.contract.history import check_reads, check_stream
+from eventsrc.testing._contract.history import check_reads, check_stream
 from tests.faults import SCALE, scaled
 from tests.faults.events import CODEC, Tick
 from tests.processes.contender import HOT, STREAMS, Contender, Kind, Notes, main

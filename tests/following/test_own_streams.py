@@ -29,7 +29,7 @@ from eventsrc.events.event import EventTypeError, EventTypes, own_event
 from eventsrc.events.stream_id import BadStreamId
 from eventsrc.following.synchroniser import deliver
 from eventsrc.streams.past import as_of
-from eventsrc.testing.contract.samples import Kept, Noted
+from eventsrc.testing._contract.samples import Kept, Noted
 from eventsrc.views.memory import MemoryViews, Tables
 
 OWN, OTHER = StreamId("eventsrc/test/1"), StreamId("users/1")

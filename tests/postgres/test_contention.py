@@ -24,7 +24,7 @@ from eventsrc.postgres import _sql as sql
 from eventsrc.postgres._questions import Conversations
 from eventsrc.postgres.store import AsyncPostgresStore, PostgresStore
 from eventsrc.stores.operations import StoreError, Unknown
-from eventsrc.testing.contract.history import check_reads
+from eventsrc.testing._contract.history import check_reads
 from tests.faults import SCALE, scaled
 from tests.faults.events import CODEC, Tick
 from tests.faults.test_contention import DEADLINE, at_once, ids, together, watch, wrong_with

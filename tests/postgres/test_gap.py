@@ -20,7 +20,7 @@ import pytest
 from eventsrc import START, Append, Cursor, Interpreter, ReadFeed, Recorded, StoreOp, StreamId, event
 from eventsrc.postgres.store import PostgresStore
 from eventsrc.stores.operations import StoreError
-from eventsrc.testing.contract.history import check_feed
+from eventsrc.testing._contract.history import check_feed
 from tests.faults import scaled
 from tests.faults.events import CODEC, TYPES, Tick
 from tests.faults.test_contention import at_once

@@ -18,7 +18,7 @@ import attrs
 
 from eventsrc import ANY, NO_STREAM, Append, Interpreter, StoreOp, StreamId, Success
 from eventsrc.stores.operations import FindAppend, Rejected, StoreError, Unknown
-from eventsrc.testing.contract.history import Attempt, check_stream
+from eventsrc.testing._contract.history import Attempt, check_stream
 from tests.faults.events import Tick
 from tests.faults.feed import whole_feed
 

@@ -28,7 +28,7 @@ from eventsrc import (
 from eventsrc.preview.overlay import over
 from eventsrc.stores.operations import FindAppend
 from eventsrc.testing import StoreContract, StoreMachine
-from eventsrc.testing.contract.samples import Noted
+from eventsrc.testing._contract.samples import Noted
 
 A, B = StreamId("a"), StreamId("b")
 

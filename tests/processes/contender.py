@@ -20,7 +20,7 @@ from eventsrc.sqlite import _sql
 from eventsrc.sqlite._appending import Appending
 from eventsrc.sqlite._rows import head_of
 from eventsrc.stores._known import Kinds
-from eventsrc.testing.contract.history import Attempt, Look
+from eventsrc.testing._contract.history import Attempt, Look
 from tests.faults.events import CODEC, Tick
 
 HOT: Final = StreamId("hot")

@@ -24,7 +24,7 @@ from eventsrc import (
 )
 from eventsrc.stores.operations import Expect
 from eventsrc.testing import StoreContract, StoreMachine
-from eventsrc.testing.contract.samples import Noted
+from eventsrc.testing._contract.samples import Noted
 
 
 class TestSqliteStore(StoreContract):

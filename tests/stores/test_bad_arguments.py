@@ -28,7 +28,7 @@ from eventsrc import (
 from eventsrc.events.positions import BadCursor, BadToken
 from eventsrc.events.record import Corrupted
 from eventsrc.stores.operations import FindAppend, LoadSnapshot, SaveSnapshot, Snapshot
-from eventsrc.testing.contract.samples import Noted
+from eventsrc.testing._contract.samples import Noted
 
 HERE = StreamId("here")
 KEY = UUID(int=1)

@@ -46,9 +46,9 @@ from eventsrc.stores.operations import (
     Unknown,
 )
 from eventsrc.stores.prepare import Part, Prepared, appended, prepare
-from eventsrc.testing.contract._shared import but
-from eventsrc.testing.contract.history import Attempt, Look, check_feed, check_reads, check_stream
-from eventsrc.testing.contract.samples import Noted
+from eventsrc.testing._contract._shared import but
+from eventsrc.testing._contract.history import Attempt, Look, check_feed, check_reads, check_stream
+from eventsrc.testing._contract.samples import Noted
 from tests.docs.pages import ROOT
 
 Answer = Outcome[Appended, NotAppended]

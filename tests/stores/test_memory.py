@@ -34,7 +34,7 @@ from eventsrc import (
 from eventsrc.events.event import EventTypes
 from eventsrc.stores.operations import FindAppend
 from eventsrc.testing import StoreContract, StoreMachine, appends, appends_to_several, events
-from eventsrc.testing.contract.samples import Noted
+from eventsrc.testing._contract.samples import Noted
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 from tests.faults.test_interruption import Soft, interrupt

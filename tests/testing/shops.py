@@ -40,7 +40,7 @@ from eventsrc.programs.world import NewId
 from eventsrc.stores.operations import StoreOp
 from eventsrc.streams.decide import AppendFailed, DecideOp
 from eventsrc.streams.serializable import SerializableOp, serializable
-from eventsrc.testing.scenarios.simulation import SimulatedViews
+from eventsrc.testing._scenarios.simulation import SimulatedViews
 from eventsrc.views.memory import Tables
 
 AccountId = NewType("AccountId", str)

@@ -13,7 +13,7 @@ from eventsrc.programs.world import NewId, Now, World
 from eventsrc.stores.operations import StoreOp
 from eventsrc.streams.decide import DecideOp
 from eventsrc.testing import Given, NotGiven
-from eventsrc.testing.contract.samples import Held
+from eventsrc.testing._contract.samples import Held
 from tests.testing.shops import (
     HOMER,
     MARGE,

@@ -55,7 +55,7 @@ from eventsrc.testing import (
     check_history,
     check_view,
 )
-from eventsrc.testing.scenarios.judging import whole_feed
+from eventsrc.testing._scenarios.judging import whole_feed
 from eventsrc.views import _applying
 from eventsrc.views.guard import Sorted, sort_out
 from eventsrc.views.memory import MemoryLedger, Tables

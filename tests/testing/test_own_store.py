@@ -12,7 +12,7 @@ import pytest
 from eventsrc import ANY, Append, Read, StreamId, Success
 from eventsrc.stores.operations import NotAStore, StoreBusy
 from eventsrc.testing import StoreContract
-from eventsrc.testing.contract.samples import Noted
+from eventsrc.testing._contract.samples import Noted
 from tests.docs.pages import ROOT, blocks
 
 HERE = StreamId("here")

@@ -87,13 +87,13 @@ from eventsrc.testing import (
     reads,
     writes,
 )
-from eventsrc.testing.contract.samples import Counted
-from eventsrc.testing.scenarios import exploring
-from eventsrc.testing.scenarios.footprints import NOTHING, Reader, are_dependent
-from eventsrc.testing.scenarios.running import Running, follow
-from eventsrc.testing.scenarios.sampling import by_chance
-from eventsrc.testing.scenarios.simulation import EPOCH
-from eventsrc.testing.scenarios.story import trace
+from eventsrc.testing._contract.samples import Counted
+from eventsrc.testing._scenarios import exploring
+from eventsrc.testing._scenarios.footprints import NOTHING, Reader, are_dependent
+from eventsrc.testing._scenarios.running import Running, follow
+from eventsrc.testing._scenarios.sampling import by_chance
+from eventsrc.testing._scenarios.simulation import EPOCH
+from eventsrc.testing._scenarios.story import trace
 from eventsrc.views.memory import Tables
 from eventsrc.views.operations import Claim, Leave, LostLease
 from tests.faults import scaled
@@ -617,8 +617,8 @@ import hashlib
 from random import Random
 from tests.testing.test_schedules import naive
 from eventsrc.testing import EVERY_FAULT
-from eventsrc.testing.scenarios.sampling import by_chance
-from eventsrc.testing.scenarios.story import trace
+from eventsrc.testing._scenarios.sampling import by_chance
+from eventsrc.testing._scenarios.story import trace
 plan, random = naive(faults=EVERY_FAULT, most_faults=3)._plan, Random(7)
 text = "".join(trace(by_chance(plan, random)) for _ in range(200))
 print(hashlib.sha256(text.encode()).hexdigest())

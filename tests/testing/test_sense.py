@@ -34,7 +34,7 @@ from eventsrc.testing import (
     reads,
     writes,
 )
-from eventsrc.testing.contract.samples import Counted
+from eventsrc.testing._contract.samples import Counted
 from eventsrc.views.view import View
 
 A = "a"

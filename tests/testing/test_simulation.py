@@ -32,7 +32,7 @@ from eventsrc.testing import (
     StoreMachine,
     check_history,
 )
-from eventsrc.testing.scenarios.simulation import the_time
+from eventsrc.testing._scenarios.simulation import the_time
 from eventsrc.views.memory import MemoryViews
 from tests.testing.shops import (
     HOMER,

@@ -56,8 +56,8 @@ from eventsrc.stores.operations import (
     Snapshot,
     StoreOp,
 )
-from eventsrc.testing.contract.samples import Held
-from eventsrc.testing.strategies import appends, appends_to_several, batches, events, unstorable_values
+from eventsrc.testing._contract.samples import Held
+from eventsrc.testing._strategies import appends, appends_to_several, batches, events, unstorable_values
 
 OpenStore: TypeAlias = Callable[[Path], AbstractContextManager[Interpreter[StoreOp]]]
 """Opens the store that is in a folder; in a new folder, a store with nothing in it."""

@@ -29,7 +29,7 @@ from eventsrc.stores.operations import (
     Snapshot,
     StreamAppend,
 )
-from eventsrc.testing.contract._shared import (
+from eventsrc.testing._contract._shared import (
     HISTORIES,
     ContractPart,
     Store,
@@ -46,9 +46,9 @@ from eventsrc.testing.contract._shared import (
     read_all,
     refusal,
 )
-from eventsrc.testing.contract.history import check_feed
-from eventsrc.testing.contract.samples import UNKNOWN, Counted, Held, Noted, Renamed, renamed_before
-from eventsrc.testing.strategies import batches, json_values, metadata
+from eventsrc.testing._contract.history import check_feed
+from eventsrc.testing._contract.samples import UNKNOWN, Counted, Held, Noted, Renamed, renamed_before
+from eventsrc.testing._strategies import batches, json_values, metadata
 
 
 class Storing(ContractPart):

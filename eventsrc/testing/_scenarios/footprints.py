@@ -26,9 +26,9 @@ from eventsrc.stores.operations import (
     SaveSnapshot,
 )
 from eventsrc.streams.stream import Stream, Streams
-from eventsrc.testing.scenarios.faults import goes_by_the_clock
-from eventsrc.testing.scenarios.running import BadScenario
-from eventsrc.testing.scenarios.simulation import Rows
+from eventsrc.testing._scenarios.faults import goes_by_the_clock
+from eventsrc.testing._scenarios.running import BadScenario
+from eventsrc.testing._scenarios.simulation import Rows
 from eventsrc.views.operations import GetApplied, GetLive, GetParked, GetProgress, ViewOp
 from eventsrc.views.view import View
 

@@ -34,14 +34,14 @@ from eventsrc.programs.world import world
 from eventsrc.stores.operations import StoreError
 from eventsrc.streams.decide import AppendFailed, NotDecided
 from eventsrc.streams.serializable import NotSerialized
-from eventsrc.testing.scenarios import reality, sense
-from eventsrc.testing.scenarios.exploring import every_schedule
-from eventsrc.testing.scenarios.faults import Fault
-from eventsrc.testing.scenarios.footprints import FeedIsRead, Footprints, Reader
-from eventsrc.testing.scenarios.garbage import without_collecting
-from eventsrc.testing.scenarios.judging import whole_feed
-from eventsrc.testing.scenarios.pasting import decorator_of_this_example, name_in_callers
-from eventsrc.testing.scenarios.running import (
+from eventsrc.testing._scenarios import reality, sense
+from eventsrc.testing._scenarios.exploring import every_schedule
+from eventsrc.testing._scenarios.faults import Fault
+from eventsrc.testing._scenarios.footprints import FeedIsRead, Footprints, Reader
+from eventsrc.testing._scenarios.garbage import without_collecting
+from eventsrc.testing._scenarios.judging import whole_feed
+from eventsrc.testing._scenarios.pasting import decorator_of_this_example, name_in_callers
+from eventsrc.testing._scenarios.running import (
     BadScenario,
     BadSchedule,
     Choice,
@@ -53,8 +53,8 @@ from eventsrc.testing.scenarios.running import (
     check_before,
     follow,
 )
-from eventsrc.testing.scenarios.sampling import by_chance, drawn, shortened
-from eventsrc.testing.scenarios.story import as_text, cut, of_text, shown, story
+from eventsrc.testing._scenarios.sampling import by_chance, drawn, shortened
+from eventsrc.testing._scenarios.story import as_text, cut, of_text, shown, story
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DataObject

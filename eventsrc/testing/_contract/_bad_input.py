@@ -28,7 +28,7 @@ from eventsrc.stores.operations import (
     Snapshot,
     StreamAppend,
 )
-from eventsrc.testing.contract._shared import (
+from eventsrc.testing._contract._shared import (
     ContractPart,
     Store,
     append,
@@ -42,8 +42,8 @@ from eventsrc.testing.contract._shared import (
     new_family,
     texts_of,
 )
-from eventsrc.testing.contract.samples import HOSTILE_NAMES, Held, Noted
-from eventsrc.testing.strategies import batches, events, unstorable_values
+from eventsrc.testing._contract.samples import HOSTILE_NAMES, Held, Noted
+from eventsrc.testing._strategies import batches, events, unstorable_values
 
 
 class BadInput(ContractPart):

@@ -29,7 +29,7 @@ from eventsrc.stores.operations import (
     Read,
     StreamAppend,
 )
-from eventsrc.testing.contract._shared import (
+from eventsrc.testing._contract._shared import (
     ContractPart,
     Store,
     accepted,
@@ -43,8 +43,8 @@ from eventsrc.testing.contract._shared import (
     texts_of,
     timed,
 )
-from eventsrc.testing.contract.history import Attempt, Look, check_feed, check_reads, check_stream
-from eventsrc.testing.contract.samples import Counted, Noted
+from eventsrc.testing._contract.history import Attempt, Look, check_feed, check_reads, check_stream
+from eventsrc.testing._contract.samples import Counted, Noted
 
 
 class Concurrency(ContractPart):

@@ -22,7 +22,7 @@ from eventsrc.programs._scope import Scope
 from eventsrc.programs.operation import Query
 from eventsrc.programs.world import Chance, Elapsed, NewId, Now, Sleep
 from eventsrc.stores.operations import ANY, Append, AppendAll, Conflict, StoreBusy, Unknown
-from eventsrc.testing.scenarios.faults import (
+from eventsrc.testing._scenarios.faults import (
     HOUR,
     STALLED,
     AnswerLost,
@@ -30,7 +30,7 @@ from eventsrc.testing.scenarios.faults import (
     can_happen,
     goes_by_the_clock,
 )
-from eventsrc.testing.scenarios.simulation import EPOCH, append_id, the_time
+from eventsrc.testing._scenarios.simulation import EPOCH, append_id, the_time
 
 Variant: TypeAlias = Fault | float | None
 """How a step is taken: as it should be, with something going wrong, or with this chance."""

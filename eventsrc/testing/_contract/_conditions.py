@@ -24,7 +24,7 @@ from eventsrc.stores.operations import (
     Rejected,
     StreamAppend,
 )
-from eventsrc.testing.contract._shared import (
+from eventsrc.testing._contract._shared import (
     CONDITIONS,
     ContractPart,
     Store,
@@ -41,7 +41,7 @@ from eventsrc.testing.contract._shared import (
     refusal,
     texts_of,
 )
-from eventsrc.testing.contract.samples import Noted
+from eventsrc.testing._contract.samples import Noted
 
 
 class Conditions(ContractPart):

@@ -36,8 +36,8 @@ from eventsrc.stores.operations import (
     ReadFeed,
     StoreOp,
 )
-from eventsrc.testing.contract.samples import Counted, Held, Noted, Renamed
-from eventsrc.testing.strategies import batches
+from eventsrc.testing._contract.samples import Counted, Held, Noted, Renamed
+from eventsrc.testing._strategies import batches
 
 O = TypeVar("O", bound=StoreOp)
 Store: TypeAlias = Interpreter[StoreOp]

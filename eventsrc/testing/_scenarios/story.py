@@ -28,8 +28,8 @@ from eventsrc.stores.operations import (
     ReadFeed,
     Unknown,
 )
-from eventsrc.testing.scenarios.faults import Fault
-from eventsrc.testing.scenarios.running import (
+from eventsrc.testing._scenarios.faults import Fault
+from eventsrc.testing._scenarios.running import (
     Answer,
     BadSchedule,
     Begin,

@@ -15,13 +15,13 @@ profile that is in force.
 
 from __future__ import annotations
 
-from eventsrc.testing.contract._bad_input import BadInput
-from eventsrc.testing.contract._concurrency import Concurrency
-from eventsrc.testing.contract._conditions import Conditions
-from eventsrc.testing.contract._own_streams import OwnStreams
-from eventsrc.testing.contract._reading import Reading
-from eventsrc.testing.contract._retries import Retries
-from eventsrc.testing.contract._storing import Storing
+from eventsrc.testing._contract._bad_input import BadInput
+from eventsrc.testing._contract._concurrency import Concurrency
+from eventsrc.testing._contract._conditions import Conditions
+from eventsrc.testing._contract._own_streams import OwnStreams
+from eventsrc.testing._contract._reading import Reading
+from eventsrc.testing._contract._retries import Retries
+from eventsrc.testing._contract._storing import Storing
 
 
 class StoreContract(Concurrency, BadInput, Reading, Storing, Retries, Conditions, OwnStreams):

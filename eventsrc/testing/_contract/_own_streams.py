@@ -25,7 +25,7 @@ from eventsrc.stores.operations import (
     Snapshot,
     StreamAppend,
 )
-from eventsrc.testing.contract._shared import (
+from eventsrc.testing._contract._shared import (
     ContractPart,
     Store,
     accepted,
@@ -38,7 +38,7 @@ from eventsrc.testing.contract._shared import (
     left_alone,
     read_all,
 )
-from eventsrc.testing.contract.samples import Kept, Noted
+from eventsrc.testing._contract.samples import Kept, Noted
 
 
 def own_stream() -> StreamId:

@@ -32,7 +32,7 @@ from eventsrc.stores.operations import (
     Expected,
     StreamAppend,
 )
-from eventsrc.testing.contract.samples import HOSTILE_NAMES, UNKNOWN, Counted, Held, Noted, Renamed
+from eventsrc.testing._contract.samples import HOSTILE_NAMES, UNKNOWN, Counted, Held, Noted, Renamed
 
 E = TypeVar("E")
 

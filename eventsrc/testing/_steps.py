@@ -22,8 +22,8 @@ from eventsrc.programs._scope import Expands, Scope
 from eventsrc.programs.interpreter import Interpreter
 from eventsrc.programs.operation import Derived, Operation
 from eventsrc.programs.program import Body, Effect, pure
-from eventsrc.testing.differences import differences
-from eventsrc.testing.scenarios.story import cut, shown
+from eventsrc.testing._differences import differences
+from eventsrc.testing._scenarios.story import cut, shown
 
 R = TypeVar("R")
 

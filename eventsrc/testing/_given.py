@@ -23,11 +23,11 @@ from eventsrc.programs.program import Effect
 from eventsrc.programs.world import World, world
 from eventsrc.stores.operations import Append, StoreOp
 from eventsrc.streams.stream import Stream
-from eventsrc.testing.differences import differences
-from eventsrc.testing.scenarios.judging import whole_feed
-from eventsrc.testing.scenarios.running import Plan, Running
-from eventsrc.testing.scenarios.simulation import SimulatedStore
-from eventsrc.testing.scenarios.story import shown
+from eventsrc.testing._differences import differences
+from eventsrc.testing._scenarios.judging import whole_feed
+from eventsrc.testing._scenarios.running import Plan, Running
+from eventsrc.testing._scenarios.simulation import SimulatedStore
+from eventsrc.testing._scenarios.story import shown
 
 R = TypeVar("R")
 

@@ -14,7 +14,7 @@ from eventsrc.programs.operation import Operation
 from eventsrc.programs.program import Do, Program, program
 from eventsrc.stores.operations import Append
 from eventsrc.streams.stream import Stream
-from eventsrc.testing.strategies import events, values
+from eventsrc.testing._strategies import events, values
 
 O = TypeVar("O")
 

@@ -16,9 +16,9 @@ from eventsrc.events.stream_id import StreamId
 from eventsrc.programs._scope import MissingHandlers
 from eventsrc.programs.program import Do, Effect, program
 from eventsrc.stores.operations import Append, AppendAll, Appended, Head, Page, Read, ReadFeed, Unknown
-from eventsrc.testing.contract.history import Attempt, Look, check_feed, check_reads, check_stream
-from eventsrc.testing.scenarios.running import BadScenario, Step
-from eventsrc.testing.scenarios.simulation import Rows
+from eventsrc.testing._contract.history import Attempt, Look, check_feed, check_reads, check_stream
+from eventsrc.testing._scenarios.running import BadScenario, Step
+from eventsrc.testing._scenarios.simulation import Rows
 from eventsrc.views.memory import Tables
 from eventsrc.views.view import View
 

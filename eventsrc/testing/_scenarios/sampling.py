@@ -8,8 +8,8 @@ from random import Random
 from typing import Any, Final
 
 from eventsrc.programs.world import Chance
-from eventsrc.testing.scenarios.faults import Fault
-from eventsrc.testing.scenarios.running import Choice, Plan, Process, Running, Variant, follow
+from eventsrc.testing._scenarios.faults import Fault
+from eventsrc.testing._scenarios.running import Choice, Plan, Process, Running, Variant, follow
 
 _FAULT_RATES: Final = (0.0, 0.02, 0.1, 0.4)
 

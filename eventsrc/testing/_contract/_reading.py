@@ -24,7 +24,7 @@ from eventsrc.stores.operations import (
     ReadFeed,
     StreamAppend,
 )
-from eventsrc.testing.contract._shared import (
+from eventsrc.testing._contract._shared import (
     HISTORIES,
     ContractPart,
     Store,
@@ -42,8 +42,8 @@ from eventsrc.testing.contract._shared import (
     read_all,
     reprs,
 )
-from eventsrc.testing.contract.samples import Counted, Noted
-from eventsrc.testing.strategies import batches
+from eventsrc.testing._contract.samples import Counted, Noted
+from eventsrc.testing._strategies import batches
 
 
 class Reading(ContractPart):

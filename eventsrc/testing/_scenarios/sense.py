@@ -12,8 +12,8 @@ from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter
 from eventsrc.programs.operation import Operation
 from eventsrc.programs.program import Program, name_of
 from eventsrc.stores.operations import ReadFeed
-from eventsrc.testing.scenarios.faults import Fault
-from eventsrc.testing.scenarios.running import BadScenario
+from eventsrc.testing._scenarios.faults import Fault
+from eventsrc.testing._scenarios.running import BadScenario
 
 
 def check_programs(_scenario: object, _attribute: object, programs: Mapping[str, Any]) -> None:

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import attrs
 
-from eventsrc.testing.scenarios.faults import Fault
-from eventsrc.testing.scenarios.footprints import (
+from eventsrc.testing._scenarios.faults import Fault
+from eventsrc.testing._scenarios.footprints import (
     CLOCK,
     EVERYTHING,
     NOTHING,
@@ -23,7 +23,7 @@ from eventsrc.testing.scenarios.footprints import (
     Reader,
     are_dependent,
 )
-from eventsrc.testing.scenarios.running import (
+from eventsrc.testing._scenarios.running import (
     Answer,
     Begin,
     Choice,

@@ -17,7 +17,7 @@ from eventsrc.programs import _loop
 from eventsrc.programs._scope import Scope
 from eventsrc.stores.operations import Append, AppendAll
 from eventsrc.stores.prepare import new_append_id
-from eventsrc.testing.scenarios.running import Raised, Step
+from eventsrc.testing._scenarios.running import Raised, Step
 
 WITHIN: Final = 60.0
 """How many seconds the programs have for one run."""

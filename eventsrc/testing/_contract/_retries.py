@@ -18,7 +18,7 @@ from eventsrc.stores.operations import (
     Rejected,
     StreamAppend,
 )
-from eventsrc.testing.contract._shared import (
+from eventsrc.testing._contract._shared import (
     ContractPart,
     Store,
     accepted,
@@ -30,7 +30,7 @@ from eventsrc.testing.contract._shared import (
     refusal,
     texts_of,
 )
-from eventsrc.testing.contract.samples import Held, Noted
+from eventsrc.testing._contract.samples import Held, Noted
 
 
 class Retries(ContractPart):

@@ -1,29 +1,32 @@
-"""Connections to a Postgres on which no wait is without an end, and single statements on them."""
+"""Sessions: connections to a Postgres in use, what they are like, and statements on them."""
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import math
 import os
+import random
 import select
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, Final, Self
+from typing import Any, Final, TypeAlias
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import ExecStatus, Format, TransactionStatus
 from psycopg.rows import tuple_row
 
-from eventsrc.postgres._conversation import Ask, Rows
+from eventsrc.postgres._conversation import Statement
 from eventsrc.postgres._errors import stuck, translation
+from eventsrc.postgres._watch import Unwatched, Watched
 from eventsrc.stores.operations import StoreBusy, StoreClosed, StoreError
 
+AnyConnection: TypeAlias = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
+
 MOMENT: Final = 0.25
-"""For how many seconds somebody who is interrupted waits for the server to stop as well."""
+"""For how many seconds a cancelled task waits for the server to stop as well."""
 
 _SLACK: Final = 0.1
 """How many seconds a server may be wrong about the time that a statement has left."""
@@ -45,31 +48,24 @@ _LONGEST: Final = 2_000_000
 """The longest timeout in seconds: Postgres has no longer ones than 2**31 milliseconds."""
 
 
-class Limits:
-    """For how long a connection waits for its server."""
+class Session:
+    """A connection in use, with a cursor on it and the watch over its waits.
 
-    until = math.inf
-    """When to give up, by time.monotonic()."""
+    connection: an own one, one of a user's pool, or one in whose transaction a user works.
+    is_watched: False for the last of these, whose waits are its user's affair.
+    """
 
-    patience = math.inf
-    """For how many seconds to wait for one answer."""
+    __slots__ = ("_pid", "allowed", "connection", "cursor", "used", "was_autocommit", "watched")
 
-    def hurry(self) -> None:
-        """Gives up in a moment."""
-        self.until = min(self.until, time.monotonic() + MOMENT)
-
-
-class _Own(Limits):
-    """What a connection of this library does not do: wait for ever, or serve a forked process."""
-
-    allowed = math.inf
-    """How many seconds the server allows a statement."""
-
-    used = -math.inf
-    """When it was last in use, by time.monotonic()."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, connection: AnyConnection, *, is_watched: bool = True) -> None:
+        self.connection: Final[Any] = connection
+        self.cursor: Final[Any] = _cursor_on(connection)
+        self.allowed = math.inf
+        """How many seconds the server allows a statement."""
+        self.used = -math.inf
+        """When it was last in use, by time.monotonic()."""
+        self.was_autocommit = connection.autocommit
+        self.watched: Final = Watched(connection) if is_watched else Unwatched()
         self._pid = os.getpid()
 
     @property
@@ -77,59 +73,54 @@ class _Own(Limits):
         """Whether this process has made it: what another one writes there would end its session."""
         return self._pid == os.getpid()
 
-    @classmethod
-    def _connect_gen(cls, conninfo: str = "", **options: Any) -> Generator[Any, Any, Self]:
-        connecting: Any = super()
-        return _timely(connecting._connect_gen(conninfo, **options))
+    @property
+    def is_reusable(self) -> bool:
+        """Whether it is in no transaction, in the middle of nothing, and not cut off."""
+        status = self.connection.pgconn.transaction_status
+        return status == TransactionStatus.IDLE and not self.watched.is_cut
 
-
-class Wire(_Own, psycopg.Connection[Any]):
-    """A connection that waits for its server no longer than until a time."""
-
-    def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
-        """Waits for what a generator of psycopg waits for. Raises TimeoutError at the time."""
-        if self._pid != os.getpid():
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Waits for the server no longer than so many seconds. Raises StoreClosed after a fork."""
+        if not self.is_ours:
             raise forked()
-        until = self.until
+        self.watched.start(time.monotonic() + seconds)
         try:
-            return super().wait(limited(gen, self), *args, **kwargs)
+            yield
         finally:
-            self.until = until  # an interruption has brought it nearer
-
-    def cancel_safe(self, *, timeout: float = MOMENT) -> None:
-        """Asks the server to stop, for no longer than a moment."""
-        self.hurry()
-        super().cancel_safe(timeout=min(timeout, MOMENT))
+            self.watched.stop()
 
     def close(self) -> None:
         """Ends the session, if it is this process's."""
         if self.is_ours:
-            super().close()
+            self.watched.close()
+            self.connection.pgconn.finish()  # where `close` could give it back to a pool
+
+    def text_cursor(self) -> Any:
+        """A cursor for several statements in one, which have no parameters and are not binary."""
+        return _cursor_on(self.connection, is_binary=False)
+
+    def meaning(self, error: psycopg.Error) -> StoreError:
+        """What an error of the driver means, as this library's error."""
+        return stuck() if self.watched.is_cut else translation(error)
 
 
-class AsyncWire(_Own, psycopg.AsyncConnection[Any]):
-    """As Wire, for an event loop."""
+def _cursor_on(connection: AnyConnection, *, is_binary: bool = True) -> Any:
+    """A cursor such as this library needs, whatever those of a user's connection are like."""
+    cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]
+    if isinstance(connection, psycopg.AsyncConnection):
+        cursor = psycopg.AsyncCursor(connection, row_factory=tuple_row)
+    else:
+        cursor = psycopg.Cursor(connection, row_factory=tuple_row)
+    if is_binary:
+        cursor.format = Format.BINARY
+    return cursor
 
-    async def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
-        """Waits for what a generator of psycopg waits for. Raises TimeoutError at the time."""
-        if self._pid != os.getpid():
-            raise forked()
-        until = self.until
-        try:
-            return await super().wait(limited(gen, self), *args, **kwargs)
-        finally:
-            self.until = until  # a cancellation has brought it nearer
 
-    async def cancel_safe(self, *, timeout: float = MOMENT) -> None:
-        """Asks the server to stop, for no longer than a moment."""
-        self.hurry()
-        async with asyncio.timeout(2 * MOMENT):  # an old libpq cancels in a thread, without an end
-            await super().cancel_safe(timeout=min(timeout, MOMENT))
-
-    async def close(self) -> None:
-        """Ends the session, if it is this process's."""
-        if self.is_ours:
-            await super().close()
+def has_rows(cursor: Any) -> bool:
+    """Whether the last statement answered with rows, none of them included."""
+    result = cursor.pgresult
+    return result is not None and result.status == ExecStatus.TUPLES_OK
 
 
 def forked() -> StoreClosed:
@@ -137,139 +128,23 @@ def forked() -> StoreClosed:
     return StoreClosed("this was opened before a fork: open it in each process")
 
 
-def limited(waiting: Any, limits: Limits) -> Generator[Any, Any, Any]:
-    """What a generator of psycopg waits for, as long as its connection's limits let it.
-
-    It is asked again every tenth of a second or so, whether anything has come or not.
-    """
-    end = time.monotonic() + limits.patience
-    try:
-        wanted = next(waiting)
-        while True:
-            ready = yield wanted
-            if not ready and time.monotonic() >= min(limits.until, end):
-                raise TimeoutError("Postgres has not answered in time")
-            wanted = waiting.send(ready)
-    except StopIteration as stop:
-        return stop.value
+# --- deadlines
 
 
-# --- connecting
-
-_allowed: ContextVar[tuple[float, float]] = ContextVar("_allowed", default=(math.inf, math.inf))
-"""Until when connections may be made, and how many seconds each attempt may take: psycopg itself
-allows each host whole seconds, two of them at least."""
-
-
-def _timely(connecting: Any) -> Generator[Any, Any, Any]:
-    """What a generator of psycopg that connects waits for, as long as that is allowed."""
-    until, each = _allowed.get()
-    until = min(until, time.monotonic() + each)
-    try:
-        ready = None
-        while True:
-            if not ready and time.monotonic() >= until:
-                raise psycopg.errors.ConnectionTimeout("there was no answer in time")
-            ready = yield connecting.send(ready)
-    except StopIteration as stop:
-        return stop.value
-
-
-@contextmanager
-def _allowing(address: str, deadline: float) -> Iterator[None]:
-    """Connections are made until a deadline; the hosts of the address share the time."""
-    hosts = str(conninfo_to_dict(address).get("host") or os.environ.get("PGHOST", "")).count(",") + 1
-    token = _allowed.set((deadline, (deadline - time.monotonic()) / hosts))
-    try:
-        yield
-    finally:
-        _allowed.reset(token)
-
-
-def connect(address: str, deadline: float, **how: Any) -> Wire:
-    """A connection, made by a deadline. how: see settings."""
-    with _allowing(address, deadline):
-        try:
-            return Wire.connect(address, **how)
-        except psycopg.OperationalError as error:
-            return Wire.connect(address, **_unwatched(how, error))
-
-
-async def connect_async(address: str, deadline: float, **how: Any) -> AsyncWire:
-    """As connect, without holding up the event loop."""
-    with _allowing(address, deadline):
-        try:
-            return await AsyncWire.connect(address, **how)
-        except psycopg.OperationalError as error:
-            return await AsyncWire.connect(address, **_unwatched(how, error))
-
-
-def _unwatched(how: dict[str, Any], error: psycopg.OperationalError) -> dict[str, Any]:
-    """How to connect to a server that cannot see that its client is gone; raises any other error."""
-    if _WATCH not in str(error):
-        raise error
-    return how | {"options": how["options"].removesuffix(_WATCHED)}
-
-
-# --- statements
-
-
-def cursor_on(connection: psycopg.Connection[Any]) -> psycopg.Cursor[Any]:
-    """A cursor such as this library needs, whatever those of a user's connection are like."""
-    cursor = psycopg.Cursor(connection, row_factory=tuple_row)
-    cursor.format = Format.BINARY
-    return cursor
-
-
-def async_cursor_on(connection: psycopg.AsyncConnection[Any]) -> psycopg.AsyncCursor[Any]:
-    """As cursor_on."""
-    cursor = psycopg.AsyncCursor(connection, row_factory=tuple_row)
-    cursor.format = Format.BINARY
-    return cursor
-
-
-def execute_on(cursor: psycopg.Cursor[Any], ask: Ask) -> Rows:
-    """Executes a statement. Raises this library's errors."""
-    try:
-        if ask.parameters is None:  # several statements cannot be sent with parameters, nor binary
-            cursor = psycopg.Cursor(cursor.connection, row_factory=tuple_row)
-        cursor.execute(ask.sql, ask.parameters)
-        return cursor.fetchall() if _has_rows(cursor) else []
-    except TimeoutError as error:
-        cursor.connection.close()
-        raise stuck(error) from error
-    except psycopg.Error as error:
-        raise translation(error) from error
-
-
-async def execute_on_async(cursor: psycopg.AsyncCursor[Any], ask: Ask) -> Rows:
-    """As execute_on, waiting for the answer."""
-    try:
-        if ask.parameters is None:
-            cursor = psycopg.AsyncCursor(cursor.connection, row_factory=tuple_row)
-        await cursor.execute(ask.sql, ask.parameters)
-        return await cursor.fetchall() if _has_rows(cursor) else []
-    except TimeoutError as error:
-        await cursor.connection.close()
-        raise stuck(error) from error
-    except psycopg.Error as error:
-        raise translation(error) from error
-
-
-def limit(wire: Wire | AsyncWire, deadline: float) -> Ask | None:
+def limit(session: Session, deadline: float) -> Statement | None:
     """Has the server give up at a deadline, if it would not by itself. Raises StoreBusy after it."""
     left = left_until(deadline)
-    if abs(left - wire.allowed) <= _SLACK:
+    if abs(left - session.allowed) <= _SLACK:
         return None
-    wire.allowed = max(left, _SHORTEST)
-    milliseconds = math.ceil(wire.allowed * 1000)
-    return Ask(_LIMIT, (milliseconds, milliseconds))
+    session.allowed = max(left, _SHORTEST)
+    milliseconds = math.ceil(session.allowed * 1000)
+    return Statement(_LIMIT, (milliseconds, milliseconds))
 
 
-def limit_here(seconds: float) -> Ask:
+def limit_here(seconds: float) -> Statement:
     """Has the server give each statement of the transaction so many seconds."""
     milliseconds = math.ceil(seconds * 1000)
-    return Ask(_LIMIT_HERE % (milliseconds, milliseconds))
+    return Statement(_LIMIT_HERE % (milliseconds, milliseconds))
 
 
 def left_until(deadline: float) -> float:
@@ -280,9 +155,75 @@ def left_until(deadline: float) -> float:
     return left
 
 
-def _has_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:
-    result = cursor.pgresult
-    return result is not None and result.status == ExecStatus.TUPLES_OK
+@contextmanager
+def limited_cursors(session: Session, seconds: float) -> Iterator[None]:
+    """Has `execute` of a user's cursors wait for the server no longer than so many seconds.
+
+    COPY, `executemany`, `stream` and named cursors are left as they are: how long these take cannot be
+    told from how long they wait.
+    """
+    connection = session.connection
+    factory = connection.cursor_factory
+    if isinstance(factory, type):
+        limited = _limited(factory)
+
+        def made(*args: Any, **options: Any) -> Any:
+            cursor = limited(*args, **options)
+            cursor.limits = lambda: session.within(seconds)
+            return cursor
+
+        connection.cursor_factory = made
+    try:
+        yield
+    finally:
+        connection.cursor_factory = factory
+
+
+@functools.cache
+def _limited(factory: type[Any]) -> type[Any]:
+    """A class of cursors whose `execute` waits no longer than its `limits` let it."""
+
+    class Limited(factory):  # type: ignore[misc]
+        limits: Callable[[], Any]
+
+        def execute(self, *args: Any, **options: Any) -> Any:
+            with self.limits():
+                return super().execute(*args, **options)
+
+    return Limited
+
+
+# --- addresses
+
+
+def hosts_of(address: str) -> list[str]:
+    """An address for each host that an address names, in the order in which to try them."""
+    parts = conninfo_to_dict(address)
+    named = {
+        name: str(parts.get(name) or os.environ.get(f"PG{name.upper()}", "")).split(",")
+        for name in ("host", "hostaddr", "port")
+    }
+    count = max(len(named["host"]), len(named["hostaddr"]))
+    if count == 1:
+        return [address]
+    addresses: list[str] = []
+    for nth in range(count):
+        one = {
+            name: values[nth] if len(values) == count else values[-1] for name, values in named.items()
+        }
+        addresses.append(
+            make_conninfo(address, **{name: value for name, value in one.items() if value})
+        )
+    if parts.get("load_balance_hosts", os.environ.get("PGLOADBALANCEHOSTS")) == "random":
+        random.shuffle(addresses)
+    return addresses
+
+
+def unwatched(options: str, error: psycopg.OperationalError) -> str:
+    """The options for a server that cannot see that its client is gone; raises any other error."""
+    if _WATCH not in str(error):
+        raise error
+    return options.removesuffix(_WATCHED)
 
 
 # --- what connections are like
@@ -334,7 +275,7 @@ def check_address(address: object, pool: type, others: type) -> None:
         raise TypeError(f"the address is {address!r}: give a connection string or a {pool.__name__}")
 
 
-def check_lent(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+def check_lent(connection: AnyConnection) -> None:
     """Raises StoreError for a user's connection on which statements would not mean what they say."""
     encoding = connection.pgconn.parameter_status(b"client_encoding") or b"UTF8"
     if encoding.upper().replace(b"-", b"") not in (b"UTF8", b"UNICODE"):
@@ -356,7 +297,7 @@ def check_isolation(level: str) -> None:
         )
 
 
-def is_stale(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+def is_stale(connection: AnyConnection) -> bool:
     """Whether the server has said something to an idle connection: goodbye, that is."""
     if connection.closed:
         return True
@@ -368,8 +309,3 @@ def is_stale(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any])
         return bool(look.poll(0))
     except (OSError, psycopg.OperationalError):
         return True
-
-
-def is_idle(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
-    """Whether a connection is in no transaction and in the middle of nothing."""
-    return connection.pgconn.transaction_status == TransactionStatus.IDLE

@@ -1,12 +1,13 @@
-"""What is asked of a Postgres, written once for threads and event loops.
+"""Conversations: generators that say what is to be done, while a driver does it.
 
-A *conversation* is a generator that yields statements and is sent their rows. Whoever holds it decides
-on which connection they are executed, and whether a thread or an event loop waits for the answers.
+Questions yield statements and are sent their rows. A *policy* yields requests such as Take, Connect and
+Execute (see _policy.py). Both are written once; only the two drivers know whether a thread or an event
+loop waits for the answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from eventsrc.events.positions import WrongStore
@@ -16,21 +17,20 @@ T = TypeVar("T")
 Rows: TypeAlias = list[tuple[Any, ...]]
 
 
-class Ask(NamedTuple):
+class Statement(NamedTuple):
     """A statement and its parameters."""
 
     sql: bytes
     parameters: Any = None
-    is_bold: bool = False
-    """Whether it counts on what was told before: then it is Refused if a connection was lost since."""
+    uses_cached_heads: bool = False
+    """True if it relies on cached heads; it is then Refused once a connection has been lost."""
 
-    is_patient: bool = False
-    """Whether its first parameter is for how many milliseconds to wait for others; 0 leaves that to the
-    session."""
+    takes_lock_timeout: bool = False
+    """True if its first parameter is the lock timeout in milliseconds; 0 leaves it to the session."""
 
-    def within(self, seconds: float) -> Ask:
-        """As it is asked in a session that does not say how long to wait."""
-        if not self.is_patient:
+    def within(self, seconds: float) -> Statement:
+        """The same statement for a session that has no lock timeout of its own."""
+        if not self.takes_lock_timeout:
             return self
         return self._replace(parameters=(max(int(seconds * 1000), 1), *self.parameters[1:]))
 
@@ -40,13 +40,13 @@ def array(numbers: Iterable[int | None]) -> str:
     return "{" + ",".join(["NULL" if number is None else str(number) for number in numbers]) + "}"
 
 
-class Home(NamedTuple):
-    """Where the statements of a store belong, which a user's connection may not lead to.
+class StoreIdentity(NamedTuple):
+    """Which store a connection must lead to.
 
-    ask: asks for the isolation of the transaction, and for the id of the store that is there.
+    statement: asks for the isolation of the transaction, and for the id of the store that is there.
     """
 
-    ask: Ask
+    statement: Statement
     store_id: str
 
     def level(self, found: Rows) -> str:
@@ -60,38 +60,26 @@ class Home(NamedTuple):
         return str(level)
 
 
-Conversation: TypeAlias = Generator[Ask, Rows, T]
+Conversation: TypeAlias = Generator[Statement, Rows, T]
+"""Questions to a database: yields statements, is sent their rows, returns what they mean."""
+
+Y = TypeVar("Y")
 
 
-def hold(conversation: Conversation[T], execute: Callable[[Ask], Rows]) -> T:
-    """Holds a conversation."""
-    try:
-        ask = next(conversation)
-        while True:
-            try:
-                rows = execute(ask)
-            except Exception as error:
-                ask = conversation.throw(error)
-            else:
-                ask = conversation.send(rows)
-    except StopIteration as stop:
-        answer: T = stop.value
-        return answer
-
-
-async def hold_async(conversation: Conversation[T], execute: Callable[[Ask], Awaitable[Rows]]) -> T:
-    """Holds a conversation, waiting for each answer."""
-    try:
-        ask = next(conversation)
-        while True:
-            try:
-                rows = await execute(ask)
-            except Exception as error:
-                ask = conversation.throw(error)
-            else:
-                ask = conversation.send(rows)
-    except StopIteration as stop:
-        answer: T = stop.value
-        return answer
-    finally:
-        conversation.close()
+def answered(
+    questions: Conversation[T], execute: Callable[[Statement], Generator[Y, Any, Rows]]
+) -> Generator[Y, Any, T]:
+    """The conversation in which each statement of some questions is executed by another one."""
+    step: Callable[[Any], Statement] = questions.send
+    value: Any = None
+    while True:
+        try:
+            statement = step(value)
+        except StopIteration as stop:
+            answer: T = stop.value
+            return answer
+        try:
+            value = yield from execute(statement)
+            step = questions.send
+        except BaseException as error:
+            step, value = questions.throw, error

@@ -50,15 +50,13 @@ def translated() -> Iterator[None]:
     """Raises this library's errors for broken connections; mistakes in SQL are their maker's."""
     try:
         yield
-    except TimeoutError as error:
-        raise stuck(error) from error
     except (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout) as error:
         raise translation(error) from error
 
 
-def stuck(error: TimeoutError) -> Lost:
-    """What it means that a connection has not answered in time."""
-    return Lost(f"the connection to Postgres is stuck: {error}")
+def stuck() -> Lost:
+    """The error for a connection that was ended because its server had not answered in time."""
+    return Lost("the connection to Postgres is stuck: it has not answered in time")
 
 
 _FINAL: Final = ("authentication failed", "does not exist", "pg_hba.conf", "no password supplied")

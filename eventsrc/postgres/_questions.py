@@ -1,4 +1,4 @@
-"""What a Postgres store asks, and what the answers mean: conversations of its own."""
+"""The questions that a Postgres store asks, and what the answers mean."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import compress, takewhile
 from typing import Any, Final, TypeAlias
-from uuid import UUID
 
 from returns.result import Failure, Success
 
@@ -20,7 +19,7 @@ from eventsrc.events.positions import Cursor, Token
 from eventsrc.events.record import LOST, Corrupted, Record, make_records
 from eventsrc.events.stream_id import StreamId
 from eventsrc.postgres import _sql as sql
-from eventsrc.postgres._conversation import Conversation, Home, Rows, array
+from eventsrc.postgres._conversation import Conversation, Rows, Statement, StoreIdentity, array
 from eventsrc.postgres._group import Recent, StreamHeads, Together
 from eventsrc.postgres._schema import Tables
 from eventsrc.programs.program import Outcome
@@ -32,12 +31,16 @@ from eventsrc.stores.operations import (
     Conflict,
     Expect,
     FeedPage,
+    FindAppend,
+    Head,
+    LoadSnapshot,
     Lost,
     NotAppended,
     Page,
     Read,
     ReadFeed,
     Refused,
+    SaveSnapshot,
     Snapshot,
     StoreBusy,
     StoreClosed,
@@ -78,8 +81,8 @@ _FOR_ALL: Final = (StoreBusy, StoreClosed, StoreReadOnly, Unreachable)
 _EXPECT: Final = {Expect.ANY: -1, Expect.EXISTS: -2, Expect.NO_STREAM: 0}
 
 
-class Conversations:
-    """Those of one store, and what it has learnt of its tables.
+class Questions:
+    """The questions of one store, and what it has learnt of its tables.
 
     timeout: how many seconds an operation may take.
     is_lean: whether the sessions say how long to wait for others, so that statements need not.
@@ -103,24 +106,28 @@ class Conversations:
         self._clock = clock
         self._timeout = timeout
         self._is_lean = is_lean
-        self._is_joined = False
+        self._is_in_transaction = False
         self._kinds = Kinds()
         self._heads = Heads()
         self._recent = Recent()
         self._losses = 0
 
-    def joined(self) -> Conversations:
-        """Those for a transaction of somebody else: nothing that is seen there is committed yet."""
-        joined = Conversations(
+    def in_transaction(self) -> Questions:
+        """Those in a user's transaction: nothing that is seen there is committed yet."""
+        questions = Questions(
             self._tables.schema, self.codec, self._clock, self._timeout, is_lean=False
         )
-        joined.store_id, joined.end, joined._kinds = self.store_id, self.end, self._kinds.copy()
-        joined._is_joined = True
-        return joined
+        questions.store_id, questions.end = self.store_id, self.end
+        questions._kinds, questions._is_in_transaction = self._kinds.copy(), True
+        return questions
 
-    def home(self) -> Home:
-        """By which a connection of somebody else's is known to lead to this store."""
-        return Home(self._ask(sql.HOME, ()), self.store_id)
+    def identity(self) -> StoreIdentity:
+        """The store to which a user's connection must lead."""
+        return StoreIdentity(self._ask(sql.HOME, ()), self.store_id)
+
+    def holders(self) -> Statement:
+        """Asks who has the order lock: see who_holds."""
+        return self._tables.holders()
 
     def forget_heads(self) -> None:
         """Forgets what is known of streams: a server that comes back may have lost what it had told."""
@@ -194,7 +201,7 @@ class Conversations:
         )
         row = number, version + 1, kind, *record[4:]
         try:
-            ((position,),) = yield self._ask(sql.APPEND_ONE, row, is_bold=True)
+            ((position,),) = yield self._ask(sql.APPEND_ONE, row, uses_cached_heads=True)
         except Refused:
             self._heads.forget(part.stream)
             return None
@@ -258,7 +265,7 @@ class Conversations:
         streams = together.streams()
         try:
             parameters = together.parameters(self._kinds.numbers)
-            (((place, *new),),) = yield self._ask(sql.APPEND_KNOWN, parameters, is_bold=True)
+            (((place, *new),),) = yield self._ask(sql.APPEND_KNOWN, parameters, uses_cached_heads=True)
         except Refused:
             for stream in streams:
                 self._heads.forget(stream)
@@ -310,7 +317,7 @@ class Conversations:
         """Stores any appends, whose conditions Postgres decides, and answers them."""
         asked = [group[index] for index in indexes]
         try:
-            rows = yield self._ask(sql.APPEND, self._arrays(asked, now), is_patient=True)
+            rows = yield self._ask(sql.APPEND, self._arrays(asked, now), takes_lock_timeout=True)
         except Lost as lost:
             answers |= {i: Failure(Unknown(group[i].append_id, str(lost))) for i in indexes}
             return
@@ -333,7 +340,7 @@ class Conversations:
         records = [record for asked in group for record in asked.records(0, lambda _: 0, now)]
         parts = [part for asked in group for part in asked.streams]
         return (
-            0,  # for how long to wait: see Ask
+            0,  # for how long to wait: see Statement
             now,
             [asked.append_id.bytes for asked in group],
             [asked.is_keyed for asked in group],
@@ -379,10 +386,11 @@ class Conversations:
                 events = (yield from self.reading(Read(stream, expected, wanted))).events
         return Conflict(stream, expected, actual, events)
 
-    def finding(self, append_id: UUID) -> Conversation[Appended | None]:
+    def finding(self, op: FindAppend) -> Conversation[Appended | None]:
         """What became of an append. One that waits in the server to be stored is waited for."""
-        wait = sql.WAIT_JOINED if self._is_joined else sql.WAIT
-        yield self._ask(wait, (0,), is_patient=True)
+        append_id = op.append_id
+        wait = sql.WAIT_IN_TRANSACTION if self._is_in_transaction else sql.WAIT
+        yield self._ask(wait, (0,), takes_lock_timeout=True)
         key = append_id.bytes
         rows = yield self._ask(sql.FIND_KEYED, (key,))
         if not rows and is_own(append_id):
@@ -437,9 +445,9 @@ class Conversations:
             events = Events(records, self.codec)
         return Page(events, head, Token(self.store_id, {op.stream: head}))
 
-    def finding_head(self, stream: StreamId) -> Conversation[int]:
+    def finding_head(self, op: Head) -> Conversation[int]:
         """The version of a stream."""
-        rows = yield self._ask(sql.HEADS, ([stream],))
+        rows = yield self._ask(sql.HEADS, ([op.stream],))
         return rows[0][2] if rows else 0
 
     def reading_feed(self, op: ReadFeed) -> Conversation[FeedPage[Any]]:
@@ -525,17 +533,17 @@ class Conversations:
 
     # --- snapshots
 
-    def loading_snapshot(
-        self, stream: StreamId, fold: str, fold_version: int
-    ) -> Conversation[Snapshot | None]:
+    def loading_snapshot(self, op: LoadSnapshot) -> Conversation[Snapshot | None]:
         """The newest snapshot of a stream."""
-        rows = yield self._ask(sql.LOAD_SNAPSHOT, (stream, fold, fold_version))
-        return Snapshot(stream, fold, fold_version, *rows[0]) if rows else None
+        key = op.stream, op.fold, op.fold_version
+        rows = yield self._ask(sql.LOAD_SNAPSHOT, key)
+        return Snapshot(*key, *rows[0]) if rows else None
 
-    def saving_snapshot(self, kept: Snapshot) -> Conversation[None]:
+    def saving_snapshot(self, op: SaveSnapshot) -> Conversation[None]:
         """Keeps a snapshot unless there is a newer one."""
+        kept = op.snapshot
         row = kept.stream, kept.fold, kept.fold_version, kept.version, kept.data
-        yield self._ask(sql.SAVE_SNAPSHOT, (0, *row), is_patient=True)
+        yield self._ask(sql.SAVE_SNAPSHOT, (0, *row), takes_lock_timeout=True)
 
     # --- kinds
 
@@ -546,7 +554,7 @@ class Conversations:
         if new:
             types, schemas, codecs = zip(*new, strict=True)
             columns = list(types), array(schemas), list(codecs)
-            yield self._ask(sql.ADD_KINDS, (0, *columns), is_patient=True)
+            yield self._ask(sql.ADD_KINDS, (0, *columns), takes_lock_timeout=True)
             yield from self._learn_kinds()
 
     def _learn_kinds(self) -> Conversation[None]:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from eventsrc.postgres._conversation import Ask, Conversation, Rows
+from eventsrc.postgres._conversation import Conversation, Rows, Statement
 from eventsrc.stores.operations import NotAStore
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock({lock})"
@@ -66,16 +66,16 @@ class Tables:
         statement: str,
         parameters: Any = None,
         *,
-        is_bold: bool = False,
-        is_patient: bool = False,
-    ) -> Ask:
-        """A statement with the schema's name in it. is_bold, is_patient: see Ask."""
+        uses_cached_heads: bool = False,
+        takes_lock_timeout: bool = False,
+    ) -> Statement:
+        """A statement with the schema's name in it. For the last two, see Statement."""
         known = (self._plain if parameters is None else self._filled).get(statement)
         if known is None:
             known = self._put_in(statement, has_parameters=parameters is not None)
-        return Ask(known, parameters, is_bold, is_patient)
+        return Statement(known, parameters, uses_cached_heads, takes_lock_timeout)
 
-    def holders(self) -> Ask:
+    def holders(self) -> Statement:
         """Asks who has the schema's advisory lock: see who_holds."""
         return self.ask(_HOLDERS, ())
 
@@ -95,7 +95,7 @@ class Tables:
         return (yield from self._applied()) == len(self._scripts)
 
     def migrate(self) -> Conversation[int]:
-        """Brings the tables up to date, in the transaction that this is held in.
+        """Brings the tables up to date, in the transaction in which this is asked.
 
         Answers how many scripts they had seen before. Raises NotAStore for tables of a newer version.
         """

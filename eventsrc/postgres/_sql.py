@@ -292,7 +292,7 @@ WAIT: Final = """
     {patience}
     SELECT pg_advisory_xact_lock_shared({lock}) FROM patience
 """.replace("{patience}", _PATIENCE)
-WAIT_JOINED: Final = WAIT.replace("_shared", "")
+WAIT_IN_TRANSACTION: Final = WAIT.replace("_shared", "")
 # by append's primary key
 FIND_KEYED: Final = "SELECT position FROM {s}.append WHERE id = %b"
 # by the primary key, from where the id says

@@ -15,16 +15,17 @@ import os
 import selectors
 import socket
 import threading
-import time
 from concurrent.futures import Future
 from typing import Final
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from eventsrc.events.positions import Cursor
 from eventsrc.following.waiting import WaitForEvents
-from eventsrc.postgres._connection import Wire, connect, cursor_on, execute_on, forked, settings
-from eventsrc.postgres._link import Link
+from eventsrc.postgres._connection import Session, forked
+from eventsrc.postgres._link import Driver, Link
+from eventsrc.postgres._policy import OwnConnections
 from eventsrc.postgres._schema import Tables, quoted
 from eventsrc.programs.interpreter import on
 from eventsrc.programs.opened import Opened
@@ -56,7 +57,7 @@ _END: Final = "SELECT coalesce(max(position), 0) FROM {s}.event"
 _PAUSE: Final = 1.0
 """After how many seconds a connection that could not be made is tried again."""
 
-_HOW: Final = {
+_HOW: Final[dict[str, int | str]] = {
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
@@ -95,6 +96,8 @@ class PostgresListener(Opened[WaitForEvents]):
         self._is_closed = False
         self._thread: threading.Thread | None = None
         self._have_it_call()
+        self._policy = OwnConnections(make_conninfo(address, **_HOW), timeout)
+        self._driver = Driver(self._policy)
 
     @on(WaitForEvents)
     def wait(self, op: WaitForEvents) -> bool:
@@ -190,58 +193,59 @@ class PostgresListener(Opened[WaitForEvents]):
 
     def _listen(self, asleep: socket.socket) -> None:
         """Listens, as long as somebody waits, until it is closed."""
-        wire: Wire | None = None
+        session: Session | None = None
         while self._is_wanted():
-            was_listening = wire is not None
+            was_listening = session is not None
             try:
-                if wire is None:
-                    wire = self._connected()
-                elif not _is_readable(wire, asleep):
+                if session is None:
+                    session = self._connected()
+                elif not _is_readable(session, asleep):
                     continue
-                self._look(wire)
+                self._look(session)
             except (psycopg.OperationalError, Lost, StoreBusy, Unreachable) as error:
-                self._drop(wire)
-                wire = None
+                self._drop(session)
+                session = None
                 if not was_listening:
                     _log.warning("nobody can listen to Postgres just now, it is polled: %s", error)
                     self._rest()
                     self._tell()
             except Exception as error:
-                self._drop(wire)
-                wire = None
+                self._drop(session)
+                session = None
                 self._tell(error)
-        self._drop(wire)
+        self._drop(session)
         asleep.close()
 
-    def _connected(self) -> Wire:
+    def _connected(self) -> Session:
         """A connection that listens from now on."""
-        how = settings(self._address, self._timeout)
-        wire = connect(self._address, time.monotonic() + self._timeout, **_HOW, **how)
-        wire.patience = self._timeout
-        execute_on(cursor_on(wire), self._tables.ask(_LISTEN))
-        return wire
+        session = self._driver.run(self._policy.connected(self._policy.deadline()))
+        try:
+            self._driver.run(self._policy.on(session, self._tables.ask(_LISTEN)))
+        except BaseException:
+            session.close()
+            raise
+        return session
 
-    def _look(self, wire: Wire) -> None:
+    def _look(self, session: Session) -> None:
         """Looks how far the feed goes, and again if a call comes meanwhile."""
         calls: list[object] = []
-        wire.add_notify_handler(calls.append)
+        session.connection.add_notify_handler(calls.append)
         try:
-            _take_calls(wire)
+            _take_calls(session)
             while True:
-                ((end,),) = execute_on(cursor_on(wire), self._tables.ask(_END, ()))
+                ((end,),) = self._driver.run(self._policy.on(session, self._tables.ask(_END, ())))
                 self._reaches(end)
-                if not (calls or _take_calls(wire)):
+                if not (calls or _take_calls(session)):
                     return
                 calls.clear()
         finally:
-            wire.remove_notify_handler(calls.append)
+            session.connection.remove_notify_handler(calls.append)
 
     @staticmethod
-    def _drop(wire: Wire | None) -> None:
+    def _drop(session: Session | None) -> None:
         """Closes a connection, if there is one."""
-        if wire is not None:
-            with contextlib.suppress(psycopg.Error):
-                wire.close()
+        if session is not None:
+            session.close()
 
     def _rest(self) -> None:
         """Rests before a connection is tried again; nobody knows what is called meanwhile."""
@@ -270,18 +274,18 @@ class PostgresListener(Opened[WaitForEvents]):
             link.close()
 
 
-def _is_readable(wire: Wire, asleep: socket.socket) -> bool:
+def _is_readable(session: Session, asleep: socket.socket) -> bool:
     """Waits for the server or for being woken; answers whether the server has said something."""
     with selectors.DefaultSelector() as selector:
-        selector.register(wire.fileno(), selectors.EVENT_READ)
+        selector.register(session.connection.fileno(), selectors.EVENT_READ)
         selector.register(asleep, selectors.EVENT_READ)
         return any(key.fileobj is not asleep for key, _ in selector.select())
 
 
-def _take_calls(wire: Wire) -> bool:
+def _take_calls(session: Session) -> bool:
     """Takes the calls that have come; answers whether there were any."""
-    wire.pgconn.consume_input()
+    session.connection.pgconn.consume_input()
     came = False
-    while wire.pgconn.notifies() is not None:
+    while session.connection.pgconn.notifies() is not None:
         came = True
     return came

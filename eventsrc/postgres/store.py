@@ -1,14 +1,15 @@
 """The Postgres store: streams in a schema of a database, for any number of processes.
 
-PostgresStore works in threads, AsyncPostgresStore in an event loop; what they ask of Postgres is in
-postgres_conversations.py, once for both. What is stored can be read with SQL through the view `events`
-of the schema, which shows data as JSON.
+PostgresStore works in threads, AsyncPostgresStore in an event loop; the questions that they ask are in
+_questions.py, and how these reach a server in _policy.py, both once for the two. The view `events` of
+the schema shows what is stored to SQL, data as JSON.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, Final, Self, TypeAlias, TypeVar
 
 import psycopg
@@ -17,13 +18,13 @@ from returns.result import Failure
 
 from eventsrc._pickling import OfOneProcess
 from eventsrc.events.codec import Codec
-from eventsrc.postgres._conversation import Conversation, hold, hold_async
-from eventsrc.postgres._errors import translated
-from eventsrc.postgres._link import AsyncJoined, AsyncLink, Joined, Link, hold_on, hold_on_async
-from eventsrc.postgres._questions import Conversations
-from eventsrc.postgres._schema import Tables
+from eventsrc.postgres._conversation import Conversation, answered
+from eventsrc.postgres._link import AsyncDriver, AsyncLink, Driver, Link
+from eventsrc.postgres._policy import CallersTransaction, Connections, Dialogue, Policy
+from eventsrc.postgres._questions import Questions
 from eventsrc.programs.interpreter import AsyncInterpreter, on
 from eventsrc.programs.opened import Opened
+from eventsrc.programs.operation import Operation
 from eventsrc.programs.program import Outcome
 from eventsrc.stores._async_group_commit import AsyncAlone, AsyncGroupCommit
 from eventsrc.stores._group_commit import Alone, GroupCommit, Raised
@@ -51,9 +52,19 @@ from eventsrc.stores.prepare import Prepared, check, prepare
 GROUP: Final = 512
 """The most appends that share a commit."""
 
-T = TypeVar("T")
+R = TypeVar("R")
 
 _Answer: TypeAlias = Outcome[Appended, NotAppended]
+
+_QUESTIONS: Final[Mapping[type[Operation[Any]], Callable[[Questions, Any], Conversation[Any]]]] = {
+    Read: Questions.reading,
+    Head: Questions.finding_head,
+    ReadFeed: Questions.reading_feed,
+    FindAppend: Questions.finding,
+    LoadSnapshot: Questions.loading_snapshot,
+    SaveSnapshot: Questions.saving_snapshot,
+}
+"""The questions that an operation which appends nothing asks."""
 
 
 class PostgresStore(Opened[StoreOp]):
@@ -84,25 +95,25 @@ class PostgresStore(Opened[StoreOp]):
     ) -> None:
         self.codec = Codec() if codec is None else codec
         self._timeout = timeout
-        self._talks = Conversations(
+        self._questions = Questions(
             schema, self.codec, clock, timeout, is_lean=isinstance(address, str)
         )
         link = Link(address, timeout)
-        link.on_loss, link.holders = self._talks.forget_heads, Tables(schema, ()).holders()
-        self._link: Link | Joined = link
+        _acquaint(link.policy, self._questions)
+        self._link: Driver[Policy] = link
         self._line: GroupCommit[Prepared, _Answer] | Alone[Prepared, _Answer] = GroupCommit(
             self._commit, interrupted=_interrupted, too_late=self._too_late, most=GROUP
         )
         try:
-            self._open()
+            link.run(_opening(link.policy, self._questions))
         except BaseException:
-            self._link.close()
+            link.close()
             raise
 
     @property
     def store_id(self) -> str:
         """The id of the store, which cursors and tokens name."""
-        return self._talks.store_id
+        return self._questions.store_id
 
     def within(self, connection: psycopg.Connection[Any]) -> PostgresStore:
         """This store in a transaction of the caller's: what it appends is stored if that is committed.
@@ -111,16 +122,17 @@ class PostgresStore(Opened[StoreOp]):
         The price: from the first append or FindAppend on, all others wait until the transaction ends.
         How long its statements may take is up to that connection, and not to `timeout`.
         """
-        joined = type(self).__new__(type(self))
-        joined.codec, joined._timeout, joined._talks = self.codec, self._timeout, self._talks.joined()
-        joined._link = Joined(connection, self._talks.home())
-        joined._line = Alone(joined._commit)
-        return joined
+        store = type(self).__new__(type(self))
+        store.codec, store._timeout = self.codec, self._timeout
+        store._questions = self._questions.in_transaction()
+        store._link = Driver(CallersTransaction(connection, self._questions.identity()))
+        store._line = Alone(store._commit)
+        return store
 
     def close(self) -> None:
         """Finishes the appends that are under way and closes the connections."""
         self._line.close()
-        self._link.close()
+        self._link.policy.close()
 
     # --- appending
 
@@ -137,62 +149,46 @@ class PostgresStore(Opened[StoreOp]):
     @on(FindAppend)
     def find_append(self, op: FindAppend) -> Appended | None:
         """What became of an append."""
-        check(op)
-        deadline = time.monotonic() + self._timeout
-        talk = self._talks.finding(op.append_id)
-        return hold(talk, lambda ask: self._link.find(ask, deadline))
+        return self._answer(op)
 
-    # --- reading
+    # --- reading, and snapshots
 
     @on(Read)
     def read(self, op: Read) -> Page[Any]:
         """A page of a stream."""
-        check(op)
-        return self._read(self._talks.reading(op))
+        return self._answer(op)
 
     @on(Head)
     def head(self, op: Head) -> int:
         """The version of a stream."""
-        check(op)
-        return self._read(self._talks.finding_head(op.stream))
+        return self._answer(op)
 
     @on(ReadFeed)
     def read_feed(self, op: ReadFeed) -> FeedPage[Any]:
         """A page of the feed."""
-        check(op)
-        return self._read(self._talks.reading_feed(op))
-
-    # --- snapshots
+        return self._answer(op)
 
     @on(LoadSnapshot)
     def load_snapshot(self, op: LoadSnapshot) -> Snapshot | None:
         """The newest snapshot of a stream."""
-        check(op)
-        return self._read(self._talks.loading_snapshot(op.stream, op.fold, op.fold_version))
+        return self._answer(op)
 
     @on(SaveSnapshot)
     def save_snapshot(self, op: SaveSnapshot) -> None:
         """Keeps a snapshot unless there is a newer one."""
-        check(op)
-        self._read(self._talks.saving_snapshot(op.snapshot))
+        self._answer(op)
 
-    def _open(self) -> None:
-        if not self._read(self._talks.opening()):
-            with translated(), self._link.transaction() as connection:
-                hold_on(self._talks.migrating(), connection)
-            self._read(self._talks.opening())
+    def _answer(self, op: Operation[R]) -> R:
+        asked = _answering(self._link.policy, self._questions, op, self._timeout)
+        answer: R = self._link.run(asked)
+        return answer
 
     def _prepared(self, op: Append | AppendAll) -> Prepared:
-        self._link.check_usable()
-        return prepare(op, self.codec, self.store_id, self._talks.end)
+        self._link.policy.check_usable()
+        return prepare(op, self.codec, self.store_id, self._questions.end)
 
     def _commit(self, group: Sequence[Prepared]) -> Sequence[_Answer | Raised]:
-        deadline = time.monotonic() + self._timeout
-        return hold(self._talks.appending(group), lambda ask: self._link.write(ask, deadline))
-
-    def _read(self, conversation: Conversation[T]) -> T:
-        deadline = time.monotonic() + self._timeout
-        return hold(conversation, lambda ask: self._link.read(ask, deadline))
+        return self._link.run(_appending(self._link.policy, self._questions, group, self._timeout))
 
     def _too_late(self) -> StoreBusy:
         return _busy(self._timeout)
@@ -220,12 +216,13 @@ class AsyncPostgresStore(OfOneProcess, AsyncInterpreter[StoreOp]):
     ) -> None:
         self.codec = Codec() if codec is None else codec
         self._timeout = timeout
-        self._talks = Conversations(
+        self._questions = Questions(
             schema, self.codec, clock, timeout, is_lean=isinstance(address, str)
         )
         link = AsyncLink(address, timeout)
-        link.on_loss, link.holders = self._talks.forget_heads, Tables(schema, ()).holders()
-        self._link: AsyncLink | AsyncJoined = link
+        _acquaint(link.policy, self._questions)
+        self._open: Callable[[], Dialogue[None]] = partial(_opening, link.policy, self._questions)
+        self._link: AsyncDriver[Policy] = link
         self._line: AsyncGroupCommit[Prepared, _Answer] | AsyncAlone[Prepared, _Answer]
         self._line = AsyncGroupCommit(
             self._commit, interrupted=_interrupted, too_late=self._too_late, most=GROUP
@@ -234,36 +231,33 @@ class AsyncPostgresStore(OfOneProcess, AsyncInterpreter[StoreOp]):
     @property
     def store_id(self) -> str:
         """The id of the store, which cursors and tokens name."""
-        return self._talks.store_id
+        return self._questions.store_id
 
     async def open(self) -> Self:
         """Connects, and makes the tables if they are not there."""
-        if not await self._hold(self._talks.opening()):
-            with translated():
-                async with self._link.transaction() as connection:
-                    await hold_on_async(self._talks.migrating(), connection)
-            await self._hold(self._talks.opening())
+        await self._link.run(self._open())
         return self
 
     def within(self, connection: psycopg.AsyncConnection[Any]) -> AsyncPostgresStore:
         """This store in a transaction of the caller's: see PostgresStore.within."""
-        joined = type(self).__new__(type(self))
-        joined.codec, joined._timeout, joined._talks = self.codec, self._timeout, self._talks.joined()
-        joined._link = AsyncJoined(connection, self._talks.home())
-        joined._line = AsyncAlone(joined._commit)
-        return joined
+        store = type(self).__new__(type(self))
+        store.codec, store._timeout = self.codec, self._timeout
+        store._questions = self._questions.in_transaction()
+        store._link = AsyncDriver(CallersTransaction(connection, self._questions.identity()))
+        store._line = AsyncAlone(store._commit)
+        return store
 
     async def close(self) -> None:
         """Finishes the appends that are under way and closes the connections."""
-        if self._link.is_ours:  # or else nobody here ends what is under way
+        if self._link.policy.is_ours:  # or else nobody here ends what is under way
             await self._line.close()
-        await self._link.close()
+        self._link.policy.close()
 
     async def __aenter__(self) -> Self:
         try:
             return await self.open()
         except BaseException:
-            await self._link.close()
+            self._link.policy.close()
             raise
 
     async def __aexit__(self, *_: object) -> None:
@@ -282,65 +276,97 @@ class AsyncPostgresStore(OfOneProcess, AsyncInterpreter[StoreOp]):
     @on(FindAppend).coroutine
     async def find_append(self, op: FindAppend) -> Appended | None:
         """What became of an append."""
-        check(op)
-        self._check_open()
-        deadline, link = time.monotonic() + self._timeout, self._link
-        talk = self._talks.finding(op.append_id)
-        return await hold_async(talk, lambda ask: link.find(ask, deadline))
+        return await self._answer(op)
 
     @on(Read).coroutine
     async def read(self, op: Read) -> Page[Any]:
         """A page of a stream."""
-        check(op)
-        return await self._read(self._talks.reading(op))
+        return await self._answer(op)
 
     @on(Head).coroutine
     async def head(self, op: Head) -> int:
         """The version of a stream."""
-        check(op)
-        return await self._read(self._talks.finding_head(op.stream))
+        return await self._answer(op)
 
     @on(ReadFeed).coroutine
     async def read_feed(self, op: ReadFeed) -> FeedPage[Any]:
         """A page of the feed."""
-        check(op)
-        return await self._read(self._talks.reading_feed(op))
+        return await self._answer(op)
 
     @on(LoadSnapshot).coroutine
     async def load_snapshot(self, op: LoadSnapshot) -> Snapshot | None:
         """The newest snapshot of a stream."""
-        check(op)
-        return await self._read(self._talks.loading_snapshot(op.stream, op.fold, op.fold_version))
+        return await self._answer(op)
 
     @on(SaveSnapshot).coroutine
     async def save_snapshot(self, op: SaveSnapshot) -> None:
         """Keeps a snapshot unless there is a newer one."""
-        check(op)
-        await self._read(self._talks.saving_snapshot(op.snapshot))
+        await self._answer(op)
+
+    async def _answer(self, op: Operation[R]) -> R:
+        asked = _answering(self._link.policy, self._questions, op, self._timeout)
+        answer: R = await self._link.run(asked)
+        return answer
 
     def _prepared(self, op: Append | AppendAll) -> Prepared:
-        self._check_open()
-        self._link.check_usable()
-        return prepare(op, self.codec, self.store_id, self._talks.end)
+        _check_open(self._questions)
+        self._link.policy.check_usable()
+        return prepare(op, self.codec, self.store_id, self._questions.end)
 
     async def _commit(self, group: Sequence[Prepared]) -> Sequence[_Answer | Raised]:
-        deadline, link = time.monotonic() + self._timeout, self._link
-        return await hold_async(self._talks.appending(group), lambda ask: link.write(ask, deadline))
-
-    async def _read(self, conversation: Conversation[T]) -> T:
-        self._check_open()
-        return await self._hold(conversation)
-
-    async def _hold(self, conversation: Conversation[T]) -> T:
-        deadline, link = time.monotonic() + self._timeout, self._link
-        return await hold_async(conversation, lambda ask: link.read(ask, deadline))
-
-    def _check_open(self) -> None:
-        if not self._talks.store_id:
-            raise StoreClosed("the store was never opened: open it with `async with`")
+        asked = _appending(self._link.policy, self._questions, group, self._timeout)
+        return await self._link.run(asked)
 
     def _too_late(self) -> StoreBusy:
         return _busy(self._timeout)
+
+
+# --- what both do
+
+
+def _acquaint(policy: Policy, questions: Questions) -> None:
+    """Has a policy tell of lost connections, and name those who keep an append waiting."""
+    policy.on_loss = questions.forget_heads
+    policy.holders = questions.holders()
+
+
+def _opening(policy: Connections, questions: Questions) -> Dialogue[None]:
+    """Finds the store, and makes its tables if they are not there."""
+
+    def find() -> Dialogue[bool]:
+        return answered(questions.opening(), partial(policy.read, deadline=policy.deadline()))
+
+    if not (yield from find()):
+        yield from policy.in_transaction(questions.migrating())
+        yield from find()
+
+
+@cache
+def _question(op_type: type) -> Callable[[Questions, Any], Conversation[Any]]:
+    """The entry of the table for an operation's type, or for its nearest base class."""
+    return next(_QUESTIONS[base] for base in op_type.__mro__ if base in _QUESTIONS)
+
+
+def _answering(policy: Policy, questions: Questions, op: Any, timeout: float) -> Dialogue[Any]:
+    """Answers an operation that appends nothing."""
+    check(op)
+    _check_open(questions)
+    asked = _question(op.__class__)(questions, op)
+    execute = policy.find if isinstance(op, FindAppend) else policy.read
+    return answered(asked, partial(execute, deadline=time.monotonic() + timeout))
+
+
+def _appending(
+    policy: Policy, questions: Questions, group: Sequence[Prepared], timeout: float
+) -> Dialogue[list[_Answer | Raised]]:
+    """Stores appends that came together, and answers them in their order."""
+    write = partial(policy.write, deadline=time.monotonic() + timeout)
+    return answered(questions.appending(group), write)
+
+
+def _check_open(questions: Questions) -> None:
+    if not questions.store_id:
+        raise StoreClosed("the store was never opened: open it with `async with`")
 
 
 def _interrupted(asked: Prepared) -> _Answer:

@@ -11,16 +11,17 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg_pool import ConnectionPool
 
-from eventsrc.postgres._connection import cursor_on, execute_on
-from eventsrc.postgres._conversation import Ask, Rows, array, hold
+from eventsrc.postgres._connection import Session
+from eventsrc.postgres._conversation import Rows, Statement, answered, array
 from eventsrc.postgres._copy import PostgresCopy
 from eventsrc.postgres._errors import translated
-from eventsrc.postgres._link import Link, hold_on
+from eventsrc.postgres._link import Link
 from eventsrc.postgres._schema import Tables, quoted
 from eventsrc.stores.operations import Lost, NotAStore
 from eventsrc.views._applying import LedgerViews
@@ -230,31 +231,29 @@ class PostgresViews(LedgerViews):
         views = view, *others
         for is_last in (*[False] * (_READS - 1), True):
             try:
-                with self._link.transaction() as connection:
-                    self._read(connection, views, live, is_last)
-                    yield connection
+                with self._link.transaction() as session:
+                    self._read(session, views, live, is_last)
+                    yield session.connection
                 return
             except _Discarded:
                 continue
 
-    def _read(
-        self, connection: psycopg.Connection[Any], views: Sequence[View[Any]], live: bool, is_last: bool
-    ) -> None:
+    def _read(self, session: Session, views: Sequence[View[Any]], live: bool, is_last: bool) -> None:
         """Has a transaction read some views, which nobody can discard then.
 
         Raises _Discarded for one that is not there, or, the last time, ViewError.
         """
-        self._execute(connection, self._main.ask(_ONLY_READ))
-        path = [self._read_schema(connection, each, live) for each in views]
+        self._link.on(session, self._main.ask(_ONLY_READ))
+        path = [self._read_schema(session, each, live) for each in views]
         tables = [f"{schema}.eventsrc_part" for schema in path]
         if is_last:
-            for (nth,) in self._execute(connection, self._main.ask(_ARE_THERE, (tables,))):
+            for (nth,) in self._link.on(session, self._main.ask(_ARE_THERE, (tables,))):
                 raise ViewError(f"{views[nth]!r} was never made: synchronise it, or open it, first")
         try:
-            self._execute(connection, Ask(_KEEP.format(", ".join(tables)).encode()))
+            self._link.on(session, Statement(_KEEP.format(", ".join(tables)).encode()))
         except NotAStore as error:
             raise _Discarded from error
-        self._execute(connection, self._main.ask(_SET_PATH, (", ".join(path),)))
+        self._link.on(session, self._main.ask(_SET_PATH, (", ".join(path),)))
 
     def schema(self, view: View[Any]) -> str:
         """The name of the schema of a version of a view, to look at with other tools."""
@@ -265,16 +264,16 @@ class PostgresViews(LedgerViews):
         """A transaction that may write, with the view's tables made."""
         tables = self._made(view)
         ledger: PostgresLedger | None = None
-        with _losing(lambda: ledger), translated(), self._link.transaction() as connection:
+        with _losing(lambda: ledger), translated(), self._link.transaction() as session:
             wanted = quoted(tables.schema), f"{quoted(tables.schema)}.eventsrc_part"
-            ((_, is_there),) = self._execute(connection, self._main.ask(_SET_PATH_IF, wanted))
+            ((_, is_there),) = self._link.on(session, self._main.ask(_SET_PATH_IF, wanted))
             if within is not None:
-                wait = max(min(within, self._link.timeout), 0.001)
-                self._execute(connection, self._main.ask(_WAIT, (f"{math.ceil(wait * 1000)}ms",)))
+                wait = max(min(within, self._link.policy.timeout), 0.001)
+                self._link.on(session, self._main.ask(_WAIT, (f"{math.ceil(wait * 1000)}ms",)))
             if not is_there:  # others have discarded it
-                hold_on(tables.migrate(), connection)
-                self._fill(connection, tables, view)
-            ledger = self._ledger(connection, tables)
+                self._link.run(answered(tables.migrate(), partial(self._link.policy.on, session)))
+                self._fill(session, tables, view)
+            ledger = self._ledger(session, tables)
             yield ledger
 
     @contextlib.contextmanager
@@ -299,16 +298,16 @@ class PostgresViews(LedgerViews):
 
     def _discard(self, view: View[Any]) -> None:
         key = view.name, view.version
-        with translated(), self._link.transaction() as connection:
-            self._execute(connection, self._main.ask(_KEEP_LIVE))
-            if self._live_on(connection, view) == view.version:
+        with translated(), self._link.transaction() as session:
+            self._link.on(session, self._main.ask(_KEEP_LIVE))
+            if self._live_on(session, view) == view.version:
                 raise ViewError(f"{view!r} is what queries read: have another version go live first")
             tables = self._tables(*key)
             name = f"{quoted(tables.schema)}.eventsrc_part"
-            ((is_there,),) = self._execute(connection, tables.ask(_IS_THERE, (name,)))
+            ((is_there,),) = self._link.on(session, tables.ask(_IS_THERE, (name,)))
             if is_there:  # after those who read, and before any of it is gone
-                self._execute(connection, Ask(_TAKE.format(name).encode()))
-            self._execute(connection, tables.ask(_DROP))
+                self._link.on(session, Statement(_TAKE.format(name).encode()))
+            self._link.on(session, tables.ask(_DROP))
         self._ready.discard(key)
         self._trust = {of: trust for of, trust in self._trust.items() if of[:2] != key}
 
@@ -325,11 +324,10 @@ class PostgresViews(LedgerViews):
         self._ready.add((view.name, view.version))
         return tables
 
-    def _ledger(self, connection: psycopg.Connection[Any], tables: Tables) -> PostgresLedger:
+    def _ledger(self, session: Session, tables: Tables) -> PostgresLedger:
         """The ledger in the transaction that a connection is in."""
-        cursor = cursor_on(connection)
-        given = connection if self.target is None else self.target
-        return PostgresLedger(tables, lambda ask: execute_on(cursor, ask), given)
+        given = session.connection if self.target is None else self.target
+        return PostgresLedger(tables, partial(self._link.on, session), given)
 
     def _seen(self, view: View[Any], look: Callable[[Ledger], T], nothing: T) -> T:
         """Looks into the ledger of a view; answers `nothing` if it was never made."""
@@ -341,24 +339,24 @@ class PostgresViews(LedgerViews):
 
     def _make(self, tables: Tables, view: View[Any]) -> None:
         """Makes the view's tables, unless another was faster."""
-        with translated(), self._link.transaction() as connection:
-            self._fill(connection, tables, view)
+        with translated(), self._link.transaction() as session:
+            self._fill(session, tables, view)
 
-    def _fill(self, connection: psycopg.Connection[Any], tables: Tables, view: View[Any]) -> None:
+    def _fill(self, session: Session, tables: Tables, view: View[Any]) -> None:
         """Makes the view's tables, unless another was faster, in a transaction."""
-        ledger = self._ledger(connection, tables)
+        ledger = self._ledger(session, tables)
         ledger.ask(_LOCK)
         if not ledger.partitions():
-            self._execute(connection, tables.ask(_SET_PATH, (quoted(tables.schema),)))
+            self._link.on(session, tables.ask(_SET_PATH, (quoted(tables.schema),)))
             ledger.make(view)
 
-    def _read_schema(self, connection: psycopg.Connection[Any], view: View[Any], live: bool) -> str:
+    def _read_schema(self, session: Session, view: View[Any], live: bool) -> str:
         """The quoted name of the schema that queries read."""
-        version = (live and self._live_on(connection, view)) or view.version
+        version = (live and self._live_on(session, view)) or view.version
         return quoted(self._tables(view.name, version).schema)
 
-    def _live_on(self, connection: psycopg.Connection[Any], view: View[Any]) -> int:
-        rows = self._execute(connection, self._main.ask(_LIVE, (view.name,)))
+    def _live_on(self, session: Session, view: View[Any]) -> int:
+        rows = self._link.on(session, self._main.ask(_LIVE, (view.name,)))
         return int(rows[0][0]) if rows else 0
 
     def _tables(self, name: str, version: int) -> Tables:
@@ -377,11 +375,10 @@ class PostgresViews(LedgerViews):
         return tables
 
     def _prepare(self, tables: Tables) -> None:
-        if not hold(tables.are_current(), self._link.read):
-            with self._link.transaction() as connection:
-                hold_on(tables.migrate(), connection)
+        if not self._link.answer(tables.are_current()):
+            self._link.run(self._link.policy.in_transaction(tables.migrate()))
 
-    def _is_made(self, execute: Callable[[Ask], Rows], view: View[Any]) -> bool:
+    def _is_made(self, execute: Callable[[Statement], Rows], view: View[Any]) -> bool:
         """True if a view's tables are there. Raises ViewError if it has other partitions."""
         tables = self._tables(view.name, view.version)
         name = f"{quoted(tables.schema)}.eventsrc_part"
@@ -389,10 +386,6 @@ class PostgresViews(LedgerViews):
         partitions = execute(tables.ask(_IS_MADE, ()))[0][0] if is_there else 0
         view.check_partitions(partitions)
         return bool(partitions)
-
-    @staticmethod
-    def _execute(connection: psycopg.Connection[Any], ask: Ask) -> list[tuple[Any, ...]]:
-        return execute_on(cursor_on(connection), ask)
 
 
 @contextlib.contextmanager
@@ -416,7 +409,7 @@ class PostgresLedger(Ledger):
     def __init__(
         self,
         tables: Tables,
-        execute: Callable[[Ask], Rows],
+        execute: Callable[[Statement], Rows],
         database: object,
     ) -> None:
         super().__init__(database)

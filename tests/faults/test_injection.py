@@ -51,14 +51,16 @@ ASKED = "it passes on what was asked elsewhere, where it is looked at"
 CHOSEN = "it chooses between constants"
 
 SAFE = {
-    ("postgres._conversation", "hold"): ASKED,
-    ("postgres._conversation", "hold_async"): ASKED,
-    ("postgres._link", "read"): ASKED,
-    ("postgres._link", "_in_line"): ASKED,
+    ("postgres._conversation", "answered"): ASKED,
     ("postgres._schema", "ask"): "it puts the schema's name in, quoted",
     ("postgres._schema", "migrate"): "scripts of our own",
-    ("postgres._connection", "execute_on"): ASKED,
-    ("postgres._connection", "execute_on_async"): ASKED,
+    ("postgres._policy", "read"): ASKED,
+    ("postgres._policy", "write"): ASKED,
+    ("postgres._policy", "_named"): ASKED,
+    ("postgres._link", "execute"): ASKED,
+    ("postgres._connection", "execute"): "the statement is the user's",
+    ("postgres._link", "_executed"): ASKED,
+    ("postgres._link", "_executed_async"): ASKED,
     (
         "postgres._connection",
         "limit_here",
@@ -174,7 +176,7 @@ def put_together(source: str) -> Iterator[tuple[str, int]]:
     yield from walk(ast.parse(source), "<module>")
 
 
-ASKING = {"execute", "executemany", "executescript", "ask", "_ask", "_asked", "_try", "Ask"}
+ASKING = {"execute", "executemany", "executescript", "ask", "_ask", "_asked", "_try", "Statement"}
 """What takes a statement first."""
 
 CONSTANT = re.compile(r"_*[A-Z][A-Z0-9_]*")
@@ -251,7 +253,7 @@ PLANTED_WITHOUT_A_WORD = [
     "def f(n): q = Q; db.execute(q + n)",
     "def f(n): self._ask(sql.Q + n)",
     "def f(n): yield tables.ask(n)",
-    "def f(n): yield Ask(n.encode())",
+    "def f(n): yield Statement(n.encode())",
     "def f(n): db.execute(Q if n else n)",
     "def f(n): db.execute(*n)",
     "def f(n): db.execute(sql=n)",
@@ -269,6 +271,8 @@ def test_control_a_planted_statement_that_is_not_fixed_is_found(planted: str) ->
     assert list(not_fixed(planted)) == [("f", 1)]
 
 
-@pytest.mark.parametrize("right", ['db.execute("SELECT 1")', "self._ask(sql.Q, (n,))", "Ask(_Q, n)"])
+@pytest.mark.parametrize(
+    "right", ['db.execute("SELECT 1")', "self._ask(sql.Q, (n,))", "Statement(_Q, n)"]
+)
 def test_a_fixed_statement_is_not_found(right: str) -> None:
     assert list(not_fixed(right)) == []

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from eventsrc import Append, Conflict, Failure, Head, StreamId, Success
-from eventsrc.postgres._conversation import Ask, Rows
-from eventsrc.postgres._link import AsyncLink
+from eventsrc.postgres._conversation import Rows, Statement
+from eventsrc.postgres._policy import Connections, Dialogue
 from eventsrc.postgres.store import AsyncPostgresStore
 from eventsrc.stores.operations import CONFLICT_EVENTS
 from tests.faults.events import CODEC, Tick
@@ -23,16 +23,16 @@ def tick(number: int, expected: int, of: int = 1) -> Append:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Ask]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Statement]:
     """What is asked of Postgres."""
-    asked: list[Ask] = []
-    execute = AsyncLink.execute
+    asked: list[Statement] = []
+    execute = Connections.execute
 
-    async def counted(link: AsyncLink, ask: Ask, deadline: float | None = None) -> Rows:
-        asked.append(ask)
-        return await execute(link, ask, deadline)
+    def counted(policy: Connections, statement: Statement, deadline: float) -> Dialogue[Rows]:
+        asked.append(statement)
+        return (yield from execute(policy, statement, deadline))
 
-    monkeypatch.setattr(AsyncLink, "execute", counted)
+    monkeypatch.setattr(Connections, "execute", counted)
     return asked
 
 
@@ -45,7 +45,7 @@ def ticks(conflict: Conflict) -> list[int]:
 
 
 def test_of_many_that_append_together_one_is_first_and_the_others_are_told_its_event(
-    postgres_dsn: str, asked: list[Ask]
+    postgres_dsn: str, asked: list[Statement]
 ) -> None:
     async def main() -> None:
         async with AsyncPostgresStore(postgres_dsn, codec=CODEC) as store:
@@ -68,7 +68,7 @@ def test_of_many_that_append_together_one_is_first_and_the_others_are_told_its_e
 
 
 def test_those_who_come_too_late_share_a_query_that_tells_what_has_come(
-    postgres_dsn: str, asked: list[Ask]
+    postgres_dsn: str, asked: list[Statement]
 ) -> None:
     async def main() -> None:
         async with (
@@ -90,7 +90,7 @@ def test_those_who_come_too_late_share_a_query_that_tells_what_has_come(
 
 
 def test_those_who_come_a_little_too_late_are_told_by_the_statement_that_stores_the_next(
-    postgres_dsn: str, asked: list[Ask]
+    postgres_dsn: str, asked: list[Statement]
 ) -> None:
     async def main() -> None:
         async with AsyncPostgresStore(postgres_dsn, codec=CODEC) as store:

@@ -330,7 +330,7 @@ def test_connections_are_kept_where_many_files_are_open(postgres_dsn: str) -> No
         for _ in range(10):
             store.run(Head(HERE))
             link: Any = store._link
-            connection = link._idle[-1][0]
+            connection = link.policy._idle[-1].connection
             assert connection.fileno() > 1024
             assert not is_stale(connection)
             sessions.add(connection.info.backend_pid)

@@ -21,7 +21,7 @@ import pytest
 from eventsrc import Append, Failure
 from eventsrc.events.record import Corrupted
 from eventsrc.postgres import _sql as sql
-from eventsrc.postgres._questions import Conversations
+from eventsrc.postgres._questions import Questions
 from eventsrc.postgres.store import AsyncPostgresStore, PostgresStore
 from eventsrc.stores.operations import StoreError, Unknown
 from eventsrc.testing._contract.history import check_reads
@@ -218,7 +218,7 @@ def test_control_rows_that_are_dropped_in_silence_are_caught(
     def never(*_: object) -> Generator[Any, Any, None]:
         yield from ()
 
-    monkeypatch.setattr(Conversations, "_append_alone", never)
+    monkeypatch.setattr(Questions, "_append_alone", never)
     notes = by_threads_of(2)(postgres_dsn, 800, "any", 1)
     assert any("were acknowledged" in wrong for wrong in wrong_after(notes, postgres_dsn))
 

@@ -37,9 +37,9 @@ from eventsrc import (
 from eventsrc.events.positions import Cursor
 from eventsrc.following.waiting import LookOp, WaitForEvents, wait_for_events
 from eventsrc.postgres import AsyncPostgresStore, PostgresListener, PostgresStore, PostgresViews
-from eventsrc.postgres._connection import Wire
-from eventsrc.postgres._conversation import Ask, Rows
-from eventsrc.postgres._link import Link
+from eventsrc.postgres._connection import Session
+from eventsrc.postgres._conversation import Rows, Statement
+from eventsrc.postgres._policy import Connections, Dialogue
 from eventsrc.programs.world import Elapsed
 from eventsrc.stores.operations import NotAStore, StoreClosed
 from tests.faults import scaled
@@ -210,12 +210,12 @@ def test_killing_the_listening_connection_again_and_again_loses_nothing(
 class Trusting(PostgresListener):
     """Broken, for the control: it does not look whether anything came while it was not connected."""
 
-    _trusted: Wire | None = None
+    _trusted: Session | None = None
 
-    def _look(self, wire: Wire) -> None:
-        if wire is self._trusted:
-            super()._look(wire)
-        self._trusted = wire
+    def _look(self, session: Session) -> None:
+        if session is self._trusted:
+            super()._look(session)
+        self._trusted = session
 
 
 def hears(listener: PostgresListener, store: PostgresStore, dsn: str) -> bool:
@@ -277,14 +277,14 @@ def test_polling_an_idle_postgres_is_one_statement_each_time(
     store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     end = store.run(tick(0)).unwrap().cursor
-    asked: list[Ask] = []
-    execute = Link.execute
+    asked: list[Statement] = []
+    execute = Connections.execute
 
-    def counted(link: Link, ask: Ask, deadline: float | None = None) -> Rows:
-        asked.append(ask)
-        return execute(link, ask, deadline)
+    def counted(policy: Connections, statement: Statement, deadline: float) -> Dialogue[Rows]:
+        asked.append(statement)
+        return (yield from execute(policy, statement, deadline))
 
-    monkeypatch.setattr(Link, "execute", counted)
+    monkeypatch.setattr(Connections, "execute", counted)
     times = itertools.count()
     world_of_ours = on(Sleep).run(lambda op: None) | on(Elapsed).run(lambda op: float(next(times)))
     app = _only_feed(store) | world_of_ours
@@ -309,14 +309,14 @@ def test_a_listener_that_was_closed_says_so(store: PostgresStore, postgres_dsn: 
 
 
 @contextmanager
-def looked_at(listener: PostgresListener) -> Iterator[list[Wire]]:
+def looked_at(listener: PostgresListener) -> Iterator[list[Session]]:
     """Whenever the listener looks how far the feed goes."""
-    looks: list[Wire] = []
+    looks: list[Session] = []
     look = listener._look
 
-    def counted(wire: Wire) -> None:
-        looks.append(wire)
-        look(wire)
+    def counted(session: Session) -> None:
+        looks.append(session)
+        look(session)
 
     listener._look = counted  # type: ignore[method-assign]
     yield looks

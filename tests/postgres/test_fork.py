@@ -41,8 +41,8 @@ def store(postgres_dsn: str) -> Iterator[PostgresStore]:
 def session(store: PostgresStore) -> int:
     """The process of the server that serves the store."""
     link: Any = store._link
-    ((wire, _),) = link._idle
-    pid: int = wire.info.backend_pid
+    (session,) = link.policy._idle
+    pid: int = session.connection.info.backend_pid
     return pid
 
 
@@ -70,7 +70,7 @@ def test_a_forked_process_is_refused_a_store_on_a_pool(postgres_dsn: str, use: s
 def test_control_a_store_that_does_not_look_where_it_is_is_caught(store: PostgresStore) -> None:
     def use_it() -> None:
         link: Any = store._link
-        link._pid = link._idle[0][0]._pid = os.getpid()
+        link.policy._pid = link.policy._idle[0]._pid = os.getpid()
         USES_OF_STORE["append"](store)
 
     assert in_a_fork(use_it) != "StoreClosed"
@@ -127,12 +127,11 @@ def test_a_transaction_is_not_ended_by_a_forked_process_that_leaves_it(postgres_
             opened.__exit__(ValueError, ValueError(), None)
 
     opened = link.transaction()
-    connection = opened.__enter__()
-    connection.execute("CREATE TABLE kept AS SELECT 1 AS n")
+    opened.__enter__().connection.execute("CREATE TABLE kept AS SELECT 1 AS n")
     assert in_a_fork(leave) in ("StoreClosed", "ValueError")
     opened.__exit__(None, None, None)
-    with link.transaction() as connection:
-        assert connection.execute("SELECT n FROM kept").fetchone() == (1,)
+    with link.transaction() as session:
+        assert session.connection.execute("SELECT n FROM kept").fetchone() == (1,)
     link.close()
 
 

@@ -15,8 +15,8 @@ import pytest
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from eventsrc import Append, Head, StoreOp, StreamId, Unknown, synchronise
-from eventsrc.postgres import AsyncPostgresStore, PostgresStore, PostgresViews
-from eventsrc.postgres._conversation import Ask
+from eventsrc.postgres import AsyncPostgresStore, PostgresStore, PostgresViews, _link
+from eventsrc.postgres._conversation import Statement
 from eventsrc.stores.operations import FindAppend, Lost, StoreBusy
 from tests.faults.events import CODEC, Tick
 from tests.postgres.proxy import Frozen, Proxy
@@ -87,8 +87,8 @@ def test_in_a_loop_they_have_one_deadline_as_well(postgres_dsn: str) -> None:
 def test_control_a_server_that_is_given_the_whole_timeout_is_seen_to_leave_a_doubt(
     postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    within = Ask.within
-    monkeypatch.setattr(Ask, "within", lambda ask, _left: within(ask, TIMEOUT))
+    within = Statement.within
+    monkeypatch.setattr(Statement, "within", lambda asked, _left: within(asked, TIMEOUT))
     with (
         ConnectionPool(postgres_dsn, min_size=1, max_size=1) as pool,
         PostgresStore(pool, codec=CODEC, timeout=TIMEOUT) as store,
@@ -121,6 +121,48 @@ def test_a_cancelled_task_ends_at_once_though_the_network_is_frozen(
 
     with Proxy(postgres_dsn) as proxy:
         assert asyncio.run(main(proxy)) < 0.1 + 2 * GRACE
+
+
+def test_control_psycopg_s_own_cancelling_is_seen_to_take_longer(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_link, "MOMENT", 2.0)
+
+    async def main(proxy: Proxy) -> float:
+        async with AsyncPostgresStore(proxy.dsn, codec=CODEC, timeout=10) as store:
+            proxy.fault = Frozen()
+            began = time.monotonic()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await store.run_async(Head(HERE))
+            took = time.monotonic() - began
+            proxy.fault = None
+            proxy.drop()
+            return took
+
+    with Proxy(postgres_dsn) as proxy:
+        assert asyncio.run(main(proxy)) > 0.1 + 2 * GRACE
+
+
+def test_a_query_in_a_transaction_of_views_ends_by_the_deadline_of_a_statement(
+    postgres_dsn: str,
+) -> None:
+    view, events = notes_view(), filled(1, 3)
+    with Proxy(postgres_dsn) as proxy, PostgresViews(proxy.dsn, [view], timeout=TIMEOUT) as views:
+        (events | views).run(synchronise(view))
+
+        def query() -> None:
+            with views.reading(view) as connection:
+                proxy.fault = Frozen()
+                connection.execute("SELECT 1")
+
+        began = time.monotonic()
+        with pytest.raises(psycopg.OperationalError):
+            query()
+        took = time.monotonic() - began
+        assert TIMEOUT <= took < TIMEOUT + GRACE
+        proxy.fault = None
+        proxy.drop()
 
 
 def test_views_on_a_frozen_network_end_by_the_deadline_of_a_statement(postgres_dsn: str) -> None:

@@ -19,7 +19,7 @@ import pytest
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from eventsrc import Append, Appended, Head, Interpreter, Read, ReadFeed, StoreOp, StreamId
-from eventsrc.postgres import _lent
+from eventsrc.postgres._watch import Watched
 from eventsrc.postgres.store import PostgresStore
 from eventsrc.stores.operations import FindAppend, StoreError
 from tests.faults import SCALE, scaled
@@ -161,7 +161,7 @@ def test_every_call_ends_by_its_deadline(
 def test_control_lent_connections_that_wait_as_psycopg_does_are_caught(
     postgres_dsn: str, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_lent, "limited", lambda waiting, _limits: waiting)
+    monkeypatch.setattr(Watched, "start", lambda _watched, _until: None)
     assert longest(postgres_dsn, opened, Frozen()) >= TIMEOUT + GRACE
 
 

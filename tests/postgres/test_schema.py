@@ -13,12 +13,12 @@ from eventsrc import START, Append, Head, ReadFeed, StreamId, synchronise
 from eventsrc.events.codec import Codec
 from eventsrc.events.positions import WrongStore
 from eventsrc.postgres import PostgresListener, PostgresStore, PostgresViews, _sql
-from eventsrc.postgres._link import hold_on
 from eventsrc.postgres._schema import Tables
 from eventsrc.stores.operations import NotAStore
 from tests.faults import scaled
 from tests.postgres.test_held import ask
 from tests.postgres.test_views import notes_view
+from tests.postgres.transactions import ask_on
 from tests.processes.forked import Forked
 from tests.processes.postgres.opener import main
 from tests.views.library import TYPES, Noted
@@ -67,12 +67,12 @@ def test_a_migration_that_ends_half_way_leaves_nothing_and_the_next_begins_anew(
 ) -> None:
     made, broken = "CREATE TABLE {s}.one (id int)", "CREATE TABLE {s}.two (id int); SELECT 1 / 0"
     with pytest.raises(Exception, match="division by zero"), psycopg.connect(postgres_dsn) as db:
-        hold_on(Tables("here", [made, broken], "one").migrate(), db)
+        ask_on(Tables("here", [made, broken], "one").migrate(), db)
     assert ask(postgres_dsn, "SELECT to_regnamespace('here') IS NULL") == [(True,)]
     with psycopg.connect(postgres_dsn) as db:
-        assert hold_on(Tables("here", [made], "one").migrate(), db) == 0
+        assert ask_on(Tables("here", [made], "one").migrate(), db) == 0
     with psycopg.connect(postgres_dsn) as db:
-        assert hold_on(Tables("here", [made, broken.partition(";")[0]], "one").migrate(), db) == 1
+        assert ask_on(Tables("here", [made, broken.partition(";")[0]], "one").migrate(), db) == 1
     assert ask(postgres_dsn, "SELECT max(scripts) FROM here.eventsrc_applied") == [(2,)]
 
 

@@ -19,9 +19,10 @@ import psycopg
 import pytest
 
 from eventsrc import ANY, Append, Conflict, Head, Interpreter, Read, StoreOp, StreamId, Success
-from eventsrc.postgres._conversation import Ask, Rows
+from eventsrc.postgres._conversation import Rows, Statement
 from eventsrc.postgres._errors import translated
 from eventsrc.postgres._link import Link
+from eventsrc.postgres._policy import Dialogue
 from eventsrc.postgres.store import PostgresStore
 from eventsrc.stores.operations import Lost, StoreBusy, StoreError, Unknown
 from tests.faults import scaled
@@ -115,16 +116,15 @@ def test_control_trying_again_without_the_id_is_caught(postgres_dsn: str) -> Non
 
 def cut_before(store: PostgresStore, words: bytes) -> None:
     """The connection breaks just before a statement with these words."""
-    link = store._link
-    assert isinstance(link, Link)
-    execute = link.execute
+    policy = store._link.policy
+    execute = policy.execute
 
-    def cutting(ask: Ask, deadline: float | None = None) -> Rows:
-        if words in ask.sql:
+    def cutting(statement: Statement, deadline: float) -> Dialogue[Rows]:
+        if words in statement.sql:
             raise Lost("the connection broke")
-        return execute(ask, deadline)
+        return (yield from execute(statement, deadline))
 
-    link.execute = cutting  # type: ignore[method-assign]
+    policy.execute = cutting  # type: ignore[method-assign]
 
 
 def test_an_append_is_acknowledged_though_that_of_another_cannot_be_answered(postgres_dsn: str) -> None:
@@ -206,7 +206,8 @@ def test_a_transaction_that_is_idle_for_too_long_is_lost_and_stores_nothing(post
         link = Link(postgres_dsn, 0.2)
 
         def rest_in_a_transaction() -> None:
-            with translated(), link.transaction() as connection:
+            with translated(), link.transaction() as session:
+                connection = session.connection
                 store.within(connection).run(Append(STREAMS[0], (Tick(0, 0, 1),))).unwrap()
                 time.sleep(0.6)
                 connection.execute("SELECT 1")

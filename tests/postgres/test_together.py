@@ -22,8 +22,8 @@ from eventsrc import (
     Success,
 )
 from eventsrc.postgres import _questions
-from eventsrc.postgres._conversation import Ask, Rows
-from eventsrc.postgres._link import AsyncLink
+from eventsrc.postgres._conversation import Rows, Statement
+from eventsrc.postgres._policy import Connections, Dialogue
 from eventsrc.postgres.store import AsyncPostgresStore
 from eventsrc.stores.operations import Expected, StoreBusy, StoreFull, Unknown
 from tests.faults.events import CODEC, Tick
@@ -176,19 +176,19 @@ class Interruption(Exception):
 def test_an_interruption_is_that_of_one_and_stores_nothing_twice(
     postgres_dsn: str, monkeypatch: pytest.MonkeyPatch, keyed: bool, is_sent: bool
 ) -> None:
-    execute = AsyncLink.execute
+    execute = Connections.execute
     left = [Interruption()]
 
-    async def interrupted(link: AsyncLink, ask: Ask, deadline: float | None = None) -> Rows:
-        if b".append" not in ask.sql or not left:
-            return await execute(link, ask, deadline)
+    def interrupted(policy: Connections, asked: Statement, deadline: float) -> Dialogue[Rows]:
+        if b".append" not in asked.sql or not left:
+            return (yield from execute(policy, asked, deadline))
         if is_sent:
-            await execute(link, ask, deadline)
+            yield from execute(policy, asked, deadline)
         raise left.pop()
 
     async def main() -> None:
         async with AsyncPostgresStore(postgres_dsn, codec=CODEC) as store:
-            monkeypatch.setattr(AsyncLink, "execute", interrupted)
+            monkeypatch.setattr(Connections, "execute", interrupted)
             appends = [tick(f"{n}", n, ANY, key=uuid4() if keyed else None) for n in range(4)]
             first, *others = await told(store, appends)
             assert isinstance(first, Interruption)

@@ -16,7 +16,7 @@ from psycopg_pool import ConnectionPool
 
 from eventsrc import Append, Read, ReadFeed, StreamId
 from eventsrc.postgres import _connection
-from eventsrc.postgres._conversation import Ask
+from eventsrc.postgres._conversation import Statement
 from eventsrc.postgres._link import AsyncLink, Link
 from eventsrc.postgres.store import PostgresStore
 from eventsrc.stores.operations import Appended, FindAppend, StoreBusy, Unknown
@@ -133,7 +133,7 @@ def test_a_server_that_cannot_see_that_its_client_is_gone_is_served_as_well(
 def test_the_server_gives_up_when_its_client_does_however_little_time_is_left(
     postgres_dsn: str,
 ) -> None:
-    sleep, allowed = Ask(b"SELECT pg_sleep(5)", ()), Ask(b"SHOW statement_timeout", ())
+    sleep, allowed = Statement(b"SELECT pg_sleep(5)", ()), Statement(b"SHOW statement_timeout", ())
     link = Link(postgres_dsn, 5)
     with contextlib.closing(link):
         assert link.execute(allowed) == [("5s",)]
@@ -141,15 +141,16 @@ def test_the_server_gives_up_when_its_client_does_however_little_time_is_left(
             link.execute(sleep, time.monotonic() + 0.5)
         with pytest.raises(StoreBusy, match="no time left"):
             link.execute(allowed, time.monotonic())
-        with link.transaction() as connection:
-            assert connection.execute("SHOW lock_timeout").fetchone() == ("5s",)
+        with link.transaction() as session:
+            assert session.connection.execute("SHOW lock_timeout").fetchone() == ("5s",)
         link.execute(sleep._replace(sql=b"SELECT pg_sleep(0.6)"))
 
     async def main() -> None:
         link = AsyncLink(postgres_dsn, 5)
+        execute, short = link.policy.execute, sleep._replace(sql=b"SELECT pg_sleep(0.6)")
         with pytest.raises(StoreBusy, match="57014"):
-            await link.execute(sleep, time.monotonic() + 0.5)
-        await link.execute(sleep._replace(sql=b"SELECT pg_sleep(0.6)"))
-        await link.close()
+            await link.run(execute(sleep, time.monotonic() + 0.5))
+        await link.run(execute(short, link.policy.deadline()))
+        link.policy.close()
 
     asyncio.run(main())

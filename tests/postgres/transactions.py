@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import psycopg
@@ -14,16 +15,30 @@ import pytest
 
 from eventsrc import Append, Appended, StreamId
 from eventsrc.postgres import _sql as sql
-from eventsrc.postgres._connection import execute_on
-from eventsrc.postgres._conversation import Ask, Rows, hold
-from eventsrc.postgres._link import Link
-from eventsrc.postgres._questions import Conversations
+from eventsrc.postgres._connection import Session
+from eventsrc.postgres._conversation import Conversation, Rows, Statement, answered
+from eventsrc.postgres._link import Driver
+from eventsrc.postgres._policy import Dialogue, Execute, OwnConnections, Policy
+from eventsrc.postgres._questions import Questions
 from eventsrc.postgres.store import PostgresStore
 from eventsrc.stores.operations import StoreError
 from eventsrc.stores.prepare import prepare
 from tests.faults.events import CODEC, TYPES
 
-__all__ = ["TYPES", "Joined", "TakenBack", "slow_store", "without_order"]
+__all__ = ["TYPES", "Joined", "TakenBack", "ask_on", "slow_store", "without_order"]
+
+T = TypeVar("T")
+
+
+def ask_on(questions: Conversation[T], connection: psycopg.Connection) -> T:
+    """Asks questions on a connection, in the transaction that it is in."""
+    session = Session(connection, is_watched=False)
+
+    def execute(statement: Statement) -> Dialogue[Rows]:
+        rows: Rows = yield Execute(session, statement, math.inf)
+        return rows
+
+    return Driver(Policy()).run(answered(questions, execute))
 
 
 class Joined:
@@ -31,14 +46,14 @@ class Joined:
 
     def __init__(self, dsn: str) -> None:
         self.connection = psycopg.connect(dsn)
-        self._talks = Conversations("eventsrc", CODEC, time.time)
-        hold(self._talks.opening(), self._execute)
+        self._questions = Questions("eventsrc", CODEC, time.time)
+        ask_on(self._questions.opening(), self.connection)
         self.connection.commit()
 
     def append(self, stream: StreamId, *events: object) -> Appended:
         """Appends, and commits nothing."""
-        asked = prepare(Append(stream, events, append_id=uuid4()), CODEC, self._talks.store_id)
-        (answer,) = hold(self._talks.appending([asked]), self._execute)
+        asked = prepare(Append(stream, events, append_id=uuid4()), CODEC, self._questions.store_id)
+        (answer,) = ask_on(self._questions.appending([asked]), self.connection)
         appended: Any = answer
         return appended.unwrap()  # type: ignore[no-any-return]
 
@@ -47,38 +62,38 @@ class Joined:
         """The process of the server that serves it."""
         return self.connection.info.backend_pid
 
-    def _execute(self, ask: Ask) -> Rows:
-        return execute_on(self.connection.cursor(binary=True), ask)
-
 
 class TakenBack(StoreError):
     """The test has rolled an append back."""
 
 
-class _SlowLink(Link):
+class _Slow(OwnConnections):
     """Each statement is in a transaction that is slow to commit, or rolled back."""
 
     def __init__(self, dsn: str, seed: int) -> None:
         super().__init__(dsn, 30)
         self.chance = random.Random(seed)
 
-    def execute(self, ask: Ask, deadline: float | None = None) -> Rows:
-        if b".append" not in ask.sql and b"INSERT INTO" not in ask.sql:
-            return super().execute(ask, deadline)
-        with self.transaction() as connection:
-            rows = execute_on(connection.cursor(binary=True), ask)
+    def execute(self, statement: Statement, deadline: float) -> Dialogue[Rows]:
+        if b".append" not in statement.sql and b"INSERT INTO" not in statement.sql:
+            return (yield from super().execute(statement, deadline))
+
+        def slowly() -> Conversation[Rows]:
+            rows = yield statement
             time.sleep(self.chance.choice([0, 0, 0.001, 0.01]))
             if self.chance.random() < 0.1:
                 raise TakenBack("rolled back")
             return rows
+
+        return (yield from self.in_transaction(slowly()))
 
 
 @contextmanager
 def slow_store(dsn: str, seed: int) -> Iterator[PostgresStore]:
     """A store whose commits come late, by 0 to 10 ms, and one in ten not at all."""
     with PostgresStore(dsn, codec=CODEC, timeout=30) as store:
-        store._link.close()
-        store._link = _SlowLink(dsn, seed)
+        store._link.policy.close()
+        store._link = Driver(_Slow(dsn, seed))
         yield store
 
 

@@ -29,7 +29,7 @@ RebuildOp: TypeAlias = SyncOp | GoLive | Elapsed | Sleep
 
 
 @attrs.frozen
-class NotSound:
+class Unsound:
     """A view was built and does not go live: events of it failed, see `retry`."""
 
     view: View[Any]
@@ -37,13 +37,13 @@ class NotSound:
 
 
 @program
-def rebuild(view: View[Any], pace: float | None = None) -> Try[RebuildOp, Synchronised, NotSound]:
+def rebuild(view: View[Any], pace: float | None = None) -> Try[RebuildOp, Synchronised, Unsound]:
     """Builds a version of a view, and has queries read it when it has caught up.
 
     pace: at most so many events per second of those that were there when it began, so that others are
         not disturbed; None for no limit. What has come since is applied without one, so that it ends
         also if more comes in a second than that.
-    Answers Failure of NotSound, with the old version live, if streams of the new one are parked.
+    Answers Failure of Unsound, with the old version live, if streams of the new one are parked.
     """
     if pace is not None and not pace > 0:
         raise ValueError(f"a pace of {pace} events per second never ends: give more, or None")
@@ -70,6 +70,6 @@ def rebuild(view: View[Any], pace: float | None = None) -> Try[RebuildOp, Synchr
             yield from Sleep(ahead)
     parked = yield from GetParked(view)
     if parked:
-        return Failure(NotSound(view, parked))
+        return Failure(Unsound(view, parked))
     yield from GoLive(view)
     return Success(attrs.evolve(done, applied=applied, ignored=ignored))

@@ -115,7 +115,7 @@ CLASSES: Final[dict[str, Any]] = dict(
         decide.Decided,
         fold.Consistency,
         fold.Folded,
-        rebuild.NotSound,
+        rebuild.Unsound,
         status.Status,
         synchroniser.Stale,
         synchroniser.Synchronised,

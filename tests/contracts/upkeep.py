@@ -41,7 +41,7 @@ from eventsrc import (
 from eventsrc.events.event import Opaque
 from eventsrc.following.follow import _Follower
 from eventsrc.following.parking import retry
-from eventsrc.following.rebuild import NotSound
+from eventsrc.following.rebuild import Unsound
 from eventsrc.following.synchroniser import Stale, deliver, synchronise_partition
 from eventsrc.following.waiting import WaitForEvents, wait_for_events
 from eventsrc.programs.world import Elapsed
@@ -544,7 +544,7 @@ class UpkeepContract:
             app = store | views | world
             app.run(synchronise(old))
             match app.run(rebuild(new)):
-                case Failure(NotSound(view, (parked,))):
+                case Failure(Unsound(view, (parked,))):
                     assert (view, parked.version) == (new, 2)
                 case answer:
                     pytest.fail(str(answer))

@@ -21,6 +21,7 @@ import eventsrc
 from eventsrc import (
     NO_STREAM,
     Append,
+    AsyncInterpreter,
     Codec,
     Conflict,
     Cursor,
@@ -38,6 +39,7 @@ from eventsrc import (
 )
 from eventsrc import errors as face
 from eventsrc._errors import EventsrcError
+from eventsrc._pickling import OfOneProcess
 from eventsrc.errors import (
     AppendFailed,
     BadCursor,
@@ -265,6 +267,30 @@ def test_stores_and_databases_of_views_say_that_they_belong_to_a_process(tmp_pat
             for sent in (pickle.dumps, copy.copy, copy.deepcopy):
                 with pytest.raises(Unpicklable, match="open another where it is needed"):
                     sent(opened)
+
+
+def test_whatever_is_opened_and_closed_belongs_to_a_process() -> None:
+    def below(kind: type[Any]) -> Iterator[type[Any]]:
+        yield kind
+        for each in kind.__subclasses__():
+            yield from below(each)
+
+    closed = [kind for kind in below(AsyncInterpreter) if hasattr(kind, "close")]
+    ours = {kind.__name__: kind for kind in closed if kind.__module__.startswith("eventsrc.")}
+    assert {"AsyncPostgresStore", "PostgresListener", "PostgresStore", "PostgresViews"} <= ours.keys()
+    assert [name for name, kind in ours.items() if not issubclass(kind, OfOneProcess)] == []
+
+
+def test_what_is_called_not_something_is_an_exception_and_no_value() -> None:
+    classes = {
+        value
+        for name in library()
+        for value in vars(importlib.import_module(name)).values()
+        if isinstance(value, type) and value.__module__.startswith("eventsrc.")
+    }
+    named = [kind for kind in classes if re.match("Not[A-Z]", kind.__name__)]
+    assert len(named) > 10
+    assert [kind for kind in named if not issubclass(kind, EventsrcError)] == []
 
 
 def test_texts_of_cursors_and_of_tokens_fail_apart() -> None:

@@ -18,7 +18,7 @@ Chance Elapsed NewId Now Sleep
 Apply Claim Discard GetApplied GetLive GetParked GetProgress GoLive Leave Park Unpark
 Cursor Gap Token Appended Blocked Condition Conflict Expect FeedPage Page Rejected Snapshot StreamAppend
 Unknown Applied Failed Lease Parked PartitionProgress Progress
-Consistency Decided Folded NotSound Stale Status Synchronised
+Consistency Decided Folded Unsound Stale Status Synchronised
 Bind Gather Map OrConflict Pure
 list same surely tuple value
 at_least deliver force history rebuild retry serializable status synchronise synchronise_partition

@@ -22,7 +22,6 @@ from eventsrc.programs.interpreter import AsyncInterpreter
 from eventsrc.programs.opened import Opened
 from eventsrc.stores.memory import MemoryStore
 from eventsrc.stores.operations import StoreOp
-from eventsrc.views.memory import MemoryViews
 from eventsrc.views.operations import OpenedViews, ViewOp
 from eventsrc.views.view import View
 
@@ -121,6 +120,8 @@ class _Memory(Scheme):
 
     def views(self, url: str, views: Iterable[View[Any]]) -> OpenedViews[ViewOp]:
         self._check(url)
+        from eventsrc.views.memory import MemoryViews
+
         return MemoryViews(views)
 
     def _check(self, url: str) -> None:

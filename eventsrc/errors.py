@@ -21,6 +21,7 @@ pickled, with their attributes and notes. In parentheses: which of Python's exce
         BadToken (ValueError)
         NotInToken (LookupError)
         WrongStore
+            WrongEpoch
 
         StoreError
             StoreBusy
@@ -60,6 +61,7 @@ from eventsrc._errors import EventsrcError
 from eventsrc._pickling import Unpicklable
 from eventsrc.events._exact import NotStorable
 from eventsrc.events.codec import Undecodable, UnknownEvent
+from eventsrc.events.epochs import WrongEpoch
 from eventsrc.events.event import EventTypeError
 from eventsrc.events.positions import BadCursor, BadToken, NotInToken, WrongStore
 from eventsrc.events.record import Corrupted
@@ -137,5 +139,6 @@ __all__ = [
     "Unpicklable",
     "Unreachable",
     "ViewError",
+    "WrongEpoch",
     "WrongStore",
 ]

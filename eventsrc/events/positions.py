@@ -9,9 +9,9 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import total_ordering
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -42,29 +42,34 @@ class Cursor:
 
     Cursors of one store are ordered. `str(cursor)` is the text to keep, `Cursor.parse` reads it; what
     is inside is the store's affair.
+    epoch: of the store, in which it was issued: see eventsrc.events.epochs.
     """
 
     store: str
     position: int
+    epoch: int = 1
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Cursor):
             return NotImplemented
-        same_store = self.store == other.store or not self.position
-        return self.position == other.position and same_store
+        is_same = not self.position or (self.store, self.epoch) == (other.store, other.epoch)
+        return self.position == other.position and is_same
 
     def __lt__(self, other: object) -> bool:
         if not isinstance(other, Cursor):
             return NotImplemented
         if other.position:
             self.check(other.store)
+        if self.position == other.position and self.position:
+            return self.epoch < other.epoch
         return self.position < other.position
 
     def __hash__(self) -> int:
         return hash(self.position)
 
     def __str__(self) -> str:
-        return f"{self.store}.{self.position}"
+        place = f"{self.store}.{self.position}"
+        return place if self.epoch == 1 or not self.position else f"{place}-{self.epoch}"
 
     def check(self, store_id: str) -> int:
         """The position; raises WrongStore unless the cursor is this store's, or the start of any."""
@@ -80,9 +85,10 @@ class Cursor:
         """The cursor that `str` made the text of. Raises BadCursor for another text."""
         if not isinstance(text, str):
             raise BadCursor(f"{text!r:.100} is no cursor: keep what str(cursor) gives as it is")
-        store_id, _, position = text.rpartition(".")
-        is_number = position.isascii() and position.isdigit() and len(position) < 20
-        cursor = Cursor(store_id, int(position)) if is_number else START
+        store_id, _, place = text.rpartition(".")
+        position, _, epoch = place.partition("-")
+        is_number = all(map(_is_number, (position, epoch or "1")))
+        cursor = Cursor(store_id, int(position), int(epoch or 1)) if is_number else START
         is_place = 0 <= cursor.position < 2**63 and (store_id or not cursor.position)
         if str(cursor) != text or not is_place:
             raise BadCursor(f"{text[:100]!r} is no cursor: keep what str(cursor) gives as it is")
@@ -101,10 +107,14 @@ class Token:
     A stream that was seen to have no events is at 0; of one that is not named, nothing has been seen.
     Tokens of one store can be merged, and ordered by `covers`. `str(token)` is a text for an ETag or a
     cookie, `Token.parse` reads it.
+    epoch: of the store, in which it was issued: see eventsrc.events.epochs.
+    earlier: those of its streams that were seen in another epoch, where tokens of two were merged.
     """
 
     store: str
     versions: Mapping[StreamId, int]
+    epoch: int = 1
+    earlier: Mapping[StreamId, int] = attrs.field(factory=dict[StreamId, int])
 
     def __getitem__(self, stream: str) -> int:
         """The version seen of a stream; 0 for one that the token does not name."""
@@ -120,18 +130,35 @@ class Token:
             )
         return version
 
+    def epoch_of(self, stream: str) -> int:
+        """The epoch in which a stream was seen."""
+        return self.earlier.get(StreamId(stream), self.epoch) if self.earlier else self.epoch
+
+    def only(self, streams: Iterable[StreamId]) -> Token:
+        """What it has seen of some of its streams."""
+        versions = {stream: self.versions[stream] for stream in streams}
+        earlier = {stream: epoch for stream, epoch in self.earlier.items() if stream in versions}
+        return Token(self.store, versions, self.epoch, earlier)
+
     def __or__(self, other: Token) -> Token:
         """What both have seen together. Raises WrongStore for tokens of two stores."""
         other.check(self.store)
         merged = dict(self.versions)
+        epochs = {stream: self.epoch_of(stream) for stream in merged}
         for stream, version in other.versions.items():
-            merged[stream] = max(version, merged.get(stream, 0))
-        return Token(self.store, merged)
+            its = version, other.epoch_of(stream)
+            merged[stream], epochs[stream] = max(its, (merged.get(stream, 0), epochs.get(stream, 0)))
+        epoch = max(epochs.values(), default=max(self.epoch, other.epoch))
+        earlier = {stream: its for stream, its in epochs.items() if its != epoch}
+        return Token(self.store, merged, epoch, earlier)
 
     def covers(self, other: Token) -> bool:
         """Whether this token has seen all that the other has. Raises WrongStore for two stores."""
         other.check(self.store)
-        return all(self[stream] >= version for stream, version in other.versions.items())
+        return all(
+            self[stream] >= version and self.epoch_of(stream) >= other.epoch_of(stream)
+            for stream, version in other.versions.items()
+        )
 
     def check(self, store_id: str) -> None:
         """Raises WrongStore unless the token is of this store."""
@@ -142,11 +169,15 @@ class Token:
             )
 
     def __hash__(self) -> int:
-        return hash((self.store, frozenset(self.versions.items())))
+        return hash((self.store, self.epoch, frozenset(self.versions.items())))
 
     def __str__(self) -> str:
-        text = json.dumps([self.store, dict(sorted(self.versions.items()))], separators=(",", ":"))
-        data = text.encode()
+        told: list[Any] = [self.store, dict(sorted(self.versions.items()))]
+        if self.earlier:
+            told += [self.epoch, dict(sorted(self.earlier.items()))]
+        elif self.epoch != 1:
+            told += [self.epoch]
+        data = json.dumps(told, separators=(",", ":")).encode()
         return base64.urlsafe_b64encode(_sum(data) + data).decode().rstrip("=")
 
     @staticmethod
@@ -157,15 +188,28 @@ class Token:
             data = base64.b64decode(padded, altchars=b"-_", validate=True)
             if data[:4] != _sum(data[4:]):
                 raise ValueError("a letter of it was changed")
-            store_id, versions = json.loads(data[4:])
-            if type(store_id) is not str or not all(map(_is_version, versions.values())):
-                raise ValueError("it names what is no store, or no version")
-            token = Token(store_id, {StreamId(stream): version for stream, version in versions.items()})
+            told: Any = json.loads(data[4:])
+            epochs: list[Any] = [1, {}]
+            store_id, versions, epoch, earlier = told + epochs[len(told) - 2 :]
+            numbers = (*versions.values(), epoch, *earlier.values())
+            if type(store_id) is not str or not all(map(_is_version, numbers)):
+                raise ValueError("it names what is no store, no version or no epoch")
+            if not earlier.keys() <= versions.keys():
+                raise ValueError("it names an epoch of a stream that it has not seen")
+            token = Token(store_id, _of_streams(versions), epoch, _of_streams(earlier))
             if str(token) != text:
                 raise ValueError("it is written in another way than tokens are")
             return token
         except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise BadToken(f"{text!r:.100} is no token: pass it on as it was received") from error
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20
+
+
+def _of_streams(numbers: Mapping[str, int]) -> dict[StreamId, int]:
+    return {StreamId(stream): number for stream, number in numbers.items()}
 
 
 def _is_version(value: object) -> bool:

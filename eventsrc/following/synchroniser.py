@@ -24,6 +24,7 @@ from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.program import Do, Effect, Try, program
 from eventsrc.programs.world import Elapsed, Sleep
+from eventsrc.stores.epochs import check_token
 from eventsrc.stores.operations import Page, Read, ReadFeed, StoreBusy
 from eventsrc.views.guard import Gap
 from eventsrc.views.operations import (
@@ -177,17 +178,18 @@ def force(
         whose handlers are elsewhere, it is waited for. If not live, it is the very version that is
         named.
     Answers what the view has applied of those streams. Raises WrongStore for a token or a view of
-    another store, and BadToken for a token that is ahead of its store (which was restored, or did not
-    make the token).
+    another store, WrongEpoch for one of what the store had before it was restored, and BadToken for a
+    token that is ahead of its store (which was restored and not told so, or did not make the token).
     """
     if not isinstance(token, Token):
         raise TypeError(f"{token!r:.100} is no token: give what a write or a read answers as its token")
     deadline = (yield from Elapsed()) + within
     streams = _seen_by(view, token)
+    epoch = token.epoch
     if not streams:
         yield from check_store(token)
     for stream in streams:
-        yield from _check_token(token, stream)
+        epoch = yield from _check_token(token, stream)
     version = ((yield from GetLive(view)) if live else 0) or view.version
     asked = view if version == view.version else view.beside(version)
     pause = 0.005
@@ -195,10 +197,10 @@ def force(
         applied = yield from GetApplied(asked, streams, token.store)
         behind = {stream: token[stream] for stream in streams if applied[stream] < token[stream]}
         if not behind:
-            return Success(Token(token.store, dict(applied)))
+            return Success(Token(token.store, dict(applied), epoch))
         left = deadline - (yield from Elapsed())
         if left <= 0:
-            return Failure(Stale(asked, Token(token.store, behind)))
+            return Failure(Stale(asked, token.only(behind)))
         if asked is view:
             needed = {stream: applied[stream] for stream in behind}
             if not (yield from _pull(view, needed, token.store, left)):
@@ -209,7 +211,7 @@ def force(
         parked = yield from GetParked(asked)
         held = tuple([its.stream for its in parked if its.stream in behind])
         if held:
-            return Failure(Stale(asked, Token(token.store, behind), held))
+            return Failure(Stale(asked, token.only(behind), held))
 
 
 @program
@@ -235,7 +237,7 @@ def at_least(
             if otherwise is None:
                 return failed
             had = yield from GetApplied(stale.view, _seen_by(view, token), token.store)
-            return Success(((yield from otherwise), Token(token.store, dict(had))))
+            return Success(((yield from otherwise), Token(token.store, dict(had), token.epoch)))
 
 
 def _pull(
@@ -273,20 +275,26 @@ def _seen_by(view: View[Any], token: Token) -> tuple[StreamId, ...]:
 
 
 def check_store(token: Token) -> Do[Read, None]:
-    """Raises WrongStore for a token of another store, whatever streams it names."""
+    """Raises WrongStore for a token of another store, or of what the store had before it was restored.
+
+    It asks no more than one page of a token of the store's epoch, whatever streams it names.
+    """
     page: Page[Any] = yield from Read(next(iter(token.versions), _ANY_STREAM), limit=1)
     token.check(page.token.store)
+    for stream in token.versions:
+        yield from check_token(token, stream, page)
 
 
-def _check_token(token: Token, stream: StreamId) -> Do[SyncOp, None]:
-    """Raises WrongStore or BadToken for a token that the store cannot have made."""
+def _check_token(token: Token, stream: StreamId) -> Do[SyncOp, int]:
+    """Raises WrongStore or BadToken for a token that the store cannot have made; answers the epoch."""
     page: Page[Any] = yield from Read(stream, token[stream], 1)
-    token.check(page.token.store)
+    yield from check_token(token, stream, page)
     if page.head < token[stream]:
         raise BadToken(
             f"the token has seen version {token[stream]} of {stream}, which is at {page.head}: the "
             "store was restored from a backup, or the token was not made by it"
         )
+    return page.token.epoch
 
 
 def _apply(op: Apply, parked: list[Failed]) -> Do[SyncOp, Applied]:

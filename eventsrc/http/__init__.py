@@ -27,6 +27,7 @@ import attrs
 
 from eventsrc._errors import EventsrcError
 from eventsrc.events.codec import NotStorable
+from eventsrc.events.epochs import WrongEpoch
 from eventsrc.events.positions import START, BadCursor, BadToken, Cursor, NotInToken, Token, WrongStore
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import BadStreamId
@@ -393,7 +394,7 @@ def refusal(why: object, texts: TokenTexts = PLAIN, *, current: Token | None = N
             return _later("Others are changing the same")
         case StoreFull():
             return problem(507, "There is no room for more")
-        case NotInToken():
+        case NotInToken() | WrongEpoch():
             return problem(412, "The condition does not hold", str(why))
         case BadCursor() | BadToken() | WrongStore():
             return problem(400, "This is no token of ours", str(why))

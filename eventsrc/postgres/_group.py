@@ -92,11 +92,17 @@ class Together:
             for stream, (number, version) in ((one, self._heads[one]) for one in self.streams())
         }
 
-    def answers(self, store_id: str, place: int) -> dict[int, Outcome[Appended, NotAppended]]:
+    def answers(
+        self, store_id: str, epoch: int, place: int
+    ) -> dict[int, Outcome[Appended, NotAppended]]:
         """The answers, once the events are stored. place: the position before the first of them."""
         return {
             index: Success(
-                Appended(append_id, Token(store_id, {stream: version}), Cursor(store_id, place + end))
+                Appended(
+                    append_id,
+                    Token(store_id, {stream: version}, epoch),
+                    Cursor(store_id, place + end, epoch),
+                )
             )
             for index, append_id, stream, version, end in self._taken
         }

@@ -8,12 +8,14 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import compress, takewhile
 from typing import Any, Final, TypeAlias
 
 from returns.result import Failure, Success
 
 from eventsrc.events.codec import Codec, Kind
+from eventsrc.events.epochs import FIRST, Epochs, WrongEpoch
 from eventsrc.events.pages import Events, EventsData
 from eventsrc.events.positions import Cursor, Token
 from eventsrc.events.record import LOST, Corrupted, Record, make_records
@@ -32,11 +34,13 @@ from eventsrc.stores.operations import (
     Expect,
     FeedPage,
     FindAppend,
+    GetEpochs,
     Head,
     LoadSnapshot,
     Lost,
     NotAppended,
     Page,
+    RaiseEpoch,
     Read,
     ReadFeed,
     Refused,
@@ -55,6 +59,7 @@ from eventsrc.stores.prepare import (
     Prepared,
     appended,
     check_end,
+    check_seen,
     is_own,
     microseconds,
     own_end,
@@ -111,6 +116,7 @@ class Questions:
         self._heads = Heads()
         self._recent = Recent()
         self._losses = 0
+        self._epochs = FIRST
 
     def in_transaction(self) -> Questions:
         """Those in a user's transaction: nothing that is seen there is committed yet."""
@@ -119,6 +125,7 @@ class Questions:
         )
         questions.store_id, questions.end = self.store_id, self.end
         questions._kinds, questions._is_in_transaction = self._kinds.copy(), True
+        questions._epochs = self._epochs
         return questions
 
     def identity(self) -> StoreIdentity:
@@ -143,12 +150,50 @@ class Questions:
             return False
         ((self.store_id, self.end),) = yield self._ask(sql.STORE)
         yield from self._learn_kinds()
+        yield from self.learning_epochs()
         return True
 
     def migrating(self) -> Conversation[None]:
         """Makes the tables, or brings them up to date, in one transaction."""
         if not (yield from self._tables.migrate()):
             yield self._ask(sql.ADD_STORE, (secrets.token_hex(8),))
+
+    # --- epochs
+
+    def learning_epochs(self) -> Conversation[Epochs]:
+        """The epochs of the store."""
+        rows = yield self._ask(sql.EPOCHS)
+        self._epochs = Epochs(tuple((number, position) for number, position in rows))
+        return self._epochs
+
+    def getting_epochs(self, _: GetEpochs) -> Conversation[Epochs]:
+        """The epochs of the store."""
+        return self.learning_epochs()
+
+    def raising_epoch(self, _: RaiseEpoch) -> Conversation[int]:
+        """Begins another epoch; answers its number."""
+        least = microseconds(self._clock) // 1000
+        ((number,),) = yield self._ask(sql.RAISE_EPOCH, (0, least), takes_lock_timeout=True)
+        yield from self.learning_epochs()
+        return int(number)
+
+    def _of_this_epoch(
+        self, group: Sequence[Prepared], indexes: Sequence[int], answers: dict[int, Answer | Raised]
+    ) -> Conversation[Sequence[int]]:
+        """Those appends that expect no token which saw what the store does not have any more.
+
+        The others are answered with WrongEpoch.
+        """
+        left: list[int] = []
+        for index in indexes:
+            try:
+                for stream, version, epoch in group[index].of_other_epochs(self._epochs.current):
+                    rows = yield self._ask(sql.POSITION, (stream, version))
+                    check_seen(self._epochs, epoch, stream, version, rows[0][0] if rows else None)
+                left.append(index)
+            except WrongEpoch as error:
+                answers[index] = Raised(error)
+        return left
 
     # --- appending
 
@@ -194,25 +239,31 @@ class Questions:
             return None
         number, version = self._heads.of(part.stream)
         kind = self._kinds.numbers.get(part.events[0].kind)
+        epoch = self._epochs.current
         if not version or kind is None or not holds(part.expected, version):
+            return None
+        if part.epoch not in (0, epoch):
             return None
         (record,) = make_records(
             0, part.stream, version + 1, asked.append_id.bytes, 0, part.events, asked.metadata, now
         )
-        row = number, version + 1, kind, *record[4:]
+        row = number, version + 1, kind, *record[4:], epoch
         try:
-            ((position,),) = yield self._ask(sql.APPEND_ONE, row, uses_cached_heads=True)
+            rows = yield self._ask(sql.APPEND_ONE, row, uses_cached_heads=True)
         except Refused:
             self._heads.forget(part.stream)
             return None
         except Lost as lost:
             self._heads.forget(part.stream)
             return Failure(Unknown(asked.append_id, str(lost)))
+        if not rows:  # others have begun another epoch
+            return None
+        ((position,),) = rows
         self.end = max(self.end, position)
         self._heads.move(part.stream, number, version + 1)
         self._recent.add(position, (record,))
-        token = Token(self.store_id, {part.stream: version + 1})
-        return Success(Appended(asked.append_id, token, Cursor(self.store_id, position)))
+        token = Token(self.store_id, {part.stream: version + 1}, epoch)
+        return Success(Appended(asked.append_id, token, Cursor(self.store_id, position, epoch)))
 
     def _append_known(
         self,
@@ -227,12 +278,13 @@ class Questions:
         version that their stream has left are told what has come since.
         """
         losses = self._losses
-        simple = [(index, group[index]) for index in portion if _is_simple(group[index])]
+        epoch = self._epochs.current
+        simple = [(index, group[index]) for index in portion if _is_simple(group[index], epoch)]
         heads = yield from self._heads_of([asked.parts[0].stream for _, asked in simple])
         together = Together(simple, heads, now)
         moved: set[StreamId] = set()
         if together.records and losses == self._losses:
-            moved = yield from self._append_together(together, answers)
+            moved = yield from self._append_together(together, epoch, answers)
         told: dict[tuple[StreamId, int], Conflict | None] = {}
         for index, stream, expected in together.late:
             if (stream, expected) not in told:
@@ -256,7 +308,7 @@ class Questions:
         return heads
 
     def _append_together(
-        self, together: Together, answers: dict[int, Answer | Raised]
+        self, together: Together, epoch: int, answers: dict[int, Answer | Raised]
     ) -> Conversation[set[StreamId]]:
         """Stores appends by one statement and answers them, unless it fails for one of them.
 
@@ -264,8 +316,8 @@ class Questions:
         """
         streams = together.streams()
         try:
-            parameters = together.parameters(self._kinds.numbers)
-            (((place, *new),),) = yield self._ask(sql.APPEND_KNOWN, parameters, uses_cached_heads=True)
+            parameters = epoch, *together.parameters(self._kinds.numbers)
+            ((numbers,),) = yield self._ask(sql.APPEND_KNOWN, parameters, uses_cached_heads=True)
         except Refused:
             for stream in streams:
                 self._heads.forget(stream)
@@ -279,11 +331,14 @@ class Questions:
                 answers |= dict.fromkeys(indexes, Raised(error))
             # or else the other statement tells whose error it is
         else:
+            if not numbers:  # others have begun another epoch
+                return set()
+            place, *new = numbers
             self.end = max(self.end, place + len(together.records))
             for stream, head in together.heads(new).items():
                 self._heads.move(stream, *head)
             self._recent.add(place, together.records)
-            answers |= together.answers(self.store_id, place)
+            answers |= together.answers(self.store_id, epoch, place)
             return streams
         return set()
 
@@ -303,7 +358,7 @@ class Questions:
         """
         with contextlib.suppress(StoreError):
             page = yield from self.reading(Read(stream, expected, CONFLICT_EVENTS))
-            if page.head > expected:
+            if page.head > expected and page.token.epoch == self._epochs.current:
                 return Conflict(stream, expected, page.head, page.events)
         return None
 
@@ -315,8 +370,12 @@ class Questions:
         answers: dict[int, Answer | Raised],
     ) -> Conversation[None]:
         """Stores any appends, whose conditions Postgres decides, and answers them."""
-        asked = [group[index] for index in indexes]
+        asked: list[Prepared] = []
         try:
+            indexes = yield from self._of_this_epoch(group, indexes, answers)
+            asked = [group[index] for index in indexes]
+            if not asked:
+                return
             rows = yield self._ask(sql.APPEND, self._arrays(asked, now), takes_lock_timeout=True)
         except Lost as lost:
             answers |= {i: Failure(Unknown(group[i].append_id, str(lost))) for i in indexes}
@@ -328,6 +387,10 @@ class Questions:
             half = len(indexes) // 2
             yield from self._append(group, indexes[:half], now, answers)
             yield from self._append(group, indexes[half:], now, answers)
+            return
+        if rows and rows[0][1] == "epoch":  # others have begun another
+            yield from self.learning_epochs()
+            yield from self._append(group, indexes, now, answers)
             return
         told: dict[int, Rows] = defaultdict(list)
         for row in rows:
@@ -341,6 +404,7 @@ class Questions:
         parts = [part for asked in group for part in asked.streams]
         return (
             0,  # for how long to wait: see Statement
+            self._epochs.current,
             now,
             [asked.append_id.bytes for asked in group],
             [asked.is_keyed for asked in group],
@@ -363,7 +427,7 @@ class Questions:
                 stored = yield from self._records_of(asked.append_id.bytes, position)
             except StoreError as error:  # others of its statement are stored, and must be told so
                 return Failure(Unknown(asked.append_id, str(error)))
-            return asked.again(stored, self.store_id)
+            return asked.again(stored, self.store_id, self._epochs.current)
         if outcome == "conflict":
             unmet = asked.streams[nth]
             return Failure((yield from self._conflict(unmet.stream, unmet.expected, version)))
@@ -373,8 +437,9 @@ class Questions:
             versions[stream] = version
             self._heads.move(stream, number, version)
         self.end = max(self.end, position)
-        token = Token(self.store_id, versions)
-        return Success(Appended(asked.append_id, token, Cursor(self.store_id, position)))
+        epoch = self._epochs.current
+        place = Cursor(self.store_id, position, epoch)
+        return Success(Appended(asked.append_id, Token(self.store_id, versions, epoch), place))
 
     def _conflict(
         self, stream: StreamId, expected: int | Expect, actual: int
@@ -398,7 +463,8 @@ class Questions:
         if not rows:
             return None
         stored = yield from self._records_of(key, rows[0][0])
-        return appended(append_id, stored, self.store_id)
+        epochs = yield from self.learning_epochs()
+        return appended(append_id, stored, self.store_id, epochs.current)
 
     def _records_of(self, append_id: bytes, position: int) -> Conversation[list[Record]]:
         """The records of an append that begins at a position."""
@@ -422,9 +488,9 @@ class Questions:
             statement, place = (sql.READ if op.whole else sql.READ_DATA), op.after
         places = (place, place + op.limit) if statement is sql.READ_DATA else (place,)
         rows = yield self._ask(statement, (op.stream, *places, op.limit))
-        head = 0
+        head, epoch = 0, self._epochs.current
         if rows:
-            number, head = rows[0][:2]
+            number, head, epoch = rows[0][:3]
             self._heads.move(op.stream, number, head)
         if op.backwards:
             last = min(place - 1, head)
@@ -433,7 +499,7 @@ class Questions:
             first, last = op.after + 1, min(op.after + op.limit, head)
         events: Events[Any]
         if statement is sql.READ_DATA:
-            found = [row[2:] for row in rows if row[2] is not None]
+            found = [row[3:] for row in rows if row[3] is not None]
             versions = range(first, last + 1)
             _check_count(op.stream, len(found), first, last)
             columns = [*zip(*found, strict=True)] or [()] * 3
@@ -443,7 +509,7 @@ class Questions:
             found_versions = [record[2] for record in records]
             _check_complete(op.stream, found_versions[:: -1 if op.backwards else 1], first, last)
             events = Events(records, self.codec)
-        return Page(events, head, Token(self.store_id, {op.stream: head}))
+        return Page(events, head, Token(self.store_id, {op.stream: head}, epoch))
 
     def finding_head(self, op: Head) -> Conversation[int]:
         """The version of a stream."""
@@ -455,30 +521,40 @@ class Questions:
         after = op.after.check(self.store_id)
         events: Events[Any]
         if op.prefix or op.types is not None:
-            events, last, end = yield from self._search(op, after)
+            events, last, end, epoch = yield from self._search(op, after)
         else:
             statement = sql.FEED if op.whole else sql.FEED_DATA
             wanted = {"after": after, "until": after + op.limit, "limit": op.limit}
             rows = yield self._ask(statement.replace("{filters}", ""), wanted)
-            end = rows[0][0]
-            check_end(op, end)
+            end, epoch = yield from self._end(op, rows)
             last = min(after + op.limit, end)
             if op.whole:
                 records = yield from self._records(rows, None)
                 _check_complete("the feed", [record[0] for record in records], after + 1, last)
                 events = Events(_shown(op, records), self.codec)
             else:
-                found = [row[1:] for row in rows if row[1] is not None]
+                found = [row[2:] for row in rows if row[2] is not None]
                 _check_count("the feed", len(found), after + 1, last)
                 columns = [*zip(*found, strict=True)] or [()] * 5
                 shown = shown_of(op, columns[0])
                 if shown is not None:
                     columns = [tuple(compress(column, shown)) for column in columns]
                 events = yield from self._data(*columns)
-        return FeedPage(events, Cursor(self.store_id, last), Cursor(self.store_id, end))
+        at = partial(Cursor, self.store_id, epoch=epoch)
+        return FeedPage(events, at(last), at(end))
 
-    def _search(self, op: ReadFeed, after: int) -> Conversation[tuple[Events[Any], int, int]]:
-        """Some of the feed: with the last position that was looked at, and that of the feed.
+    def _end(self, op: ReadFeed, rows: Rows) -> Conversation[tuple[int, int]]:
+        """The end of the feed and the epoch of the store, once it is seen that the cursor is theirs."""
+        end, epoch = rows[0][:2]
+        if epoch != op.after.epoch and op.after.position:
+            if epoch != self._epochs.current:
+                yield from self.learning_epochs()
+            self._epochs.check(op.after)
+        check_end(op, end)
+        return end, epoch
+
+    def _search(self, op: ReadFeed, after: int) -> Conversation[tuple[Events[Any], int, int, int]]:
+        """Some of the feed: with the last position that was looked at, that of the feed, and the epoch.
 
         Each statement looks at so many positions and no more, and all of them together take a moment:
         the rarest events are reached in the end, however long the feed.
@@ -501,13 +577,12 @@ class Questions:
             until, room = last + WINDOW, op.limit - len(records)
             wanted |= {"after": last, "until": until, "limit": room}
             rows = yield self._ask(statement, wanted)
-            end = rows[0][0]
-            check_end(op, end)
+            end, epoch = yield from self._end(op, rows)
             found = yield from self._records(rows, None)
             records += found
             last = found[-1][0] if len(found) == room else min(until, end)
             if len(found) == room or last == end or time.monotonic() - began > leisure:
-                return Events(_shown(op, records), self.codec), last, end
+                return Events(_shown(op, records), self.codec), last, end, epoch
 
     def _data(
         self,
@@ -562,9 +637,10 @@ class Questions:
         self._kinds.add({Kind(*kind): number for number, *kind in rows})
 
 
-def _is_simple(asked: Prepared) -> bool:
+def _is_simple(asked: Prepared, epoch: int) -> bool:
     """Whether an append demands nothing but to be the next of one stream."""
-    return len(asked.parts) == 1 and not asked.demands and not asked.is_keyed
+    is_of_one = len(asked.parts) == 1 and not asked.demands and not asked.is_keyed
+    return is_of_one and asked.parts[0].epoch in (0, epoch)
 
 
 def _portions(group: Sequence[Prepared]) -> list[list[int]]:
@@ -601,10 +677,10 @@ def _break_off(
 
 def _records(rows: Rows, kinds: Any, stream: str | None) -> list[tuple[Any, ...]]:
     match len(rows[0]) if rows else 0:
-        case 9 if stream is not None:
+        case 10 if stream is not None:
             return [
                 (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)
-                for _, _, position, version, kind, recorded_at, data, data_crc, rest in rows
+                for _, _, _, position, version, kind, recorded_at, data, data_crc, rest in rows
                 if version is not None
             ]
         case 8:
@@ -615,7 +691,7 @@ def _records(rows: Rows, kinds: Any, stream: str | None) -> list[tuple[Any, ...]
         case _:
             return [
                 (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)
-                for _, position, stream, version, kind, recorded_at, data, data_crc, rest in rows
+                for _, _, position, stream, version, kind, recorded_at, data, data_crc, rest in rows
                 if version is not None
             ]
 

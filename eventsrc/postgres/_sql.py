@@ -69,6 +69,42 @@ SCRIPTS: Final = (
         FROM {s}.event
         JOIN {s}.stream ON stream.id = event.stream
         JOIN {s}.kind ON kind.id = event.kind;
+    """,
+    # What the release of 0.1 has that commit 4fdead8 had not. The functions that append are made anew:
+    # the caller says which epoch it knows of, and nothing is stored in another.
+    """
+    CREATE TABLE {s}.epoch (number bigint PRIMARY KEY, position bigint NOT NULL);
+    INSERT INTO {s}.epoch VALUES (1, 0);
+
+    -- The epoch of the store. Being volatile, it sees what was committed while its statement waited.
+    CREATE FUNCTION {s}.current_epoch() RETURNS bigint LANGUAGE plpgsql AS $$
+    BEGIN
+        RETURN (SELECT max(number) FROM {s}.epoch);
+    END $$;
+
+    -- Begins another epoch; lowest: its number, if the last is less. patience: as of append.
+    CREATE FUNCTION {s}.raise_epoch(patience integer, lowest bigint) RETURNS bigint
+    LANGUAGE plpgsql AS $$
+    DECLARE
+        begun bigint;
+    BEGIN
+        IF patience > 0 THEN
+            PERFORM set_config('lock_timeout', patience::text, true);
+        END IF;
+        PERFORM pg_advisory_xact_lock({lock});
+        INSERT INTO {s}.epoch
+        SELECT greatest(lowest, {s}.current_epoch() + 1), coalesce(max(position), 0) FROM {s}.event
+        RETURNING number INTO begun;
+        RETURN begun;
+    END $$;
+
+    DROP FUNCTION IF EXISTS {s}.append(
+        integer, bigint, bytea[], boolean[], bigint[], integer[], text[], bigint[], integer[],
+        integer[], bytea[], bigint[], bytea[]
+    );
+    DROP FUNCTION IF EXISTS {s}.append_known(
+        bigint, text[], bigint[], bigint[], integer[], bytea[], bigint[], bytea[]
+    );
 
     -- Stores appends one after the other, each if its conditions hold and it is not stored already.
     -- a_: one for each append, p_: for each of its streams, e_: for each of their events.
@@ -79,8 +115,9 @@ SCRIPTS: Final = (
     -- e_crc: without the version. Answers a row for each stream of what was stored, with its version
     -- and the position of its last event; or one row that says why an append was not.
     -- patience: how many milliseconds to wait for others, unless the session says that; 0 if it does.
+    -- known: the epoch that the caller knows of; in another, one row says that, and nothing is stored.
     CREATE FUNCTION {s}.append(
-        patience integer, recorded bigint,
+        patience integer, known bigint, recorded bigint,
         a_id bytea[], a_keyed boolean[], a_end bigint[], a_parts integer[],
         p_name text[], p_expected bigint[], p_events integer[],
         e_kind integer[], e_data bytea[], e_crc bigint[], e_rest bytea[]
@@ -100,6 +137,12 @@ SCRIPTS: Final = (
             PERFORM set_config('lock_timeout', patience::text, true);
         END IF;
         PERFORM pg_advisory_xact_lock({lock});
+        IF known <> {s}.current_epoch() THEN
+            nth_append := 0;
+            outcome := 'epoch';
+            RETURN NEXT;
+            RETURN;
+        END IF;
         SELECT coalesce(max(event.position), 0) INTO last FROM {s}.event;
         FOR a IN 1 .. cardinality(a_parts) LOOP
             nth_append := a - 1;
@@ -171,9 +214,10 @@ SCRIPTS: Final = (
     -- Stores events at the end of the feed whose streams and versions the caller knows; the indexes of
     -- names and of streams and versions refuse all of them if it is wrong.
     -- new_name: of streams that there are not yet; e_stream: an id, or -1 for the first of those names.
-    -- Answers the position before the first event, and the ids of the new streams.
+    -- Answers the position before the first event, and the ids of the new streams; nothing, having
+    -- stored nothing, in another epoch than the one that is known.
     CREATE FUNCTION {s}.append_known(
-        recorded bigint, new_name text[], e_stream bigint[], e_version bigint[],
+        known bigint, recorded bigint, new_name text[], e_stream bigint[], e_version bigint[],
         e_kind integer[], e_data bytea[], e_crc bigint[], e_rest bytea[]
     ) RETURNS bigint[] LANGUAGE plpgsql AS $$
     DECLARE
@@ -181,6 +225,9 @@ SCRIPTS: Final = (
         made bigint[] := '{}';
     BEGIN
         PERFORM pg_advisory_xact_lock({lock});
+        IF known <> {s}.current_epoch() THEN
+            RETURN '{}';
+        END IF;
         IF cardinality(new_name) > 0 THEN
             INSERT INTO {s}.stream (name) SELECT unnest(new_name);
             SELECT array_agg((SELECT id FROM {s}.stream WHERE name = came.name) ORDER BY n) INTO made
@@ -201,20 +248,20 @@ SCRIPTS: Final = (
 
 APPEND: Final = """
     SELECT * FROM {s}.append(
-        %s, %s, %b::bytea[], %b::boolean[], %s::bigint[], %s::integer[], %b::text[], %s::bigint[],
+        %s, %s, %s, %b::bytea[], %b::boolean[], %s::bigint[], %s::integer[], %b::text[], %s::bigint[],
         %s::integer[], %s::integer[], %b::bytea[], %s::bigint[], %b::bytea[]
     )
 """
 APPEND_KNOWN: Final = """
     SELECT {s}.append_known(
-        %s, %b::text[], %s::bigint[], %s::bigint[], %s::integer[], %b::bytea[], %s::bigint[],
+        %s, %s, %b::text[], %s::bigint[], %s::bigint[], %s::integer[], %b::bytea[], %s::bigint[],
         %b::bytea[]
     )
 """
 APPEND_ONE: Final = """
     INSERT INTO {s}.event
     SELECT (SELECT coalesce(max(position), 0) FROM {s}.event) + 1, %s, %s, %s, %s, %b, %s, %b
-    FROM pg_advisory_xact_lock({lock})
+    FROM pg_advisory_xact_lock({lock}) WHERE {s}.current_epoch() = %s
     RETURNING position
 """
 
@@ -231,10 +278,10 @@ _PAGE: Final = """
     WITH known AS MATERIALIZED (
         SELECT id, coalesce((
             SELECT version FROM {s}.event WHERE stream = named.id ORDER BY version DESC LIMIT 1
-        ), 0) AS head
+        ), 0) AS head, (SELECT max(number) FROM {s}.epoch) AS epoch
         FROM {s}.stream AS named WHERE name = %s
     )
-    SELECT id, head, {columns} FROM known
+    SELECT id, head, epoch, {columns} FROM known
     LEFT JOIN LATERAL (
         SELECT {columns} FROM {s}.event
         WHERE stream = known.id AND version {beyond} %s
@@ -256,7 +303,10 @@ READ_DATA: Final = _page("kind, data, data_crc", "> %s AND version <=", "ASC")
 # by the primary key, in its order: what is left out is looked up for each event, which keeps Postgres
 # from looking at all streams, or all events that follow, for the sake of one page
 FEED: Final = """
-    WITH feed AS MATERIALIZED (SELECT coalesce(max(position), 0) AS last FROM {s}.event),
+    WITH feed AS MATERIALIZED (
+        SELECT coalesce(max(position), 0) AS last, (SELECT max(number) FROM {s}.epoch) AS epoch
+        FROM {s}.event
+    ),
     page AS MATERIALIZED (
         SELECT position, stream, version, kind, recorded_at, data, data_crc, rest
         FROM {s}.event
@@ -264,12 +314,12 @@ FEED: Final = """
             AND position <= (SELECT last FROM feed) {filters}
         ORDER BY position LIMIT %(limit)s
     )
-    SELECT last, position, name, version, kind, recorded_at, data, data_crc, rest
+    SELECT last, epoch, position, name, version, kind, recorded_at, data, data_crc, rest
     FROM feed LEFT JOIN (page JOIN {s}.stream ON stream.id = page.stream) ON true
     ORDER BY position
 """
 FEED_DATA: Final = FEED.replace("recorded_at, data, data_crc, rest", "data, data_crc").replace(
-    "last, position, name", "last, name"
+    "epoch, position, name", "epoch, name"
 )
 OF_PREFIX: Final = """
     AND (
@@ -309,6 +359,13 @@ OF_APPEND: Final = """
 
 # --- the rest
 
+EPOCHS: Final = "SELECT number, position FROM {s}.epoch ORDER BY number"
+RAISE_EPOCH: Final = "SELECT {s}.raise_epoch(%s, %s)"
+# by event's unique (stream, version)
+POSITION: Final = """
+    SELECT position FROM {s}.event
+    WHERE stream = (SELECT id FROM {s}.stream WHERE name = %s) AND version = %s
+"""
 KINDS: Final = "SELECT id, type, schema, codec FROM {s}.kind"
 ADD_KINDS: Final = """
     {patience}

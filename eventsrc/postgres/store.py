@@ -18,6 +18,7 @@ from returns.result import Failure
 
 from eventsrc._pickling import OfOneProcess
 from eventsrc.events.codec import Codec
+from eventsrc.events.epochs import Epochs
 from eventsrc.postgres._conversation import Conversation, answered
 from eventsrc.postgres._link import AsyncDriver, AsyncLink, Driver, Link
 from eventsrc.postgres._policy import CallersTransaction, Connections, Dialogue, Policy
@@ -32,12 +33,15 @@ from eventsrc.stores.operations import (
     Append,
     AppendAll,
     Appended,
+    EpochOp,
     FeedPage,
     FindAppend,
+    GetEpochs,
     Head,
     LoadSnapshot,
     NotAppended,
     Page,
+    RaiseEpoch,
     Read,
     ReadFeed,
     SaveSnapshot,
@@ -63,11 +67,13 @@ _QUESTIONS: Final[Mapping[type[Operation[Any]], Callable[[Questions, Any], Conve
     FindAppend: Questions.finding,
     LoadSnapshot: Questions.loading_snapshot,
     SaveSnapshot: Questions.saving_snapshot,
+    GetEpochs: Questions.getting_epochs,
+    RaiseEpoch: Questions.raising_epoch,
 }
 """The questions that an operation which appends nothing asks."""
 
 
-class PostgresStore(Opened[StoreOp]):
+class PostgresStore(Opened[StoreOp | EpochOp]):
     """A store in a Postgres database. It may be used from threads, and its schema by many processes.
 
     address: a connection string, or a psycopg_pool.ConnectionPool, whose connections are then borrowed.
@@ -178,6 +184,18 @@ class PostgresStore(Opened[StoreOp]):
         """Keeps a snapshot unless there is a newer one."""
         self._answer(op)
 
+    # --- epochs
+
+    @on(GetEpochs)
+    def get_epochs(self, op: GetEpochs) -> Epochs:
+        """The epochs of the store."""
+        return self._answer(op)
+
+    @on(RaiseEpoch)
+    def raise_epoch(self, op: RaiseEpoch) -> int:
+        """Begins another epoch."""
+        return self._answer(op)
+
     def _answer(self, op: Operation[R]) -> R:
         asked = _answering(self._link.policy, self._questions, op, self._timeout)
         answer: R = self._link.run(asked)
@@ -194,7 +212,7 @@ class PostgresStore(Opened[StoreOp]):
         return _busy(self._timeout)
 
 
-class AsyncPostgresStore(OfOneProcess, AsyncInterpreter[StoreOp]):
+class AsyncPostgresStore(OfOneProcess, AsyncInterpreter[StoreOp | EpochOp]):
     """A store in a Postgres database, for the tasks of one event loop.
 
     address: a connection string, or a psycopg_pool.AsyncConnectionPool. Otherwise as PostgresStore.
@@ -307,6 +325,18 @@ class AsyncPostgresStore(OfOneProcess, AsyncInterpreter[StoreOp]):
         asked = _answering(self._link.policy, self._questions, op, self._timeout)
         answer: R = await self._link.run(asked)
         return answer
+
+    # --- epochs
+
+    @on(GetEpochs).coroutine
+    async def get_epochs(self, op: GetEpochs) -> Epochs:
+        """The epochs of the store."""
+        return await self._answer(op)
+
+    @on(RaiseEpoch).coroutine
+    async def raise_epoch(self, op: RaiseEpoch) -> int:
+        """Begins another epoch."""
+        return await self._answer(op)
 
     def _prepared(self, op: Append | AppendAll) -> Prepared:
         _check_open(self._questions)

@@ -276,7 +276,7 @@ async def preview_async(
 
 def _previewed(outcome: Success[R] | Failure[Exception], overlay: Overlay) -> Previewed[R]:
     seen = overlay.seen
-    token = Token(overlay.end.store, seen)
+    token = Token(overlay.end.store, seen, overlay.end.epoch)
     return Previewed(outcome, overlay.events, seen, token, has_read_feed=overlay.has_read_feed)
 
 

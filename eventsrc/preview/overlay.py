@@ -10,12 +10,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Never
 from uuid import UUID
 
 from returns.result import Failure, Success
 
 from eventsrc.events.codec import Codec
+from eventsrc.events.epochs import Epochs
 from eventsrc.events.pages import Events
 from eventsrc.events.positions import START, Cursor, Token
 from eventsrc.events.record import Record
@@ -23,6 +24,7 @@ from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter, Translation, on
 from eventsrc.programs.program import Do, Outcome
+from eventsrc.stores.epochs import get_epochs
 from eventsrc.stores.operations import (
     ANY,
     CONFLICT_EVENTS,
@@ -31,13 +33,16 @@ from eventsrc.stores.operations import (
     AppendAll,
     Appended,
     Conflict,
+    EpochOp,
     Expect,
     FeedPage,
     FindAppend,
+    GetEpochs,
     Head,
     LoadSnapshot,
     NotAppended,
     Page,
+    RaiseEpoch,
     Read,
     ReadFeed,
     SaveSnapshot,
@@ -50,13 +55,14 @@ from eventsrc.stores.prepare import (
     asked_for,
     check,
     check_end,
+    check_seen,
     microseconds,
     prepare,
 )
 from eventsrc.streams.past import as_of, as_of_async
 
 
-class Overlay(Translation[StoreOp, StoreOp]):
+class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
     """What is appended over a store that does not change.
 
     end: the place in the feed of the store below where the overlay begins. Make it with `over`, which
@@ -67,6 +73,8 @@ class Overlay(Translation[StoreOp, StoreOp]):
         self, end: Cursor, codec: Codec | None = None, clock: Callable[[], float] = time.time
     ) -> None:
         self.end = end
+        self._epoch = end.epoch
+        self._raised: Epochs | None = None
         self.codec = Codec() if codec is None else codec
         self._clock = clock
         self._lock = threading.Lock()
@@ -126,7 +134,7 @@ class Overlay(Translation[StoreOp, StoreOp]):
             page = yield from Read(op.stream, after, until - first, op.backwards, op.whole)
             parts = (events, page.events) if op.backwards else (page.events, events)
             events = page.events if not events else tuple(event for part in parts for event in part)
-        return Page(events, head, Token(self.end.store, {op.stream: head}))
+        return Page(events, head, Token(self.end.store, {op.stream: head}, self._epoch))
 
     @on(Head).program
     def head(self, op: Head) -> Do[StoreOp, int]:
@@ -143,23 +151,26 @@ class Overlay(Translation[StoreOp, StoreOp]):
         self._has_read_feed = True
         store, below = self.end.store, self.end.position
         position = op.after.check(store)
+        if op.after.epoch != self._epoch:
+            (yield from self._epochs()).check(op.after)
         with self._lock:
             own = tuple(self._feed)
-        end = Cursor(store, below + len(own))
+        end = Cursor(store, below + len(own), self._epoch)
         check_end(op, end.position)
         events: tuple[Recorded[Any], ...] = ()
         if position < below:
-            page = yield from op
+            after = Cursor(store, position, self.end.epoch)
+            page = yield from ReadFeed(after, op.limit, op.prefix, op.types, op.whole, op.all_streams)
             events, position = tuple(page.events), page.next.position
             if position < below:
-                return FeedPage(events, page.next, end, page.blocked)
+                return FeedPage(events, Cursor(store, position, self._epoch), end, page.blocked)
         found: list[Record] = []
         while position < end.position and len(events) + len(found) < op.limit:
             room = op.limit - len(events) - len(found)
             some = own[position - below : position - below + room]
             position += len(some)
             found += asked_for(op, some)
-        return FeedPage((*events, *self._events(found)), Cursor(store, position), end)
+        return FeedPage((*events, *self._events(found)), Cursor(store, position, self._epoch), end)
 
     @on(LoadSnapshot).program
     def load_snapshot(self, op: LoadSnapshot) -> Do[StoreOp, Snapshot | None]:
@@ -190,14 +201,35 @@ class Overlay(Translation[StoreOp, StoreOp]):
         with self._lock:
             own = self._appends.get(op.append_id)
         if own is not None:
-            return appended(op.append_id, own, self.end.store)
+            return appended(op.append_id, own, self.end.store, self._epoch)
         return (yield from op)
+
+    @on(GetEpochs).program
+    def get_epochs(self, op: GetEpochs) -> Do[Never, Epochs]:
+        """The epochs of the store below, and those that were begun here."""
+        return (yield from self._epochs())
+
+    @on(RaiseEpoch).program
+    def raise_epoch(self, op: RaiseEpoch) -> Do[Never, int]:
+        """Begins another epoch, here and not below."""
+        epochs = yield from self._epochs()
+        with self._lock:
+            begun = epochs.next(self.end.position + len(self._feed), microseconds(self._clock))
+            self._raised, self._epoch = Epochs((*epochs.begins, begun)), begun[0]
+        return self._epoch
+
+    def _epochs(self) -> Do[Never, Epochs]:
+        return self._raised or (yield from get_epochs())
 
     def _append(self, asked: Prepared) -> Do[StoreOp, Outcome[Appended, NotAppended]]:
         if asked.is_keyed and asked.append_id not in self._appends:
             found = yield from FindAppend(asked.append_id)
             if found is not None:
-                return asked.again((yield from _records_of(found)), self.end.store)
+                return asked.again((yield from _records_of(found)), self.end.store, self._epoch)
+        for stream, version, epoch in asked.of_other_epochs(self._epoch):
+            seen = (yield from self.read(Read(stream, version - 1, 1))).events
+            epochs = yield from self._epochs()
+            check_seen(epochs, epoch, stream, version, seen[0].position if seen else None)
         for demand in asked.streams:
             if demand.expected is ANY:
                 yield from self._version_below(demand.stream)
@@ -206,7 +238,7 @@ class Overlay(Translation[StoreOp, StoreOp]):
         with self._lock:
             stored = self._appends.get(asked.append_id)
             if stored is not None:
-                return asked.again(stored, self.end.store)
+                return asked.again(stored, self.end.store, self._epoch)
             unmet = asked.unmet(self._version)
             if unmet is None:
                 return Success(self._keep(asked))
@@ -219,7 +251,7 @@ class Overlay(Translation[StoreOp, StoreOp]):
             self._streams.setdefault(record.stream, []).append(record)
         self._feed += records
         self._appends[asked.append_id] = records
-        return appended(asked.append_id, records, self.end.store)
+        return appended(asked.append_id, records, self.end.store, self._epoch)
 
     def _conflict(self, stream: StreamId, expected: int | Expect, actual: int) -> Do[StoreOp, Conflict]:
         events: Sequence[Recorded[Any]] = ()

@@ -12,6 +12,7 @@ from typing import Any, Final
 from eventsrc._errors import EventsrcError
 from eventsrc.events._exact import NotStorable
 from eventsrc.events.codec import Undecodable, UnknownEvent
+from eventsrc.events.epochs import Epochs, WrongEpoch
 from eventsrc.events.event import EventTypeError
 from eventsrc.events.positions import BadCursor, BadToken, Cursor, NotInToken, Token, WrongStore
 from eventsrc.events.record import Corrupted
@@ -19,6 +20,7 @@ from eventsrc.events.recorded import NotRead
 from eventsrc.events.stream_id import BadStreamId
 from eventsrc.following import parking, rebuild, session, status, synchroniser, waiting
 from eventsrc.programs import program, world
+from eventsrc.stores import epochs
 from eventsrc.stores import operations as store
 from eventsrc.streams import decide, fold, past, serializable, snapshots, stream
 from eventsrc.views import operations as views
@@ -49,6 +51,7 @@ FUNCTIONS: Final[dict[str, Any]] = {
 
 PROGRAMS: Final[dict[str, Any]] = dict(
     _by_own_name(
+        epochs.restored,
         parking.retry,
         rebuild.rebuild,
         serializable.serializable,
@@ -68,8 +71,10 @@ CLASSES: Final[dict[str, Any]] = dict(
         store.Append,
         store.AppendAll,
         store.FindAppend,
+        store.GetEpochs,
         store.Head,
         store.LoadSnapshot,
+        store.RaiseEpoch,
         store.Read,
         store.ReadFeed,
         store.SaveSnapshot,
@@ -92,6 +97,7 @@ CLASSES: Final[dict[str, Any]] = dict(
         views.Unpark,
         # values in them and in their answers
         Cursor,
+        Epochs,
         Gap,
         Token,
         store.Appended,
@@ -140,6 +146,7 @@ ERRORS: Final[dict[str, Any]] = dict(
         NotStorable,
         Undecodable,
         UnknownEvent,
+        WrongEpoch,
         WrongStore,
         decide.AppendFailed,
         decide.NotDecided,

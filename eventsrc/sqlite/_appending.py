@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from returns.result import Failure, Success
 
 from eventsrc.events.codec import Codec, Kind
+from eventsrc.events.epochs import Epochs
 from eventsrc.events.pages import Events
 from eventsrc.events.positions import Cursor, Token
 from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.program import Outcome
 from eventsrc.sqlite import _sql as sql
 from eventsrc.sqlite._rows import (
+    epochs_of,
     head_of,
     kinds_of,
+    position_of,
     records_of,
     records_of_append,
     stored_kinds,
@@ -30,12 +34,20 @@ class Appending:
     """A transaction in which appends are stored one after the other."""
 
     def __init__(
-        self, connection: sqlite3.Connection, store_id: str, codec: Codec, kinds: Kinds, now: int
+        self,
+        connection: sqlite3.Connection,
+        store_id: str,
+        codec: Codec,
+        kinds: Kinds,
+        epochs: Epochs,
+        now: int,
     ) -> None:
         self.connection = connection
         self.store_id = store_id
         self.codec = codec
         self.kinds = kinds
+        self.epochs = epochs
+        """Of the store, as soon as something of it was read here."""
         self.now = now
         self.new_kinds: dict[Kind, int] = {}
         self.numbers: dict[str, int] = {}
@@ -48,6 +60,7 @@ class Appending:
         if asked.is_keyed and (again := self._again(asked)) is not None:
             return again
         unmet = asked.unmet(self.version)
+        asked.check_epochs(self.epochs, partial(position_of, self.connection))
         if unmet is not None:
             return Failure(self._conflict(*unmet))
         records = asked.records(0, self.version, self.now)
@@ -63,8 +76,9 @@ class Appending:
             self.connection.execute(sql.ADD_APPEND, (asked.append_id.bytes, first))
         versions = {record[1]: record[2] for record in records}  # the last of each stream remains
         self.versions |= versions
-        token = Token(self.store_id, {StreamId(stream): at for stream, at in versions.items()})
-        return Success(Appended(asked.append_id, token, Cursor(self.store_id, self.end)))
+        epoch, seen = self.epochs.current, {StreamId(stream): at for stream, at in versions.items()}
+        place = Cursor(self.store_id, self.end, epoch)
+        return Success(Appended(asked.append_id, Token(self.store_id, seen, epoch), place))
 
     def _insert(self, rows: Sequence[Any]) -> int:
         """Stores events at the end of the feed; answers the position of the last."""
@@ -76,7 +90,9 @@ class Appending:
     def version(self, stream: str) -> int:
         """The version of a stream, with what this transaction has appended."""
         if stream not in self.versions:
-            number, self.versions[stream] = head_of(self.connection, stream)
+            number, self.versions[stream], epoch = head_of(self.connection, stream)
+            if epoch != self.epochs.current:
+                self.epochs = epochs_of(self.connection)
             if number is not None:
                 self.numbers[stream] = number
         return self.versions[stream]
@@ -102,7 +118,10 @@ class Appending:
 
     def _again(self, asked: Prepared) -> Outcome[Appended, NotAppended] | None:
         stored = records_of_append(self.connection, self.kinds.copy(), asked.append_id)
-        return asked.again(stored, self.store_id) if stored else None
+        if not stored:
+            return None
+        self.epochs = epochs_of(self.connection)
+        return asked.again(stored, self.store_id, self.epochs.current)
 
     def _conflict(self, stream: StreamId, expected: int | Expect, actual: int) -> Conflict:
         rows: list[Any] = []

@@ -118,7 +118,7 @@ class SqliteFile:
         return ReadTransaction(self)
 
     def write(self, sql: str, parameters: Sequence[Any], deadline: float) -> int:
-        """Executes one INSERT as a transaction of its own, and answers the row's number.
+        """Executes one INSERT as a transaction of its own, and answers the row's number; 0 for none.
 
         Raises as `writing`, and sqlite3.IntegrityError, unchanged, for a row that an index refuses.
         """
@@ -127,9 +127,9 @@ class SqliteFile:
             self._take_lock(writing)
             if self._turn.is_free(time.monotonic()):
                 with contextlib.suppress(_Busy):
-                    return self._try(sql, parameters).lastrowid or 0
+                    return _number(self._try(sql, parameters))
             self._begin(deadline)
-            number = self._writer.execute(sql, parameters).lastrowid or 0
+            number = _number(self._writer.execute(sql, parameters))
             self._writer.execute("COMMIT")
             return number
         except sqlite3.IntegrityError:
@@ -424,6 +424,10 @@ class ReadTransaction:
         self._file.give_reader(self._connection)
         if error is not None:
             self._file.reraise(error)
+
+
+def _number(inserted: sqlite3.Cursor) -> int:
+    return (inserted.lastrowid or 0) if inserted.rowcount else 0
 
 
 class _Busy(Exception):

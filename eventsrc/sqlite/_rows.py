@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from eventsrc.events.codec import Kind
+from eventsrc.events.epochs import Epochs
 from eventsrc.events.record import LOST, Corrupted, Record
 from eventsrc.sqlite import _sql as sql
 from eventsrc.stores._known import Kinds
@@ -37,23 +38,44 @@ def records_of(stream: str, rows: Sequence[Any]) -> list[tuple[Any, ...]]:
     ]
 
 
-def head_of(connection: sqlite3.Connection, stream: str) -> tuple[int | None, int]:
-    """A stream's number and version; None and 0 for one that has no events."""
-    row = connection.execute(sql.HEAD, (stream,)).fetchone()
-    if row is None:
-        return None, 0
-    number, version = row
+def head_of(connection: sqlite3.Connection, stream: str) -> tuple[int | None, int, int]:
+    """A stream's number, None if it has no events, its version, and the epoch of the store."""
+    number, version, epoch = connection.execute(sql.HEAD, (stream,)).fetchone()
+    if number is None and type(epoch) is int:
+        return None, 0, epoch
     if type(version) is not int:
         raise Corrupted(f"{stream} has no version, but {version!r}: the file is damaged")
-    return number, version
+    if type(epoch) is not int:
+        raise _no_epoch(epoch)
+    return number, version, epoch
 
 
-def end_of(connection: sqlite3.Connection) -> int:
-    """The last position of the feed."""
-    ((end,),) = connection.execute(sql.END).fetchall()
+def position_of(connection: sqlite3.Connection, stream: str, version: int) -> int | None:
+    """The position of an event, if there is one."""
+    row = connection.execute(sql.POSITION, (stream, version)).fetchone()
+    return None if row is None else row[0]
+
+
+def end_of(connection: sqlite3.Connection) -> tuple[int, int]:
+    """The last position of the feed, and the epoch of the store."""
+    ((end, epoch),) = connection.execute(sql.END).fetchall()
     if type(end) is not int:
         raise Corrupted(f"the feed ends at {end!r:.100}, which is no position: the file is damaged")
-    return end
+    if type(epoch) is not int:
+        raise _no_epoch(epoch)
+    return end, epoch
+
+
+def epochs_of(connection: sqlite3.Connection) -> Epochs:
+    """The epochs of the store."""
+    rows = connection.execute(sql.EPOCHS).fetchall()
+    if not rows or not {type(number) for row in rows for number in row} <= {int}:
+        raise _no_epoch(rows)
+    return Epochs(tuple(rows))
+
+
+def _no_epoch(found: object) -> Corrupted:
+    return Corrupted(f"the store's epoch is {found!r:.100}: the file is damaged")
 
 
 def columns(rows: Sequence[Any], width: int) -> tuple[tuple[Any, ...], ...]:

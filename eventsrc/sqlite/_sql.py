@@ -59,6 +59,11 @@ SCRIPTS: Final = (
         JOIN eventsrc_stream ON eventsrc_stream.id = stream
         JOIN eventsrc_kind ON eventsrc_kind.id = kind;
     """,
+    # What the release of 0.1 has that commit 4fdead8 had not.
+    """
+    CREATE TABLE eventsrc_epoch (number INTEGER PRIMARY KEY, position INTEGER NOT NULL);
+    INSERT INTO eventsrc_epoch VALUES (1, 0);
+    """,
 )
 
 SCHEMA: Final = Schema("store", SCRIPTS, STAMP)
@@ -66,10 +71,19 @@ SCHEMA: Final = Schema("store", SCRIPTS, STAMP)
 STORE: Final = "SELECT id FROM eventsrc_store"
 ADD_STORE: Final = "INSERT INTO eventsrc_store VALUES (?)"
 
+# by the primary key, as in all that ask for the number of the last epoch on their way
+EPOCHS: Final = "SELECT number, position FROM eventsrc_epoch ORDER BY number"
+ADD_EPOCH: Final = "INSERT INTO eventsrc_epoch VALUES (?, ?)"
+
 # by eventsrc_stream's unique name, then eventsrc_event_by_stream
 HEAD: Final = """
-    SELECT id, (SELECT max(version) FROM eventsrc_event WHERE stream = eventsrc_stream.id)
-    FROM eventsrc_stream WHERE name = ?
+    SELECT id, (SELECT max(version) FROM eventsrc_event WHERE stream = eventsrc_stream.id), epoch
+    FROM (SELECT max(number) AS epoch FROM eventsrc_epoch) LEFT JOIN eventsrc_stream ON name = ?
+"""
+# by eventsrc_event_by_stream
+POSITION: Final = """
+    SELECT position FROM eventsrc_event
+    WHERE stream = (SELECT id FROM eventsrc_stream WHERE name = ?) AND version = ?
 """
 
 # by eventsrc_event_by_stream
@@ -90,7 +104,9 @@ READ_BACKWARDS: Final = """
 """
 
 # by the primary key; CROSS JOIN keeps SQLite from beginning with the streams
-END: Final = "SELECT coalesce(max(position), 0) FROM eventsrc_event"
+END: Final = """
+    SELECT coalesce(max(position), 0), (SELECT max(number) FROM eventsrc_epoch) FROM eventsrc_event
+"""
 FEED: Final = """
     SELECT position, name, version, kind, recorded_at, data, data_crc, rest
     FROM eventsrc_event CROSS JOIN eventsrc_stream ON eventsrc_stream.id = stream
@@ -127,6 +143,10 @@ ADD_STREAM: Final = "INSERT INTO eventsrc_stream (name) VALUES (?)"
 ADD_KIND: Final = "INSERT INTO eventsrc_kind (type, schema, codec) VALUES (?, ?, ?)"
 ADD_APPEND: Final = "INSERT INTO eventsrc_append VALUES (?, ?)"
 ADD_EVENT: Final = "INSERT INTO eventsrc_event VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+ADD_EVENT_IN: Final = """
+    INSERT INTO eventsrc_event SELECT ?, ?, ?, ?, ?, ?, ?, ?
+    WHERE (SELECT max(number) FROM eventsrc_epoch) = ?
+"""
 LAST_ADDED: Final = "SELECT last_insert_rowid()"
 
 LOAD_SNAPSHOT: Final = """

@@ -11,6 +11,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import compress
 from typing import Any, Final, TypeAlias
 
@@ -19,6 +20,7 @@ from returns.result import Failure, Success
 
 from eventsrc._errors import EventsrcError
 from eventsrc.events.codec import Codec
+from eventsrc.events.epochs import Epochs
 from eventsrc.events.pages import Events, EventsData
 from eventsrc.events.positions import Cursor, Token
 from eventsrc.events.record import Corrupted
@@ -36,6 +38,7 @@ from eventsrc.sqlite._rows import (
     check_streams,
     columns,
     end_of,
+    epochs_of,
     head_of,
     kinds_of,
     records_of,
@@ -47,12 +50,15 @@ from eventsrc.stores.operations import (
     Append,
     AppendAll,
     Appended,
+    EpochOp,
     FeedPage,
     FindAppend,
+    GetEpochs,
     Head,
     LoadSnapshot,
     NotAppended,
     Page,
+    RaiseEpoch,
     Read,
     ReadFeed,
     SaveSnapshot,
@@ -86,7 +92,7 @@ class _Job:
     """When its turn to write must have come, by time.monotonic()."""
 
 
-class SqliteStore(Opened[StoreOp]):
+class SqliteStore(Opened[StoreOp | EpochOp]):
     """A store in a SQLite file. It may be used from threads, tasks and several processes at once.
 
     path: of the file; it is made if it is not there.
@@ -124,7 +130,7 @@ class SqliteStore(Opened[StoreOp]):
         )
         try:
             self.store_id: Final = self._find_id()
-            self._end = self._find_end()
+            self._end, self._epochs = self._find_end()
         except BaseException:
             self._file.close()
             raise
@@ -197,7 +203,8 @@ class SqliteStore(Opened[StoreOp]):
         answers: list[_Answer | Raised] = []
 
         def store(connection: sqlite3.Connection) -> Appending:
-            writing = Appending(connection, self.store_id, self.codec, self._kinds, self._now())
+            about = self.store_id, self.codec, self._kinds, self._epochs
+            writing = Appending(connection, *about, self._now())
             answers.extend([writing.append(job.asked) for job in group])
             return writing
 
@@ -214,6 +221,7 @@ class SqliteStore(Opened[StoreOp]):
         """Keeps what has been learnt of the file in a transaction that is committed."""
         self._end = max(self._end, writing.end)
         self._kinds.add(writing.new_kinds)
+        self._epochs = writing.epochs
         for stream, version in writing.versions.items():
             if version:
                 self._heads.move(stream, writing.numbers[stream], version)
@@ -222,6 +230,7 @@ class SqliteStore(Opened[StoreOp]):
         """Appends one event to a stream whose head is known, in one statement; None if that won't do.
 
         A head that others have moved is no danger: the index of streams and versions refuses the event.
+        In an epoch that others have begun the statement stores nothing.
         """
         asked = job.asked
         part = asked.parts[0]
@@ -229,18 +238,23 @@ class SqliteStore(Opened[StoreOp]):
             return None
         number, version = self._heads.of(part.stream)
         kind = self._kinds.numbers.get(part.events[0].kind)
+        epoch = self._epochs.current
         if not version or kind is None or not holds(part.expected, version):
             return None
+        if part.epoch not in (0, epoch):
+            return None
         (record,) = asked.records(0, lambda _: version, self._now())
-        row = None, number, version + 1, kind, *record[4:]
+        row = None, number, version + 1, kind, *record[4:], epoch
         try:
-            position = self._file.write(sql.ADD_EVENT, row, job.deadline)
+            position = self._file.write(sql.ADD_EVENT_IN, row, job.deadline)
         except sqlite3.IntegrityError:
+            return None
+        if not position:
             return None
         self._end = position
         self._heads.move(part.stream, number, version + 1)
-        token = Token(self.store_id, {part.stream: version + 1})
-        return Success(Appended(asked.append_id, token, Cursor(self.store_id, position)))
+        token = Token(self.store_id, {part.stream: version + 1}, epoch)
+        return Success(Appended(asked.append_id, token, Cursor(self.store_id, position, epoch)))
 
     def _now(self) -> int:
         return microseconds(self._clock)
@@ -251,7 +265,47 @@ class SqliteStore(Opened[StoreOp]):
         check(op)
         with self._file.reading() as connection:
             stored = records_of_append(connection, self._kinds, op.append_id)
-        return appended(op.append_id, stored, self.store_id) if stored else None
+            if not stored:
+                return None
+            self._epochs = epochs_of(connection)
+        return appended(op.append_id, stored, self.store_id, self._epochs.current)
+
+    # --- epochs
+
+    @on(GetEpochs)
+    def get_epochs(self, op: GetEpochs) -> Epochs:
+        """The epochs of the store."""
+        with self._file.reading() as connection:
+            self._epochs = epochs_of(connection)
+        return self._epochs
+
+    @on(RaiseEpoch)
+    def raise_epoch(self, op: RaiseEpoch) -> int:
+        """Begins another epoch."""
+        return self._raise_epoch()
+
+    @on(RaiseEpoch).coroutine
+    async def raise_epoch_async(self, op: RaiseEpoch) -> int:
+        """Begins another epoch."""
+        from asyncio import to_thread
+
+        return await to_thread(self._raise_epoch)
+
+    def _raise_epoch(self) -> int:
+        def begin(connection: sqlite3.Connection) -> Epochs:
+            epochs, (end, _) = epochs_of(connection), end_of(connection)
+            begun = epochs.next(end, self._now())
+            connection.execute(sql.ADD_EPOCH, begun)
+            return Epochs((*epochs.begins, begun))
+
+        self._epochs = self._file.writing().run(begin)
+        return self._epochs.current
+
+    def _epoch(self, connection: sqlite3.Connection, number: int) -> Epochs:
+        """The epochs of the store, which was just seen to be in the one of a number."""
+        if number != self._epochs.current:
+            self._epochs = epochs_of(connection)
+        return self._epochs
 
     # --- reading
 
@@ -260,14 +314,17 @@ class SqliteStore(Opened[StoreOp]):
         """A page of a stream."""
         check(op)
         with self._file.reading() as connection:
-            number, head = head_of(connection, op.stream)
+            number, found, epoch = head_of(connection, op.stream)
+            head = found
             if op.backwards or op.whole:
                 events, head = self._events(connection, op, number, head)
+                if head > found:  # the epoch must be read when the head was, or later
+                    _, epoch = end_of(connection)
             else:
                 events = self._data(connection, op, number, head)
         if number is not None:
             self._heads.move(op.stream, number, head)
-        return Page(events, head, Token(self.store_id, {op.stream: head}))
+        return Page(events, head, Token(self.store_id, {op.stream: head}, epoch))
 
     def _events(
         self, connection: sqlite3.Connection, op: Read, number: int | None, head: int
@@ -315,14 +372,17 @@ class SqliteStore(Opened[StoreOp]):
         after = op.after.check(self.store_id)
         is_all = not op.prefix and op.types is None
         with self._file.reading() as connection:
-            end = end_of(connection)
+            end, epoch = end_of(connection)
+            if epoch != op.after.epoch:
+                self._epoch(connection, epoch).check(op.after)
             check_end(op, end)
             if is_all and not op.whole:
                 last = min(after + op.limit, end)
                 events = self._feed_data(connection, op, after, last)
             else:
                 events, last = self._feed(connection, op, after, end)
-        return FeedPage(events, Cursor(self.store_id, last), Cursor(self.store_id, end))
+        at = partial(Cursor, self.store_id, epoch=epoch)
+        return FeedPage(events, at(last), at(end))
 
     def _feed(
         self, connection: sqlite3.Connection, op: ReadFeed, after: int, end: int
@@ -400,9 +460,9 @@ class SqliteStore(Opened[StoreOp]):
         }
         self._file.writing().run(lambda connection: connection.execute(sql.SAVE_SNAPSHOT, row))
 
-    def _find_end(self) -> int:
+    def _find_end(self) -> tuple[int, Epochs]:
         with self._file.reading() as connection:
-            return end_of(connection)
+            return end_of(connection)[0], epochs_of(connection)
 
     def _find_id(self) -> str:
         """The store's id, which its first opening makes up."""

@@ -10,11 +10,13 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from uuid import UUID
 
 from returns.result import Failure, Success
 
 from eventsrc.events.codec import Codec
+from eventsrc.events.epochs import FIRST, Epochs
 from eventsrc.events.pages import Events
 from eventsrc.events.positions import Cursor, Token
 from eventsrc.events.record import Record
@@ -29,13 +31,16 @@ from eventsrc.stores.operations import (
     AppendAll,
     Appended,
     Conflict,
+    EpochOp,
     Expect,
     FeedPage,
     FindAppend,
+    GetEpochs,
     Head,
     LoadSnapshot,
     NotAppended,
     Page,
+    RaiseEpoch,
     Read,
     ReadFeed,
     SaveSnapshot,
@@ -54,7 +59,7 @@ from eventsrc.stores.prepare import (
 )
 
 
-class MemoryStore(Opened[StoreOp]):
+class MemoryStore(Opened[StoreOp | EpochOp]):
     """A store that lives and dies with the process. It may be used from threads and tasks.
 
     codec: what it encodes with; one for all registered events if not given.
@@ -80,6 +85,7 @@ class MemoryStore(Opened[StoreOp]):
         self._streams: dict[str, list[Record]] = {}
         self._appends: dict[UUID, list[Record]] = {}
         self._snapshots: dict[tuple[str, str, int], Snapshot] = {}
+        self._epochs = FIRST
 
     def close(self) -> None:
         """Does nothing: there is nothing to close."""
@@ -101,12 +107,13 @@ class MemoryStore(Opened[StoreOp]):
         with self._lock:
             records = self._streams.get(op.stream, [])
             head = len(records)
+            epoch = self._epochs.current
             if op.backwards:
                 end = head if op.after == 0 else min(op.after - 1, head)
                 found = records[max(end - op.limit, 0) : end][::-1]
             else:
                 found = records[op.after : op.after + op.limit]
-        return Page(self._events(found), head, Token(self.store_id, {op.stream: head}))
+        return Page(self._events(found), head, Token(self.store_id, {op.stream: head}, epoch))
 
     @on(Head)
     def head(self, op: Head) -> int:
@@ -122,15 +129,16 @@ class MemoryStore(Opened[StoreOp]):
         position = op.after.check(self.store_id)
         with self._lock:
             end = len(self._feed)
+            epochs = self._epochs
+        epochs.check(op.after)
         check_end(op, end)
         found: list[Record] = []
         while position < end and len(found) < op.limit:  # up to there, the feed never changes
             some = self._feed[position : min(position + op.limit - len(found), end)]
             position += len(some)
             found += asked_for(op, some)
-        return FeedPage(
-            self._events(found), Cursor(self.store_id, position), Cursor(self.store_id, end)
-        )
+        at = partial(Cursor, self.store_id, epoch=epochs.current)
+        return FeedPage(self._events(found), at(position), at(end))
 
     @on(LoadSnapshot)
     def load_snapshot(self, op: LoadSnapshot) -> Snapshot | None:
@@ -155,13 +163,29 @@ class MemoryStore(Opened[StoreOp]):
         check(op)
         with self._lock:
             stored = self._appends.get(op.append_id)
-            return None if stored is None else appended(op.append_id, stored, self.store_id)
+            if stored is None:
+                return None
+            return appended(op.append_id, stored, self.store_id, self._epochs.current)
+
+    @on(GetEpochs)
+    def get_epochs(self, op: GetEpochs) -> Epochs:
+        """The epochs of the store."""
+        return self._epochs
+
+    @on(RaiseEpoch)
+    def raise_epoch(self, op: RaiseEpoch) -> int:
+        """Begins another epoch."""
+        with self._lock:
+            begun = self._epochs.next(len(self._feed), microseconds(self._clock))
+            self._epochs = Epochs((*self._epochs.begins, begun))
+        return begun[0]
 
     def _append(self, asked: Prepared) -> Outcome[Appended, NotAppended]:
         with self._lock:
             stored = self._appends.get(asked.append_id) if asked.is_keyed else None
             if stored is not None:
-                return asked.again(stored, self.store_id)
+                return asked.again(stored, self.store_id, self._epochs.current)
+            asked.check_epochs(self._epochs, self._position)
             unmet = asked.unmet(self._version)
             if unmet is not None:
                 return Failure(self._conflict(*unmet))
@@ -177,12 +201,16 @@ class MemoryStore(Opened[StoreOp]):
                 if len(self._feed) == end:
                     self._take_back(asked.append_id, records)
                 raise
-            return Success(appended(asked.append_id, records, self.store_id))
+            return Success(appended(asked.append_id, records, self.store_id, self._epochs.current))
 
     def _take_back(self, append_id: UUID, records: Sequence[Record]) -> None:
         for record in records:
             del self._streams.get(record.stream, [])[record.version - 1 :]
         self._appends.pop(append_id, None)
+
+    def _position(self, stream: StreamId, version: int) -> int | None:
+        records = self._streams.get(stream, ())
+        return records[version - 1].position if version <= len(records) else None
 
     def _version(self, stream: StreamId) -> int:
         return len(self._streams.get(stream, ()))

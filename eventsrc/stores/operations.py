@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Never, TypeAlias, TypeVar
 from uuid import UUID
 
 import attrs
 
 from eventsrc._errors import EventsrcError
 from eventsrc.events.codec import Json
+from eventsrc.events.epochs import FIRST, Epochs
 from eventsrc.events.pages import decoded
 from eventsrc.events.positions import START, Cursor, Token
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
-from eventsrc.programs.operation import Command, Query
-from eventsrc.programs.program import Outcome
+from eventsrc.programs.operation import Command, Derived, Query
+from eventsrc.programs.program import Effect, Outcome, pure
 
 E_co = TypeVar("E_co", covariant=True)
 
@@ -285,10 +286,27 @@ class FindAppend(Query[Appended | None]):
     append_id: UUID
 
 
+class GetEpochs(Derived[Epochs]):
+    """The epochs of the store. One that does not interpret it was never restored."""
+
+    lower = ()
+
+    def meaning(self) -> Effect[Never, Epochs]:
+        """The first and no other."""
+        return pure(FIRST)
+
+
+class RaiseEpoch(Command[int]):
+    """Begins another epoch of the store, at the end of its feed; answers its number."""
+
+
 StoreOp: TypeAlias = (
     Append | AppendAll | Read | Head | ReadFeed | LoadSnapshot | SaveSnapshot | FindAppend
 )
 """What every store interprets."""
+
+EpochOp: TypeAlias = GetEpochs | RaiseEpoch
+"""What a store interprets too that can be told that it was restored."""
 
 
 # --- what goes wrong with stores ------------------------------------------------------------------

@@ -18,6 +18,7 @@ from returns.result import Failure, Success
 
 from eventsrc.events._uuids import uuid_of
 from eventsrc.events.codec import MAX_BYTES, Codec, Encoded
+from eventsrc.events.epochs import Epochs
 from eventsrc.events.positions import BadCursor, Cursor, Token
 from eventsrc.events.record import Record, make_records
 from eventsrc.events.stream_id import MAX_BYTES as MAX_NAME
@@ -59,6 +60,8 @@ class Part:
     stream: StreamId
     expected: int | Expect
     events: list[Encoded]
+    epoch: int = 0
+    """That in which a token saw the expected version; 0 for what no token said."""
 
 
 @attrs.define
@@ -67,6 +70,8 @@ class Demand:
 
     stream: StreamId
     expected: int | Expect
+    epoch: int = 0
+    """As of a Part."""
 
 
 @attrs.define
@@ -94,6 +99,25 @@ class Prepared:
                     return demand.stream, demand.expected, version
         return None
 
+    def check_epochs(self, epochs: Epochs, position_of: Callable[[StreamId, int], int | None]) -> None:
+        """Raises WrongEpoch if a token that is expected saw what the store does not have any more.
+
+        position_of: an event, by stream and version; None for one that there is not.
+        """
+        for stream, version, epoch in self.of_other_epochs(epochs.current):
+            check_seen(epochs, epoch, stream, version, position_of(stream, version))
+
+    def of_other_epochs(self, epoch: int) -> list[tuple[StreamId, int, int]]:
+        """The versions that are expected by tokens of other epochs: stream, version and epoch."""
+        return [
+            (asked.stream, asked.expected, asked.epoch)
+            for asked in self.streams
+            if asked.epoch
+            and asked.epoch != epoch
+            and isinstance(asked.expected, int)
+            and asked.expected
+        ]
+
     def records(self, end: int, version_of: Callable[[StreamId], int], now: int) -> list[Record]:
         """The records to keep, at the end of a feed whose last position is `end`.
 
@@ -109,7 +133,9 @@ class Prepared:
             )
         return made
 
-    def again(self, stored: Sequence[Record], store_id: str) -> Outcome[Appended, NotAppended]:
+    def again(
+        self, stored: Sequence[Record], store_id: str, epoch: int = 1
+    ) -> Outcome[Appended, NotAppended]:
         """The answer to this append where events with its append_id are stored already."""
         brought = [(part.stream, *encoded) for part in self.parts for encoded in part.events]
         if brought != [(record.stream, record.kind, record.data) for record in stored]:
@@ -119,7 +145,7 @@ class Prepared:
                     "use a new id for new events"
                 )
             )
-        return Success(appended(self.append_id, stored, store_id))
+        return Success(appended(self.append_id, stored, store_id, epoch))
 
 
 def prepare(
@@ -172,11 +198,11 @@ def _part(asked: Append | StreamAppend, codec: Codec, store_id: str) -> Part:
         raise ValueError(f"there are no events to append to {asked.stream}: append at least one")
     if not isinstance(asked.events, tuple):
         _refuse_type("events", asked.events, "a tuple of events")
-    expected = _expected(asked.expected, asked.stream, store_id)
+    expected, epoch = _expected(asked.expected, asked.stream, store_id)
     encoded = codec.encode_all(asked.events)
     if asked.stream[: len(RESERVED)] == RESERVED:
         _check_own(asked.stream, encoded)
-    return Part(asked.stream, expected, encoded)
+    return Part(asked.stream, expected, encoded, epoch)
 
 
 def _check_own(stream: StreamId, events: Sequence[Encoded]) -> None:
@@ -193,24 +219,27 @@ def _demand(asked: Condition, store_id: str) -> Demand:
     if not isinstance(asked, Condition):
         _refuse_type("a condition", asked, "a Condition")
     _checked_stream(asked.stream)
-    return Demand(asked.stream, _expected(asked.expected, asked.stream, store_id))
+    return Demand(asked.stream, *_expected(asked.expected, asked.stream, store_id))
 
 
-def _expected(expected: Expected, stream: StreamId, store_id: str) -> int | Expect:
+def _expected(expected: Expected, stream: StreamId, store_id: str) -> tuple[int | Expect, int]:
+    """What is expected, and the epoch of the token that says so, or 0."""
     if type(expected) is int and 0 <= expected < _NUMBERS:
-        return expected
+        return expected, 0
     if isinstance(expected, Expect):
-        return expected
+        return expected, 0
+    epoch = 0
     if isinstance(expected, Token):
         expected.check(store_id)
         if not isinstance(expected.versions, Mapping):
             _refuse_type("versions of the token", expected.versions, "a mapping of streams to versions")
+        epoch = expected.epoch_of(stream)
         expected = expected.of(stream)
     if type(expected) is not int:
         _refuse_type("expected", expected, "a version, a token, or ANY, NO_STREAM or EXISTS")
     if not 0 <= expected < _NUMBERS:
         raise ValueError(f"no stream is at version {expected}: expect 0 or more, or ANY")
-    return expected
+    return expected, epoch
 
 
 def _checked_stream(stream: object) -> None:
@@ -316,6 +345,17 @@ def check_end(op: ReadFeed, end: int) -> None:
         )
 
 
+def check_seen(
+    epochs: Epochs, epoch: int, stream: StreamId, version: int, position: int | None
+) -> None:
+    """Raises WrongEpoch if a token of some epoch saw a version that the store does not have any more.
+
+    position: of the event of that version; None if there is none.
+    """
+    what = f"the token, which has seen version {version} of {stream},"
+    epochs.check_place(epoch, position, what, "read anew and use that token")
+
+
 # --- choosing events of the feed ------------------------------------------------------------------
 
 
@@ -348,11 +388,12 @@ _BEGINS_RESERVED: Final = "\0" + RESERVED
 # --- answering ------------------------------------------------------------------------------------
 
 
-def appended(append_id: UUID, records: Sequence[Record], store_id: str) -> Appended:
-    """The answer to an append that stored these records."""
+def appended(append_id: UUID, records: Sequence[Record], store_id: str, epoch: int = 1) -> Appended:
+    """The answer to an append that stored these records, in the store's current epoch."""
     versions = {record[1]: record[2] for record in records}  # the last of each stream remains
-    token = Token(store_id, {StreamId(stream): version for stream, version in versions.items()})
-    return Appended(append_id, token, Cursor(store_id, records[-1].position))
+    seen = {StreamId(stream): version for stream, version in versions.items()}
+    place = Cursor(store_id, records[-1].position, epoch)
+    return Appended(append_id, Token(store_id, seen, epoch), place)
 
 
 def new_append_id(end: int = 0) -> UUID:

@@ -185,7 +185,11 @@ def _caught_up(fold: Fold[S, Any], folded: Folded[S], conflict: Conflict) -> Do[
     if folded.version + len(conflict.events) < conflict.actual:
         return (yield from load(conflict.stream, fold, folded))
     state = fold.apply(folded.state, conflict.events)
-    return Folded(state, conflict.actual, Token(folded.token.store, {conflict.stream: conflict.actual}))
+    return Folded(
+        state,
+        conflict.actual,
+        Token(folded.token.store, {conflict.stream: conflict.actual}, folded.token.epoch),
+    )
 
 
 def _settle(

@@ -22,6 +22,7 @@ from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.operation import Derived
 from eventsrc.programs.program import Do, Program, name_of, program
+from eventsrc.stores.epochs import check_token
 from eventsrc.stores.operations import LoadSnapshot, Page, Read, SaveSnapshot
 from eventsrc.streams.snapshots import Snapshots
 
@@ -134,7 +135,7 @@ class Load(Derived[Folded[Any]]):
                 break
         if fold.snapshots is not None and fold.snapshots.is_due(start, version):
             yield from SaveSnapshot(fold.snapshots.snapshot(stream, version, state))
-        return Folded(state, version, Token(page.token.store, {stream: version}))
+        return Folded(state, version, Token(page.token.store, {stream: version}, page.token.epoch))
 
 
 def load(
@@ -171,11 +172,13 @@ def load_at(
 ) -> Do[Read | LoadSnapshot, Folded[S]]:
     """The state of a stream when it was at a version, or where a token has seen it.
 
-    Raises NoSuchVersion if it has not got there, WrongStore for a token of another store, and
-    NotInToken for one that does not name the stream.
+    Raises NoSuchVersion if it has not got there, WrongStore for a token of another store, WrongEpoch
+    for one of what the store had before it was restored, and NotInToken for one that does not name the
+    stream.
     """
     if isinstance(at, Token):
-        at.check((yield from Read(stream, 0, 1)).token.store)
+        its_page: Page[Any] = yield from Read(stream, 0, 1)
+        yield from check_token(at, stream, its_page)
         at = at.of(stream)
     if not isinstance(at, int):
         raise TypeError(
@@ -192,7 +195,7 @@ def load_at(
         state = fold.apply(state, page.events[: at - version])
         version = min(version + len(page.events), at)
         if version == at:
-            return Folded(state, version, Token(page.token.store, {stream: version}))
+            return Folded(state, version, Token(page.token.store, {stream: version}, page.token.epoch))
 
 
 @program
@@ -214,4 +217,4 @@ def load_as_of(stream: StreamId, fold: Fold[S, Any], time: datetime.datetime) ->
         state = fold.apply(state, page.events[:until])
         version += min(until, len(page.events))
         if len(page.events) < PAGE or until < PAGE:
-            return Folded(state, version, Token(page.token.store, {stream: version}))
+            return Folded(state, version, Token(page.token.store, {stream: version}, page.token.epoch))

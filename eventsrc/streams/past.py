@@ -11,19 +11,22 @@ from __future__ import annotations
 
 import datetime
 from bisect import bisect_right
-from typing import Any, NoReturn
+from typing import Any, Never, NoReturn
 
 from eventsrc._errors import EventsrcError
+from eventsrc.events.epochs import Epochs
 from eventsrc.events.positions import START, Cursor, NotInToken, Token
 from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter, Translation, on
 from eventsrc.programs.program import Do, Program
+from eventsrc.stores.epochs import check_token, get_epochs
 from eventsrc.stores.operations import (
     Append,
     AppendAll,
     Appended,
     FeedPage,
     FindAppend,
+    GetEpochs,
     Head,
     LoadSnapshot,
     Page,
@@ -41,7 +44,7 @@ class PastIsReadOnly(EventsrcError):
     """A program wrote to the past."""
 
 
-class _Past(Translation[StoreOp | Load, StoreOp]):
+class _Past(Translation[StoreOp | GetEpochs | Load, StoreOp]):
     """Answers queries from those events of a store that are not after a place."""
 
     def __init__(self, at: Cursor | Token | datetime.datetime) -> None:
@@ -68,7 +71,7 @@ class _Past(Translation[StoreOp | Load, StoreOp]):
             room = max(until - op.after, 0)
             page = yield from Read(op.stream, op.after, min(op.limit, room or 1), False, op.whole)
             events = page.events[:room]
-        return Page(events, until, Token(page.token.store, {op.stream: until}))
+        return Page(events, until, Token(page.token.store, {op.stream: until}, page.token.epoch))
 
     @on(Head).program
     def head(self, op: Head) -> Do[Read | ReadFeed, int]:
@@ -85,6 +88,8 @@ class _Past(Translation[StoreOp | Load, StoreOp]):
         check(op)
         end = yield from self._place()
         op.after.check(end.store)
+        if op.after.epoch != end.epoch:
+            (yield from get_epochs()).check(op.after)
         check_end(op, end.position)
         page = yield from ReadFeed(  # whole: positions are asked for
             op.after, op.limit, op.prefix, op.types, all_streams=op.all_streams
@@ -129,6 +134,10 @@ class _Past(Translation[StoreOp | Load, StoreOp]):
     def save_snapshot(self, op: SaveSnapshot) -> NoReturn:
         raise self._refusal(op)
 
+    @on(GetEpochs).program
+    def get_epochs(self, op: GetEpochs) -> Do[Never, Epochs]:
+        return (yield from get_epochs())
+
     def _refusal(self, op: object) -> PastIsReadOnly:
         return PastIsReadOnly(
             f"{op!r:.200} cannot be done as of {self._at}: the past is for queries; run it on the store"
@@ -155,7 +164,7 @@ class _Past(Translation[StoreOp | Load, StoreOp]):
             assert not isinstance(self._at, Token)
             if isinstance(self._at, Cursor):
                 end = (yield from ReadFeed(self._at, 1)).end  # refuses another store's, and the future
-                found = Cursor(end.store, self._at.position)
+                found = Cursor(end.store, self._at.position, end.epoch)
             else:
                 found = yield from _place_at(self._at)
             found = self._places.setdefault(None, found)
@@ -165,8 +174,8 @@ class _Past(Translation[StoreOp | Load, StoreOp]):
 def _seen(token: Token, stream: StreamId) -> Do[Read, int]:
     """The version of a stream that a token has seen."""
     page = yield from Read(stream, 0, 1, whole=False)
-    token.check(page.token.store)
     version = token.of(stream)
+    yield from check_token(token, stream, page)
     if page.head < version:
         raise NoSuchVersion(f"{stream} is at version {page.head}: it has not reached {version}")
     return version
@@ -194,12 +203,13 @@ def _place_at(time: datetime.datetime) -> Do[ReadFeed, Cursor]:
     low, high = 0, end.position
     while low < high:
         middle = (low + high) // 2
-        events = (yield from ReadFeed(Cursor(end.store, middle), 1, all_streams=True)).events
+        place = Cursor(end.store, middle, end.epoch)
+        events = (yield from ReadFeed(place, 1, all_streams=True)).events
         if events and events[0].recorded_at <= time:
             low = events[0].position
         else:
             high = middle
-    return Cursor(end.store, low)
+    return Cursor(end.store, low, end.epoch)
 
 
 def as_of(store: Interpreter[StoreOp], at: Cursor | Token | datetime.datetime) -> Interpreter[StoreOp]:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,23 +13,9 @@ from eventsrc.recording._migration import from_version_1
 from eventsrc.recording.masks import pseudonyms
 from eventsrc.recording.portable import NotPortable
 from eventsrc.testing.replay import Replayed, replay
+from tests.formats.modules import HERE, bank
 
-HERE = Path(__file__).parent / "4fdead8"
 EXPECTED: dict[str, Any] = json.loads((HERE / "expected.json").read_text())["recordings"]
-
-
-def module(name: str) -> ModuleType:
-    """A module of the folder, under its own name, which its annotations are looked up by."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-bank: Any = module("bank_4fdead8")
 
 PROGRAMS = (
     *(bank.decides, bank.deposit, bank.fail, bank.fail_oddly, bank.given, bank.level_out),

@@ -29,6 +29,7 @@ from eventsrc import (
     Unknown,
 )
 from eventsrc.events._exact import NotStorable
+from eventsrc.events.epochs import WrongEpoch
 from eventsrc.events.positions import BadToken, NotInToken, WrongStore
 from eventsrc.events.stream_id import BadStreamId
 from eventsrc.following.synchroniser import Stale
@@ -355,6 +356,7 @@ def test_what_json_does_not_have_is_not_answered(value: float) -> None:
         (StoreFull("full"), 507),
         (BadToken("bad"), 400),
         (WrongStore("wrong"), 400),
+        (WrongEpoch("lost"), 412),
         (Problem(problem(418, "Teapot"), "teapot"), 418),
     ],
 )

@@ -209,11 +209,11 @@ def test_parallel_appends_at_any_version_are_all_stored(postgres_dsn: str, store
 def test_control_rows_that_are_dropped_in_silence_are_caught(
     postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (script,) = sql.SCRIPTS
+    tables, script = sql.SCRIPTS
     last = "AS came (stream, version, kind, data, crc, rest, n);"
     assert last in script
     script = script.replace(last, f"{last[:-1]} ON CONFLICT DO NOTHING;")
-    monkeypatch.setattr(sql, "SCRIPTS", (script,))
+    monkeypatch.setattr(sql, "SCRIPTS", (tables, script))
 
     def never(*_: object) -> Generator[Any, Any, None]:
         yield from ()

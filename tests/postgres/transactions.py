@@ -100,8 +100,8 @@ def slow_store(dsn: str, seed: int) -> Iterator[PostgresStore]:
 def without_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks the stores that are made from now on: positions are of a sequence, and nobody waits."""
     lock = "PERFORM pg_advisory_xact_lock({lock});"
-    (script,) = sql.SCRIPTS
-    assert script.count(lock) == 2
+    tables, script = sql.SCRIPTS
+    assert script.count(lock) == 3
     script = script.replace(lock, "").replace(
         "coalesce(max(event.position), 0) INTO", "nextval('{s}.places') INTO"
     )
@@ -110,5 +110,7 @@ def without_order(monkeypatch: pytest.MonkeyPatch) -> None:
     one = one.replace(
         "pg_advisory_xact_lock({lock})", "(SELECT nextval('{s}.places') AS last) AS places"
     )
-    monkeypatch.setattr(sql, "SCRIPTS", ("CREATE SEQUENCE {s}.places INCREMENT 1000; " + script,))
+    monkeypatch.setattr(
+        sql, "SCRIPTS", (tables, "CREATE SEQUENCE {s}.places INCREMENT 1000; " + script)
+    )
     monkeypatch.setattr(sql, "APPEND_ONE", one)

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 
 from eventsrc import ANY, Append, Conflict, Head, Interpreter, SqliteStore, StoreOp, StreamId, Success
+from eventsrc.events.epochs import FIRST
 from eventsrc.sqlite import _sql
 from eventsrc.sqlite._appending import Appending
 from eventsrc.sqlite._rows import head_of
@@ -111,8 +112,8 @@ def be_careless() -> None:
             streams = {part.stream for job in group for part in job.asked.parts}
             known = {stream: head_of(connection, stream) for stream in streams}
         with store._file.writing(group[0].deadline) as connection:
-            writing = Appending(connection, store.store_id, store.codec, Kinds(), 0)
-            for stream, (number, version) in known.items():
+            writing = Appending(connection, store.store_id, store.codec, Kinds(), FIRST, 0)
+            for stream, (number, version, _) in known.items():
                 if number is not None:
                     writing.numbers[stream], writing.versions[stream] = number, version
             return [writing.append(job.asked) for job in group]

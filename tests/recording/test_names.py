@@ -25,7 +25,8 @@ at_least deliver force history rebuild retry serializable status synchronise syn
 AppendFailed BadSnapshot BadCursor BadStreamId BadToken CommitFailed Corrupted EventTypeError
 EventsrcError GapRemains Lost LostLease NoSuchVersion NotAStore NotDecided NotInToken NotNewEnough
 NotRead NotStorable NotSerializable NotSerialized PastIsReadOnly Refused StoreBusy StoreClosed
-StoreError StoreFull StoreReadOnly Undecodable UnknownEvent Unreachable ViewError WrongStore
+StoreError StoreFull StoreReadOnly Undecodable UnknownEvent Unreachable ViewError WrongEpoch WrongStore
+Epochs GetEpochs RaiseEpoch restored
 """
 
 

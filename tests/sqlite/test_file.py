@@ -91,7 +91,7 @@ def test_the_file_keeps_what_was_stored_and_its_identity(path: Path) -> None:
 def test_the_file_is_stamped_and_in_the_durable_profile(store: SqliteStore, path: Path) -> None:
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA application_id").fetchone() == (STAMP,)
-    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
     with store._file.writing() as writer:

@@ -48,7 +48,7 @@ from eventsrc import (
 from eventsrc.following.synchroniser import Synchronised
 from eventsrc.preview import Previewed, preview
 from eventsrc.recording import RunFile, recording
-from eventsrc.stores.operations import NotAppended
+from eventsrc.stores.operations import EpochOp, NotAppended
 from eventsrc.streams.decide import Decided
 from eventsrc.streams.fold import Folded
 from tests.programs.service import (
@@ -315,4 +315,4 @@ assert_type(
 recorded_runs = recording(
     MemoryStore() | world, RunFile("runs.jsonl", masks={(SetEmail, "email"): "x"})
 )
-assert_type(recorded_runs, Interpreter[StoreOp | World])
+assert_type(recorded_runs, Interpreter[StoreOp | EpochOp | World])

@@ -18,16 +18,20 @@ from __future__ import annotations
 from eventsrc.testing._contract._bad_input import BadInput
 from eventsrc.testing._contract._concurrency import Concurrency
 from eventsrc.testing._contract._conditions import Conditions
+from eventsrc.testing._contract._epochs import EpochsOfStores
 from eventsrc.testing._contract._own_streams import OwnStreams
 from eventsrc.testing._contract._reading import Reading
 from eventsrc.testing._contract._retries import Retries
 from eventsrc.testing._contract._storing import Storing
 
 
-class StoreContract(Concurrency, BadInput, Reading, Storing, Retries, Conditions, OwnStreams):
+class StoreContract(
+    Concurrency, BadInput, Reading, Storing, Retries, Conditions, OwnStreams, EpochsOfStores
+):
     """The tests that every store must pass: subclass it and give it a `store` fixture.
 
     concurrent: whether the store may be used from several threads, and tasks, at once.
+    epochs: whether it can be told that it was restored (GetEpochs, RaiseEpoch).
     snapshots: whether it keeps snapshots; if not, SaveSnapshot does nothing.
     reopen: a fixture, for a store that outlives its process: see there.
     What a store does not claim is skipped, visibly.

@@ -75,7 +75,7 @@ class Reading(ContractPart):
             assert (bare.head, bare.token) == (whole.head, whole.token)
         for asked in (page, back):
             assert asked.head == head
-            assert asked.token == Token(id_of(store), {stream: head})
+            assert asked.token == Token(id_of(store), {stream: head}, end_of(store).epoch)
             assert [asked.events[i].record for i in range(len(asked.events))] == [
                 read_all(store, stream)[e.version - 1].record for e in asked.events
             ]

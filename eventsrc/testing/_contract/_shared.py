@@ -67,6 +67,7 @@ class ContractPart:
     """Some of the contract's tests; `StoreContract` says what they are given."""
 
     concurrent: ClassVar[bool] = True
+    epochs: ClassVar[bool] = True
     snapshots: ClassVar[bool] = True
 
     @pytest.fixture

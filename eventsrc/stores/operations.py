@@ -199,7 +199,7 @@ class Append(Command[Outcome[Appended, NotAppended]]):
 
     append_id: chosen by the caller to make a retry safe: the same events with the same id are stored
         once, and answered with the original result; other events with it are Rejected. None: a new one.
-    metadata: stored with each of the events.
+    metadata: stored with each of the events. Some keys have fixed meanings: see stores/metadata.py.
     """
 
     stream: StreamId

@@ -16,14 +16,18 @@ from uuid import UUID
 import attrs
 from returns.result import Failure, Success
 
+from eventsrc.events._exact import NotStorable
+from eventsrc.events._sealed import SEALED_KEY, check_unsealed
 from eventsrc.events._uuids import uuid_of
-from eventsrc.events.codec import MAX_BYTES, Codec, Encoded
+from eventsrc.events.codec import MAX_BYTES, Codec, Encoded, Json
 from eventsrc.events.epochs import Epochs
+from eventsrc.events.event import Opaque
 from eventsrc.events.positions import BadCursor, Cursor, Token
 from eventsrc.events.record import Record, make_records
 from eventsrc.events.stream_id import MAX_BYTES as MAX_NAME
 from eventsrc.events.stream_id import RESERVED, BadStreamId, StreamId, checked_prefix
 from eventsrc.programs.program import Outcome
+from eventsrc.stores.metadata import check_metadata
 from eventsrc.stores.operations import (
     ANY,
     MAX_PAGE,
@@ -162,7 +166,7 @@ def prepare(
     new_id: in its place.
     Raises ValueError or TypeError for one that makes no sense, EventTypeError for an object that is no
     event, WrongStore for a token of another store, NotInToken for one that does not name the stream,
-    BadStreamId, and NotStorable with the path to a value that cannot be stored.
+    BadStreamId, and NotStorable with the path to what cannot be stored, such as the key `$sealed`.
     """
     if isinstance(op, Append):
         parts: tuple[Part, ...] = (_part(op, codec, store_id),)
@@ -184,7 +188,17 @@ def prepare(
     if type(metadata) is not dict and not isinstance(metadata, Mapping):
         _refuse_type("metadata", metadata, "a mapping of names to JSON values")
     beside = codec.encode_metadata(metadata)
+    if beside:
+        _check_metadata(metadata, beside)
     return Prepared(append_id, parts, demands, beside, op.append_id is not None)
+
+
+def _check_metadata(metadata: Json, encoded: bytes) -> None:
+    check_metadata(metadata)
+    try:
+        check_unsealed(encoded)
+    except NotStorable as bad:
+        raise bad.within("metadata") from None
 
 
 _TO_ONE_STREAM: Final = (Append, StreamAppend)
@@ -200,9 +214,22 @@ def _part(asked: Append | StreamAppend, codec: Codec, store_id: str) -> Part:
         _refuse_type("events", asked.events, "a tuple of events")
     expected, epoch = _expected(asked.expected, asked.stream, store_id)
     encoded = codec.encode_all(asked.events)
+    for event, (_, data) in zip(asked.events, encoded, strict=True):
+        if SEALED_KEY in data and type(event) is not Opaque:
+            _check_unsealed(asked.events, encoded)
     if asked.stream[: len(RESERVED)] == RESERVED:
         _check_own(asked.stream, encoded)
     return Part(asked.stream, expected, encoded, epoch)
+
+
+def _check_unsealed(events: Sequence[object], encoded: Sequence[Encoded]) -> None:
+    """Raises NotStorable for an event with the reserved key, but for those that are passed on."""
+    for index, (event, (_, data)) in enumerate(zip(events, encoded, strict=True)):
+        if type(event) is not Opaque:
+            try:
+                check_unsealed(data)
+            except NotStorable as bad:
+                raise bad.within(f"events[{index}]") from None
 
 
 def _check_own(stream: StreamId, events: Sequence[Encoded]) -> None:

@@ -15,6 +15,7 @@ import attrs
 
 from eventsrc._errors import EventsrcError
 from eventsrc.events._exact import NotStorable, check_for, shown
+from eventsrc.events._sealed import check_unsealed
 from eventsrc.events.codec import MAX_BYTES
 from eventsrc.events.json_converter import default_converter
 from eventsrc.events.stream_id import StreamId
@@ -96,6 +97,7 @@ class Snapshots(Generic[S]):
         try:
             check_for(self.of).check(state)
             data = self._encoded(state)
+            check_unsealed(data)
             back = self._decoded(data)
             is_same = back == state and self._encoded(back) == data
         except NotStorable as error:

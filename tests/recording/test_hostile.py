@@ -227,7 +227,8 @@ def test_keys_of_an_event_are_its_own(tmp_path: Path, data: Any) -> None:
     portable = Portable(codec, names=Names(KNOWN))
     for value in (Free(data), Free({"inner": [data]}), [data], {"a": data}):
         assert portable.value(json.loads(json.dumps(portable.plain(value)))) == value
-    assert replayed_after(tmp_path, Free(data), codec).same
+    if "$sealed" not in data:  # which no store takes
+        assert replayed_after(tmp_path, Free(data), codec).same
 
 
 def replayed_after(tmp_path: Path, happened: Any, codec: Codec) -> Any:

@@ -75,6 +75,26 @@ class BadInput(ContractPart):
                     store.run(Append(stream, (Noted("good"),), metadata=said))  # type: ignore[arg-type]
 
     @pytest.mark.parametrize(
+        "said", [{"actor": 1}, {"correlation_id": ""}, {"traceparent": "x"}, {"origin": None}]
+    )
+    def test_the_standard_keys_of_metadata_have_texts(self, store: Store, said: Any) -> None:
+        stream = fresh()
+        with left_alone(store, stream), pytest.raises((TypeError, ValueError), match=next(iter(said))):
+            store.run(Append(stream, (Noted("good"),), metadata=said))
+
+    def test_the_key_that_is_the_librarys_own_is_refused_wherever_it_is(self, store: Store) -> None:
+        stream, other = fresh(), fresh()
+        bad = Held([{"$sealed": 1}])
+        with left_alone(store, stream, other):
+            for asked in (
+                Append(stream, (Noted("good"), bad)),
+                Append(stream, (Noted("good"),), metadata={"by": {"$sealed": 1}}),
+                AppendAll((StreamAppend(other, (Noted("good"),)), StreamAppend(stream, (bad,)))),
+            ):
+                with pytest.raises(NotStorable, match=r"\$sealed"):
+                    store.run(asked)
+
+    @pytest.mark.parametrize(
         "event",
         [None, "a text", object(), {"text": "x"}, Noted, ANY, b""],
         ids=lambda e: type(e).__name__,

@@ -13,14 +13,24 @@ import decimal
 import enum
 import threading
 import types
-import typing
 import uuid
 from collections.abc import Callable
-from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias, Union, get_args, get_origin
+from typing import Any, Final, NamedTuple, NoReturn, TypeAlias, get_origin
 
 import attrs
 
 from eventsrc._errors import EventsrcError
+from eventsrc.events._shapes import (
+    Choice,
+    Either,
+    Items,
+    Members,
+    Object,
+    Optional,
+    Row,
+    Table,
+    shape_of,
+)
 
 Check: TypeAlias = Callable[[Any], None]
 
@@ -29,7 +39,6 @@ MAX_DEPTH: Final = 100
 
 _INT64: Final = 2**63
 _FLOAT_INT: Final = 2**53
-_CONTAINERS: Final = {list: "list", tuple: "tuple", set: "set", frozenset: "frozenset"}
 
 
 class NotStorable(EventsrcError, ValueError):
@@ -234,26 +243,30 @@ class _Reading:
 
     def check(self, kind: Any) -> Check:
         """The check for a type."""
-        while isinstance(kind, typing.NewType):
-            kind = kind.__supertype__
-        origin, args = get_origin(kind), get_args(kind)
-        if origin is typing.Annotated:
-            return self.check(args[0])
-        if origin is Literal:
-            return self.literal(args)
-        if origin is Union or origin is types.UnionType:
-            return self.union(args)
-        if kind in _LEAVES and kind is not type(None):
-            return _LEAVES[kind]
-        if isinstance(kind, type) and issubclass(kind, enum.Enum):
-            return self.enum(kind)
-        if origin in _CONTAINERS and args:
-            return self.container(origin, args)
-        if origin is dict and args:
-            return self.dict(args)
-        if isinstance(kind, type) and attrs.has(kind):
-            return self.attrs(kind)
-        return self.unknown()
+        return self.of(shape_of(kind))
+
+    def of(self, shape: Any) -> Check:
+        """The check for a shape."""
+        match shape:
+            case Choice(options, _):
+                return self.literal(options)
+            case Optional(some):
+                return self.optional(some)
+            case Either(members, _):
+                return self.union(members)
+            case Members(cls):
+                return self.enum(cls)
+            case Items(container, item):
+                return self.items(container, item)
+            case Row(items):
+                return _tuple([self.of(item) for item in items])
+            case Table(item):
+                return self.table(item)
+            case Object():
+                return self.attrs(shape)
+            case _:
+                leaf = None if shape is types.NoneType else _LEAVES.get(shape)
+                return self.unknown() if leaf is None else leaf
 
     def unknown(self, check: Check = lambda _: None) -> Check:
         """The check for values of which something remains to be seen."""
@@ -272,17 +285,16 @@ class _Reading:
         is_plain = all(type(member.value) in (str, int, float, bool) for member in kind)
         return _instance(kind) if is_plain else self.unknown(_instance(kind))
 
+    def optional(self, some: Any) -> Check:
+        one = self.of(some)
+
+        def check(value: Any) -> None:
+            if value is not None:
+                one(value)
+
+        return self.unknown(check) if isinstance(some, Members) else check
+
     def union(self, members: tuple[Any, ...]) -> Check:
-        some = [member for member in members if member is not type(None)]
-        if len(some) == 1:
-            one = self.check(some[0])
-
-            def check_optional(value: Any) -> None:
-                if value is not None:
-                    one(value)
-
-            is_enum = isinstance(some[0], type) and issubclass(some[0], enum.Enum)
-            return self.unknown(check_optional) if is_enum else check_optional
         if not all(member in _JSON_LEAVES or _is_class(member) for member in members):
             return self.unknown()
         by_type = {member: _LEAVES.get(member) or self.check(member) for member in members}
@@ -294,17 +306,15 @@ class _Reading:
                 _refuse(value, wanted)
             member(value)
 
-        is_plain = all(member in _JSON_LEAVES for member in members) and not {int, float} <= set(some)
+        is_plain = {*members} <= _JSON_LEAVES.keys() and not {int, float} <= {*members}
         return check if is_plain else self.unknown(check)
 
-    def container(self, origin: Any, args: tuple[Any, ...]) -> Check:
-        if origin is tuple and not (len(args) == 2 and args[1] is ...):
-            return _tuple([self.check(arg) for arg in args])
-        item_check = self.check(args[0])
+    def items(self, origin: Any, item: Any) -> Check:
+        item_check = self.of(item)
 
         def check(value: Any) -> None:
             if type(value) is not origin:
-                _refuse(value, f"a {_CONTAINERS[origin]}")
+                _refuse(value, f"a {origin.__name__}")
             for index, item in enumerate(value):
                 try:
                     item_check(item)
@@ -313,10 +323,8 @@ class _Reading:
 
         return check
 
-    def dict(self, args: tuple[Any, ...]) -> Check:
-        if self.check(args[0]) is not _str:
-            return self.unknown()
-        item_check = self.check(args[1])
+    def table(self, item: Any) -> Check:
+        item_check = self.of(item)
 
         def check(value: Any) -> None:
             if type(value) is not dict:
@@ -330,18 +338,18 @@ class _Reading:
 
         return check
 
-    def attrs(self, kind: type) -> Check:
+    def attrs(self, shape: Object) -> Check:
+        kind = shape.cls
         if kind in self.seen:  # it contains itself: its check is being made, and is there when used
             return _nested(self.seen[kind])
         holder = self.seen[kind] = []
-        attrs.resolve_types(kind)
         if hasattr(kind, "__attrs_post_init__") or hasattr(kind, "__attrs_init__"):
             self.is_complete = False
         fields: list[tuple[str, Check]] = []
-        for field in attrs.fields(kind):
+        for field, inner in shape.fields():
             if not field.init or field.converter is not None or not field.eq:
                 self.is_complete = False
-            fields.append((field.name, self.check(field.type)))
+            fields.append((field.name, self.of(inner)))
 
         def check(value: Any) -> None:
             if type(value) is not kind:

@@ -5,20 +5,12 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Sequence
-from itertools import repeat
 from typing import Any, Final, cast
 
 
 def dumps(value: Any) -> str:
     """JSON without spaces, as it is stored."""
     return "".join(_encode(value, 0)) if _encode else _ENCODER.encode(value)
-
-
-def dumps_all(values: Sequence[Any]) -> list[bytes]:
-    """What `dumps` makes of each, encoded."""
-    if _encode:
-        return [*map(str.encode, map("".join, map(_encode, values, repeat(0))))]
-    return [_ENCODER.encode(value).encode() for value in values]
 
 
 def _prepared(encoder: json.JSONEncoder) -> Callable[[Any, int], Sequence[str]] | None:

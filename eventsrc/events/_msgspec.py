@@ -1,121 +1,98 @@
-"""The extra `fast`: msgspec, where it is installed, reads and writes JSON in place of Python's own.
+"""The extra `fast`: msgspec, where it is installed, parses and writes JSON in place of `json`.
 
-msgspec makes attrs objects of JSON several times as fast as json and cattrs do. It reads classes all of
-whose fields have types that it takes for what cattrs takes them, if a codec has written them; what it
-refuses is left to cattrs. It writes those that come out the same to the byte, which numbers with a
-point and sets do not. So a store can be used with and without it in turn.
+It writes dicts that `_writers` makes. It makes objects only of classes, and of data, that it takes for
+exactly what `_readers` takes them. So what is installed decides the speed, and neither the bytes that
+are written nor the events that are read.
 """
 
 from __future__ import annotations
 
 import datetime
 import enum
-import types
-import typing
-from collections.abc import Callable, Iterator
-from decimal import Decimal
-from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-import attrs
-
 from eventsrc._errors import REFUSALS
-
-A = TypeVar("A")
-B = TypeVar("B")
-T = TypeVar("T")
-
-_WRITTEN_ALIKE: Final[frozenset[Any]] = frozenset(
-    {str, int, bool, type(None), UUID, Decimal, datetime.datetime, datetime.date, enum.Enum}
-)
-_READ_ALIKE: Final = _WRITTEN_ALIKE | {float, frozenset}
+from eventsrc.events._readers import is_set_field_by_field
+from eventsrc.events._shapes import Choice, Items, Members, Object, Optional, Table
 
 
-def reader(cls: type[T]) -> Callable[[bytes], T] | None:
-    """What makes objects of an attrs class of JSON by msgspec, if it is there and can.
+class Functions(NamedTuple):
+    """The functions that msgspec offers; they raise for what it does not take."""
 
-    It may raise for JSON that cattrs takes.
-    """
-    msgspec = _msgspec()
-    if msgspec is None or not _consists_of(cls, _READ_ALIKE):
-        return None
-    decode: Callable[[bytes], T] = msgspec.json.Decoder(cls).decode
-    return decode
+    parse: Callable[[bytes], Any]
+    write: Callable[[Any], bytes]
+    reader: Callable[[type], PageReader | None]
 
 
-def either(swiftly: Callable[[A], B], plainly: Callable[[A], B]) -> Callable[[A], B]:
-    """What answers swiftly or, if that raises, plainly."""
-
-    def answer(asked: A) -> B:
-        try:
-            return swiftly(asked)
-        except REFUSALS:
-            return plainly(asked)
-
-    return answer
+PageReader = Callable[[Sequence[bytes]], list[Any]]
+"""The events of data of a class; it raises for data that others must look at."""
 
 
-def writer(cls: type) -> Callable[[Any], bytes] | None:
-    """What makes JSON of objects of an attrs class by msgspec, if it is there and does as cattrs does.
-
-    It may raise for objects that cattrs takes.
-    """
-    msgspec = _msgspec()
-    if msgspec is None or not _consists_of(cls, _WRITTEN_ALIKE):
-        return None
-    encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
-    return encode
-
-
-def _msgspec() -> Any:
-    """The module, or None where it is not installed."""
+@cache
+def functions() -> Functions | None:
+    """What msgspec offers, if it is installed."""
     try:
         import msgspec
     except ImportError:
         return None
-    return msgspec
+
+    def reader(cls: type) -> PageReader | None:
+        try:
+            leaves = {*_leaves(Object(cls), set())}
+        except (NameError, *REFUSALS):
+            return None
+        if not leaves <= _READ_ALIKE:
+            return None
+        decode: Callable[[bytes], Any] = msgspec.json.Decoder(cls).decode
+        odd = [_ODD[leaf] for leaf in leaves if leaf in _ODD]
+        if not odd:
+            return lambda datas: [*map(decode, datas)]
+        search = re.compile(b"|".join(odd)).search
+
+        def read(datas: Sequence[bytes]) -> list[Any]:
+            if search(b"\n".join(datas)):
+                raise ValueError("msgspec may read this otherwise")
+            return [*map(decode, datas)]
+
+        return read
+
+    return Functions(msgspec.json.Decoder().decode, msgspec.json.Encoder().encode, reader)
 
 
-def _consists_of(cls: type, leaves: frozenset[Any]) -> bool:
-    """Whether the fields of a class, and of the classes in it, are of these types in the end."""
-    try:
-        return all(leaf in leaves for leaf in _leaves(cls, set()))
-    except (NameError, *REFUSALS):  # a type that cannot be resolved
-        return False
+_ODD: Final[dict[Any, bytes]] = {
+    datetime.datetime: rb"\.\d{7}",  # it rounds what is shorter than a microsecond
+    float: rb"\d{16}|-0[^.\de]",  # it rounds long integers, and makes -0.0 of the integer -0
+}
+_READ_ALIKE: Final[frozenset[Any]] = frozenset(
+    {bool, datetime.date, datetime.datetime, enum.Enum, float, int, str, type(None), UUID}
+)
 
 
-def _leaves(kind: Any, seen: set[type]) -> Iterator[Any]:
-    """What a type is made of. What msgspec and cattrs may see differently is a leaf."""
-    while isinstance(kind, typing.NewType):
-        kind = kind.__supertype__
-    origin, args = get_origin(kind), get_args(kind)
-    is_optional = (origin is Union or origin is types.UnionType) and type(None) in args
-    if (is_optional and len(args) == 2) or origin is list:
-        parts: tuple[Any, ...] = args
-    elif origin is frozenset:
-        yield frozenset
-        parts = args
-    elif origin is tuple and args[1:] == (...,):
-        parts = args[:1]
-    elif origin is dict and args[0] is str:
-        parts = args[1:]
-    elif origin is Literal:
-        parts = tuple(type(arg) for arg in args if type(arg) not in (str, int))
-    elif isinstance(kind, type) and issubclass(kind, enum.Enum):
-        is_plain = all(type(member.value) in (str, int) for member in kind)
-        yield enum.Enum if is_plain else kind
-        return
-    elif isinstance(kind, type) and attrs.has(kind):
-        if kind in seen:
-            return
-        seen.add(kind)
-        attrs.resolve_types(kind)
-        fields = attrs.fields(kind)
-        if not all(f.init and f.converter is None and f.alias == f.name for f in fields):
-            yield kind
-        parts = tuple(field.type for field in fields)
-    else:
-        yield type(None) if kind is None else kind
-        return
-    for part in parts:
-        yield from _leaves(part, seen)
+def _leaves(shape: Any, seen: set[type]) -> Iterator[Any]:
+    """What a shape is made of. What msgspec may take for something else is a leaf."""
+    match shape:
+        case Optional(inner) | Table(inner):
+            yield from _leaves(inner, seen)
+        case Items(container, inner) if container in (list, tuple):
+            yield from _leaves(inner, seen)
+        case Choice(options, _) if {*map(type, options)} in ({str}, {int}):
+            pass
+        case Members(cls) if {type(member.value) for member in cls} in ({str}, {int}):
+            is_plain = not issubclass(cls, enum.Flag) and cls._missing_ == enum.Enum._missing_
+            yield enum.Enum if is_plain else cls
+        case Object(cls) if cls not in seen:
+            seen.add(cls)
+            if not is_set_field_by_field(cls):
+                yield cls
+            for field, inner in shape.fields():
+                if field.alias != field.name or field.name.startswith("_"):
+                    yield cls
+                yield from _leaves(inner, seen)
+        case Object():
+            pass
+        case _:
+            yield shape

@@ -18,10 +18,11 @@ import attrs
 from eventsrc._errors import REFUSALS, EventsrcError
 from eventsrc._pickling import ByName
 from eventsrc.events import _msgspec
-from eventsrc.events._columns import glance_for
 from eventsrc.events._exact import MAX_DEPTH, check_for, check_json, shown
 from eventsrc.events._exact import NotStorable as NotStorable  # which `encode` raises
-from eventsrc.events._json import dumps, dumps_all, loads, loads_all
+from eventsrc.events._json import dumps, loads, loads_all
+from eventsrc.events._readers import Hooks, Reader, reader
+from eventsrc.events._writers import Writer, writer
 from eventsrc.events.event import EVENTS, NAME, EventType, EventTypes, Opaque
 from eventsrc.events.json_converter import default_converter
 
@@ -94,6 +95,7 @@ class Codec(ByName):
         self._decoders: dict[Kind, Callable[[bytes], Any]] = {}
         self._page_encoders: dict[type, _PageEncoder] = {}  # of the classes that have been encoded
         self._page_decoders: dict[Kind, Callable[[Sequence[bytes]], list[Any]]] = {}
+        self._readers: dict[type, Reader] = {}
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         if type(self) is Codec and self._is_default:
@@ -207,6 +209,7 @@ class Codec(ByName):
             self._page_encoders.clear()
             self._decoders.clear()
             self._page_decoders.clear()
+            self._readers.clear()
 
     def _encoder(self, kind: EventType) -> Callable[[Any], Encoded]:
         try:
@@ -224,13 +227,8 @@ class Codec(ByName):
         if not self._is_default:  # with hooks of the user's own, nothing is known of what they store
             check, is_complete = _anything, False
 
-        def plainly(event: Any) -> bytes:
+        def write(event: Any) -> bytes:
             return self._write(unstructure(event))
-
-        swiftly = _msgspec.writer(kind.cls) if self._is_fast else None
-        write = plainly if swiftly is None else _msgspec.either(swiftly, plainly)
-        if is_complete:
-            self._page_encoders[kind.cls] = _page_encoder(kind.cls, stored_as, swiftly, unstructure)
 
         def encode(event: Any) -> Encoded:
             try:
@@ -251,7 +249,22 @@ class Codec(ByName):
                 raise NotStorable(f"{shown(event)} has no JSON form: {error}", path) from error
             return _encoded((stored_as, data))
 
-        return encode
+        swift = self._swift()
+        swiftly = writer(kind.cls, swift and swift.write) if is_complete else None
+        if swiftly is None:
+            return encode
+        self._page_encoders[kind.cls] = _page_encoder(stored_as, swiftly)
+
+        def encode_swiftly(event: Any) -> Encoded:
+            try:
+                data = swiftly(event)
+                if data is not None and len(data) <= MAX_BYTES:
+                    return _encoded((stored_as, data))
+            except REFUSALS:  # what is wrong with it is said below
+                pass
+            return encode(event)
+
+        return encode_swiftly
 
     def _culprit(self, value: Any, kind: Any, depth: int = MAX_DEPTH) -> str:
         """The path to the part of a value that does not come back as it was, as far as it is found."""
@@ -283,56 +296,83 @@ class Codec(ByName):
         return bool(back == value) and again == data
 
     def _decoder(self, kind: Kind) -> Callable[[bytes], Any]:
-        structure, cls = self._structure(kind)
+        make = self._maker(kind)
 
-        def plainly(data: bytes) -> Any:
-            return structure(loads(data), cls)
+        def decode(data: bytes) -> Any:
+            return make(loads(data))
 
-        swiftly = self._swift_decoder(kind)
-        return plainly if swiftly is None else _msgspec.either(swiftly, plainly)
+        swift = self._swift()
+        if swift is None:
+            return decode
+        parse, read_all = swift.parse, self._page_reader(kind, swift)
+        if read_all is None:
+            return _either(lambda data: make(parse(data)), decode)
+        return _either(lambda data: read_all((data,))[0], decode)
 
     def _page_decoder(self, kind: Kind) -> Callable[[Sequence[bytes]], list[Any]]:
-        swiftly = self._swift_decoder(kind)
-        if swiftly is not None:
-            return lambda datas: [*map(swiftly, datas)]
-        structure, cls = self._structure(kind)
-        return lambda datas: [*map(structure, loads_all(datas), repeat(cls))]
+        make, swift = self._maker(kind), self._swift()
+        if swift is None:
+            return lambda datas: [*map(make, loads_all(datas))]
+        parse = swift.parse
+        return self._page_reader(kind, swift) or (lambda datas: [*map(make, map(parse, datas))])
 
-    def _swift_decoder(self, kind: Kind) -> Callable[[bytes], Any] | None:
-        """What decodes data by msgspec, and may raise for data that fits, if there is such a thing."""
+    def _swift(self) -> _msgspec.Functions | None:
+        """What msgspec offers this codec, imported when it is first needed."""
+        return _msgspec.functions() if self._is_fast else None
+
+    def _page_reader(self, kind: Kind, swift: _msgspec.Functions) -> _msgspec.PageReader | None:
+        """What makes events of data by msgspec alone, if they are of the newest version."""
         known = self.types.named(kind.type)
         is_current = known is not None and kind.schema == known.version
-        return _msgspec.reader(known.cls) if known and is_current and self._is_fast else None
+        return swift.reader(known.cls) if known is not None and is_current else None
 
-    def _structure(self, kind: Kind) -> tuple[Callable[[Any, type], Any], type]:
-        """What makes events of a kind of parsed JSON, and their class. Raises UnknownEvent."""
+    def _maker(self, kind: Kind) -> Callable[[Any], Any]:
+        """The function that makes events of a kind of parsed JSON. Raises UnknownEvent."""
         known = self.types.named(kind.type)
         if known is None or not self.knows(kind):
             raise UnknownEvent(_unknown(kind, known))
-        structure, schema = self._converter.get_structure_hook(known.cls), kind.schema
+        make, schema = self._reader(known.cls), kind.schema
         if schema == known.version:
-            return structure, known.cls
-        return lambda value, cls: structure(known.brought_forward(value, schema), cls), known.cls
+            return make
+        return lambda value: make(known.brought_forward(value, schema))
+
+    def _reader(self, cls: type) -> Reader:
+        converter = self._converter
+        if not self._is_default:  # the user's own hooks say what fits
+            return partial(_structured, converter.get_structure_hook(cls), cls)
+        made = self._readers.get(cls)
+        if made is None:
+            hooks = Hooks(converter.get_structure_hook, converter.get_unstructure_hook)
+            made = self._readers[cls] = reader(cls, hooks)
+        return made
 
 
 def _codec(types: EventTypes, fast: bool) -> Codec:
     return Codec(types, fast=fast)
 
 
-def _page_encoder(
-    cls: type,
-    stored_as: Kind,
-    swiftly: Callable[[Any], bytes] | None,
-    unstructure: Callable[[Any], Any],
-) -> _PageEncoder:
-    """What encodes several events of a class at once."""
-    glance = glance_for(cls)
+def _structured(structure: Callable[[Any, Any], Any], cls: type, value: Any) -> Any:
+    return structure(value, cls)
+
+
+def _either(swiftly: Callable[[bytes], Any], plainly: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """The function that answers swiftly or, if that raises, plainly."""
+
+    def answer(data: bytes) -> Any:
+        try:
+            return swiftly(data)
+        except REFUSALS:
+            return plainly(data)
+
+    return answer
+
+
+def _page_encoder(stored_as: Kind, write: Writer) -> _PageEncoder:
+    """The function that encodes several events of a class at once."""
 
     def encode(events: Sequence[Any]) -> list[Encoded] | None:
-        if not glance(events):
-            return None
-        datas = [*map(swiftly, events)] if swiftly else dumps_all([*map(unstructure, events)])
-        if max(map(len, datas)) > MAX_BYTES:
+        datas = [data for data in map(write, events) if data is not None]
+        if len(datas) < len(events) or max(map(len, datas)) > MAX_BYTES:
             return None
         return [*map(_encoded, zip(repeat(stored_as), datas, strict=False))]
 

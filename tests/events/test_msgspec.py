@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from eventsrc import Codec, event
 from eventsrc.events._exact import NotStorable
-from eventsrc.events._msgspec import reader
 from eventsrc.events.codec import Encoded, Undecodable
 from eventsrc.events.codec import Kind as StoredKind
 from eventsrc.events.event import EventTypes
@@ -108,30 +107,3 @@ def test_data_that_are_no_json_are_not_read_as_json_together(each: list[bytes]) 
 
 def test_the_pieces_would_be_read_together_were_there_just_commas_between_them() -> None:
     assert len(json.loads(b"[" + b",".join(PIECES) + b"]")) == len(PIECES)
-
-
-def test_msgspec_reads_a_class_of_plain_fields() -> None:
-    read = reader(Plain)
-    assert read is not None
-    assert read(b'{"name":"a","count":1}') == Plain("a", 1)
-
-
-def class_with(**options: Any) -> type:
-    """A class with one field."""
-    return attrs.make_class("Holder", {"x": attrs.field(**options)}, frozen=True)
-
-
-@pytest.mark.parametrize(
-    "made",
-    [
-        class_with(type=int, converter=int),
-        class_with(type=int, init=False, default=1),
-        class_with(type=int, alias="y"),
-        class_with(type=Any),
-        class_with(type=int | str),
-        class_with(type=bytes),
-    ],
-    ids=["converts", "is filled in", "has another name", "is anything", "is a union", "is bytes"],
-)
-def test_what_msgspec_might_see_otherwise_is_left_to_cattrs(made: type) -> None:
-    assert reader(made) is None

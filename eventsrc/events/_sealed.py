@@ -14,13 +14,13 @@ from eventsrc.events._exact import NotStorable
 
 SEALED: Final = "$sealed"
 
-SEALED_KEY: Final = f'"{SEALED}":'.encode()
+_AS_KEY: Final = f'"{SEALED}":'.encode()
 """JSON is stored without spaces; in a text, the quotes would have backslashes before them."""
 
 
 def check_unsealed(data: bytes) -> None:
     """Raises NotStorable, with the path to it, for JSON in which an object has the key."""
-    if SEALED_KEY in data:
+    if _AS_KEY in data:
         _search(data)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from itertools import compress
+from itertools import compress, repeat
+from operator import contains, itemgetter
 from typing import Final, NoReturn
 from uuid import UUID
 
@@ -17,7 +18,7 @@ import attrs
 from returns.result import Failure, Success
 
 from eventsrc.events._exact import NotStorable
-from eventsrc.events._sealed import SEALED_KEY, check_unsealed
+from eventsrc.events._sealed import SEALED, check_unsealed
 from eventsrc.events._uuids import uuid_of
 from eventsrc.events.codec import MAX_BYTES, Codec, Encoded, Json
 from eventsrc.events.epochs import Epochs
@@ -214,12 +215,15 @@ def _part(asked: Append | StreamAppend, codec: Codec, store_id: str) -> Part:
         _refuse_type("events", asked.events, "a tuple of events")
     expected, epoch = _expected(asked.expected, asked.stream, store_id)
     encoded = codec.encode_all(asked.events)
-    for event, (_, data) in zip(asked.events, encoded, strict=True):
-        if SEALED_KEY in data and type(event) is not Opaque:
-            _check_unsealed(asked.events, encoded)
+    if any(map(contains, map(_DATA_OF, encoded), repeat(_DOLLAR))):  # one byte is found fastest
+        _check_unsealed(asked.events, encoded)
     if asked.stream[: len(RESERVED)] == RESERVED:
         _check_own(asked.stream, encoded)
     return Part(asked.stream, expected, encoded, epoch)
+
+
+_DOLLAR: Final = SEALED[0].encode()
+_DATA_OF: Final[Callable[[Encoded], bytes]] = itemgetter(1)
 
 
 def _check_unsealed(events: Sequence[object], encoded: Sequence[Encoded]) -> None:

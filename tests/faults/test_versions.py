@@ -30,6 +30,9 @@ from tests.faults.feed import assert_sound, whole_feed
 from tests.processes.forked import Forked
 from tests.processes.migrant import SECOND_SCHEMA, kill_at_each_step, open_on_command
 
+NEWER = len(SCHEMA.scripts) + 1
+"""The version that comes after this one."""
+
 RELEASED = {1: "c0143df7b7be78f6fbb9043a1d14f3b36db9dafc2bf74434a979f54d175664ff"}
 """For each version of the schema, the hash of the events in its store_N.sql."""
 
@@ -164,7 +167,7 @@ def test_a_migration_that_was_killed_at_any_statement_is_done_later_and_changes_
     monkeypatch.setattr(_sql, "SCHEMA", SECOND_SCHEMA)
     assert wrong_after_kills(tmp_path, original, "second", "ours") == []
     with contextlib.closing(sqlite3.connect(tmp_path / "1.db")) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (NEWER,)
         assert connection.execute("SELECT count(*) FROM eventsrc_tag").fetchone() == (7,)
 
 
@@ -236,14 +239,14 @@ def newer(path: Path) -> None:
     """A file of a newer library."""
     SqliteStore(path).close()
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute(f"PRAGMA user_version = {NEWER}")
 
 
 def newer_by_its_table(path: Path) -> None:
     """A file of a newer library, from which the user_version was lost."""
     SqliteStore(path).close()
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("UPDATE eventsrc_schema SET applied = 2")
+        connection.execute("UPDATE eventsrc_schema SET applied = ?", (NEWER,))
 
 
 def newer_without_log(path: Path) -> None:
@@ -270,9 +273,9 @@ def no_database(path: Path) -> None:
 
 
 NOT_OURS: dict[Callable[[Path], None], str] = {
-    newer: "version 2 of the store.*update eventsrc",
-    newer_by_its_table: "version 2 of the store.*update eventsrc",
-    newer_without_log: "version 2 of the store.*update eventsrc",
+    newer: f"version {NEWER} of the store.*update eventsrc",
+    newer_by_its_table: f"version {NEWER} of the store.*update eventsrc",
+    newer_without_log: f"version {NEWER} of the store.*update eventsrc",
     of_another_application: "belongs to another application.*file of its own",
     with_a_version_and_no_name: "belongs to another application.*file of its own",
     no_database: "is no SQLite file",

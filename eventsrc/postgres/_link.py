@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
@@ -33,7 +33,6 @@ from eventsrc.postgres._policy import (
     Execute,
     Give,
     OwnConnections,
-    Pause,
     Policy,
     PoolConnections,
     Request,
@@ -52,10 +51,7 @@ class Driver(Generic[P]):
 
     def __init__(self, policy: P, pool: ConnectionPool[Any] | None = None) -> None:
         self.policy: Final = policy
-        self._pool = pool
-        self._free: SimpleQueue[None] = SimpleQueue()  # a third of the cost of a Semaphore
-        for _ in range(_MOST):
-            self._free.put(None)
+        self._source = _Rights() if pool is None else _Pool(pool)
 
     def run(self, dialogue: Dialogue[T]) -> T:
         """The result of a conversation with a policy."""
@@ -64,7 +60,16 @@ class Driver(Generic[P]):
         while True:
             try:
                 request = step(value)
-                value = self._perform(request)
+                if isinstance(request, Execute):
+                    value = _executed(request.session, request.statement, request.until)
+                elif isinstance(request, Take):
+                    value = self._source.take(request.deadline)
+                elif isinstance(request, Give):
+                    self._source.give(request.session)
+                elif isinstance(request, Connect):
+                    value = Session(_connected(request))
+                else:
+                    time.sleep(request.seconds)
                 step = dialogue.send
             except StopIteration as stop:
                 answer: T = stop.value
@@ -74,48 +79,13 @@ class Driver(Generic[P]):
                     raise
                 step, value = dialogue.throw, error
 
-    def _perform(self, request: Request) -> Any:
-        if isinstance(request, Execute):  # as most are
-            return _executed(*request)
-        match request:
-            case Take(seconds) if self._pool is None:
-                try:
-                    self._free.get(timeout=seconds)
-                except Empty:
-                    raise TimeoutError from None
-            case Give() if self._pool is None:
-                self._free.put(None)
-            case Take(seconds):
-                assert self._pool is not None
-                connection = self._pool.getconn(seconds)
-                try:
-                    session = Session(connection)
-                    connection.set_autocommit(True)
-                except BaseException:
-                    self._pool.putconn(connection)
-                    raise
-                return session
-            case Give(session):
-                assert self._pool is not None
-                assert session is not None
-                if not session.connection.closed:
-                    session.watched.close()
-                    session.connection.set_autocommit(session.was_autocommit)
-                self._pool.putconn(session.connection)
-            case Connect(address, options, seconds):
-                return Session(_connected(address, options, seconds))
-            case Pause(seconds):
-                time.sleep(seconds)
-        return None
-
 
 class AsyncDriver(Generic[P]):
     """Does what a policy requests, in an event loop."""
 
     def __init__(self, policy: P, pool: AsyncConnectionPool[Any] | None = None) -> None:
         self.policy: Final = policy
-        self._pool = pool
-        self._free = asyncio.Semaphore(_MOST)
+        self._source = _AsyncRights() if pool is None else _AsyncPool(pool)
 
     async def run(self, dialogue: Dialogue[T]) -> T:
         """The result of a conversation with a policy."""
@@ -124,10 +94,18 @@ class AsyncDriver(Generic[P]):
         while True:
             try:
                 request = step(value)
-                if isinstance(request, Execute):  # as most are
+                if isinstance(request, Execute):
                     value = await _Interruptible(request)
+                elif isinstance(request, Take):
+                    value = await self._source.take(request.deadline)
+                elif isinstance(request, Give):
+                    given = self._source.give(request.session)
+                    if given is not None:
+                        await given
+                elif isinstance(request, Connect):
+                    value = Session(await _connected_async(request))
                 else:
-                    value = await self._perform(request)
+                    await asyncio.sleep(request.seconds)
                 step = dialogue.send
             except StopIteration as stop:
                 answer: T = stop.value
@@ -137,37 +115,90 @@ class AsyncDriver(Generic[P]):
                     raise
                 step, value = dialogue.throw, error
 
-    async def _perform(self, request: Request) -> Any:
-        match request:
-            case Take(seconds) if self._pool is None:
-                if self._free.locked():
-                    await asyncio.wait_for(self._free.acquire(), seconds)
-                else:
-                    await self._free.acquire()  # at once, without the task that wait_for makes
-            case Give() if self._pool is None:
-                self._free.release()
-            case Take(seconds):
-                assert self._pool is not None
-                connection = await self._pool.getconn(seconds)
-                try:
-                    session = Session(connection)
-                    await connection.set_autocommit(True)
-                except BaseException:
-                    await self._pool.putconn(connection)
-                    raise
-                return session
-            case Give(session):
-                assert self._pool is not None
-                assert session is not None
-                if not session.connection.closed:
-                    session.watched.close()
-                    await session.connection.set_autocommit(session.was_autocommit)
-                await self._pool.putconn(session.connection)
-            case Connect(address, options, seconds):
-                return Session(await _connected_async(address, options, seconds))
-            case Pause(seconds):
-                await asyncio.sleep(seconds)
-        return None
+
+class _Rights:
+    """The rights to a store's own connections."""
+
+    def __init__(self) -> None:
+        self._free: SimpleQueue[None] = SimpleQueue()  # a third of the cost of a Semaphore
+        for _ in range(_MOST):
+            self._free.put(None)
+
+    def take(self, deadline: float) -> Session | None:
+        try:
+            return self._free.get_nowait()
+        except Empty:
+            pass
+        try:
+            return self._free.get(timeout=_left(deadline))
+        except Empty:
+            raise TimeoutError from None
+
+    def give(self, _: Session | None) -> None:
+        self._free.put(None)
+
+
+class _Pool:
+    """The connections of a user's pool."""
+
+    def __init__(self, pool: ConnectionPool[Any]) -> None:
+        self._pool = pool
+
+    def take(self, deadline: float) -> Session | None:
+        connection = self._pool.getconn(_left(deadline))
+        try:
+            session = Session(connection)
+            connection.set_autocommit(True)
+        except BaseException:
+            self._pool.putconn(connection)
+            raise
+        return session
+
+    def give(self, session: Session | None) -> None:
+        assert session is not None
+        if not session.connection.closed:
+            session.watched.close()
+            session.connection.set_autocommit(session.was_autocommit)
+        self._pool.putconn(session.connection)
+
+
+class _AsyncRights:
+    """Like `_Rights`, in an event loop."""
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(_MOST)
+
+    def take(self, deadline: float) -> Awaitable[Any]:
+        if self._free.locked():
+            return asyncio.wait_for(self._free.acquire(), _left(deadline))
+        return self._free.acquire()  # at once, without the task that wait_for makes
+
+    def give(self, _: Session | None) -> None:
+        self._free.release()
+
+
+class _AsyncPool:
+    """Like `_Pool`, in an event loop."""
+
+    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+        self._pool = pool
+
+    async def take(self, deadline: float) -> Session | None:
+        connection = await self._pool.getconn(_left(deadline))
+        try:
+            session = Session(connection)
+            await connection.set_autocommit(True)
+        except BaseException:
+            await self._pool.putconn(connection)
+            raise
+        return session
+
+    async def give(self, session: Session | None) -> None:
+        assert session is not None
+        if not session.connection.closed:
+            session.watched.close()
+            await session.connection.set_autocommit(session.was_autocommit)
+        await self._pool.putconn(session.connection)
 
 
 class Link(Driver[Connections]):
@@ -260,6 +291,11 @@ def _begun(session: Session, seconds: float) -> Iterator[None]:
 # --- what they do
 
 
+def _left(deadline: float) -> float:
+    """The seconds until a deadline; 0.0 after it."""
+    return max(deadline - time.monotonic(), 0.0)
+
+
 def _executed(session: Session, statement: Statement, until: float) -> Rows:
     """The rows of a statement. Raises StoreError, and Lost if there is no answer until a time."""
     watched = session.watched
@@ -268,21 +304,6 @@ def _executed(session: Session, statement: Statement, until: float) -> Rows:
         cursor = session.cursor if statement.parameters is not None else session.text_cursor()
         cursor.execute(statement.sql, statement.parameters)
         rows: Rows = cursor.fetchall() if has_rows(cursor) else []
-        return rows
-    except psycopg.Error as error:
-        raise session.meaning(error) from error
-    finally:
-        watched.stop()
-
-
-async def _executed_async(session: Session, statement: Statement, until: float) -> Rows:
-    """Like `_executed`, in an event loop."""
-    watched = session.watched
-    watched.start(until)
-    try:
-        cursor = session.cursor if statement.parameters is not None else session.text_cursor()
-        await cursor.execute(statement.sql, statement.parameters)
-        rows: Rows = await cursor.fetchall() if has_rows(cursor) else []
         return rows
     except psycopg.Error as error:
         raise session.meaning(error) from error
@@ -304,25 +325,33 @@ class _Interruptible:
         self._awaited: Any = None
 
     def __await__(self) -> Generator[Any, Any, Rows]:
-        coroutine = _executed_async(*self._request)
-        step: Callable[[Any], Any] = coroutine.send
-        value: Any = None
+        session, statement = self._request.session, self._request.statement
+        watched = session.watched
         timer: asyncio.TimerHandle | None = None
+        watched.start(self._request.until)
         try:
+            cursor = session.cursor if statement.parameters is not None else session.text_cursor()
+            coroutine = cursor.execute(statement.sql, statement.parameters)
+            step, value = coroutine.send, None
             while True:
-                self._awaited = step(value)
+                try:
+                    self._awaited = step(value)
+                except StopIteration:
+                    break
                 try:
                     value = yield self._awaited
                     step = coroutine.send
                 except BaseException as error:
                     if timer is None and isinstance(error, asyncio.CancelledError):
-                        self._request.session.watched.start(time.monotonic() + MOMENT)
+                        watched.start(time.monotonic() + MOMENT)
                         timer = asyncio.get_running_loop().call_later(MOMENT, self._cancel)
                     step, value = coroutine.throw, error
-        except StopIteration as stop:
-            rows: Rows = stop.value
+            rows: Rows = (yield from cursor.fetchall().__await__()) if has_rows(cursor) else []
             return rows
+        except psycopg.Error as error:
+            raise session.meaning(error) from error
         finally:
+            watched.stop()
             if timer is not None:
                 timer.cancel()
 
@@ -331,7 +360,7 @@ class _Interruptible:
             self._awaited.cancel()
 
 
-def _connected(address: str, options: dict[str, Any], seconds: float) -> psycopg.Connection[Any]:
+def _connected(asked: Connect) -> psycopg.Connection[Any]:
     """A connection that is made in time: psycopg itself allows whole seconds, two at least.
 
     It is made in a thread, which is not waited for any longer; what it makes too late, it closes.
@@ -340,7 +369,7 @@ def _connected(address: str, options: dict[str, Any], seconds: float) -> psycopg
 
     def connect() -> None:
         try:
-            connection = psycopg.Connection.connect(address, **options)
+            connection = psycopg.Connection.connect(asked.address, **asked.options)
         except BaseException as error:
             if made.set_running_or_notify_cancel():
                 made.set_exception(error)
@@ -352,7 +381,7 @@ def _connected(address: str, options: dict[str, Any], seconds: float) -> psycopg
 
     threading.Thread(target=connect, name="eventsrc-connecting", daemon=True).start()
     try:
-        return made.result(seconds)
+        return made.result(asked.seconds)
     except psycopg.Error:
         raise
     except BaseException as error:
@@ -365,13 +394,11 @@ def _connected(address: str, options: dict[str, Any], seconds: float) -> psycopg
         raise
 
 
-async def _connected_async(
-    address: str, options: dict[str, Any], seconds: float
-) -> psycopg.AsyncConnection[Any]:
+async def _connected_async(asked: Connect) -> psycopg.AsyncConnection[Any]:
     """Like `_connected`, in an event loop."""
     try:
-        async with asyncio.timeout(seconds):
-            return await psycopg.AsyncConnection.connect(address, **options)
+        async with asyncio.timeout(asked.seconds):
+            return await psycopg.AsyncConnection.connect(asked.address, **asked.options)
     except TimeoutError:
         raise _too_late() from None
 

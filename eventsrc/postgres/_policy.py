@@ -13,8 +13,9 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
+import attrs
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
@@ -55,16 +56,19 @@ _COMMIT: Final = Statement(b"COMMIT")
 _ROLLBACK: Final = Statement(b"ROLLBACK")
 
 
-class Take(NamedTuple):
+@attrs.define(eq=False)
+class Take:
     """Answered with a session on a connection of the user's pool or, without one, with None.
 
     None is the right to one of the store's own connections. Raises TimeoutError, or what a pool raises.
+    deadline: when to give up, by time.monotonic().
     """
 
-    seconds: float
+    deadline: float
 
 
-class Connect(NamedTuple):
+@attrs.define(eq=False)
+class Connect:
     """Answered with a session on a new connection. Raises psycopg.OperationalError."""
 
     address: str
@@ -72,7 +76,8 @@ class Connect(NamedTuple):
     seconds: float
 
 
-class Execute(NamedTuple):
+@attrs.define(eq=False)
+class Execute:
     """Answered with the rows of a statement. Raises StoreError.
 
     until: when to end the connection of a server that has not answered, by time.monotonic().
@@ -83,13 +88,15 @@ class Execute(NamedTuple):
     until: float
 
 
-class Pause(NamedTuple):
+@attrs.define(eq=False)
+class Pause:
     """Answered after some time."""
 
     seconds: float
 
 
-class Give(NamedTuple):
+@attrs.define(eq=False)
+class Give:
     """Gives back what was taken."""
 
     session: Session | None
@@ -279,13 +286,13 @@ class OwnConnections(Connections):
         if not self.is_ours:
             raise forked()
         try:
-            yield Take(max(deadline - time.monotonic(), 0.0))
+            yield Take(deadline)
         except TimeoutError:
             raise StoreBusy(
                 f"there was no free connection to Postgres for {self.timeout} seconds"
             ) from None
         try:
-            session = self._sound()
+            session = self._idle_one()
             return (yield from self._made(deadline)) if session is None else session
         except BaseException:
             yield Give(None)
@@ -326,7 +333,7 @@ class OwnConnections(Connections):
         self._losses += 1
         self.on_loss()
 
-    def _sound(self) -> Session | None:
+    def _idle_one(self) -> Session | None:
         """One of the sessions that are kept and not known to be broken."""
         self._check_open()
         while self._idle:
@@ -370,7 +377,7 @@ class PoolConnections(Connections):
         self.check_usable()
         seconds = max(deadline - time.monotonic(), 0.0)
         try:
-            session: Session = yield Take(seconds)
+            session: Session = yield Take(deadline)
         except (PoolTimeout, TooManyRequests, PoolClosed) as error:
             raise of_pool(error, seconds) from error
         try:

@@ -60,7 +60,7 @@ SAFE = {
     ("postgres._link", "execute"): ASKED,
     ("postgres._connection", "execute"): "the statement is the user's",
     ("postgres._link", "_executed"): ASKED,
-    ("postgres._link", "_executed_async"): ASKED,
+    ("postgres._link", "__await__"): ASKED,
     (
         "postgres._connection",
         "limit_here",

@@ -21,6 +21,7 @@ import attrs
 
 from eventsrc._errors import EventsrcError
 from eventsrc.events._shapes import (
+    REAL,
     Choice,
     Either,
     Items,
@@ -29,6 +30,7 @@ from eventsrc.events._shapes import (
     Optional,
     Row,
     Table,
+    real,
     shape_of,
 )
 
@@ -76,6 +78,28 @@ def check_for(kind: Any) -> Checks:
 def check_json(value: Any) -> None:
     """Raises NotStorable unless a value of unknown type is JSON-able and would come back equal."""
     _json(value, MAX_DEPTH)
+
+
+def is_alike(one: Any, other: Any) -> bool:
+    """Whether two values are equal, where an hour that comes twice equals itself in another zone.
+
+    By `==` a time in such an hour equals none that has another zone (PEP 495).
+    """
+    if one == other:
+        return True
+    kind = real(type(one))
+    if kind is not real(type(other)):
+        return False
+    if kind is REAL.datetime:
+        return bool(one.isoformat() == other.isoformat())
+    if attrs.has(kind):
+        names = [field.name for field in attrs.fields(kind) if field.eq]
+        return all(is_alike(getattr(one, name), getattr(other, name)) for name in names)
+    if kind in (list, tuple):
+        return len(one) == len(other) and all(map(is_alike, one, other))
+    if kind is dict:
+        return one.keys() == other.keys() and all(is_alike(one[key], other[key]) for key in one)
+    return False
 
 
 # --- leaves ---------------------------------------------------------------------------------------
@@ -140,13 +164,16 @@ def _decimal(value: Any) -> None:
 
 
 def _datetime(value: Any) -> None:
-    if type(value) is not datetime.datetime:
+    if real(type(value)) is not REAL.datetime:
         _refuse(value, "a datetime")
     if value.fold or value.tzinfo not in (None, datetime.UTC):
-        back = datetime.datetime.fromisoformat(value.isoformat())
-        offset = value.utcoffset()
-        is_odd = offset is not None and offset % datetime.timedelta(minutes=1)  # no JSON date has that
-        if value.fold or back != value or back.utcoffset() != offset or is_odd:
+        text = value.isoformat()
+        back, offset = REAL.datetime.fromisoformat(text), value.utcoffset()
+        if offset is None or offset % datetime.timedelta(minutes=1):  # no JSON date has such an offset
+            is_same = back == value and not value.fold and offset is None
+        else:  # not by ==, by which an hour that comes twice equals nothing that has another zone
+            is_same = back.utcoffset() == offset and back.isoformat() == text
+        if not is_same:
             raise NotStorable(f"{value!r} is ambiguous or has an odd offset: convert it to UTC")
 
 
@@ -207,7 +234,7 @@ _JSON_LEAVES: Final[dict[type, Check]] = {
 
 def _instance(kind: type) -> Check:
     def check(value: Any) -> None:
-        if type(value) is not kind:
+        if type(value) is not kind and real(type(value)) is not kind:
             _refuse(value, f"a {kind.__qualname__}")
 
     return check
@@ -217,13 +244,13 @@ _LEAVES: Final[dict[Any, Check]] = {
     **_JSON_LEAVES,
     Any: check_json,
     decimal.Decimal: _decimal,
-    datetime.datetime: _datetime,
+    REAL.datetime: _datetime,
     datetime.time: _time,
     **{
         kind: _instance(kind)
         for kind in (
             uuid.UUID,
-            datetime.date,
+            REAL.date,
             datetime.timedelta,
             bytes,
         )

@@ -7,7 +7,6 @@ are written nor the events that are read.
 
 from __future__ import annotations
 
-import datetime
 import enum
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ from uuid import UUID
 
 from eventsrc._errors import REFUSALS
 from eventsrc.events._readers import is_set_field_by_field
-from eventsrc.events._shapes import Choice, Items, Members, Object, Optional, Table
+from eventsrc.events._shapes import REAL, Choice, Items, Members, Object, Optional, Table
 
 
 class Functions(NamedTuple):
@@ -64,11 +63,11 @@ def functions() -> Functions | None:
 
 
 _ODD: Final[dict[Any, bytes]] = {
-    datetime.datetime: rb"\.\d{7}",  # it rounds what is shorter than a microsecond
+    REAL.datetime: rb"\.\d{7}",  # it rounds what is shorter than a microsecond
     float: rb"\d{16}|-0[^.\de]",  # it rounds long integers, and makes -0.0 of the integer -0
 }
 _READ_ALIKE: Final[frozenset[Any]] = frozenset(
-    {bool, datetime.date, datetime.datetime, enum.Enum, float, int, str, type(None), UUID}
+    {bool, REAL.date, REAL.datetime, enum.Enum, float, int, str, type(None), UUID}
 )
 
 

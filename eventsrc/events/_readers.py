@@ -26,6 +26,7 @@ from eventsrc._errors import REFUSALS
 from eventsrc.events._exact import shown
 from eventsrc.events._json import dumps
 from eventsrc.events._shapes import (
+    REAL,
     Choice,
     Either,
     Items,
@@ -68,8 +69,8 @@ class Hooks(NamedTuple):
 _CONVERTED: Final[dict[Any, tuple[str, type, str]]] = {
     UUID: ("a UUID in a str", str, "uuid($v)"),
     Decimal: ("a number in a str", str, "decimal($v)"),
-    datetime.datetime: ("a datetime in a str", str, "datetime_of($v)"),
-    datetime.date: ("a date in a str", str, "date($v)"),
+    REAL.datetime: ("a datetime in a str", str, "datetime_of($v)"),
+    REAL.date: ("a date in a str", str, "date($v)"),
     datetime.time: ("a time in a str", str, "time($v)"),
     datetime.timedelta: ("a number of microseconds", int, "timedelta(0, 0, $v)"),
     bytes: ("bytes in a str", str, "bytes_of($v)"),
@@ -89,7 +90,7 @@ class _Reading:
             ABSENT=object(),
             REFUSALS=REFUSALS,
             bytes_of=_bytes,
-            date=datetime.date.fromisoformat,
+            date=REAL.date.fromisoformat,
             datetime_of=_datetime,
             decimal=_finite,
             NoneType=types.NoneType,
@@ -331,9 +332,9 @@ def _datetime(text: str) -> datetime.datetime:
     if len(text) > _SHORT and _TOO_EXACT.search(text):
         raise ValueError(f"{shown(text)} is more exact than a microsecond")
     try:
-        return datetime.datetime.fromisoformat(text)
+        return REAL.datetime.fromisoformat(text)
     except ValueError:
-        return datetime.datetime.fromisoformat(text.upper())  # as RFC 3339 has it
+        return REAL.datetime.fromisoformat(text.upper())  # as RFC 3339 has it
 
 
 _SHORT: Final = len("2026-12-31T12:00:00.000000")

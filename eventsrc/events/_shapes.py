@@ -9,7 +9,7 @@ import types
 import typing
 import uuid
 from collections.abc import Iterator
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, Union, cast, get_args, get_origin
 
 import attrs
 
@@ -80,13 +80,30 @@ class Other(NamedTuple):
 
 Shape: TypeAlias = Leaf | Optional | Items | Row | Table | Choice | Members | Object | Either | Other
 
+_FAKES: Final = "freezegun.api"
+
+
+def real(kind: Any) -> Any:
+    """The class that one of freezegun's stands for, while tests freeze the time; others as given."""
+    if getattr(kind, "__module__", None) != _FAKES or not isinstance(kind, type):
+        return kind
+    return next(base for base in kind.__mro__ if base.__module__ == "datetime")
+
+
+class REAL:
+    """The classes of dates as they are, in a place where freezegun does not replace them."""
+
+    date: Final = cast("type[datetime.date]", real(datetime.date))
+    datetime: Final = cast("type[datetime.datetime]", real(datetime.datetime))
+
+
 LEAVES: Final[frozenset[Any]] = frozenset(
     {
         Any,
         bool,
         bytes,
-        datetime.date,
-        datetime.datetime,
+        REAL.date,
+        REAL.datetime,
         datetime.time,
         datetime.timedelta,
         decimal.Decimal,
@@ -111,8 +128,8 @@ def shape_of(kind: Any) -> Any:
     if origin is Union or origin is types.UnionType:
         some = [member for member in args if member is not type(None)]
         return Optional(shape_of(some[0])) if len(some) == 1 else Either(args, kind)
-    if kind in LEAVES:
-        return kind
+    if real(kind) in LEAVES:
+        return real(kind)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return Members(kind)
     if origin is tuple and args and args[1:] != (...,):

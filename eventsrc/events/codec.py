@@ -18,7 +18,7 @@ import attrs
 from eventsrc._errors import REFUSALS, EventsrcError
 from eventsrc._pickling import ByName
 from eventsrc.events import _msgspec
-from eventsrc.events._exact import MAX_DEPTH, check_for, check_json, shown
+from eventsrc.events._exact import MAX_DEPTH, check_for, check_json, is_alike, shown
 from eventsrc.events._exact import NotStorable as NotStorable  # which `encode` raises
 from eventsrc.events._json import dumps, loads, loads_all
 from eventsrc.events._readers import Hooks, Reader, reader
@@ -293,7 +293,7 @@ class Codec(ByName):
             again = dumps(self._converter.unstructure(back, unstructure_as=kind))
         except Exception:
             return False
-        return bool(back == value) and again == data
+        return is_alike(back, value) and again == data
 
     def _decoder(self, kind: Kind) -> Callable[[bytes], Any]:
         make = self._maker(kind)
@@ -400,7 +400,7 @@ def _compare(
     """Raises NotStorable unless the event comes back equal, and as what it was: True is not 1."""
     try:
         back = decode(data)
-        is_same = back == event and write(back) == data
+        is_same = is_alike(back, event) and write(back) == data
     except Exception as error:
         raise NotStorable(f"{shown(event)} could not be read back: {error}") from error
     if not is_same:

@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, get_args
 from uuid import UUID
 
+from eventsrc.events._shapes import REAL
 from eventsrc.events._uuids import parsed
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def json_converter() -> JsonConverter:
     converter.register_structure_hook(UUID, lambda text, _kind: parsed(text))
     converter.register_unstructure_hook(Decimal, str)
     converter.register_structure_hook(Decimal, lambda text, _kind: Decimal(text))
-    converter.register_unstructure_hook(datetime.datetime, _rfc_3339)
+    converter.register_unstructure_hook(REAL.datetime, _rfc_3339)
     converter.register_unstructure_hook(datetime.time, lambda time: time.isoformat())
     converter.register_structure_hook(
         datetime.time, lambda text, _kind: datetime.time.fromisoformat(text)

@@ -22,6 +22,7 @@ pickled, with their attributes and notes. In parentheses: which of Python's exce
         NotInToken (LookupError)
         WrongStore
             WrongEpoch
+                OtherEpoch
 
         StoreError
             StoreBusy
@@ -61,7 +62,7 @@ from eventsrc._errors import EventsrcError
 from eventsrc._pickling import Unpicklable
 from eventsrc.events._exact import NotStorable
 from eventsrc.events.codec import Undecodable, UnknownEvent
-from eventsrc.events.epochs import WrongEpoch
+from eventsrc.events.epochs import OtherEpoch, WrongEpoch
 from eventsrc.events.event import EventTypeError
 from eventsrc.events.positions import BadCursor, BadToken, NotInToken, WrongStore
 from eventsrc.events.record import Corrupted
@@ -123,6 +124,7 @@ __all__ = [
     "NotSerializable",
     "NotSerialized",
     "NotStorable",
+    "OtherEpoch",
     "PastIsReadOnly",
     "PreviewError",
     "PreviewIsDry",

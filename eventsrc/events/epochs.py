@@ -20,6 +20,10 @@ class WrongEpoch(WrongStore):
     """A cursor, a token or a view names what its store does not have any more: it was restored."""
 
 
+class OtherEpoch(WrongEpoch):
+    """A view and what it is given are of two epochs: it is carried over first, if that can be."""
+
+
 @attrs.frozen
 class Epochs:
     """The epochs of a store, as (number, position) in their order.

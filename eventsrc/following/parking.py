@@ -13,16 +13,18 @@ from collections.abc import Collection
 from math import inf
 from typing import Any, Final, TypeAlias
 
+from eventsrc.events.epochs import OtherEpoch
 from eventsrc.events.stream_id import StreamId
 from eventsrc.following.synchroniser import PAGE, ROUNDS, GapRemains
 from eventsrc.programs.program import Do, program
 from eventsrc.programs.world import Elapsed
+from eventsrc.stores.epochs import get_epochs
 from eventsrc.stores.operations import Page, Read
 from eventsrc.views.guard import Gap
-from eventsrc.views.operations import Apply, GetApplied, GetParked, Parked, Unpark
+from eventsrc.views.operations import Apply, CarryOver, GetApplied, GetParked, Parked, Unpark
 from eventsrc.views.view import View
 
-RetryOp: TypeAlias = Read | GetApplied | GetParked | Apply | Unpark
+RetryOp: TypeAlias = Read | GetApplied | GetParked | Apply | CarryOver | Unpark
 """The operations of retrying."""
 
 ATTEMPTS: Final = 5
@@ -94,9 +96,20 @@ def _retry(view: View[Any], stream: StreamId) -> Do[RetryOp, None]:
         while True:
             page: Page[Any] = yield from Read(stream, at, PAGE)
             partition = view.partition_of(stream)
-            done = yield from Apply(
-                view, page.events, partition=partition, parked_too=True, store=page.token.store
+            source = page.token
+            op = Apply(
+                view,
+                page.events,
+                partition=partition,
+                parked_too=True,
+                store=source.store,
+                epoch=source.epoch,
             )
+            try:
+                done = yield from op
+            except OtherEpoch:
+                yield from CarryOver(view, (yield from get_epochs()))
+                continue
             if done.failed:
                 return
             if done.left:

@@ -18,18 +18,20 @@ import attrs
 from returns.result import Failure, Success
 
 from eventsrc._errors import EventsrcError
+from eventsrc.events.epochs import OtherEpoch, WrongEpoch
 from eventsrc.events.pages import of_streams
 from eventsrc.events.positions import BadToken, Cursor, Token
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.program import Do, Effect, Try, program
 from eventsrc.programs.world import Elapsed, Sleep
-from eventsrc.stores.epochs import check_token
+from eventsrc.stores.epochs import check_token, get_epochs
 from eventsrc.stores.operations import Page, Read, ReadFeed, StoreBusy
 from eventsrc.views.guard import Gap
 from eventsrc.views.operations import (
     Applied,
     Apply,
+    CarryOver,
     Failed,
     GetApplied,
     GetLive,
@@ -50,7 +52,7 @@ ROUNDS: Final = 3
 
 _ANY_STREAM: Final = StreamId("any")
 
-SyncOp: TypeAlias = ReadFeed | Read | GetProgress | GetApplied | GetParked | Apply
+SyncOp: TypeAlias = ReadFeed | Read | GetProgress | GetApplied | GetParked | Apply | CarryOver
 """The operations of synchronising, on the store and on the database of the view."""
 
 ForceOp: TypeAlias = SyncOp | GetLive | Elapsed | Sleep
@@ -131,12 +133,20 @@ def synchronise_partition(
     parked: list[Failed] = []
     is_done = True
     while True:
-        page = yield from ReadFeed(at, size, view.prefix, all_streams=view.all_streams)
+        try:
+            page = yield from ReadFeed(at, size, view.prefix, all_streams=view.all_streams)
+        except WrongEpoch:
+            yield from _carry_over(view)  # which says better what is wrong
+            raise
         if page.next != at:
             events = page.events
             if view.partitions > 1:
                 events = of_streams(events, lambda stream: view.partition_of(stream) == partition)
-            done = yield from _apply(Apply(view, events, page.next, partition, lease), parked)
+            try:
+                done = yield from _apply(Apply(view, events, page.next, partition, lease), parked)
+            except OtherEpoch:
+                yield from _carry_over(view)
+                continue
             applied += done.applied
             ignored += done.ignored
             is_done = not done.left
@@ -156,7 +166,11 @@ def deliver(view: View[Any], events: Iterable[Recorded[Any]]) -> Do[SyncOp, Appl
     applied = ignored = held = 0
     rest = iter(events)
     while batch := tuple(islice(rest, PAGE)):
-        done = yield from _apply(Apply(view, batch), [])
+        try:
+            done = yield from _apply(Apply(view, batch), [])
+        except OtherEpoch:  # of what was read to fill a gap
+            yield from _carry_over(view)
+            done = yield from _apply(Apply(view, batch), [])
         applied += done.applied
         ignored += done.ignored
         held += done.held
@@ -194,7 +208,11 @@ def force(
     asked = view if version == view.version else view.beside(version)
     pause = 0.005
     while True:
-        applied = yield from GetApplied(asked, streams, token.store)
+        try:
+            applied = yield from GetApplied(asked, streams, token.store, epoch)
+        except OtherEpoch:
+            epoch = yield from _carry_over(asked)
+            continue
         behind = {stream: token[stream] for stream in streams if applied[stream] < token[stream]}
         if not behind:
             return Success(Token(token.store, dict(applied), epoch))
@@ -203,7 +221,7 @@ def force(
             return Failure(Stale(asked, token.only(behind)))
         if asked is view:
             needed = {stream: applied[stream] for stream in behind}
-            if not (yield from _pull(view, needed, token.store, left)):
+            if not (yield from _pull(view, needed, left)):
                 continue
         else:
             yield from Sleep(min(pause, left))
@@ -236,13 +254,11 @@ def at_least(
         case Failure(stale) as failed:
             if otherwise is None:
                 return failed
-            had = yield from GetApplied(stale.view, _seen_by(view, token), token.store)
-            return Success(((yield from otherwise), Token(token.store, dict(had), token.epoch)))
+            had = yield from _had(stale.view, _seen_by(view, token), token)
+            return Success(((yield from otherwise), had))
 
 
-def _pull(
-    view: View[Any], applied: Mapping[StreamId, int], store_id: str, within: float
-) -> Do[SyncOp, bool]:
+def _pull(view: View[Any], applied: Mapping[StreamId, int], within: float) -> Do[SyncOp, bool]:
     """Applies what follows of some streams, unless others keep the view for so many seconds.
 
     Answers whether any are parked.
@@ -251,11 +267,33 @@ def _pull(
     for stream, version in applied.items():
         page: Page[Any] = yield from Read(stream, version, PAGE)
         try:
-            op = Apply(view, page.events, store=store_id, within=within)
+            source = page.token
+            op = Apply(view, page.events, store=source.store, within=within, epoch=source.epoch)
             held += (yield from _apply(op, [])).held
         except StoreBusy:
             break
+        except OtherEpoch:
+            yield from _carry_over(view)
+            break
     return held > 0
+
+
+def _had(view: View[Any], streams: tuple[StreamId, ...], token: Token) -> Do[SyncOp, Token]:
+    """What a view has applied of some streams."""
+    epoch = (yield from get_epochs()).current
+    try:
+        had = yield from GetApplied(view, streams, token.store, epoch)
+    except OtherEpoch:
+        epoch = yield from _carry_over(view)
+        had = yield from GetApplied(view, streams, token.store, epoch)
+    return Token(token.store, dict(had), epoch)
+
+
+def _carry_over(view: View[Any]) -> Do[SyncOp, int]:
+    """Takes a view to the epoch of its store; answers that."""
+    epochs = yield from get_epochs()
+    yield from CarryOver(view, epochs)
+    return epochs.current
 
 
 def _together(one: Synchronised, other: Synchronised) -> Synchronised:
@@ -331,9 +369,9 @@ def _fill(op: Apply, gap: Gap, parked: list[Failed]) -> Do[SyncOp, int]:
         page: Page[Any] = yield from Read(gap.stream, at, min(PAGE, gap.came - 1 - at))
         if not page.events:
             raise GapRemains(gap)
-        store = page.token.store
+        store, epoch = page.token.store, page.token.epoch
         done = yield from Apply(
-            op.view, page.events, None, op.partition, op.lease, False, store, op.within
+            op.view, page.events, None, op.partition, op.lease, False, store, op.within, epoch
         )
         applied += done.applied
         parked += done.failed

@@ -100,10 +100,16 @@ _VIEW_SCRIPTS: Final = (
         RETURN moved + added = cardinality(streams);
     END $$;
     """,
+    # What the release of 0.1 has that commit 4fdead8 had not.
+    """
+    ALTER TABLE {s}.eventsrc_part ADD COLUMN epoch bigint NOT NULL DEFAULT 1;
+    ALTER TABLE {s}.eventsrc_part ADD COLUMN reached bigint NOT NULL DEFAULT 0;
+    UPDATE {s}.eventsrc_part SET reached = position;
+    """,
 )
 
 # by the primary keys; whoever applies keeps the row to itself until it commits
-_CURSOR: Final = "SELECT store, position, token FROM {s}.eventsrc_part WHERE part = ? FOR UPDATE"
+_PLACE: Final = "SELECT store, epoch, token FROM {s}.eventsrc_part WHERE part = ? FOR UPDATE"
 _GUARDS: Final = """
     SELECT false, stream, version FROM {s}.eventsrc_guard WHERE stream = ANY(%(streams)b)
     UNION ALL
@@ -208,6 +214,7 @@ class PostgresViews(LedgerViews):
         self._main = Tables(schema, _LIVE_SCRIPTS, mark="eventsrc_live")
         self._known: dict[tuple[str, int], Tables] = {}
         self._ready: set[tuple[str, int]] = set()  # those whose tables are there and up to date
+        self._brought_forward: set[tuple[str, int]] = set()
         self._link = Link(address, timeout, may_rest=True)  # a handler may compute for long
         try:
             self._prepare(self._main)
@@ -280,7 +287,11 @@ class PostgresViews(LedgerViews):
     def looking(self, view: View[Any]) -> Iterator[Ledger | None]:
         """A ledger for reading only, each statement by itself; None if the view was never made."""
         tables = self._tables(view.name, view.version)
-        is_made = (view.name, view.version) in self._ready or self._is_made(self._link.read, view)
+        key = view.name, view.version
+        is_made = key in self._ready or self._is_made(self._link.read, view)
+        if is_made and key not in self._ready and key not in self._brought_forward:
+            self._prepare(tables)  # which an older version of the library may have made
+            self._brought_forward.add(key)
         yield PostgresLedger(tables, self._link.read, None) if is_made else None
 
     def close(self) -> None:
@@ -426,7 +437,7 @@ class PostgresLedger(Ledger):
         return PostgresCopy(self.database)
 
     def lock_partition(self, partition: int, lease: Lease | None) -> tuple[str, int, int]:
-        """The store, position and token of a partition, which is kept from others until the end.
+        """The store of a partition, which is kept from others until the end, its epoch, and the token.
 
         With a lease, not for longer than that if nothing more is heard of this transaction.
         """
@@ -434,8 +445,8 @@ class PostgresLedger(Ledger):
             self.has_lease = True
             idle = min(max(lease.seconds, _SHORTEST_IDLE), _LONGEST_IDLE)
             self._asked(_END_IDLE, (f"{int(idle * 1000)}ms",))
-        ((store, position, token),) = self.ask(_CURSOR, partition)
-        return store, position, token
+        ((store, epoch, token),) = self.ask(_PLACE, partition)
+        return store, epoch, token
 
     def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
         """The versions that were applied of some streams, and those of them that are parked."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 from eventsrc._errors import EventsrcError
 from eventsrc.events._exact import NotStorable
 from eventsrc.events.codec import Undecodable, UnknownEvent
-from eventsrc.events.epochs import Epochs, WrongEpoch
+from eventsrc.events.epochs import Epochs, OtherEpoch, WrongEpoch
 from eventsrc.events.event import EventTypeError
 from eventsrc.events.positions import BadCursor, BadToken, Cursor, NotInToken, Token, WrongStore
 from eventsrc.events.record import Corrupted
@@ -85,6 +85,7 @@ CLASSES: Final[dict[str, Any]] = dict(
         world.Now,
         world.Sleep,
         views.Apply,
+        views.CarryOver,
         views.Claim,
         views.Discard,
         views.GetApplied,
@@ -144,6 +145,7 @@ ERRORS: Final[dict[str, Any]] = dict(
         NotInToken,
         NotRead,
         NotStorable,
+        OtherEpoch,
         Undecodable,
         UnknownEvent,
         WrongEpoch,

@@ -28,7 +28,7 @@ from eventsrc.sqlite._file import Durability, SqliteFile
 from eventsrc.sqlite._schema import Schema
 from eventsrc.stores.operations import StoreError
 from eventsrc.views._applying import LedgerViews
-from eventsrc.views._ledger import CURSOR, Ledger
+from eventsrc.views._ledger import PLACE, Ledger
 from eventsrc.views.guard import Moves
 from eventsrc.views.operations import Lease
 from eventsrc.views.rows import Copy
@@ -74,6 +74,12 @@ _VIEW_SCRIPTS: Final = (
     CREATE TABLE eventsrc_owner (
         owner TEXT PRIMARY KEY, until REAL NOT NULL, seconds REAL NOT NULL
     );
+    """,
+    # What the release of 0.1 has that commit 4fdead8 had not.
+    """
+    ALTER TABLE eventsrc_part ADD COLUMN epoch INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE eventsrc_part ADD COLUMN reached INTEGER NOT NULL DEFAULT 0;
+    UPDATE eventsrc_part SET reached = position;
     """,
 )
 
@@ -466,9 +472,9 @@ class SqliteLedger(Ledger):
         return SqliteCopy(self.ask)
 
     def lock_partition(self, partition: int, lease: Lease | None) -> tuple[str, int, int]:
-        """The store, position and token of a partition."""
-        ((store, position, token),) = self.ask(CURSOR, partition)
-        return store, position, token
+        """The store of a partition, the epoch of that, and the token."""
+        ((store, epoch, token),) = self.ask(PLACE, partition)
+        return store, epoch, token
 
     def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
         """The versions that were applied of some streams, and those of them that are parked."""

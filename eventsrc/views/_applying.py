@@ -43,6 +43,7 @@ from eventsrc.views.guard import Moves, moves_of, sort_out
 from eventsrc.views.operations import (
     Applied,
     Apply,
+    CarryOver,
     Claim,
     Discard,
     Failed,
@@ -125,7 +126,7 @@ class LedgerViews(OpenedViews[ViewOp]):
         """The versions that a view has applied of some streams."""
 
         def look(ledger: Ledger) -> dict[str, int]:
-            ledger.check_store(op.view, op.store)
+            ledger.check_store(op.view, op.store, op.epoch)
             return ledger.guards(op.streams)[0]
 
         nothing: dict[str, int] = {}
@@ -155,6 +156,12 @@ class LedgerViews(OpenedViews[ViewOp]):
         import asyncio
 
         return await asyncio.to_thread(self.apply, op)
+
+    @on(CarryOver)
+    def carry_over(self, op: CarryOver) -> None:
+        """Takes a view to the current epoch of its store."""
+        with self.writing(op.view) as ledger:
+            ledger.carry_over(op.view, op.epochs)
 
     @on(Park)
     def park(self, op: Park) -> None:
@@ -205,7 +212,7 @@ class LedgerViews(OpenedViews[ViewOp]):
     def _at_stream(self, view: View[Any], stream: StreamId) -> Iterator[Ledger]:
         """A transaction that excludes others from applying or holding back events of a stream."""
         with self.writing(view) as ledger:
-            ledger.begin(view, [stream], view.partition_of(stream), None, None)
+            ledger.begin(view, [stream], view.partition_of(stream), None, None, 1)
             yield ledger
 
     def _now(self) -> str:
@@ -250,7 +257,7 @@ class LedgerViews(OpenedViews[ViewOp]):
 
     def _apply_in_turn(self, ledger: Ledger, op: Apply, moves: Moves) -> Applied:
         """Applies the events if all of them are next, as mostly they are. Raises _OutOfTurn if not."""
-        ledger.begin(op.view, moves.after, op.partition, op.lease, _store(op))
+        ledger.begin(op.view, moves.after, op.partition, op.lease, _store(op), _epoch(op))
         if moves.after and not ledger.advance(moves):
             raise _OutOfTurn
         events = op.events
@@ -260,7 +267,7 @@ class LedgerViews(OpenedViews[ViewOp]):
         left = events[count:]
         if left:
             ledger.move_guards({e.record.stream: e.record.version - 1 for e in reversed(left)})
-        ledger.move(op.partition, {}, count, _cursor(op, events, count), _store(op))
+        ledger.move(op.partition, {}, count, _cursor(op, events, count), *_source(op, count))
         return Applied(count, 0, left=len(left))
 
     def _apply_sorted(self, ledger: Ledger, op: Apply, way: _Way, failures: list[_Failing]) -> Applied:
@@ -291,14 +298,14 @@ class LedgerViews(OpenedViews[ViewOp]):
         ledger.hold_back(held)
         moved = {event.record.stream: event.record.version for event in applied}
         cursor = None if gaps else _cursor(op, events, count)
-        ledger.move(op.partition, moved, len(applied), cursor, _store(op))
+        ledger.move(op.partition, moved, len(applied), cursor, *_source(op, len(applied)))
         left = len(events) - count
         return Applied(len(applied), work.ignored, gaps, len(held), tuple(failed.values()), left)
 
     def _guards(self, ledger: Ledger, op: Apply) -> tuple[dict[str, int], set[str]]:
         """The versions that were applied of the events' streams, and which of them are parked."""
         streams = sorted({event.record.stream for event in op.events})
-        ledger.begin(op.view, streams, op.partition, op.lease, _store(op))
+        ledger.begin(op.view, streams, op.partition, op.lease, _store(op), _epoch(op))
         return ledger.guards(streams)
 
     def _handle(self, ledger: Ledger, op: Apply, events: Sequence[Recorded[Any]]) -> int:
@@ -397,7 +404,7 @@ class LedgerViews(OpenedViews[ViewOp]):
                 continue
             cursor = None
             if op.cursor is not None and not work.gaps and not failed:
-                cursor = Cursor(op.cursor.store, event.position)
+                cursor = Cursor(op.cursor.store, event.position, op.cursor.epoch)
             alone = _with_events(op, (event,), cursor)
             try:
                 done = self._apply(alone, is_safe=False)
@@ -426,7 +433,7 @@ def _seen_by_view(op: Apply) -> Apply:
 
 def _with_events(op: Apply, events: Sequence[Recorded[Any]], cursor: Cursor | None) -> Apply:
     """The same for other events."""
-    beside = op.partition, op.lease, op.parked_too, _store(op), op.within
+    beside = op.partition, op.lease, op.parked_too, _store(op), op.within, _epoch(op)
     return Apply(op.view, events, cursor, *beside)
 
 
@@ -440,7 +447,7 @@ def _cursor(op: Apply, events: Sequence[Recorded[Any]], count: int) -> Cursor | 
     """The cursor of the view after so many of the events."""
     if op.cursor is None or count == len(events):
         return op.cursor
-    return Cursor(op.cursor.store, events[count - 1].position)
+    return Cursor(op.cursor.store, events[count - 1].position, op.cursor.epoch)
 
 
 def _number(event: Recorded[Any]) -> int:
@@ -464,6 +471,18 @@ def _check_blame(ledger: Ledger, error: Exception) -> None:
 def _store(op: Apply) -> str | None:
     """Whose events they are, if that is known."""
     return op.store if op.cursor is None else op.cursor.store
+
+
+def _epoch(op: Apply) -> int:
+    """The epoch of that store."""
+    return op.epoch if op.cursor is None else op.cursor.epoch
+
+
+def _source(op: Apply, applied: int) -> tuple[str | None, int, int]:
+    """The store and epoch of the events, and the last position of those that came out of their turn."""
+    is_ahead = applied and op.cursor is None
+    reached = max((e.record.position for e in op.events), default=0) if is_ahead else 0
+    return _store(op), _epoch(op), reached
 
 
 def _key(op: Apply) -> tuple[str, int, int]:

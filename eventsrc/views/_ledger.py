@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import attrs
 
+from eventsrc.events.epochs import Epochs, OtherEpoch
 from eventsrc.events.positions import START, Cursor, WrongStore
 from eventsrc.events.stream_id import StreamId
 from eventsrc.views.guard import Moves
@@ -25,24 +26,30 @@ from eventsrc.views.rows import Copy
 from eventsrc.views.view import View
 
 # all of these by the primary keys
-PARTS: Final = "SELECT store, position, applied, owner FROM {s}.eventsrc_part ORDER BY part"
+PARTS: Final = "SELECT store, position, epoch, applied, owner FROM {s}.eventsrc_part ORDER BY part"
 ADD_PART: Final = """
     INSERT INTO {s}.eventsrc_part
         (part, store, position, applied, token, until, seconds, starts, trying, tries)
     VALUES (?, '', 0, 0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING
 """
-CURSOR: Final = "SELECT store, position, token FROM {s}.eventsrc_part WHERE part = ?"
-STORES: Final = "SELECT DISTINCT store FROM {s}.eventsrc_part WHERE store <> ''"
+PLACE: Final = "SELECT store, epoch, token FROM {s}.eventsrc_part WHERE part = ?"
+STORES: Final = "SELECT DISTINCT store, epoch FROM {s}.eventsrc_part WHERE store <> ''"
 COUNT: Final = """
     UPDATE {s}.eventsrc_part
-    SET applied = applied + ?, store = CASE WHEN store = '' THEN ? ELSE store END
+    SET applied = applied + ?, reached = CASE WHEN reached < ? THEN ? ELSE reached END,
+        store = CASE WHEN store = '' THEN ? ELSE store END,
+        epoch = CASE WHEN store = '' THEN ? ELSE epoch END
     WHERE part = ?
 """
 MOVE: Final = """
     UPDATE {s}.eventsrc_part
-    SET applied = applied + ?, store = ?, position = CASE WHEN position < ? THEN ? ELSE position END
+    SET applied = applied + ?, store = ?, epoch = ?,
+        position = CASE WHEN position < ? THEN ? ELSE position END,
+        reached = CASE WHEN reached < ? THEN ? ELSE reached END
     WHERE part = ?
 """
+REACHED: Final = "SELECT epoch, reached FROM {s}.eventsrc_part"
+CARRY_OVER: Final = "UPDATE {s}.eventsrc_part SET epoch = ?"
 START_UP: Final = """
     UPDATE {s}.eventsrc_part SET starts = starts + 1 WHERE part = ? RETURNING starts
 """
@@ -111,7 +118,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def lock_partition(self, partition: int, lease: Lease | None) -> tuple[str, int, int]:
-        """Locks a partition until the end; answers its store, position and token."""
+        """Locks a partition until the end; answers its store, the epoch of that, and its token."""
 
     @abstractmethod
     def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
@@ -178,8 +185,8 @@ class Ledger(ABC):
     def partitions(self) -> tuple[PartitionProgress, ...]:
         """The progress of the partitions; none if the view was never made."""
         return tuple(
-            PartitionProgress(Cursor(store_id, position) if position else START, applied, owner)
-            for store_id, position, applied, owner in self.ask(PARTS)
+            PartitionProgress(Cursor(store_id, position, epoch) if position else START, applied, owner)
+            for store_id, position, epoch, applied, owner in self.ask(PARTS)
         )
 
     def begin(
@@ -189,32 +196,50 @@ class Ledger(ABC):
         partition: int,
         lease: Lease | None,
         store_id: str | None,
+        epoch: int,
     ) -> None:
         """Before events are applied: locks the partitions of their streams until the end.
 
-        Raises LostLease, and WrongStore for events of another store than those before them.
+        Raises LostLease, WrongStore for events of another store than those before them, and
+        OtherEpoch for those of another epoch of it.
         """
         partitions = (
             {partition} if view.partitions == 1 else {partition, *map(view.partition_of, streams)}
         )
         for each in sorted(partitions):
-            known, _, token = self.lock_partition(each, lease)
+            known, its_epoch, token = self.lock_partition(each, lease)
             if each == partition and lease is not None and lease.token != token:
                 raise LostLease(
                     f"partition {partition} was taken by another synchroniser: claim a share again"
                 )
             if known:
-                _check_store(view, known, store_id)
+                _check_store(view, known, its_epoch, store_id, epoch)
 
-    def check_store(self, view: View[Any], store_id: str | None) -> None:
-        """Raises WrongStore if the view has applied events of another store."""
+    def check_store(self, view: View[Any], store_id: str | None, epoch: int) -> None:
+        """Raises WrongStore if the view has applied events of another store, or OtherEpoch."""
         if store_id is not None:
-            for known in self.stores():
-                _check_store(view, known, store_id)
+            for known, its_epoch in self.stores():
+                _check_store(view, known, its_epoch, store_id, epoch)
 
-    def stores(self) -> set[str]:
-        """The store that events were applied of; none if that is not known yet."""
-        return {store_id for (store_id,) in self.ask(STORES)}
+    def stores(self) -> set[tuple[str, int]]:
+        """The store that events were applied of, and its epoch; none if that is not known yet."""
+        return {(store_id, epoch) for store_id, epoch in self.ask(STORES)}
+
+    def carry_over(self, view: View[Any], epochs: Epochs) -> None:
+        """Takes the view to the current epoch. Raises WrongEpoch if it has applied what was lost."""
+        for epoch, reached in self.reached():
+            if reached:
+                what = f"{view!r}, which has applied what is up to position {reached},"
+                epochs.check_place(epoch, reached, what, "give it a new version, and rebuild that")
+        self.set_epoch(epochs.current)
+
+    def reached(self) -> Sequence[tuple[int, int]]:
+        """Of each partition the epoch, and the position of the last event that it has applied."""
+        return [(epoch, reached) for epoch, reached in self.ask(REACHED)]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Stores the epoch of all partitions."""
+        self.ask(CARRY_OVER, epoch)
 
     def move(
         self,
@@ -223,15 +248,21 @@ class Ledger(ABC):
         applied: int,
         cursor: Cursor | None,
         store_id: str | None,
+        epoch: int,
+        reached: int,
     ) -> None:
-        """Stores the progress of a partition, and its store, if that is known."""
+        """Stores the progress of a partition, and its store, if that is known.
+
+        reached: the position of the last event that was applied, if it is known, or 0.
+        """
         if versions:
             self.move_guards(versions)
         if cursor is not None:
             at = cursor.position
-            self.ask(MOVE, applied, cursor.store, at, at, partition)
+            last = max(at, reached)
+            self.ask(MOVE, applied, cursor.store, cursor.epoch, at, at, last, last, partition)
         elif applied:
-            self.ask(COUNT, applied, store_id or "", partition)
+            self.ask(COUNT, applied, reached, reached, store_id or "", epoch, partition)
 
     def start_up(self, partition: int) -> int:
         """Counts the processes that began and have not brought the partition forward yet."""
@@ -364,7 +395,12 @@ def _share(owner: str, owners: Iterable[str], partitions: int) -> int:
     return each + (names.index(owner) < rest)
 
 
-def _check_store(view: View[Any], known: str, store_id: str | None) -> None:
+def _check_store(view: View[Any], known: str, its_epoch: int, store_id: str | None, epoch: int) -> None:
+    if store_id == known and epoch != its_epoch:
+        raise OtherEpoch(
+            f"{view!r} is of epoch {its_epoch} of its store, and has been given what is of {epoch}: "
+            "synchronise it"
+        )
     if store_id not in (None, known):
         raise WrongStore(
             f"{view!r} is of store {known}, and has been given what is of store {store_id}: it "

@@ -138,6 +138,7 @@ class _Row:
 
     cursor: Cursor = START
     applied: int = 0
+    reached: int = 0
     owner: str | None = None
     token: int = 0
     until: float = 0.0
@@ -288,18 +289,29 @@ class MemoryLedger(Ledger):
         )
 
     def lock_partition(self, partition: int, lease: Lease | None) -> tuple[str, int, int]:
-        """The store, position and token of a partition."""
+        """The store of a partition, the epoch of that, and the token."""
         row = self._partitions[partition]
-        return row.cursor.store, row.cursor.position, row.token
+        return row.cursor.store, row.cursor.epoch, row.token
 
     def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
         """The versions that were applied of some streams, and those of them that are parked."""
         applied = {stream: self._guard[stream] for stream in streams if stream in self._guard}
         return applied, {stream for stream in streams if stream in self._parked}
 
-    def stores(self) -> set[str]:
-        """The store that events were applied of; none if that is not known yet."""
-        return {row.cursor.store for row in self._partitions.values()} - {""}
+    def stores(self) -> set[tuple[str, int]]:
+        """The store that events were applied of, and its epoch; none if that is not known yet."""
+        cursors = [row.cursor for row in self._partitions.values()]
+        return {(cursor.store, cursor.epoch) for cursor in cursors if cursor.store}
+
+    def reached(self) -> Sequence[tuple[int, int]]:
+        """Of each partition the epoch, and the position of the last event that it has applied."""
+        return [(row.cursor.epoch, row.reached) for row in self._partitions.values()]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Stores the epoch of all partitions."""
+        for partition, row in [*self._partitions.items()]:
+            cursor = attrs.evolve(row.cursor, epoch=epoch)
+            self._partitions[partition] = attrs.evolve(row, cursor=cursor)
 
     def move(
         self,
@@ -308,14 +320,19 @@ class MemoryLedger(Ledger):
         applied: int,
         cursor: Cursor | None,
         store_id: str | None,
+        epoch: int,
+        reached: int,
     ) -> None:
         """Stores the progress of a partition, and its store, if that is known."""
         self.move_guards(versions)
         row = self._partitions[partition]
         at = row.cursor if cursor is None else max(row.cursor, cursor)
         if not at.store and store_id:
-            at = Cursor(store_id, at.position)
-        self._partitions[partition] = attrs.evolve(row, applied=row.applied + applied, cursor=at)
+            at = Cursor(store_id, at.position, epoch)
+        last = max(row.reached, reached, at.position)
+        self._partitions[partition] = attrs.evolve(
+            row, applied=row.applied + applied, cursor=at, reached=last
+        )
 
     def move_guards(self, versions: Mapping[str, int]) -> None:
         """Stores the versions that are applied now."""

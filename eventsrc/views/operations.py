@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import attrs
 
+from eventsrc.events.epochs import Epochs
 from eventsrc.events.positions import Cursor
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
@@ -139,11 +140,13 @@ class GetApplied(Query[Mapping[StreamId, int]]):
     """The versions that a view has applied of some streams: 0 for none.
 
     store: whose streams they are, if that is known; raises WrongStore if the view is of another.
+    epoch: of that store; raises OtherEpoch, a WrongEpoch, if the view is of another: see CarryOver.
     """
 
     view: View[Any]
     streams: tuple[StreamId, ...]
     store: str | None = None
+    epoch: int = 1
 
 
 class GetParked(Query[tuple[Parked, ...]]):
@@ -164,6 +167,8 @@ class Apply(Command[Applied]):
     store: whose events they are, if that is known; raises WrongStore if the view is of another.
     within: for how many seconds to wait for others who apply, before StoreBusy; None for as long as the
         views wait for anything.
+    epoch: of the store, in which the events were read, if there is no cursor; raises OtherEpoch, a
+        WrongEpoch, if the view is of another: see CarryOver.
     """
 
     view: View[Any]
@@ -174,6 +179,17 @@ class Apply(Command[Applied]):
     parked_too: bool = False
     store: str | None = None
     within: float | None = None
+    epoch: int = 1
+
+
+class CarryOver(Command[None]):
+    """Takes a view to the current epoch of its store, which was restored.
+
+    Raises WrongEpoch if it has applied what the store does not have any more: then rebuild it.
+    """
+
+    view: View[Any]
+    epochs: Epochs
 
 
 class Park(Command[None]):
@@ -236,6 +252,7 @@ ViewOp: TypeAlias = (
     | GetApplied
     | GetParked
     | Apply
+    | CarryOver
     | Park
     | Unpark
     | Claim

@@ -176,7 +176,7 @@ class FreshnessContract:
 
         def hold(held: AbstractContextManager[Any], views: Views) -> None:
             with held as ledger:
-                ledger.begin(view, [], 0, None, None)
+                ledger.begin(view, [], 0, None, None, 1)
                 begun.set()
                 end.wait(2)
 

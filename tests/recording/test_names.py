@@ -26,7 +26,7 @@ AppendFailed BadSnapshot BadCursor BadStreamId BadToken CommitFailed Corrupted E
 EventsrcError GapRemains Lost LostLease NoSuchVersion NotAStore NotDecided NotInToken NotNewEnough
 NotRead NotStorable NotSerializable NotSerialized PastIsReadOnly Refused StoreBusy StoreClosed
 StoreError StoreFull StoreReadOnly Undecodable UnknownEvent Unreachable ViewError WrongEpoch WrongStore
-Epochs GetEpochs RaiseEpoch restored
+CarryOver Epochs GetEpochs OtherEpoch RaiseEpoch restored
 """
 
 

@@ -456,7 +456,7 @@ class CheckpointFirst(SimulatedViews):
         op = move.op
         with self.writing(op.view) as ledger:
             work = sort_out(ledger.guards([event.stream for event in op.events])[0], op.events)
-            ledger.move(op.partition, work.applied, len(work.to_apply), op.cursor, None)
+            ledger.move(op.partition, work.applied, len(work.to_apply), op.cursor, None, 1, 0)
 
     @on(Handled)
     def handle(self, handled: Handled) -> Applied:

@@ -58,7 +58,7 @@ class EpochsOfStores(ContractPart):
     def raised(self, store: Store) -> Restorable:
         """The store, if it has epochs."""
         if not self.epochs:
-            pytest.skip("the store cannot be told that it was restored")
+            pytest.skip("`epochs` is False: the store cannot be told that it was restored")
         return cast("Restorable", store)
 
     def test_an_epoch_begins_at_the_end_of_the_feed(self, raised: Restorable) -> None:

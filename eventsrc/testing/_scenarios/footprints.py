@@ -19,8 +19,10 @@ from eventsrc.stores.operations import (
     Append,
     AppendAll,
     FindAppend,
+    GetEpochs,
     Head,
     LoadSnapshot,
+    RaiseEpoch,
     Read,
     ReadFeed,
     SaveSnapshot,
@@ -203,6 +205,8 @@ _KNOWN: Final[dict[type, Callable[[Any], Footprint]]] = {
     Head: lambda op: reads(op.stream),
     ReadFeed: lambda _op: reads(FEED),
     FindAppend: lambda op: reads(op.append_id),
+    GetEpochs: lambda _op: reads(FEED),
+    RaiseEpoch: lambda _op: writes(FEED),
     LoadSnapshot: lambda op: reads(_snapshot(op.stream, op.fold, op.fold_version)),
     SaveSnapshot: lambda op: writes(
         _snapshot(op.snapshot.stream, op.snapshot.fold, op.snapshot.fold_version)

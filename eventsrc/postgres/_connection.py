@@ -275,7 +275,7 @@ def check_address(address: object, pool: type, others: type) -> None:
         raise TypeError(f"the address is {address!r}: give a connection string or a {pool.__name__}")
 
 
-def check_lent(connection: AnyConnection) -> None:
+def check_session_settings(connection: AnyConnection) -> None:
     """Raises StoreError for a user's connection on which statements would not mean what they say."""
     encoding = connection.pgconn.parameter_status(b"client_encoding") or b"UTF8"
     if encoding.upper().replace(b"-", b"") not in (b"UTF8", b"UNICODE"):

@@ -36,8 +36,8 @@ class Together:
     def __init__(self, group: Iterable[tuple[int, Prepared]], heads: StreamHeads, now: int) -> None:
         self.records: Final[list[Record]] = []
         """The events, at the positions that they would have in an empty feed."""
-        self.late: Final[list[tuple[int, StreamId, int]]] = []
-        """Those who expect a version that their stream has left."""
+        self.outdated: Final[list[tuple[int, StreamId, int]]] = []
+        """The appends that expect a version which their stream has left."""
         self._now: Final = now
         self._heads: Final = heads.copy()
         self._new: Final[dict[StreamId, int]] = {}
@@ -51,7 +51,7 @@ class Together:
             number, version = head
             if not holds(expected, version):
                 if isinstance(expected, int) and expected < version:
-                    self.late.append((index, stream, expected))
+                    self.outdated.append((index, stream, expected))
                 continue
             append_id, end = asked.append_id, len(self.records)
             self.records.extend(

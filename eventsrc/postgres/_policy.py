@@ -23,7 +23,7 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 from eventsrc.postgres._connection import (
     Session,
     check_isolation,
-    check_lent,
+    check_session_settings,
     forked,
     hosts_of,
     is_stale,
@@ -381,7 +381,7 @@ class PoolConnections(Connections):
         except (PoolTimeout, TooManyRequests, PoolClosed) as error:
             raise of_pool(error, seconds) from error
         try:
-            check_lent(session.connection)
+            check_session_settings(session.connection)
             if not self._is_checked:
                 ((level,),) = yield Execute(session, _ISOLATION, deadline + GRACE)
                 check_isolation(level)
@@ -428,7 +428,7 @@ class CallersTransaction(Policy):
             case TransactionStatus.INERROR:
                 raise StoreError("the transaction that was given has failed before: roll it back first")
             case _:
-                check_lent(self._session.connection)
+                check_session_settings(self._session.connection)
 
     def execute(self, statement: Statement, deadline: float) -> Dialogue[Rows]:
         """Executes a statement. Raises WrongStore if the tables there are those of another store."""

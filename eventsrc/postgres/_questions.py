@@ -285,12 +285,12 @@ class Questions:
         moved: set[StreamId] = set()
         if together.records and losses == self._losses:
             moved = yield from self._append_together(together, epoch, answers)
-        told: dict[tuple[StreamId, int], Conflict | None] = {}
-        for index, stream, expected in together.late:
-            if (stream, expected) not in told:
+        conflicts: dict[tuple[StreamId, int], Conflict | None] = {}
+        for index, stream, expected in together.outdated:
+            if (stream, expected) not in conflicts:
                 conflict = self._overtaken(stream, expected) if stream in moved else None
-                told[stream, expected] = conflict or (yield from self._late(stream, expected))
-            if (conflict := told[stream, expected]) is not None:
+                conflicts[stream, expected] = conflict or (yield from self._outdated(stream, expected))
+            if (conflict := conflicts[stream, expected]) is not None:
                 answers[index] = Failure(conflict)
 
     def _heads_of(self, streams: Sequence[StreamId]) -> Conversation[StreamHeads]:
@@ -351,7 +351,7 @@ class Questions:
         events: Events[Any] = Events(seen[:CONFLICT_EVENTS], self.codec)
         return Conflict(stream, expected, head, events)
 
-    def _late(self, stream: StreamId, expected: int) -> Conversation[Conflict | None]:
+    def _outdated(self, stream: StreamId, expected: int) -> Conversation[Conflict | None]:
         """The conflict of an append that expects a version; None if it may be none after all.
 
         One query tells all who expect the same what has come since, and nobody waits for the lock.
@@ -392,11 +392,11 @@ class Questions:
             yield from self.learning_epochs()
             yield from self._append(group, indexes, now, answers)
             return
-        told: dict[int, Rows] = defaultdict(list)
+        rows_of: dict[int, Rows] = defaultdict(list)
         for row in rows:
-            told[row[0]].append(row[1:])
+            rows_of[row[0]].append(row[1:])
         for nth, index in enumerate(indexes):
-            answers[index] = yield from self._answer(asked[nth], told[nth])
+            answers[index] = yield from self._answer(asked[nth], rows_of[nth])
 
     def _arrays(self, group: Sequence[Prepared], now: int) -> tuple[Any, ...]:
         """The parameters of the function `append`."""

@@ -21,7 +21,7 @@ from eventsrc.events import _msgspec
 from eventsrc.events._exact import MAX_DEPTH, check_for, check_json, is_alike, shown
 from eventsrc.events._exact import NotStorable as NotStorable  # which `encode` raises
 from eventsrc.events._json import dumps, loads, loads_all
-from eventsrc.events._readers import Hooks, Reader, reader
+from eventsrc.events._readers import Hooks, Misfit, Reader, reader
 from eventsrc.events._writers import Writer, writer
 from eventsrc.events.event import EVENTS, NAME, EventType, EventTypes, Opaque
 from eventsrc.events.json_converter import default_converter
@@ -179,7 +179,7 @@ class Codec(ByName):
             raise
         except Exception as error:
             raise Undecodable(
-                f"stored data of {kind.type!r} version {kind.schema} does not fit: {error}"
+                f"stored data of {kind.type!r} version {kind.schema} does not fit: {_said(error)}"
             ) from error
 
     def encode_metadata(self, metadata: Json) -> bytes:
@@ -334,7 +334,16 @@ class Codec(ByName):
         make, schema = self._reader(known.cls), kind.schema
         if schema == known.version:
             return make
-        return lambda value: make(known.brought_forward(value, schema))
+
+        def make_of_older(value: Any) -> Any:
+            newest = known.brought_forward(value, schema)
+            try:
+                return make(newest)
+            except REFUSALS as error:
+                error.add_note(f"brought forward from version {schema} by its upcasters")
+                raise
+
+        return make_of_older
 
     def _reader(self, cls: type) -> Reader:
         converter = self._converter
@@ -377,6 +386,12 @@ def _page_encoder(stored_as: Kind, write: Writer) -> _PageEncoder:
         return [*map(_encoded, zip(repeat(stored_as), datas, strict=False))]
 
     return encode
+
+
+def _said(error: Exception) -> str:
+    """What an error says, and was noted about it; the type too where the text alone says little."""
+    text = str(error) if isinstance(error, Misfit) else f"{type(error).__name__}: {error}"
+    return "; ".join([text, *getattr(error, "__notes__", ())])
 
 
 def _is_of_types(error: Exception) -> bool:

@@ -48,7 +48,11 @@ class EventType:
     def brought_forward(self, data: dict[str, Any], version: int) -> dict[str, Any]:
         """Stored data of an older version as this version has it."""
         for older in range(version, self.version):
-            data = self.upcast[older](data)
+            try:
+                data = self.upcast[older](data)
+            except Exception as error:
+                error.add_note(f"raised by the upcaster of {self.name!r} from version {older}")
+                raise
         return data
 
 

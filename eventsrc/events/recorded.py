@@ -9,7 +9,7 @@ from zlib import crc32
 
 from eventsrc._errors import REFUSALS, EventsrcError
 from eventsrc._pickling import has_name
-from eventsrc.events.codec import Codec, Encoded, Json
+from eventsrc.events.codec import Codec, Encoded, Json, Undecodable, UnknownEvent
 from eventsrc.events.event import Opaque
 from eventsrc.events.record import Record, check_data, check_rest, seed_of
 from eventsrc.events.stream_id import StreamId
@@ -157,9 +157,13 @@ class Recorded(Generic[E_co]):
         return self._decoded_with_care()
 
     def _decoded_with_care(self) -> E_co:
-        """Raises what is wrong with the data, if anything is."""
+        """Raises what is wrong with the data, if anything is, and says which event it is."""
         record = check_data(self._record)
-        return cast("E_co", self._codec.decode(Encoded(record.kind, record.data)))
+        try:
+            return cast("E_co", self._codec.decode(Encoded(record.kind, record.data)))
+        except (UnknownEvent, Undecodable) as error:
+            place = f" (position {record.position})" if record.position else ""
+            raise type(error)(f"{record.stream}@{record.version}{place}: {error}") from error.__cause__
 
     def _whole(self) -> Record:
         record = self._record

@@ -28,7 +28,7 @@ from eventsrc import (
     event,
     program,
 )
-from eventsrc.events.codec import Encoded, Kind
+from eventsrc.events.codec import Encoded, Kind, Undecodable, UnknownEvent
 from eventsrc.events.event import Opaque
 from eventsrc.events.record import Corrupted, Record, make_record
 from eventsrc.stores.operations import Page
@@ -402,3 +402,57 @@ def test_an_event_of_a_class_that_cannot_be_decoded_raises_one_of_our_errors() -
 
 def test_a_record_can_be_pickled() -> None:
     assert pickle.loads(pickle.dumps(ONE)) == ONE
+
+
+# --- an event that cannot be had is named ---------------------------------------------------------
+
+
+def _raises(_: dict[str, Any]) -> dict[str, Any]:
+    raise KeyError("nick")
+
+
+@pytest.mark.parametrize(
+    ("upcast", "said"),
+    [
+        (_raises, "KeyError: 'nick'; raised by the upcaster of 'test.named' from version 1"),
+        (lambda _: None, "None is not an object; brought forward from version 1"),
+        (lambda old: {**old, "name": [old]}, "name: .* is not a str; brought forward from version 1"),
+    ],
+    ids=["raises", "answers None", "answers another type"],
+)
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda store, stream: store.run(stream.get(Fold(0, lambda count, _: count + 1))),
+        lambda store, stream: [each.data for each in store.run(stream.history())],
+        lambda store, _: store.run(ReadFeed()).data,
+    ],
+    ids=["fold", "history", "feed"],
+)
+def test_an_event_that_cannot_be_decoded_is_named_with_its_upcaster(
+    upcast: Any, said: str, read: Callable[[Any, Any], object]
+) -> None:
+    before, after = own_codec(), own_codec()
+    old: type = event("test.named", types=before.types)(
+        attrs.make_class("Named", {"name": attrs.field(type=str)}, frozen=True)
+    )
+    new: type = event(
+        "test.named",
+        types=after.types,
+        version=2,
+        upcast={1: lambda stored: upcast(stored) if stored["name"] == "bad" else stored},
+    )(attrs.make_class("Named", {"name": attrs.field(type=str)}, frozen=True))
+    store = MemoryStore(before)
+    store.run(Append(StreamId("others"), (old("x"),)))
+    store.run(Append(StreamId("users/7"), tuple(old("bad" if n == 40 else "ok") for n in range(99))))
+    store.codec = after
+    with pytest.raises(Undecodable, match=rf"^users/7@41( \(position 42\))?: .*{said}"):
+        read(store, Stream("users/7", events=new))
+
+
+def test_an_event_of_an_unknown_type_is_named() -> None:
+    store = MemoryStore()
+    store.run(Append(StreamId("users/7"), (Opaque("test.unheard-of", 1, "json", b"{}"),)))
+    (recorded,) = store.run(Read(StreamId("users/7"))).events
+    with pytest.raises(UnknownEvent, match=r"^users/7@1 \(position 1\): no event type is named"):
+        recorded.data  # noqa: B018

@@ -134,9 +134,10 @@ class _Vfs(apsw.VFS):
 class _Cursor:
     """As much of a sqlite3.Cursor as the store uses."""
 
-    def __init__(self, rows: list[Any], lastrowid: int) -> None:
+    def __init__(self, rows: list[Any], lastrowid: int, rowcount: int) -> None:
         self._rows = iter(rows)
         self.lastrowid = lastrowid
+        self.rowcount = rowcount
 
     def __iter__(self) -> Iterator[Any]:
         return self._rows
@@ -167,12 +168,12 @@ class _Connection:
 
     def execute(self, sql: str, parameters: Any = ()) -> _Cursor:
         if sql.startswith("PRAGMA query_only"):
-            return _Cursor([], 0)
+            return _Cursor([], 0, 0)
         try:
             rows = self._connection.execute(sql, parameters).fetchall()
         except apsw.Error as error:
             raise _as_sqlite3(error) from error
-        return _Cursor(rows, self._connection.last_insert_rowid())
+        return _Cursor(rows, self._connection.last_insert_rowid(), self._connection.changes())
 
     def commit(self) -> None:
         if self.in_transaction:

@@ -39,7 +39,7 @@ from eventsrc import (
     View,
     synchronise,
 )
-from eventsrc.events import _msgspec
+from eventsrc.events import codec
 from eventsrc.sqlite._file import SqliteFile, WriteTransaction
 from eventsrc.stores._group_commit import Raised, _Waiter
 from eventsrc.stores.operations import SaveSnapshot, Snapshot, StoreBusy, StoreClosed
@@ -158,7 +158,7 @@ def test_what_a_handler_raises_comes_out(store: SqliteStore) -> None:
 def test_control_a_codec_that_tries_another_way_whatever_comes_is_caught(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_msgspec, "REFUSALS", (Exception,))
+    monkeypatch.setattr(codec, "REFUSALS", (Exception,))
     assert swallowed(MemoryStore(Codec(TYPES)), 10_000) is not None
 
 

@@ -17,6 +17,7 @@ see `problem`.)
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +68,9 @@ _FORM_MARK: Final = "~"
 
 # Strangers write what these read. In each a part gives nothing back (`*+`), or cannot take what may
 # follow it, so that a text takes no longer than in proportion to its length.
-_TAG: Final = re.compile(r'[ \t]*+(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*+)")?[ \t]*+(?:,|$)')
+_TAG: Final = re.compile(r'[ \t]*+(?:(?:W/)?"([\x21\x23-\x7e\x80-\xff]*+)")?[ \t]*+(?:,|$)')
+_COMPRESSED: Final = re.compile(r"(?:--|[-;:.+])(?:br|deflate|df|gzip|zstd)\Z")
+"""How proxies mark tags: Apache with -gzip, others with ;gzip or -br. nginx makes them weak instead."""
 _MEMBER: Final = re.compile(r'(?:[^,"]++|"(?:[^"\\]|\\.)*(?:"|\\?\Z))+', re.DOTALL)
 _PREFERENCE: Final = re.compile(
     r"[ \t]*+([!#$%&'*+.^_`|~0-9A-Za-z-]++)[ \t]*+"
@@ -195,6 +198,8 @@ def expected(
     """The condition of a write: of If-Match a token or EXISTS, of If-None-Match NO_STREAM, else ANY.
 
     is_required: whether a request without a condition is a Problem (428).
+    A tag names versions of streams and not bytes, so it is as good when a proxy that compresses answers
+    has made it weak, or marked it.
     Raises Problem: 412 for a tag that no token of ours has, which matches nothing, 400 for what
     cannot be the condition of a write, such as several tags, and as all that is read here, 431 for a
     header of more than 8 192 characters.
@@ -218,12 +223,8 @@ def expected(
     tags = _tags("If-Match", match)
     if len(tags) > 1:
         raise _bad("If-Match of a write names one tag: that of what you saw last")
-    ((is_weak, tag),) = tags
-    try:
-        if not is_weak:
-            return _token(tag, texts)
-    except BadToken:
-        pass
+    with contextlib.suppress(BadToken):
+        return _token(tags[0], texts)
     detail = "the tag in If-Match is none of ours, and so matches nothing: read anew and use that ETag"
     raise Problem(problem(412, "The condition does not hold", detail), detail)
 
@@ -241,7 +242,8 @@ def is_known(
         return False
     if text.strip() == "*":
         return True
-    return _tag(token, texts, form) in [tag for _, tag in _tags("If-None-Match", text)]
+    ours = _tag(token, texts, form)
+    return any(ours in _as_sent(tag) for tag in _tags("If-None-Match", text))
 
 
 def seen(headers: Mapping[str, str], texts: TokenTexts = PLAIN) -> Token | None:
@@ -253,7 +255,7 @@ def seen(headers: Mapping[str, str], texts: TokenTexts = PLAIN) -> Token | None:
     if text is None:
         return None
     try:
-        tokens = [_token(tag, texts) for _, tag in _tags("Seen", text)]
+        tokens = [_token(tag, texts) for tag in _tags("Seen", text)]
         merged = tokens[0]
         for token in tokens[1:]:
             merged |= token
@@ -455,20 +457,26 @@ def _get(headers: Mapping[str, str], name: str) -> str | None:
     return text if values else None
 
 
-def _tags(header: str, text: str) -> Sequence[tuple[bool, str]]:
-    """The entity tags of a list, and whether each is weak."""
-    found: list[tuple[bool, str]] = []
+def _tags(header: str, text: str) -> Sequence[str]:
+    """The entity tags of a list, be they weak or strong."""
+    found: list[str] = []
     at = 0
     while at < len(text):
         part = _TAG.match(text, at)
         if part is None:
             break
-        if part[2] is not None:
-            found.append((part[1] is not None, part[2]))
+        if part[1] is not None:
+            found.append(part[1])
         at = part.end()
     if at < len(text) or not found:
         raise _bad(f'{header} is a list of tags, such as "abc", and not {text[:100]!r}')
     return found
+
+
+def _as_sent(tag: str) -> tuple[str, ...]:
+    """A tag, and what it was before a proxy marked it as that of a compressed answer."""
+    plain = _COMPRESSED.sub("", tag)
+    return (tag,) if plain == tag else (tag, plain)
 
 
 def _tag(token: Token, texts: TokenTexts, form: str) -> str:
@@ -481,8 +489,11 @@ def _tag(token: Token, texts: TokenTexts, form: str) -> str:
 
 
 def _token(tag: str, texts: TokenTexts) -> Token:
-    """The token of a tag, whatever its form. Raises BadToken for another text."""
-    return texts.read(tag.partition(_FORM_MARK)[0])
+    """The token of a tag, whatever its form and its way. Raises BadToken for another text."""
+    for text in _as_sent(tag.partition(_FORM_MARK)[0]):
+        with contextlib.suppress(BadToken):
+            return texts.read(text)
+    return texts.read(tag)
 
 
 def _varying(form: str) -> dict[str, str]:

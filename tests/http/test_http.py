@@ -165,8 +165,29 @@ def test_stars_are_conditions_too() -> None:
     assert expected({"If-None-Match": "*"}) is NO_STREAM
 
 
-@pytest.mark.parametrize("tag", ['"7"', '""', f"W/{etag(TOKEN)}", '"' + "x" * 500 + '"'])
-def test_a_tag_that_is_none_of_ours_or_weak_matches_nothing(tag: str) -> None:
+PROXIES = {
+    "nginx": "W/{}",
+    "Apache": "{}-gzip",
+    "Apache, of old": "{}-df",
+    "Jetty": "{}--gzip",
+    "others": "{};br",
+    "both": "W/{}-zstd",
+}
+
+
+@pytest.mark.parametrize("change", PROXIES.values(), ids=PROXIES)
+@pytest.mark.parametrize("form", ["", "json"])
+def test_a_tag_is_as_good_when_a_proxy_that_compresses_has_changed_it(change: str, form: str) -> None:
+    ours = etag(TOKEN, form=form)
+    theirs = change.format(ours[:-1]) + '"'
+    assert expected({"If-Match": theirs}) == TOKEN
+    assert is_known({"If-None-Match": theirs}, TOKEN, form=form)
+    assert not is_known({"If-None-Match": theirs}, OTHER, form=form)
+    assert seen({"Seen": theirs}) == TOKEN
+
+
+@pytest.mark.parametrize("tag", ['"7"', '""', f'{etag(TOKEN)[:-1]}-tar"', '"' + "x" * 500 + '"'])
+def test_a_tag_that_is_none_of_ours_matches_nothing(tag: str) -> None:
     with pytest.raises(Problem, match="matches nothing") as refused:
         expected({"If-Match": tag})
     assert status_of(refused) == 412

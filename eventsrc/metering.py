@@ -12,19 +12,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import attrs
 from returns.result import Failure, Success
 
-from eventsrc.programs.interpreter import Interpreter
+from eventsrc.programs.interpreter import AsyncInterpreter, Wrappable, rescoped, scope_of
 from eventsrc.programs.operation import Operation
 from eventsrc.programs.program import Do
 from eventsrc.programs.world import Elapsed, world
 from eventsrc.stores.operations import Append, AppendAll, Conflict, Rejected, Unknown
 from eventsrc.views.operations import Applied, Apply, Park
 
-O = TypeVar("O")
+K = TypeVar("K")
 
 METERED: Final = (Append, AppendAll, Apply, Park)
 """What is told of, unless one says otherwise."""
@@ -89,8 +89,8 @@ class Measured:
 Tell: TypeAlias = Callable[[Measured], None]
 
 
-def metered(app: Interpreter[O], tell: Tell, *, only: tuple[type, ...] = METERED) -> Interpreter[O]:
-    """The application, which tells of operations as they end.
+def metered(app: Wrappable[K], tell: Tell, *, only: tuple[type, ...] = METERED) -> K:
+    """The application, which tells of operations as they end: an Interpreter or an AsyncInterpreter.
 
     tell: is called in the thread or task that performed the operation; what it raises ends the run.
     only: the types of operation; base classes such as Query too.
@@ -106,7 +106,8 @@ def metered(app: Interpreter[O], tell: Tell, *, only: tuple[type, ...] = METERED
         tell(Measured(op, answer, None, (yield from Elapsed()) - began))
         return answer
 
-    return app.around(around, only=only, using=world)
+    inner = cast("AsyncInterpreter[Any]", app)
+    return rescoped(app, scope_of(inner.around(around, only=only, using=world)))
 
 
 def logged(logger: logging.Logger | None = None) -> Tell:

@@ -142,7 +142,7 @@ class OurTasksLog(OurPostgresLog):
     def __init__(self, address: str, codec: Codec) -> None:
         super().__init__(address, codec)
         self._loop = self._opened_beside()
-        self._service = ThingCommands().into_async(self._beside | world)
+        self._service = ThingCommands().into(self._beside | world)
 
     def append(self, stream: int, version: int, events: Sequence[Renamed]) -> None:
         self._loop.run(self.append_async(stream, version, events))

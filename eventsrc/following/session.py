@@ -14,14 +14,14 @@ Make one for each run, request or user. Its token can be taken along, and given 
 from __future__ import annotations
 
 import threading
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, overload
 
 from returns.result import Failure, Success
 
 from eventsrc._errors import EventsrcError
 from eventsrc.events.positions import Token
 from eventsrc.following.synchroniser import Stale, check_store, force
-from eventsrc.programs.interpreter import Interpreter
+from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter, Wrappable
 from eventsrc.programs.operation import Query
 from eventsrc.programs.program import Do, Outcome
 from eventsrc.stores.operations import (
@@ -38,6 +38,7 @@ from eventsrc.streams.fold import Folded, Load
 from eventsrc.views.operations import GetLive
 from eventsrc.views.view import View
 
+K = TypeVar("K")
 O = TypeVar("O")
 
 _WRITES: Final = (Append, AppendAll, FindAppend)
@@ -84,19 +85,31 @@ class Session:
         with self._lock:
             self._token = token if self._token is None else self._token | token
 
-    def noting(self, store: Interpreter[StoreOp], *, reads: bool = False) -> Interpreter[StoreOp]:
+    @overload
+    def noting(self, store: Interpreter[StoreOp], *, reads: bool = False) -> Interpreter[StoreOp]: ...
+    @overload
+    def noting(
+        self, store: AsyncInterpreter[StoreOp], *, reads: bool = False
+    ) -> AsyncInterpreter[StoreOp]: ...
+    def noting(
+        self, store: AsyncInterpreter[StoreOp], *, reads: bool = False
+    ) -> AsyncInterpreter[StoreOp]:
         """The store, of which the session notes what is written, and with `reads` what is read.
 
         The feed is not noted: who reads it, reads all.
         """
         return store.around(self._note, only=_WRITES + _READS if reads else _WRITES)
 
+    @overload
+    def forcing(self, queries: Wrappable[K], *views: View[Any], using: Interpreter[Any]) -> K: ...
+    @overload
     def forcing(
-        self, queries: Interpreter[O], *views: View[Any], using: Interpreter[Any]
-    ) -> Interpreter[O]:
+        self, queries: AsyncInterpreter[O], *views: View[Any], using: AsyncInterpreter[Any]
+    ) -> AsyncInterpreter[O]: ...
+    def forcing(self, queries: Any, *views: View[Any], using: AsyncInterpreter[Any]) -> Any:
         """The queries, before each of which the views are made as new as the session.
 
-        using: the store, the views and the world.
+        using: the store, the views and the world. If that needs an event loop, the queries then do.
         Raises NotNewEnough if a view does not become so in time.
         """
 

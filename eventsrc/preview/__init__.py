@@ -32,7 +32,7 @@ from eventsrc.preview.overlay import Overlay, over, over_async
 from eventsrc.programs import _loop
 from eventsrc.programs._rewiring import rewired
 from eventsrc.programs._scope import Scope
-from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter
+from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter, scope_for
 from eventsrc.programs.program import Do, Effect, Outcome, program
 from eventsrc.programs.world import World, world
 from eventsrc.stores.operations import (
@@ -229,8 +229,7 @@ def preview(
     """
     overlay, both = over(store, codec)
     running = both | world if app is None else app(both)
-    running._check(source)  # pyright: ignore[reportPrivateUsage]
-    scope = _dry(running)
+    scope = _dry(scope_for(running, source))
     try:
         outcome: Success[R] | Failure[Exception] = Success(_loop.run(source, scope))
     except Exception as error:
@@ -265,8 +264,7 @@ async def preview_async(
     """As `preview`, for a store that needs an event loop, and without the rows of views."""
     overlay, both = await over_async(store, codec)
     running = both | world if app is None else app(both)
-    running._check(source)  # pyright: ignore[reportPrivateUsage]
-    scope = _dry(running)
+    scope = _dry(scope_for(running, source))
     try:
         outcome: Success[R] | Failure[Exception] = Success(await _loop.run_async(source, scope))
     except Exception as error:
@@ -293,10 +291,10 @@ def _refuse(op: Any) -> NoReturn:
     )
 
 
-def _dry(app: AsyncInterpreter[Any]) -> Scope:
+def _dry(scope: Scope) -> Scope:
     """The application's handlers, but for those that write to views."""
 
     def change(op_type: type, _handler: Any) -> Callable[[Any], Any] | None:
         return _refuse if issubclass(op_type, WRITES_TO_VIEWS) else None
 
-    return rewired(app._scope, change)  # pyright: ignore[reportPrivateUsage]
+    return rewired(scope, change)

@@ -59,7 +59,7 @@ from eventsrc.stores.prepare import (
     microseconds,
     prepare,
 )
-from eventsrc.streams.past import as_of, as_of_async
+from eventsrc.streams.past import as_of
 
 
 class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
@@ -314,7 +314,7 @@ async def over_async(
     """As `over`, for a store that needs an event loop."""
     end = (await store.run_async(ReadFeed(START, 1))).end
     overlay = Overlay(end, _codec_of(store, codec))
-    return overlay, overlay.into_async(as_of_async(store, end))
+    return overlay, overlay.into(as_of(store, end))
 
 
 def _codec_of(store: object, codec: Codec | None) -> Codec:

@@ -21,7 +21,7 @@ operations that it uses by `into`. Both are also classes, whose methods are the 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ClassVar, Generic, Self, TypeVar, cast
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast, overload
 
 from eventsrc.programs import _loop
 from eventsrc.programs._declared import (
@@ -42,9 +42,12 @@ from eventsrc.programs._scope import (
     Scope,
     names,
 )
+from eventsrc.programs._variance import Below, Handles, SyncHandles, Translates
+from eventsrc.programs._variance import Wrappable as Wrappable
 from eventsrc.programs.operation import Derived, Operation
 from eventsrc.programs.program import Body, Call, Effect, Intercept, Program
 
+K = TypeVar("K")
 L = TypeVar("L")
 L2 = TypeVar("L2")
 O = TypeVar("O")
@@ -54,24 +57,10 @@ R = TypeVar("R")
 S = TypeVar("S")
 O_co = TypeVar("O_co", covariant=True)
 O_contra = TypeVar("O_contra", contravariant=True)
-O2_contra = TypeVar("O2_contra", contravariant=True)
 L_co = TypeVar("L_co", covariant=True)
 
 
 # --- interpreters ---------------------------------------------------------------------------------
-
-
-class Handles(Generic[O_contra, O2_contra]):
-    """For the types of `|` only: what handles both O and O2, which are always the same operations.
-
-    With one parameter, mypy (2.4) would infer the operations of the right operand of `a | b` from the
-    type that is expected of the whole, and then report the operand; a choice between two parameters,
-    which the expected type leaves open, makes it go by the operand, as pyright does anyway.
-    """
-
-
-class SyncHandles(Handles[O_contra, O2_contra]):
-    """As Handles, where `run` can perform all of the operations."""
 
 
 class AsyncInterpreter(Handles[O_contra, O_contra]):
@@ -117,7 +106,7 @@ class AsyncInterpreter(Handles[O_contra, O_contra]):
 
     def but(self, other: Handles[O2, O3]) -> AsyncInterpreter[O_contra | O2 | O3]:
         """As `|`, with the other's handlers for the operations of both."""
-        return _made_async(self._scope.overlaid(_scope_of(other)))
+        return _made_async(self._scope.overlaid(scope_of(other)))
 
     def around(
         self,
@@ -135,6 +124,12 @@ class AsyncInterpreter(Handles[O_contra, O_contra]):
         """
         return _made_async(self._surrounded(middleware, only, using))
 
+    def _rescoped(self, scope: Scope) -> AsyncInterpreter[O_contra]:
+        return _made_async(scope)
+
+    def _below(self, upper: Translates[O2, O2, O_contra]) -> AsyncInterpreter[O2]:
+        return _made_async(_over(upper, self))
+
     async def run_async(self, program: Effect[O_contra, R]) -> R:
         """Interprets a program, awaiting the asynchronous handlers.
 
@@ -150,12 +145,12 @@ class AsyncInterpreter(Handles[O_contra, O_contra]):
             self._scope.accepted.add(program.function)
 
     def _joined(self, other: Handles[Any, Any]) -> Scope:
-        both = set(self._scope).intersection(_scope_of(other))
+        both = set(self._scope).intersection(scope_of(other))
         if both:
             raise AmbiguousHandlers(
                 f"both handle {names(both)}: write `a.but(b)` to prefer b's handlers"
             )
-        return self._scope.overlaid(_scope_of(other))
+        return self._scope.overlaid(scope_of(other))
 
     def _surrounded(
         self,
@@ -212,24 +207,43 @@ class Interpreter(SyncHandles[O_contra, O_contra], AsyncInterpreter[O_contra]):
         self, other: SyncHandles[O2, O3]
     ) -> Interpreter[O_contra | O2 | O3]:
         """As `|`, with the other's handlers for the operations of both."""
-        return _made(self._scope.overlaid(_scope_of(other)))
+        return _made(self._scope.overlaid(scope_of(other)))
 
+    @overload
+    def around(
+        self,
+        middleware: Callable[[Any], Body[Any, Any]],
+        *,
+        only: type | tuple[type, ...] = Operation,
+        using: Interpreter[Any] | None = None,
+    ) -> Interpreter[O_contra]: ...
+    @overload
     def around(
         self,
         middleware: Callable[[Any], Body[Any, Any]],
         *,
         only: type | tuple[type, ...] = Operation,
         using: AsyncInterpreter[Any] | None = None,
-    ) -> Interpreter[O_contra]:
+    ) -> AsyncInterpreter[O_contra]: ...
+    def around(
+        self,
+        middleware: Callable[[Any], Body[Any, Any]],
+        *,
+        only: type | tuple[type, ...] = Operation,
+        using: AsyncInterpreter[Any] | None = None,
+    ) -> AsyncInterpreter[O_contra]:
         """This interpreter with a program run around each operation: see AsyncInterpreter.around."""
-        return _made(self._surrounded(middleware, only, using))
+        scope = self._surrounded(middleware, only, using)
+        return _made(scope) if using is None or isinstance(using, Interpreter) else _made_async(scope)
+
+    def _rescoped(self, scope: Scope) -> Interpreter[O_contra]:
+        return _made(scope)
+
+    def _below(self, upper: Translates[O2, O2, O_contra]) -> Interpreter[O2]:
+        return _made(_over(upper, self))
 
 
 # --- translations ---------------------------------------------------------------------------------
-
-
-class Translates(Generic[O_contra, O2_contra, L_co]):
-    """To Translation what Handles is to AsyncInterpreter."""
 
 
 class Translation(Translates[O_contra, O_contra, L_co]):
@@ -237,6 +251,8 @@ class Translation(Translates[O_contra, O_contra, L_co]):
 
     __handler_class__ = True
     _programs: dict[type, Callable[[Any], Body[Any, Any]]]
+    _needs: tuple[Any, ...]
+    """The operations that it is declared to use, which the interpreter below must handle."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -247,6 +263,7 @@ class Translation(Translates[O_contra, O_contra, L_co]):
         methods = {op_type: ways["program"] for op_type, ways in marked(cls).items()}
         programs = {op_type: getattr(self, name) for op_type, name in methods.items()}
         object.__setattr__(self, "_programs", programs)
+        object.__setattr__(self, "_needs", tuple(lower for _, lower in declared(cls)))
         return self
 
     def __or__(self, other: Translates[O2, O3, L2]) -> Translation[O_contra | O2 | O3, L_co | L2]:
@@ -255,26 +272,21 @@ class Translation(Translates[O_contra, O_contra, L_co]):
         both = self._programs.keys() & other._programs.keys()
         if both:
             raise AmbiguousHandlers(f"both translate {names(both)}: keep one of them")
-        return _made_translation(self._programs | other._programs)
+        needs = tuple(dict.fromkeys(self._needs + other._needs))
+        return _made_translation(self._programs | other._programs, needs)
 
-    def into(self, lower: Interpreter[L_co]) -> Interpreter[O_contra]:
-        """The interpreter that runs each operation's program in a lower interpreter."""
-        return _made(self._over(lower))
+    def into(self, lower: Below[L_co, O_contra, K]) -> K:
+        """The interpreter that runs each operation's program in a lower interpreter.
 
-    def into_async(self, lower: AsyncInterpreter[L_co]) -> AsyncInterpreter[O_contra]:
-        """As `into`, for a lower interpreter that needs an event loop."""
-        return _made_async(self._over(lower))
+        It is an Interpreter of O if the lower one is, else an AsyncInterpreter of O.
+        Raises MissingHandlers if the lower one lacks operations that this is declared to use.
+        """
+        return lower._below(self)  # pyright: ignore[reportPrivateUsage]
 
     def lower(self, program: Effect[O_contra, R]) -> Program[L_co, R]:
         """The program with each operation replaced by its translation: a value still, now over L."""
         taking = tuple(op_type for op_type in self._programs if issubclass(op_type, Derived))
         return Intercept(program, self._translate, taking)
-
-    def _over(self, lower: AsyncInterpreter[Any]) -> Scope:
-        for _, described in declared(type(self)):
-            lower.require(described)
-        inner = _scope_of(lower)
-        return Scope(special={op_type: Expands(f, inner) for op_type, f in self._programs.items()})
 
     def _translate(self, op: Operation[Any]) -> Body[Any, Any]:
         for base in type(op).__mro__:
@@ -373,6 +385,27 @@ def on(op_type: Callable[..., O]) -> On[O]:
     return On(cast("type[O]", op_type))
 
 
+# --- for libraries that run programs in their own way, or wrap interpreters -------------------------
+
+
+def scope_of(app: Handles[Any, Any]) -> Scope:
+    """The handlers of an interpreter, as the run loop takes them (`eventsrc.programs._loop`)."""
+    assert isinstance(app, AsyncInterpreter)
+    return app._scope  # pyright: ignore[reportPrivateUsage]
+
+
+def scope_for(app: Handles[Any, Any], program: Effect[Any, Any]) -> Scope:
+    """As scope_of; raises MissingHandlers, as `run` does, if the program's annotation asks for more."""
+    assert isinstance(app, AsyncInterpreter)
+    app._check(program)  # pyright: ignore[reportPrivateUsage]
+    return app._scope  # pyright: ignore[reportPrivateUsage]
+
+
+def rescoped(app: Wrappable[K], scope: Scope) -> K:
+    """An interpreter with other handlers, which are to handle the same operations."""
+    return app._rescoped(scope)  # pyright: ignore[reportPrivateUsage]
+
+
 # --- making them of scopes ------------------------------------------------------------------------
 
 
@@ -390,9 +423,12 @@ def _scope_of_methods(interpreter: AsyncInterpreter[Any]) -> Scope:
     return scope
 
 
-def _scope_of(other: Handles[Any, Any]) -> Scope:
-    assert isinstance(other, AsyncInterpreter)
-    return other._scope  # pyright: ignore[reportPrivateUsage]
+def _over(upper: Translates[Any, Any, Any], lower: AsyncInterpreter[Any]) -> Scope:
+    assert isinstance(upper, Translation)
+    lower.require(*upper._needs)  # pyright: ignore[reportPrivateUsage]
+    programs = upper._programs  # pyright: ignore[reportPrivateUsage]
+    inner = scope_of(lower)
+    return Scope(special={kind: Expands(program, inner) for kind, program in programs.items()})
 
 
 def _made(scope: Scope) -> Interpreter[Any]:
@@ -408,8 +444,9 @@ def _made_async(scope: Scope) -> AsyncInterpreter[Any]:
 
 
 def _made_translation(
-    programs: dict[type, Callable[[Any], Body[Any, Any]]],
+    programs: dict[type, Callable[[Any], Body[Any, Any]]], needs: tuple[Any, ...] = ()
 ) -> Translation[Any, Any]:
     made: Translation[Any, Any] = Translation()
     made._programs = programs  # pyright: ignore[reportPrivateUsage]
+    made._needs = needs  # pyright: ignore[reportPrivateUsage]
     return made

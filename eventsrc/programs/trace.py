@@ -10,7 +10,7 @@ import attrs
 from returns.result import Failure, Success
 
 from eventsrc.programs import _loop
-from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter
+from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter, scope_of
 from eventsrc.programs.operation import Operation
 from eventsrc.programs.program import Effect
 
@@ -109,7 +109,7 @@ class Trace(Generic[R]):
 def trace(interpreter: Interpreter[O], program: Effect[O, R]) -> Trace[R]:
     """Runs a program and records what it did; an exception that ends it becomes the outcome."""
     root = Span("")
-    scope = interpreter._scope  # pyright: ignore[reportPrivateUsage]
+    scope = scope_of(interpreter)
     try:
         return Trace(root, Success(_loop.run(program, scope, _Recorder(root))))
     except Exception as error:
@@ -119,7 +119,7 @@ def trace(interpreter: Interpreter[O], program: Effect[O, R]) -> Trace[R]:
 async def trace_async(interpreter: AsyncInterpreter[O], program: Effect[O, R]) -> Trace[R]:
     """As `trace`, with `run_async`."""
     root = Span("")
-    scope = interpreter._scope  # pyright: ignore[reportPrivateUsage]
+    scope = scope_of(interpreter)
     try:
         return Trace(root, Success(await _loop.run_async(program, scope, _Recorder(root))))
     except Exception as error:

@@ -16,18 +16,19 @@ import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, cast
 
 from eventsrc.events.codec import Codec
 from eventsrc.programs import _loop
 from eventsrc.programs._rewiring import rewired
-from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter
+from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter, Wrappable, scope_for, scope_of
 from eventsrc.programs.program import Effect
 from eventsrc.recording._names import Names, NotPortable
 from eventsrc.recording.masks import Masks, hiding, mask_of, replaced, within
 from eventsrc.recording.portable import Portable
 from eventsrc.stores.operations import LoadSnapshot, Snapshot, StoreClosed
 
+K = TypeVar("K")
 O = TypeVar("O")
 R = TypeVar("R")
 
@@ -219,32 +220,18 @@ def _without_snapshots(kind: type, _handler: Any) -> Callable[[Any], Any] | None
     return (lambda _op: None) if kind is LoadSnapshot else None
 
 
-class _Recording(Interpreter[O]):
+class _AsyncRecording(AsyncInterpreter[O]):
     def __init__(self, app: AsyncInterpreter[O], to: RunFile) -> None:
-        scope = app._scope  # pyright: ignore[reportPrivateUsage]
-        self._scope = rewired(scope, _without_snapshots) if to.hides else scope
+        self._scope = rewired(scope_of(app), _without_snapshots) if to.hides else scope_of(app)
         self._to = to
 
-    def run(self, program: Effect[O, R]) -> R:
-        self._check(program)
-        run = self._to.begin(program)
-        if run is None:
-            return _loop.run(program, self._scope)
-        try:
-            result = _loop.run(program, self._scope, run)
-        except Exception as error:
-            run.end(None, error)
-            raise
-        run.end(result, None)
-        return result
-
     async def run_async(self, program: Effect[O, R]) -> R:
-        self._check(program)
+        scope = scope_for(self, program)
         run = self._to.begin(program)
         if run is None:
-            return await _loop.run_async(program, self._scope)
+            return await _loop.run_async(program, scope)
         try:
-            result = await _loop.run_async(program, self._scope, run)
+            result = await _loop.run_async(program, scope, run)
         except Exception as error:
             run.end(None, error)
             raise
@@ -252,20 +239,31 @@ class _Recording(Interpreter[O]):
         return result
 
 
-def recording(app: Interpreter[O], to: RunFile) -> Interpreter[O]:
-    """The application, which writes its runs to a file.
+class _Recording(_AsyncRecording[O], Interpreter[O]):
+    def run(self, program: Effect[O, R]) -> R:
+        scope = scope_for(self, program)
+        run = self._to.begin(program)
+        if run is None:
+            return _loop.run(program, scope)
+        try:
+            result = _loop.run(program, scope, run)
+        except Exception as error:
+            run.end(None, error)
+            raise
+        run.end(result, None)
+        return result
+
+
+def recording(app: Wrappable[K], to: RunFile) -> K:
+    """The application, which writes its runs to a file: an Interpreter or an AsyncInterpreter.
 
     It goes outermost: what is joined to it, or made of it, records nothing. A run that is cancelled, or
     ended by what is no Exception, is not written.
     Raises NotPortable for a program or arguments that cannot be written, unless the file was told to do
     otherwise.
     """
-    return _Recording(app, to)
-
-
-def recording_async(app: AsyncInterpreter[O], to: RunFile) -> AsyncInterpreter[O]:
-    """As `recording`, for an application that needs an event loop."""
-    return _Recording(app, to)
+    made = _Recording if isinstance(app, Interpreter) else _AsyncRecording
+    return cast("K", made(cast("AsyncInterpreter[Any]", app), to))
 
 
 def _ends_torn(file: int) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime
 from bisect import bisect_right
-from typing import Any, Never, NoReturn
+from typing import Any, Never, NoReturn, overload
 
 from eventsrc._errors import EventsrcError
 from eventsrc.events.epochs import Epochs
@@ -212,7 +212,17 @@ def _place_at(time: datetime.datetime) -> Do[ReadFeed, Cursor]:
     return Cursor(end.store, low, end.epoch)
 
 
-def as_of(store: Interpreter[StoreOp], at: Cursor | Token | datetime.datetime) -> Interpreter[StoreOp]:
+@overload
+def as_of(
+    store: Interpreter[StoreOp], at: Cursor | Token | datetime.datetime
+) -> Interpreter[StoreOp]: ...
+@overload
+def as_of(
+    store: AsyncInterpreter[StoreOp], at: Cursor | Token | datetime.datetime
+) -> AsyncInterpreter[StoreOp]: ...
+def as_of(
+    store: AsyncInterpreter[StoreOp], at: Cursor | Token | datetime.datetime
+) -> AsyncInterpreter[StoreOp]:
     """An interpreter of a store's queries as of a place, a token or a time.
 
     at: a Cursor, for all streams at one place in the feed; a Token, for just the streams that it names;
@@ -223,10 +233,3 @@ def as_of(store: Interpreter[StoreOp], at: Cursor | Token | datetime.datetime) -
     and BadCursor for a place that the store never had. Raises ValueError for a time without a zone.
     """
     return _Past(at).into(store)
-
-
-def as_of_async(
-    store: AsyncInterpreter[StoreOp], at: Cursor | Token | datetime.datetime
-) -> AsyncInterpreter[StoreOp]:
-    """As `as_of`, for a store that needs an event loop."""
-    return _Past(at).into_async(store)

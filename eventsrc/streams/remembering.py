@@ -12,11 +12,18 @@ from collections import OrderedDict
 from typing import Any, TypeAlias, TypeVar, cast
 
 from eventsrc.events.stream_id import StreamId
-from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter, Translation, on
+from eventsrc.programs.interpreter import (
+    AsyncInterpreter,
+    Translation,
+    Wrappable,
+    on,
+    rescoped,
+    scope_of,
+)
 from eventsrc.programs.program import Do
 from eventsrc.streams.fold import LATEST_SNAPSHOT, Fold, Folded, FoldOp, Load
 
-O = TypeVar("O")
+K = TypeVar("K")
 
 Held: TypeAlias = OrderedDict[tuple[StreamId, int], tuple[Fold[Any, Any], Folded[Any]]]
 
@@ -55,7 +62,7 @@ def _lower(op: Load) -> Do[FoldOp, Folded[Any]]:
     return (yield from cast("Any", op))  # type: ignore[no-any-return]
 
 
-def remembering(store: Interpreter[O], states: int = 10_000) -> Interpreter[O]:
+def remembering(store: Wrappable[K], states: int = 10_000) -> K:
     """The store's interpreter, with the states that were loaded last kept in memory.
 
     states: how many are kept, of streams and folds together; the least recently used are dropped.
@@ -63,11 +70,5 @@ def remembering(store: Interpreter[O], states: int = 10_000) -> Interpreter[O]:
     every caller and must not be changed. May be used from threads and tasks, as the store may.
     Raises MissingHandlers for an interpreter that cannot load.
     """
-    over = _Remembering(states).into(cast("Interpreter[Any]", store))
-    return cast("Interpreter[O]", store.but(over))
-
-
-def remembering_async(store: AsyncInterpreter[O], states: int = 10_000) -> AsyncInterpreter[O]:
-    """As `remembering`, for a store that needs an event loop."""
-    over = _Remembering(states).into_async(cast("AsyncInterpreter[Any]", store))
-    return cast("AsyncInterpreter[O]", store.but(over))
+    app = cast("AsyncInterpreter[Any]", store)
+    return rescoped(store, scope_of(app.but(_Remembering(states).into(app))))

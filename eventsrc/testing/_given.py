@@ -18,7 +18,7 @@ from returns.result import Failure
 from eventsrc._errors import EventsrcError
 from eventsrc.events.codec import Codec
 from eventsrc.events.stream_id import StreamId
-from eventsrc.programs.interpreter import Interpreter
+from eventsrc.programs.interpreter import Interpreter, scope_for, scope_of
 from eventsrc.programs.program import Effect
 from eventsrc.programs.world import World, world
 from eventsrc.stores.operations import Append, StoreOp
@@ -65,7 +65,7 @@ class Given:
         app: Interpreter[Any] = both if on is None else on(both)
         self._store = store
         self._app = app
-        plan = Plan({}, lambda: world.but(app)._scope, most_steps=MOST_STEPS)  # pyright: ignore[reportPrivateUsage]
+        plan = Plan({}, lambda: scope_of(world.but(app)), most_steps=MOST_STEPS)
         self._running = Running(plan)
         for stream, its in (events or {}).items():
             if its:
@@ -82,7 +82,7 @@ class Given:
 
     def when(self, program: Effect[Any, R]) -> Then[R]:
         """Runs a program; what it answers, or raises, and what it appends is to be looked at."""
-        self._app._check(program)  # pyright: ignore[reportPrivateUsage]
+        scope_for(self._app, program)
         answer: Any = None
         error: Exception | None = None
         try:

@@ -24,7 +24,7 @@ from eventsrc.events.codec import Codec
 from eventsrc.programs import _loop
 from eventsrc.programs._rewiring import rewired
 from eventsrc.programs._scope import Expands, Scope
-from eventsrc.programs.interpreter import AsyncInterpreter
+from eventsrc.programs.interpreter import AsyncInterpreter, scope_of
 from eventsrc.programs.program import Effect, Pure
 from eventsrc.recording import BEGINNING, FORMAT
 from eventsrc.recording._library import PREFIX
@@ -236,7 +236,7 @@ def _scope(app: AsyncInterpreter[Any] | None, answers: Answers) -> Scope:
     def change(_kind: type, handler: Any) -> Callable[[Any], Any] | None:
         return None if isinstance(handler, Expands) else answers.answer
 
-    return rewired(app._scope, change)  # pyright: ignore[reportPrivateUsage]
+    return rewired(scope_of(app), change)
 
 
 def _outcomes(run: Any, ended: Mapping[str, Any], portable: Portable) -> Iterator[str]:

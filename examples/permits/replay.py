@@ -95,7 +95,7 @@ async def replay(
     It is asynchronous for the sake of the appends: `run` would perform them one after the other, each
     with its own commit.
     """
-    services = (CaseCommands() | IdentityCommands()).into_async(store | world)
+    services = (CaseCommands() | IdentityCommands()).into(store | world)
     services = services.around(_once(), only=(AddUser, AddGroup, Join))
     bad: list[BadRow] = []
     left = iter(rows)

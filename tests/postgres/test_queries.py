@@ -9,7 +9,7 @@ from datetime import timedelta
 from eventsrc import Cursor, Failure, ReadFeed, Success, world
 from eventsrc.postgres import AsyncPostgresStore, PostgresStore
 from eventsrc.stores.operations import LoadSnapshot
-from eventsrc.streams.past import as_of, as_of_async
+from eventsrc.streams.past import as_of
 from eventsrc.streams.remembering import remembering
 from eventsrc.streams.serializable import serializable
 from tests.streams.counting import Counted, total
@@ -51,7 +51,7 @@ def test_loads_save_snapshots_and_remembered_states_are_read_on(postgres_dsn: st
             assert snapshot.version == 5
             await store.run_async(counter.append(*fill_with(2)))
             assert (await store.run_async(counter.get(kept))).state == 7
-            assert (await as_of_async(store, place).run_async(counter.get(kept))).state == 5
+            assert (await as_of(store, place).run_async(counter.get(kept))).state == 5
 
     asyncio.run(work())
 

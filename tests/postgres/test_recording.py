@@ -7,7 +7,7 @@ from pathlib import Path
 
 from eventsrc import MemoryStore, world
 from eventsrc.postgres import AsyncPostgresStore, PostgresStore
-from eventsrc.recording import RunFile, recording, recording_async
+from eventsrc.recording import RunFile, recording
 from eventsrc.testing.replay import replay
 from tests.recording.bank import KNOWN, Banking, bank, deposit, history, pay_all, sum_of
 
@@ -23,7 +23,7 @@ def test_runs_in_a_thread_and_in_a_loop(postgres_dsn: str, tmp_path: Path) -> No
     async def in_a_loop(runs: RunFile) -> None:
         async with AsyncPostgresStore(postgres_dsn) as store:
             below = store | world
-            app = recording_async(Banking().into_async(below) | below, runs)
+            app = recording(Banking().into(below) | below, runs)
             for each in RUNS:
                 await app.run_async(each)
 

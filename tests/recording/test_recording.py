@@ -35,7 +35,7 @@ from eventsrc import (
     world,
 )
 from eventsrc.events.event import Opaque
-from eventsrc.recording import RunFile, recording, recording_async
+from eventsrc.recording import RunFile, recording
 from eventsrc.recording._names import Names
 from eventsrc.recording.masks import BadMask, mask_of, pseudonyms
 from eventsrc.recording.portable import NotPortable, Portable, Unwritten
@@ -210,7 +210,7 @@ def test_a_run_is_a_line_with_all_that_handlers_answered(store: MemoryStore, tmp
 
 def test_an_event_loop_and_branches_are_recorded_too(store: MemoryStore, tmp_path: Path) -> None:
     with RunFile(tmp_path / "runs.jsonl") as runs:
-        app = recording_async(bank(store), runs)
+        app = recording(bank(store), runs)
         assert asyncio.run(app.run_async(sum_of(["homer", "marge"]))) == 100
     (run,) = _runs(tmp_path / "runs.jsonl")
     streams = [each["operation"]["fields"]["stream"]["$stream"] for each in run["operations"]]

@@ -25,7 +25,7 @@ from eventsrc import (
     on,
     program,
 )
-from eventsrc.recording import RunFile, recording, recording_async
+from eventsrc.recording import RunFile, recording
 from eventsrc.recording.masks import pseudonyms
 from eventsrc.recording.portable import NotPortable
 from eventsrc.testing import replay as replaying
@@ -117,7 +117,7 @@ def test_the_same_code_does_the_same_and_nothing_is_performed(path: Path, store:
 
 def test_what_an_event_loop_did_is_replayed_without_one(path: Path, store: MemoryStore) -> None:
     with RunFile(path) as runs:
-        app = recording_async(bank(store), runs)
+        app = recording(bank(store), runs)
         asyncio.run(app.run_async(pay_all("homer", ["marge"], 1)))
         asyncio.run(app.run_async(sum_of(["homer", "marge", "bart"])))
     replayed = replay(path, bank(untouchable()))

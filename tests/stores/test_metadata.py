@@ -78,7 +78,7 @@ def test_every_append_of_a_run_has_its_metadata_however_deep_it_is_made() -> Non
 def test_asynchronously_it_does_the_same() -> None:
     store = MemoryStore()
     below = store | SimulatedWorld()
-    app = Service().into_async(below) | below
+    app = Service().into(below) | below
     asyncio.run(app.run_async(with_metadata(everything(), actor="homer")))
     assert said(store) == [{"actor": "homer"}] * 9
 

@@ -40,7 +40,7 @@ from eventsrc.errors import NotInToken, PastIsReadOnly
 from eventsrc.events.positions import BadCursor, WrongStore
 from eventsrc.stores.operations import FindAppend, LoadSnapshot, SaveSnapshot, Snapshot
 from eventsrc.streams.fold import LATEST_SNAPSHOT, NoSuchVersion
-from eventsrc.streams.past import as_of, as_of_async
+from eventsrc.streams.past import as_of
 from eventsrc.streams.remembering import remembering
 from tests.streams.counting import Counted, Counting, counter, total
 
@@ -262,7 +262,7 @@ def test_in_an_event_loop_too() -> None:
     store = MemoryStore()
     place = store.run(counter.append(Counted(5))).cursor
     store.run(counter.append(Counted(6)))
-    assert asyncio.run(as_of_async(store, place).run_async(counter.get(total))).state == 5
+    assert asyncio.run(as_of(store, place).run_async(counter.get(total))).state == 5
 
 
 def test_a_snapshot_newer_than_the_past_is_not_there() -> None:

@@ -32,7 +32,7 @@ from eventsrc.programs.program import intercept
 from eventsrc.stores.operations import Page, StoreOp
 from eventsrc.streams.decide import Decided
 from eventsrc.streams.fold import LATEST_SNAPSHOT, PAGE
-from eventsrc.streams.remembering import remembering, remembering_async
+from eventsrc.streams.remembering import remembering
 from tests.streams.counting import Counted, Counting, Reset, counter, total
 
 events = st.builds(Counted, st.integers(1, 9)) | st.builds(Reset)
@@ -172,7 +172,7 @@ def test_threads_share_the_states_and_none_sees_a_state_older_than_its_own_appen
 def test_tasks_share_the_states() -> None:
     async def work() -> int:
         store = MemoryStore()
-        cached = remembering_async(store)
+        cached = remembering(store)
         store.run(counter.append(Counted(3)))
         folded = await asyncio.gather(*(cached.run_async(counter.get(total)) for _ in range(9)))
         assert {found.state for found in folded} == {3}

@@ -27,6 +27,10 @@ from eventsrc import (
     on,
     program,
 )
+from eventsrc.events.positions import START
+from eventsrc.following.session import Session
+from eventsrc.metering import logged, metered
+from eventsrc.streams.past import as_of
 from tests.programs.service import (
     App,
     BadEmail,
@@ -145,6 +149,19 @@ class Counting(Translation[CountUsers, Get | Put]):
 
 
 Counting().into(on(Get).always(1))  # wrong
+
+
+# What wraps an asynchronous interpreter, or lies over one, run synchronously; a store that is none.
+async def put_remotely(op: Put) -> None: ...
+
+
+remote = on(Get).always(1) | on(Put).run_async(put_remotely)
+Counting().into(remote).run(CountUsers())  # wrong
+metered(remote, logged()).run(Get("users"))  # wrong
+on(Get).always(1).around(lambda op: op, using=remote).run(Get("users"))  # wrong
+Session().noting(remote)  # wrong
+as_of(remote, START)  # wrong
+metered(3, logged())  # wrong
 narrow: Translation[CountUsers, Get] = Counting()  # wrong
 
 

@@ -45,12 +45,19 @@ from eventsrc import (
     trace,
     world,
 )
+from eventsrc.events.positions import Cursor
+from eventsrc.following.session import Session
 from eventsrc.following.synchroniser import Synchronised
-from eventsrc.preview import Previewed, preview
+from eventsrc.metering import logged, metered
+from eventsrc.postgres import AsyncPostgresStore
+from eventsrc.preview import Previewed, preview, preview_async
+from eventsrc.programs.trace import Trace, trace_async
 from eventsrc.recording import RunFile, recording
 from eventsrc.stores.operations import EpochOp, NotAppended
 from eventsrc.streams.decide import Decided
 from eventsrc.streams.fold import Folded
+from eventsrc.streams.past import as_of
+from eventsrc.streams.remembering import remembering
 from tests.programs.service import (
     AddUserError,
     App,
@@ -201,11 +208,28 @@ assert_type(count | remote, AsyncInterpreter[CountUsers | UserByName])
 assert_type(either | count, Interpreter[UserByName | CountUsers])
 
 
+assert_type(remote.around(lambda op: op, using=count), AsyncInterpreter[UserByName])
+assert_type(find.around(lambda op: op, using=count), Interpreter[UserByName])
+assert_type(find.around(lambda op: op, using=remote), AsyncInterpreter[UserByName])
+
+
 async def asynchronous() -> int:
     return await (count | remote | save).run_async(Service().method(1))
 
 
 # --- translations
+
+
+# Operations with an Any among their types, which would make a call of overloads Any.
+class Loads(Interpreter[Load[Any] | UserByName]):
+    @on(Load)
+    def load(self, op: Load[Any]) -> Any: ...
+
+    @on(UserByName)
+    def by_name(self, op: UserByName) -> User | None: ...
+
+
+generic: Interpreter[Load[Any] | UserByName] = Loads()
 
 
 def count_by_search(op: CountUsers) -> Do[UserByName, int]:
@@ -216,7 +240,8 @@ def count_by_search(op: CountUsers) -> Do[UserByName, int]:
 translation = on(CountUsers).expand(count_by_search)
 assert_type(translation, Translation[CountUsers, UserByName])
 assert_type(translation.into(find), Interpreter[CountUsers])
-assert_type(translation.into_async(remote), AsyncInterpreter[CountUsers])
+assert_type(translation.into(remote), AsyncInterpreter[CountUsers])
+assert_type(translation.into(generic), Interpreter[CountUsers])
 assert_type(translation.lower(CountUsers().map(str)), Program[UserByName, str])
 
 
@@ -316,3 +341,34 @@ recorded_runs = recording(
     MemoryStore() | world, RunFile("runs.jsonl", masks={(SetEmail, "email"): "x"})
 )
 assert_type(recorded_runs, Interpreter[StoreOp | EpochOp | World])
+
+
+# --- what wraps an interpreter gives one of the same kind
+
+remote_app = count | remote | save
+assert_type(metered(app, logged()), Interpreter[App])
+assert_type(metered(remote_app, logged()), AsyncInterpreter[CountUsers | UserByName | Save])
+assert_type(metered(generic, logged()), Interpreter[Load[Any] | UserByName])
+assert_type(
+    recording(remote_app, RunFile("runs.jsonl")), AsyncInterpreter[CountUsers | UserByName | Save]
+)
+
+
+async def with_postgres(remote_store: AsyncPostgresStore, place: Cursor) -> None:
+    session = Session()
+    measured = metered(session.noting(remote_store), logged())
+    assert_type(measured, AsyncInterpreter[StoreOp])
+    assert_type(session.noting(MemoryStore()), Interpreter[StoreOp])
+    below = measured | world
+    assert_type(below, AsyncInterpreter[StoreOp | World])
+    assert_type(session.forcing(find, users, using=store | views), Interpreter[UserByName])
+    assert_type(session.forcing(remote, users, using=store | views), AsyncInterpreter[UserByName])
+    assert_type(session.forcing(find, users, using=below | views), AsyncInterpreter[UserByName])
+    assert_type(as_of(remote_store, place), AsyncInterpreter[StoreOp])
+    assert_type(as_of(MemoryStore(), place), Interpreter[StoreOp])
+    assert_type(remembering(remote_store), AsyncInterpreter[StoreOp | EpochOp])
+    assert_type(remembering(store), Interpreter[StoreOp | EpochOp | World])
+    traced = await trace_async(below, handled(UserId("4")))
+    assert_type(traced, Trace[Success[int] | Failure[NameTaken]])
+    previewed = await preview_async(remote_store, handled(UserId("4")))
+    assert_type(previewed, Previewed[Success[int] | Failure[NameTaken]])

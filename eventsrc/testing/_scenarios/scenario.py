@@ -28,7 +28,7 @@ import pytest
 
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
-from eventsrc.programs.interpreter import Interpreter
+from eventsrc.programs.interpreter import Interpreter, scope_for, scope_of
 from eventsrc.programs.program import Effect, name_of
 from eventsrc.programs.world import world
 from eventsrc.stores.operations import StoreError
@@ -261,7 +261,7 @@ class Scenario:
         sense.check_number("rounds", rounds, 1)
         for number in range(1, rounds + 1):
             with make() as app:
-                scope = sense.fresh(app)._scope  # pyright: ignore[reportPrivateUsage]
+                scope = scope_of(sense.fresh(app))
                 before: list[Step] = []
                 if self.before is not None:
                     check_before(reality.recorded("before", self.before, scope, before))
@@ -288,14 +288,14 @@ class Scenario:
         sense.unshared(self.on)
         app = world.but(sense.fresh(self.on()))
         for program in self._plan.programs.values():
-            app._check(program)  # pyright: ignore[reportPrivateUsage]
+            scope_for(app, program)
         return self._plan
 
     @cached_property
     def _plan(self) -> Plan:
         return Plan(
             dict(self.programs),
-            lambda: world.but(sense.fresh(self.on()))._scope,  # pyright: ignore[reportPrivateUsage]
+            lambda: scope_of(world.but(sense.fresh(self.on()))),
             self.before,
             sense.faults_of(self.faults),
             self.most_faults,

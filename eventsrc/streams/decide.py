@@ -181,7 +181,13 @@ def _before(
 
 
 def _caught_up(fold: Fold[S, Any], folded: Folded[S], conflict: Conflict) -> Do[FoldOp, Folded[S]]:
-    """The state with what others appended: from the conflict, or read if that is not all of it."""
+    """The state with what others appended: from the conflict, or read if that is not all of it.
+
+    A stream that is below the version that was read has lost events, as by a failover to a server that
+    had not got them: nothing that was folded counts.
+    """
+    if conflict.actual < folded.version:
+        return (yield from load(conflict.stream, fold))
     if folded.version + len(conflict.events) < conflict.actual:
         return (yield from load(conflict.stream, fold, folded))
     state = fold.apply(folded.state, conflict.events)

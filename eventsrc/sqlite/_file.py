@@ -17,12 +17,13 @@ import os
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
+from eventsrc.sqlite import _forks
 from eventsrc.sqlite._errors import commit_error, is_busy, is_refused, translation
+from eventsrc.sqlite._pool import Pool
 from eventsrc.sqlite._schema import Schema, applied_scripts, apply_missing
 from eventsrc.sqlite._turn import Turn, pauses
 from eventsrc.stores.operations import NotAStore, StoreBusy, StoreClosed, StoreError, StoreReadOnly
@@ -81,12 +82,20 @@ class SqliteFile:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._holder: WriteTransaction | None = None
-        self._readers: deque[sqlite3.Connection] = deque()
+        self._readers = Pool(self._connect_reader)
         self._is_closed = False
+        self._is_opening = True
         _warn_of_version()
         self._writers: list[sqlite3.Connection] = []  # one, or none if it is only read
         self._turn = Turn(Path(f"{self.path}-turn"))
         self._opened: tuple[int, int] | None = None
+        if _forks.is_unsafe(self._in_place()):
+            raise StoreClosed(
+                f"{self.path} was in use by a thread when this process was forked, and SQLite would "
+                "take that one's locks for its own: fork before the file is used, or start processes "
+                "by spawn or forkserver"
+            )
+        _forks.watch(self)
         try:
             applied = self._checked(schema)
             self._opened = self._in_place()
@@ -102,6 +111,8 @@ class SqliteFile:
             self.close()
             self.reraise(error)
             raise
+        finally:
+            self._is_opening = False
 
     def writing(self, deadline: float | None = None) -> WriteTransaction:
         """A transaction that may write: committed at the end, rolled back if something is raised.
@@ -172,7 +183,7 @@ class SqliteFile:
                 self._turn.close()
                 while self._writers:
                     self._writers.pop().close()
-                self._close_readers()
+                self._readers.close()
             finally:
                 self._lock.release()
 
@@ -260,26 +271,38 @@ class SqliteFile:
         """A connection to read with, to be given back."""
         self.check_usable()
         self._check_in_place()
-        try:
-            return self._readers.pop()
-        except IndexError:
-            connection = self._connect(self.timeout)
-            connection.execute("PRAGMA query_only = ON")  # which reads nothing, and so cannot fail
-            return connection
+        return self._readers.take()
+
+    def _connect_reader(self) -> sqlite3.Connection:
+        connection = self._connect(self.timeout)
+        connection.execute("PRAGMA query_only = ON")  # which reads nothing, and so cannot fail
+        return connection
 
     def give_reader(self, connection: sqlite3.Connection) -> None:
         """Gives back a connection to read with."""
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        self._readers.append(connection)
-        if self._is_closed:  # meanwhile
-            self._close_readers()
+        self._readers.give(connection)
 
-    def _close_readers(self) -> None:
-        """Closes the connections that nobody reads with now."""
-        with contextlib.suppress(IndexError):
-            while True:
-                self._readers.pop().close()
+    def identities(self) -> list[tuple[int, int] | None]:
+        """The file's device and its number there."""
+        return [self._opened or self._in_place()]
+
+    def rest(self, deadline: float) -> _forks.Resting | None:
+        """All connections, once nobody uses one; None if somebody still does at the deadline."""
+        holder = self._holder
+        if self._is_opening or (holder is not None and holder.thread == threading.get_ident()):
+            return None
+        if not self._lock.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
+            return None
+        readers = self._readers.rest(deadline)
+        if readers is None:
+            self._lock.release()
+            return None
+
+        def wake() -> None:
+            readers.wake()
+            self._lock.release()
+
+        return _forks.Resting([*readers.connections, *self._writers], wake)
 
     def _check_writable(self) -> None:
         self.check_usable()

@@ -13,8 +13,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from string import ascii_uppercase
 from tempfile import TemporaryDirectory
@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
 from eventsrc.events.stream_id import StreamId
+from eventsrc.sqlite import _forks
 from eventsrc.sqlite._copy import SqliteCopy, quoted
 from eventsrc.sqlite._errors import is_mistake
 from eventsrc.sqlite._file import Durability, SqliteFile
+from eventsrc.sqlite._pool import Pool
 from eventsrc.sqlite._schema import Schema
 from eventsrc.stores.operations import StoreError
 from eventsrc.views._applying import LedgerViews
@@ -160,7 +162,7 @@ class SqliteViews(LedgerViews):
         self._timeout = timeout
         self._lock = threading.Lock()
         self._files: dict[tuple[str, int], _ViewFile] = {}
-        self._several: dict[tuple[_ViewFile, ...], deque[sqlite3.Connection]] = {}
+        self._several: dict[tuple[_ViewFile, ...], Pool] = {}
         self._shown: set[str] = set()  # the names of which a version is known to be live
         self._file = SqliteFile(path, LIVE_SCHEMA, durability=durability, timeout=timeout)
         try:
@@ -243,9 +245,8 @@ class SqliteViews(LedgerViews):
 
     def close(self) -> None:
         """Closes the files."""
-        for connections in self._several.values():
-            while connections:
-                connections.pop().close()
+        for pool in self._several.values():
+            pool.close()
         for file in self._files.values():
             file.close()
         self._file.close()
@@ -324,17 +325,15 @@ class SqliteViews(LedgerViews):
     ) -> Iterator[sqlite3.Connection]:
         """A connection that sees the tables of several views, for a while."""
         try:
-            connection = self._attached(files, [name for name, _ in keys])
+            pool = self._several.get(files)
+            if pool is None:
+                attach = partial(self._attached, files, [name for name, _ in keys])
+                pool = self._several.setdefault(files, _Several(files, attach))
+            connection = pool.take()
             try:
                 yield connection
             finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                pool = self._several.get(files)
-                if pool is None:  # one of them was discarded meanwhile
-                    connection.close()
-                else:
-                    pool.append(connection)
+                pool.give(connection)
         except sqlite3.Error as error:
             self._file.reraise(error)
             raise
@@ -371,15 +370,11 @@ class SqliteViews(LedgerViews):
         if file is not None:
             file.close()
             for files in [files for files in self._several if file in files]:
-                for connection in self._several.pop(files):
-                    connection.close()
+                self._several.pop(files).close()
         self._trust = {of: trust for of, trust in self._trust.items() if of[:2] != (name, version)}
 
     def _attached(self, files: tuple[_ViewFile, ...], names: Sequence[str]) -> sqlite3.Connection:
         """A connection that sees the tables of several views."""
-        pool = self._several.setdefault(files, deque())
-        with contextlib.suppress(IndexError):
-            return pool.pop()
         first, *others = [f"{file.path.as_uri()}?mode=rw" for file in files]
         connection = sqlite3.connect(
             first, uri=True, isolation_level=None, check_same_thread=False, timeout=self._timeout
@@ -392,6 +387,19 @@ class SqliteViews(LedgerViews):
             connection.close()
             raise
         return connection
+
+
+class _Several(Pool):
+    """Connections that see the tables of several views."""
+
+    def __init__(self, files: tuple[_ViewFile, ...], connect: Callable[[], sqlite3.Connection]) -> None:
+        super().__init__(connect)
+        self._files = files
+        _forks.watch(self)
+
+    def identities(self) -> list[tuple[int, int] | None]:
+        """The device of each file, and its number there."""
+        return [identity for file in self._files for identity in file.identities()]
 
 
 class _ViewFile(SqliteFile):

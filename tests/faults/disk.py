@@ -232,6 +232,6 @@ class StoreOnDisk:
             except Exception:
                 continue  # it cannot write what it would like to: the power is gone
         self.store._file._writers.clear()
-        self.store._file._readers.clear()
+        self.store._file._readers._idle.clear()
         self.store._file.close()
         self._vfs.unregister()

@@ -17,15 +17,35 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from eventsrc import Append, Head, MemoryStore, Read, ReadFeed, SqliteStore, StreamId, Success
+from eventsrc import (
+    Append,
+    Head,
+    MemoryStore,
+    Read,
+    ReadFeed,
+    SqliteStore,
+    SqliteViews,
+    StreamId,
+    Success,
+    View,
+    synchronise,
+)
+from eventsrc.sqlite import _forks
 from eventsrc.sqlite._file import SqliteFile
-from eventsrc.stores.operations import FindAppend, LoadSnapshot, SaveSnapshot, Snapshot
+from eventsrc.stores.operations import (
+    FindAppend,
+    LoadSnapshot,
+    SaveSnapshot,
+    Snapshot,
+    StoreClosed,
+)
 from tests.faults import scaled
 from tests.faults.events import CODEC, Tick
 from tests.faults.feed import assert_sound, whole_feed
@@ -147,6 +167,155 @@ def test_forked_processes_open_the_store_themselves(store: SqliteStore, path: Pa
         append(store, 2)
     assert numbers(store) == [0, *[1, 2] * 5]
     assert_sound(path)
+
+
+# --- stores and views of a forked process's own, whatever becomes of its parent's
+
+
+def goes_on_with_its_own(path: Path, parent_closes: Callable[[], object]) -> tuple[int, list[int]]:
+    """How many events a forked process was told to have stored, and which are there.
+
+    Its parent closes what it has open in the midst of it.
+    """
+    opened, is_closed = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        stored = 0
+        try:
+            with SqliteStore(path, CODEC) as mine:
+                for number in range(1, 6):
+                    append(mine, number)
+                    stored = number
+                    if number == 1:
+                        os.write(opened[1], b"x")
+                        os.read(is_closed[0], 1)
+        finally:
+            os._exit(stored)
+    os.read(opened[0], 1)
+    parent_closes()
+    os.write(is_closed[1], b"x")
+    stored = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    for end in (*opened, *is_closed):
+        os.close(end)
+    with SqliteStore(path, CODEC) as other:
+        return stored, numbers(other)
+
+
+@needs_fork
+@pytest.mark.parametrize("closes", [True, False], ids=["the parent closes", "the parent goes on"])
+@pytest.mark.parametrize("reads", [True, False], ids=["after reading", ""])
+def test_what_the_store_of_a_forked_process_stores_is_there(
+    path: Path, closes: bool, reads: bool
+) -> None:
+    with SqliteStore(path, CODEC) as store:
+        append(store, 0)
+        if reads:
+            assert numbers(store) == [0]
+        then = store.close if closes else partial(append, store, 100)
+        stored, found = goes_on_with_its_own(path, then)
+    assert stored == 5
+    assert found == [0, 1, *([] if closes else [100]), 2, 3, 4, 5]
+    assert_sound(path)
+
+
+@needs_fork
+def test_control_connections_that_a_fork_copies_lose_what_was_acknowledged(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_forks, "watch", lambda _: None)
+    store = SqliteStore(path, CODEC)
+    append(store, 0)
+    stored, found = goes_on_with_its_own(path, store.close)
+    assert stored == 5
+    assert len(found) < 6
+
+
+@needs_fork
+def test_what_the_views_of_a_forked_process_apply_is_there(path: Path) -> None:
+    view: View[Any] = View("forked", types=CODEC.types)
+
+    @view.on(Tick)
+    def _(database: Any, recorded: Any) -> None:
+        database["ticks"].insert({"batch": recorded.data.batch})
+
+    folder = path.parent
+    with SqliteStore(path, CODEC) as store, SqliteViews(folder / "views.db", [view]) as views:
+        append(store, 0)
+        (store | views).run(synchronise(view))
+        with views.reading(view) as database:
+            assert database["ticks"].count == 1
+
+        def apply_one_more() -> None:
+            with SqliteStore(path, CODEC) as mine, SqliteViews(folder / "views.db", [view]) as its:
+                append(mine, 1)
+                (mine | its).run(synchronise(view))
+                views.close()
+
+        assert in_a_fork(apply_one_more) == "done"
+        views.close()
+    with SqliteViews(folder / "views.db", [view]) as views, views.reading(view) as database:
+        assert [row["batch"] for row in database["ticks"].rows] == [0, 1]
+
+
+@needs_fork
+def test_a_daemon_goes_on_when_the_process_that_opened_the_file_has_ended(path: Path) -> None:
+    store = SqliteStore(path, CODEC)
+    append(store, 0)
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        if os.fork() == 0:
+            with SqliteStore(path, CODEC) as mine:
+                append(mine, 1)
+                os.write(writing, b"x")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    store.close()
+    assert select.select([reading], [], [], DEADLINE)[0]
+    os.close(reading)
+    os.close(writing)
+    with SqliteStore(path, CODEC) as other:
+        assert numbers(other) == [0, 1]
+
+
+@needs_fork
+def test_processes_forked_while_a_thread_appends_and_another_reads_store_what_they_say(
+    store: SqliteStore, path: Path
+) -> None:
+    is_over = threading.Event()
+
+    def keep(doing: Callable[[], object]) -> None:
+        while not is_over.is_set():
+            doing()
+
+    threads = [
+        threading.Thread(target=keep, args=(doing,))
+        for doing in (lambda: append(store, 0), lambda: store.run(Read(HERE)))
+    ]
+    for thread in threads:
+        thread.start()
+
+    def append_own(number: int) -> None:
+        with SqliteStore(path, CODEC, timeout=10) as mine:
+            append(mine, number)
+
+    told = [in_a_fork(partial(append_own, 1 + number)) for number in range(scaled(12))]
+    is_over.set()
+    for thread in threads:
+        thread.join(60)
+    assert {*told} == {"done"}
+    assert sorted({*numbers(store)} - {0}) == [1 + number for number in range(len(told))]
+    assert_sound(path)
+
+
+@needs_fork
+@pytest.mark.usefixtures("in_the_middle")
+def test_a_file_that_was_in_use_at_the_fork_is_refused_with_the_remedy(path: Path) -> None:
+    def open_own() -> None:
+        with pytest.raises(StoreClosed, match="was in use by a thread when this process was forked"):
+            SqliteStore(path, CODEC)
+
+    assert in_a_fork(open_own) == "done"
 
 
 # --- a fork while others are in the middle of something

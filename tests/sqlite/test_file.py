@@ -330,7 +330,7 @@ def test_a_closed_store_says_so(path: Path) -> None:
 def test_reading_needs_no_more_connections_than_read_at_once(store: SqliteStore) -> None:
     for _ in range(50):
         store.run(Read(HERE))
-    assert len(store._file._readers) == 1
+    assert store._file._readers._count == 1
 
 
 def test_the_sqlite_file_rolls_back_what_raises(path: Path) -> None:

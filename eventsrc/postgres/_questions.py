@@ -111,7 +111,8 @@ class Questions:
         self._clock = clock
         self._timeout = timeout
         self._is_lean = is_lean
-        self._is_in_transaction = False
+        self._outside: Questions | None = None
+        """The store's own, of those in a user's transaction."""
         self._kinds = Kinds()
         self._heads = Heads()
         self._recent = Recent()
@@ -123,10 +124,15 @@ class Questions:
         questions = Questions(
             self._tables.schema, self.codec, self._clock, self._timeout, is_lean=False
         )
-        questions.store_id, questions.end = self.store_id, self.end
-        questions._kinds, questions._is_in_transaction = self._kinds.copy(), True
-        questions._epochs = self._epochs
+        questions.store_id, questions._outside = self.store_id, self
+        questions._forget_uncommitted()
         return questions
+
+    def _forget_uncommitted(self) -> None:
+        """Goes by what is committed: the user may have rolled back to a savepoint since."""
+        if self._outside is not None:
+            self.end, self._epochs = self._outside.end, self._outside._epochs
+            self._kinds = self._outside._kinds.copy()
 
     def identity(self) -> StoreIdentity:
         """The store to which a user's connection must lead."""
@@ -199,6 +205,7 @@ class Questions:
 
     def appending(self, group: Sequence[Prepared]) -> Conversation[list[Answer | Raised]]:
         """Stores appends that came together, each for itself, and answers them in their order."""
+        self._forget_uncommitted()
         now = microseconds(self._clock)
         if len(group) == 1 and self._is_lean:
             answer = yield from self._append_alone(group[0], now)
@@ -454,7 +461,7 @@ class Questions:
     def finding(self, op: FindAppend) -> Conversation[Appended | None]:
         """What became of an append. One that waits in the server to be stored is waited for."""
         append_id = op.append_id
-        wait = sql.WAIT_IN_TRANSACTION if self._is_in_transaction else sql.WAIT
+        wait = sql.WAIT_IN_TRANSACTION if self._outside is not None else sql.WAIT
         yield self._ask(wait, (0,), takes_lock_timeout=True)
         key = append_id.bytes
         rows = yield self._ask(sql.FIND_KEYED, (key,))
@@ -627,7 +634,10 @@ class Questions:
         numbers = self._kinds.numbers
         new = {e.kind for a in group for part in a.parts for e in part.events if e.kind not in numbers}
         if new:
-            types, schemas, codecs = zip(*new, strict=True)
+            if self._outside is not None:
+                # Before any row of kinds: or another transaction that has the lock might wait for it.
+                yield self._ask(sql.WAIT_IN_TRANSACTION, (0,), takes_lock_timeout=True)
+            types, schemas, codecs = zip(*sorted(new), strict=True)
             columns = list(types), array(schemas), list(codecs)
             yield self._ask(sql.ADD_KINDS, (0, *columns), takes_lock_timeout=True)
             yield from self._learn_kinds()

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import attrs
 import psycopg
 import pytest
+import sqlalchemy.orm
 
-from eventsrc import Append, Conflict, Failure, Head, Read, ReadFeed, StreamId, Success
+from eventsrc import Append, Conflict, Failure, Head, Read, ReadFeed, StreamId, Success, event
 from eventsrc.events.codec import Codec
+from eventsrc.events.event import EventTypes
 from eventsrc.events.positions import WrongStore
+from eventsrc.events.record import Corrupted
 from eventsrc.postgres import AsyncPostgresStore, PostgresStore
+from eventsrc.postgres._questions import Questions
 from eventsrc.stores.operations import FindAppend, StoreBusy, StoreClosed, StoreError
 from eventsrc.testing.postgres import PostgresServer
 from tests.views.library import TYPES, Noted
@@ -181,3 +187,142 @@ def test_with_sqlalchemy_events_and_rows_end_alike(
     assert store.run(Head(HERE)) == kept
     with psycopg.connect(postgres_dsn) as db:
         assert db.execute("SELECT count(*) FROM orders").fetchone() == (kept,)
+
+
+# --- what is learnt in a transaction is forgotten when that is rolled back
+
+
+class Undone(Exception):
+    """Rolls back to a savepoint."""
+
+
+def fresh() -> tuple[Codec, list[type]]:
+    """Kinds of events that no store has a number for yet."""
+    types = EventTypes()
+    kinds: list[type] = [
+        event(f"test.fresh-{number}", types=types)(
+            attrs.make_class("Fresh", {"n": attrs.field(type=int)}, frozen=True)
+        )
+        for number in range(4)
+    ]
+    return Codec(types), kinds
+
+
+def with_psycopg(store: PostgresStore, dsn: str, op: Append, again: Append) -> None:
+    with psycopg.connect(dsn) as db:
+        joined = store.within(db)
+        with contextlib.suppress(Undone), db.transaction():
+            joined.run(op)
+            raise Undone
+        joined.run(again)
+
+
+def with_a_whole_rollback(store: PostgresStore, dsn: str, op: Append, again: Append) -> None:
+    with psycopg.connect(dsn) as db:
+        joined = store.within(db)
+        joined.run(op)
+        db.rollback()
+        joined.run(again)
+
+
+def with_plain_sql(store: PostgresStore, dsn: str, op: Append, again: Append) -> None:
+    with psycopg.connect(dsn) as db:
+        joined = store.within(db)
+        joined.run(Head(HERE))
+        db.execute("SAVEPOINT before")
+        joined.run(op)
+        db.execute("ROLLBACK TO SAVEPOINT before")
+        joined.run(again)
+
+
+def with_sqlalchemy(store: PostgresStore, dsn: str, op: Append, again: Append) -> None:
+    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn))
+    with sqlalchemy.orm.Session(engine) as session, session.begin():
+        joined = store.within(session.connection().connection.driver_connection)  # type: ignore[arg-type]
+        nested = session.begin_nested()
+        session.connection()  # which is when SQLAlchemy makes the savepoint
+        joined.run(op)
+        nested.rollback()
+        joined.run(again)
+    engine.dispose()
+
+
+def with_asyncio(store: PostgresStore, dsn: str, op: Append, again: Append) -> None:
+    async def main() -> None:
+        async with (
+            AsyncPostgresStore(dsn, codec=store.codec) as own,
+            await psycopg.AsyncConnection.connect(dsn) as db,
+        ):
+            joined = own.within(db)
+            with contextlib.suppress(Undone):
+                async with db.transaction():
+                    await joined.run_async(op)
+                    raise Undone
+            await joined.run_async(again)
+
+    asyncio.run(main())
+
+
+UNDOING = [with_psycopg, with_a_whole_rollback, with_plain_sql, with_sqlalchemy, with_asyncio]
+
+
+@pytest.mark.parametrize("undo", UNDOING)
+@pytest.mark.parametrize("append_id", [None, uuid4()], ids=["", "under an id"])
+def test_what_is_stored_after_a_rollback_to_a_savepoint_is_sound(
+    undo: Any, append_id: UUID | None, postgres_dsn: str
+) -> None:
+    codec, (kind, *_) = fresh()
+    with PostgresStore(postgres_dsn, codec=codec) as store:
+        undo(store, postgres_dsn, *[Append(HERE, (kind(1), kind(2)), append_id=append_id)] * 2)
+    with PostgresStore(postgres_dsn, codec=codec) as store:
+        assert [event.data for event in store.run(Read(HERE)).events] == [kind(1), kind(2)]
+        assert store.run(ReadFeed()).end.position == 2
+
+
+def test_control_what_is_learnt_in_a_transaction_and_kept_is_caught(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec, (kind, *_) = fresh()
+    with PostgresStore(postgres_dsn, codec=codec) as store:
+        original = Questions.in_transaction
+
+        def kept(questions: Questions) -> Questions:
+            made = original(questions)
+            made._forget_uncommitted = lambda: None  # type: ignore[method-assign]
+            return made
+
+        monkeypatch.setattr(Questions, "in_transaction", kept)
+        with_psycopg(store, postgres_dsn, *[Append(HERE, (kind(1),))] * 2)
+    with PostgresStore(postgres_dsn, codec=codec) as store, pytest.raises(Corrupted):
+        _ = [event.data for event in store.run(Read(HERE)).events]
+
+
+def test_transactions_that_bring_new_types_in_different_orders_wait_for_each_other(
+    postgres_dsn: str,
+) -> None:
+    codec, kinds = fresh()
+    with PostgresStore(postgres_dsn, codec=codec, timeout=20) as store:
+        first_has_begun, errors = threading.Event(), list[BaseException]()
+
+        def append(order: list[type], begins: bool) -> None:
+            try:
+                with psycopg.connect(postgres_dsn) as db:
+                    joined = store.within(db)
+                    if not begins:
+                        assert first_has_begun.wait(20)
+                    for kind in order:
+                        assert isinstance(joined.run(Append(StreamId("s"), (kind(1),))), Success)
+                        first_has_begun.set()
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [
+            threading.Thread(target=append, args=(kinds, True)),
+            threading.Thread(target=append, args=(kinds[::-1], False)),
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert errors == []
+        assert store.run(Head(StreamId("s"))) == 2 * len(kinds)

@@ -169,8 +169,13 @@ class Questions:
     def learning_epochs(self) -> Conversation[Epochs]:
         """The epochs of the store."""
         rows = yield self._ask(sql.EPOCHS)
-        self._epochs = Epochs(tuple((number, position) for number, position in rows))
-        return self._epochs
+        epochs = Epochs(tuple((number, position) for number, position in rows))
+        if epochs.current != self._epochs.current:  # restored or emptied: its rows may be others
+            self._kinds = Kinds()  # a new one: pages that were read keep theirs
+            yield from self._learn_kinds()
+            self.forget_heads()
+        self._epochs = epochs
+        return epochs
 
     def getting_epochs(self, _: GetEpochs) -> Conversation[Epochs]:
         """The epochs of the store."""
@@ -383,6 +388,7 @@ class Questions:
             asked = [group[index] for index in indexes]
             if not asked:
                 return
+            yield from self._number_kinds(asked)  # which another epoch may have made unknown
             rows = yield self._ask(sql.APPEND, self._arrays(asked, now), takes_lock_timeout=True)
         except Lost as lost:
             answers |= {i: Failure(Unknown(group[i].append_id, str(lost))) for i in indexes}
@@ -498,6 +504,8 @@ class Questions:
         head, epoch = 0, self._epochs.current
         if rows:
             number, head, epoch = rows[0][:3]
+            if epoch != self._epochs.current:
+                yield from self.learning_epochs()
             self._heads.move(op.stream, number, head)
         if op.backwards:
             last = min(place - 1, head)
@@ -553,9 +561,9 @@ class Questions:
     def _end(self, op: ReadFeed, rows: Rows) -> Conversation[tuple[int, int]]:
         """The end of the feed and the epoch of the store, once it is seen that the cursor is theirs."""
         end, epoch = rows[0][:2]
+        if epoch != self._epochs.current:
+            yield from self.learning_epochs()
         if epoch != op.after.epoch and op.after.position:
-            if epoch != self._epochs.current:
-                yield from self.learning_epochs()
             self._epochs.check(op.after)
         check_end(op, end)
         return end, epoch
@@ -631,16 +639,18 @@ class Questions:
 
     def _number_kinds(self, group: Sequence[Prepared]) -> Conversation[None]:
         """Sees to it that the kinds of all events have numbers."""
-        numbers = self._kinds.numbers
-        new = {e.kind for a in group for part in a.parts for e in part.events if e.kind not in numbers}
-        if new:
+        while new := self._unnumbered(group):
             if self._outside is not None:
                 # Before any row of kinds: or another transaction that has the lock might wait for it.
                 yield self._ask(sql.WAIT_IN_TRANSACTION, (0,), takes_lock_timeout=True)
             types, schemas, codecs = zip(*sorted(new), strict=True)
             columns = list(types), array(schemas), list(codecs)
             yield self._ask(sql.ADD_KINDS, (0, *columns), takes_lock_timeout=True)
-            yield from self._learn_kinds()
+            yield from self._learn_kinds()  # by which others may turn out to be no more
+
+    def _unnumbered(self, group: Sequence[Prepared]) -> set[Kind]:
+        numbers = self._kinds.numbers
+        return {e.kind for a in group for part in a.parts for e in part.events if e.kind not in numbers}
 
     def _learn_kinds(self) -> Conversation[None]:
         rows = yield self._ask(sql.KINDS)

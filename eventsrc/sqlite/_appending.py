@@ -23,7 +23,6 @@ from eventsrc.sqlite._rows import (
     position_of,
     records_of,
     records_of_append,
-    stored_kinds,
 )
 from eventsrc.stores._known import Kinds
 from eventsrc.stores.operations import CONFLICT_EVENTS, Appended, Conflict, Expect, NotAppended
@@ -49,7 +48,7 @@ class Appending:
         self.epochs = epochs
         """Of the store, as soon as something of it was read here."""
         self.now = now
-        self.new_kinds: dict[Kind, int] = {}
+        self.kind_numbers: dict[Kind, int] = {}
         self.numbers: dict[str, int] = {}
         self.versions: dict[str, int] = {}
         self.end = 0
@@ -106,14 +105,12 @@ class Appending:
         return number
 
     def kind(self, kind: Kind) -> int:
-        """The number of a kind; a new one if it is new."""
-        number = self.kinds.numbers.get(kind) or self.new_kinds.get(kind)
+        """The number of a kind; a new one if it is new. It is looked up: tables may be emptied."""
+        number = self.kind_numbers.get(kind)
         if number is None:
-            self.new_kinds |= stored_kinds(self.connection)
-            number = self.new_kinds.get(kind)
-        if number is None:
-            number = self.connection.execute(sql.ADD_KIND, kind).lastrowid or 0
-            self.new_kinds[kind] = number
+            row = self.connection.execute(sql.KIND, kind).fetchone()
+            number = row[0] if row else self.connection.execute(sql.ADD_KIND, kind).lastrowid or 0
+            self.kind_numbers[kind] = number
         return number
 
     def _again(self, asked: Prepared) -> Outcome[Appended, NotAppended] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -59,11 +59,21 @@ def apply_missing(connection: sqlite3.Connection, path: Path, schema: Schema) ->
     """Applies the scripts that a file has not seen, in the transaction that a connection is in."""
     applied = applied_scripts(connection, path, schema)  # another process may have been faster
     for script in schema.scripts[applied:]:
-        for statement in script.split(";\n"):
-            if statement.strip():
-                connection.execute(statement)
+        for statement in statements_of(script):
+            connection.execute(statement)
     connection.execute(_MAKE_SCHEMA)
     connection.execute(_SET_APPLIED, (schema.part, len(schema.scripts)))
     if schema.stamp is not None:
         connection.execute(f"PRAGMA application_id = {schema.stamp:d}")
         connection.execute(f"PRAGMA user_version = {len(schema.scripts):d}")
+
+
+def statements_of(script: str) -> Iterator[str]:
+    """The statements of a script. Those of a trigger's body are a part of its own."""
+    statement = ""
+    for piece in script.split(";\n"):
+        statement += f"{piece};\n"
+        if sqlite3.complete_statement(statement):
+            if piece.strip():
+                yield statement
+            statement = ""

@@ -63,6 +63,20 @@ SCRIPTS: Final = (
     """
     CREATE TABLE eventsrc_epoch (number INTEGER PRIMARY KEY, position INTEGER NOT NULL);
     INSERT INTO eventsrc_epoch VALUES (1, 0);
+
+    -- A store that is emptied, as by a test suite between its tests, begins another epoch: so what
+    -- processes know of its kinds, whose numbers are given anew, is not relied on.
+    CREATE TRIGGER eventsrc_emptied AFTER DELETE ON eventsrc_kind
+    WHEN NOT EXISTS (SELECT 1 FROM eventsrc_kind)
+    BEGIN
+        INSERT INTO eventsrc_epoch
+        SELECT
+            max(
+                (SELECT coalesce(max(number), 0) + 1 FROM eventsrc_epoch),
+                CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
+            ),
+            (SELECT coalesce(max(position), 0) FROM eventsrc_event);
+    END;
     """,
 )
 
@@ -124,6 +138,7 @@ FEED_DATA: Final = """
     ORDER BY position
 """
 KINDS: Final = "SELECT id, type, schema, codec FROM eventsrc_kind"
+KIND: Final = "SELECT id FROM eventsrc_kind WHERE type = ? AND schema = ? AND codec = ?"
 
 # by the primary key of eventsrc_append
 FIND_KEYED: Final = "SELECT position FROM eventsrc_append WHERE id = ?"
@@ -143,9 +158,12 @@ ADD_STREAM: Final = "INSERT INTO eventsrc_stream (name) VALUES (?)"
 ADD_KIND: Final = "INSERT INTO eventsrc_kind (type, schema, codec) VALUES (?, ?, ?)"
 ADD_APPEND: Final = "INSERT INTO eventsrc_append VALUES (?, ?)"
 ADD_EVENT: Final = "INSERT INTO eventsrc_event VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+# Nothing is stored if what is known of the tables is no more so: they may have been emptied since.
 ADD_EVENT_IN: Final = """
-    INSERT INTO eventsrc_event SELECT ?, ?, ?, ?, ?, ?, ?, ?
-    WHERE (SELECT max(number) FROM eventsrc_epoch) = ?
+    INSERT INTO eventsrc_event SELECT NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7
+    WHERE (SELECT max(number) FROM eventsrc_epoch) = ?8
+        AND (SELECT name FROM eventsrc_stream WHERE id = ?1) = ?9
+        AND EXISTS (SELECT 1 FROM eventsrc_event WHERE stream = ?1 AND version = ?2 - 1)
 """
 LAST_ADDED: Final = "SELECT last_insert_rowid()"
 

@@ -220,8 +220,8 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
     def _remember(self, writing: Appending) -> None:
         """Keeps what has been learnt of the file in a transaction that is committed."""
         self._end = max(self._end, writing.end)
-        self._kinds.add(writing.new_kinds)
-        self._epochs = writing.epochs
+        self._notice(writing.epochs)
+        self._kinds.add(writing.kind_numbers)
         for stream, version in writing.versions.items():
             if version:
                 self._heads.move(stream, writing.numbers[stream], version)
@@ -244,7 +244,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
         if part.epoch not in (0, epoch):
             return None
         (record,) = asked.records(0, lambda _: version, self._now())
-        row = None, number, version + 1, kind, *record[4:], epoch
+        row = number, version + 1, kind, *record[4:], epoch, part.stream
         try:
             position = self._file.write(sql.ADD_EVENT_IN, row, job.deadline)
         except sqlite3.IntegrityError:
@@ -267,7 +267,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
             stored = records_of_append(connection, self._kinds, op.append_id)
             if not stored:
                 return None
-            self._epochs = epochs_of(connection)
+            self._notice(epochs_of(connection))
         return appended(op.append_id, stored, self.store_id, self._epochs.current)
 
     # --- epochs
@@ -276,7 +276,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
     def get_epochs(self, op: GetEpochs) -> Epochs:
         """The epochs of the store."""
         with self._file.reading() as connection:
-            self._epochs = epochs_of(connection)
+            self._notice(epochs_of(connection))
         return self._epochs
 
     @on(RaiseEpoch)
@@ -298,14 +298,21 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
             connection.execute(sql.ADD_EPOCH, begun)
             return Epochs((*epochs.begins, begun))
 
-        self._epochs = self._file.writing().run(begin)
+        self._notice(self._file.writing().run(begin))
         return self._epochs.current
 
     def _epoch(self, connection: sqlite3.Connection, number: int) -> Epochs:
         """The epochs of the store, which was just seen to be in the one of a number."""
         if number != self._epochs.current:
-            self._epochs = epochs_of(connection)
+            self._notice(epochs_of(connection))
         return self._epochs
+
+    def _notice(self, epochs: Epochs) -> None:
+        """Keeps the epochs; in another than before, what is known of the tables counts no more."""
+        if epochs.current != self._epochs.current:
+            self._kinds = Kinds()
+            self._heads.forget_all()
+        self._epochs = epochs
 
     # --- reading
 
@@ -315,6 +322,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
         check(op)
         with self._file.reading() as connection:
             number, found, epoch = head_of(connection, op.stream)
+            self._epoch(connection, epoch)
             head = found
             if op.backwards or op.whole:
                 events, head = self._events(connection, op, number, head)
@@ -373,8 +381,9 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
         is_all = not op.prefix and op.types is None
         with self._file.reading() as connection:
             end, epoch = end_of(connection)
+            epochs = self._epoch(connection, epoch)
             if epoch != op.after.epoch:
-                self._epoch(connection, epoch).check(op.after)
+                epochs.check(op.after)
             check_end(op, end)
             if is_all and not op.whole:
                 last = min(after + op.limit, end)

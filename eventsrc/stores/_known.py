@@ -19,7 +19,12 @@ class Kinds:
         self.numbers: dict[Kind, int] = {}
 
     def add(self, numbers: Mapping[Kind, int]) -> None:
-        """Keeps what has been committed."""
+        """Keeps what has been committed; where all was otherwise, tables were emptied: forgets that."""
+        if any(
+            self.numbers.get(kind, number) != number or self.kinds.get(number, kind) != kind
+            for kind, number in numbers.items()
+        ):
+            self.kinds, self.numbers = {}, {}  # new ones: pages that were read keep theirs
         for kind, number in numbers.items():
             self.kinds[number] = kind
             self.numbers[kind] = number

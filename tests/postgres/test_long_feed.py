@@ -55,7 +55,7 @@ def test_control_without_a_bound_it_is_not_reached(
     monkeypatch.setattr(_questions, "WINDOW", 10**9)
     with PostgresStore(postgres_dsn, codec=CODEC, timeout=60) as store:
         fill(postgres_dsn, store)
-        store._timeout = 0.05  # not when it is opened, which may take longer on a busy machine
+        store._timeout = 0.01  # not when it is opened, which may take longer on a busy machine
         with pytest.raises(StoreBusy):
             pages(store, prefix="rare/")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from eventsrc import SqliteStore
 from eventsrc.sqlite import _sql
 from eventsrc.sqlite._file import SqliteFile
-from eventsrc.sqlite._schema import Schema
+from eventsrc.sqlite._schema import Schema, statements_of
 from tests.faults.events import CODEC
 
 SECOND = """
@@ -31,7 +31,7 @@ SECOND_SCHEMA = Schema("store", (*FIRST_SCHEMA.scripts, SECOND), FIRST_SCHEMA.st
 def migrate_step_by_step(file: SqliteFile, schema: Schema) -> None:
     """A broken migration: each statement is a transaction of its own."""
     for script in schema.scripts[file._checked(schema) :]:
-        for statement in filter(str.strip, script.split(";\n")):
+        for statement in statements_of(script):
             file._writer.execute(statement)
     with file.writing() as connection:
         connection.execute(
@@ -45,7 +45,7 @@ def migrate_step_by_step(file: SqliteFile, schema: Schema) -> None:
 def migrate_unasked(file: SqliteFile, schema: Schema) -> None:
     """A broken migration: it does not look again, once it may write, whether others were faster."""
     with file.writing() as connection:
-        for statement in filter(str.strip, schema.scripts[0].split(";\n")):
+        for statement in statements_of(schema.scripts[0]):
             connection.execute(statement)
         connection.execute("CREATE TABLE eventsrc_schema (part TEXT PRIMARY KEY, applied)")
         connection.execute("INSERT INTO eventsrc_schema VALUES ('store', 1)")

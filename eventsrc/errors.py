@@ -44,6 +44,7 @@ pickled, with their attributes and notes. In parentheses: which of Python's exce
         PastIsReadOnly
 
         ViewError
+            BadHandler
             LostLease
         GapRemains
         NotNewEnough
@@ -94,12 +95,13 @@ from eventsrc.streams.past import PastIsReadOnly
 from eventsrc.streams.serializable import NotSerializable, NotSerialized
 from eventsrc.streams.snapshots import BadSnapshot
 from eventsrc.views.operations import LostLease
-from eventsrc.views.view import ViewError
+from eventsrc.views.view import BadHandler, ViewError
 
 __all__ = [
     "AmbiguousHandlers",
     "AppendFailed",
     "BadCursor",
+    "BadHandler",
     "BadMask",
     "BadSnapshot",
     "BadStreamId",

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import math
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool
 
 from eventsrc.postgres._connection import Session
@@ -23,13 +25,13 @@ from eventsrc.postgres._copy import PostgresCopy
 from eventsrc.postgres._errors import translated
 from eventsrc.postgres._link import Link
 from eventsrc.postgres._schema import Tables, quoted
-from eventsrc.stores.operations import Lost, NotAStore
+from eventsrc.stores.operations import Lost, NotAStore, StoreError
 from eventsrc.views._applying import LedgerViews
 from eventsrc.views._ledger import Ledger
 from eventsrc.views.guard import Moves
 from eventsrc.views.operations import Lease, LostLease
 from eventsrc.views.rows import Copy
-from eventsrc.views.view import View, ViewError
+from eventsrc.views.view import BadHandler, View, ViewError
 
 T = TypeVar("T")
 
@@ -105,6 +107,19 @@ _VIEW_SCRIPTS: Final = (
     ALTER TABLE {s}.eventsrc_part ADD COLUMN epoch bigint NOT NULL DEFAULT 1;
     ALTER TABLE {s}.eventsrc_part ADD COLUMN reached bigint NOT NULL DEFAULT 0;
     UPDATE {s}.eventsrc_part SET reached = position;
+
+    -- While handlers run: whoever commits then is refused.
+    ALTER TABLE {s}.eventsrc_part ADD COLUMN handling boolean NOT NULL DEFAULT false;
+    CREATE FUNCTION {s}.eventsrc_whole() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF (SELECT handling FROM {s}.eventsrc_part WHERE part = NEW.part) THEN
+            RAISE EXCEPTION 'a handler of a view may not commit' USING ERRCODE = '25000';
+        END IF;
+        RETURN NULL;
+    END $$;
+    CREATE CONSTRAINT TRIGGER eventsrc_whole AFTER UPDATE OF handling ON {s}.eventsrc_part
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.handling)
+    EXECUTE FUNCTION {s}.eventsrc_whole();
     """,
 )
 
@@ -158,6 +173,17 @@ _ARE_THERE: Final = """
 _ONLY_READ: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _END_IDLE: Final = "SELECT set_config('idle_in_transaction_session_timeout', %s, true)"
 _WAIT: Final = "SELECT set_config('lock_timeout', %s, true)"
+# A setting of the transaction, by which one that a handler has begun anew is told from it.
+_BEGIN_HANDLING: Final = """
+    UPDATE {s}.eventsrc_part SET handling = true WHERE part = %s
+    RETURNING set_config('eventsrc.handling', %s, true)
+"""
+_END_HANDLING: Final = """
+    UPDATE {s}.eventsrc_part SET handling = false WHERE part = %s
+    RETURNING current_setting('eventsrc.handling', true)
+"""
+_CHECK_NOW: Final = "SET CONSTRAINTS ALL IMMEDIATE"
+_CHECK_LATER: Final = "SET CONSTRAINTS ALL DEFERRED"
 _NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 
 _SHORTEST_IDLE: Final = 0.5
@@ -169,9 +195,11 @@ _SURROUNDINGS: Final = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     psycopg.errors.IdleInTransactionSessionTimeout,
-    TimeoutError,
 )
-"""Errors that no event is to blame for."""
+"""Errors that no event is to blame for, but for those of a limit of Postgres."""
+
+_LIMIT: Final = "54"
+"""The class of SQLSTATE of limits of Postgres, such as of an index (its manual, appendix A)."""
 
 
 _READS: Final = 5
@@ -338,7 +366,7 @@ class PostgresViews(LedgerViews):
     def _ledger(self, session: Session, tables: Tables) -> PostgresLedger:
         """The ledger in the transaction that a connection is in."""
         given = session.connection if self.target is None else self.target
-        return PostgresLedger(tables, partial(self._link.on, session), given)
+        return PostgresLedger(tables, partial(self._link.on, session), given, session.connection)
 
     def _seen(self, view: View[Any], look: Callable[[Ledger], T], nothing: T) -> T:
         """Looks into the ledger of a view; answers `nothing` if it was never made."""
@@ -414,6 +442,14 @@ def _losing(ledger: Callable[[], PostgresLedger | None]) -> Iterator[None]:
         ) from error
 
 
+def _bad_handler(what: str) -> BadHandler:
+    return BadHandler(
+        f"a handler {what}, and so nothing of it is applied: what handlers write is committed "
+        "together with the view's progress. Use `with db.transaction():` for what is to be undone by "
+        "itself, such as a statement whose error is no failure, and neither COMMIT nor ROLLBACK"
+    )
+
+
 class PostgresLedger(Ledger):
     """A version of a view in a schema of a Postgres database."""
 
@@ -422,9 +458,14 @@ class PostgresLedger(Ledger):
         tables: Tables,
         execute: Callable[[Statement], Rows],
         database: object,
+        connection: psycopg.Connection[Any] | None = None,
     ) -> None:
         super().__init__(database)
         self.has_lease = False
+        self._connection = connection
+        self._partition: int | None = None
+        self._mark = ""
+        self._is_another = False
         self._tables = tables
         self._execute = execute
 
@@ -446,7 +487,57 @@ class PostgresLedger(Ledger):
             idle = min(max(lease.seconds, _SHORTEST_IDLE), _LONGEST_IDLE)
             self._asked(_END_IDLE, (f"{int(idle * 1000)}ms",))
         ((store, epoch, token),) = self.ask(_PLACE, partition)
+        self._partition = partition
         return store, epoch, token
+
+    @contextlib.contextmanager
+    def handling(self, view: View[Any]) -> Iterator[None]:
+        """While a view's handlers run, which must leave the transaction as it is."""
+        self._mark = secrets.token_hex(8)
+        self._begin_handling()
+        yield
+        self.check_handled()
+        self._end_handling()
+
+    def _begin_handling(self) -> None:
+        if self._partition is not None:
+            self._asked(_BEGIN_HANDLING, (self._partition, self._mark))
+
+    def _end_handling(self) -> None:
+        if self._partition is not None:
+            rows = self._asked(_END_HANDLING, (self._partition,))
+            if rows != [(self._mark,)]:
+                self._is_another = True
+                raise _bad_handler("ended the transaction")
+
+    def check_handled(self) -> None:
+        """Raises BadHandler if a handler left the transaction aborted, or ended it."""
+        if self._status() is TransactionStatus.INERROR:
+            raise _bad_handler("met an error of Postgres, and went on as if there had been none")
+        if self.has_ended():
+            raise _bad_handler("ended the transaction")
+
+    def settle(self) -> None:
+        """Has Postgres check constraints now that it would check at the end of the transaction."""
+        self._end_handling()
+        try:
+            self._asked(_CHECK_NOW, ())
+        except StoreError as error:
+            raise error.__cause__ or error from None
+        self._asked(_CHECK_LATER, ())
+        self._begin_handling()
+
+    def is_open(self) -> bool:
+        """True while the transaction goes on, and is not aborted."""
+        return self._status() is TransactionStatus.INTRANS
+
+    def has_ended(self) -> bool:
+        """True if the transaction is over, or is another."""
+        return self._is_another or self._status() is TransactionStatus.IDLE
+
+    def _status(self) -> TransactionStatus:
+        its = self._connection
+        return TransactionStatus.INTRANS if its is None else its.info.transaction_status
 
     def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
         """The versions that were applied of some streams, and those of them that are parked."""
@@ -477,7 +568,10 @@ class PostgresLedger(Ledger):
 
     def is_infrastructure(self, error: Exception) -> bool:
         """True if Postgres reports of itself or the connection, and not a fault of a row."""
-        return isinstance(error, _SURROUNDINGS)
+        if self._connection is not None and self._connection.broken:
+            return True
+        state = error.sqlstate if isinstance(error, psycopg.Error) else None
+        return isinstance(error, _SURROUNDINGS) and (state or "")[:2] != _LIMIT
 
     def _asked(self, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
         return self._execute(self._tables.ask(statement, parameters))

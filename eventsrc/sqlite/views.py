@@ -34,7 +34,7 @@ from eventsrc.views._ledger import PLACE, Ledger
 from eventsrc.views.guard import Moves
 from eventsrc.views.operations import Lease
 from eventsrc.views.rows import Copy
-from eventsrc.views.view import View, ViewError
+from eventsrc.views.view import BadHandler, View, ViewError
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -457,15 +457,30 @@ class SqliteLedger(Ledger):
             raise
         finally:
             rule.is_in_force = False
-            # SQLite ends it by itself where the disk is full, for instance
-            is_ended = not self._connection.in_transaction
-            if rule.was_broken or (is_ended and (error is None or not self.is_infrastructure(error))):
-                raise ViewError(
-                    f"a handler of {view!r} began, committed or rolled back a transaction, and so "
-                    "nothing is applied: what handlers write is committed together with the view's "
-                    "progress. Use `with db.atomic():` for what is to be undone by itself, not "
-                    "commit(), rollback(), executescript() or `with db.conn:`"
-                ) from error
+            if rule.was_broken or (error is None and self.has_ended()):
+                raise _bad_handler() from error
+
+    def check_handled(self) -> None:
+        """Raises BadHandler if a handler tried to begin or end a transaction, or did."""
+        if self._rule.was_broken or self.has_ended():
+            self._rule.was_broken = False
+            raise _bad_handler()
+
+    def blamed(self, error: Exception) -> Exception:
+        """What is wrong with a handler that raised an error: SQLite's for a statement that is denied
+        says little."""
+        if self.is_infrastructure(error) and not self._rule.was_broken:
+            return error  # SQLite ends a transaction by itself where the disk is full
+        try:
+            self.check_handled()
+        except BadHandler as bad:
+            bad.__cause__ = error
+            return bad
+        return error
+
+    def has_ended(self) -> bool:
+        """True if the transaction is over."""
+        return not self._connection.in_transaction
 
     def is_open(self) -> bool:
         """True while the transaction goes on."""
@@ -534,6 +549,15 @@ class SqliteLedger(Ledger):
     def is_infrastructure(self, error: Exception) -> bool:
         """True if SQLite reports that the file cannot be written, and not a fault of a row."""
         return isinstance(error, sqlite3.Error) and not is_mistake(error)
+
+
+def _bad_handler() -> BadHandler:
+    return BadHandler(
+        "a handler began, committed or rolled back a transaction, and so nothing of it is applied: "
+        "what handlers write is committed together with the view's progress. Use `with db.atomic():` "
+        "for what is to be undone by itself, not commit(), rollback(), executescript() or "
+        "`with db.conn:`"
+    )
 
 
 def _is_made(connection: sqlite3.Connection, view: View[Any]) -> bool:

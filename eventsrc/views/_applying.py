@@ -63,7 +63,7 @@ from eventsrc.views.operations import (
     ViewOp,
     check_lease,
 )
-from eventsrc.views.view import View, ViewError
+from eventsrc.views.view import BadHandler, View, ViewError
 
 T = TypeVar("T")
 
@@ -229,8 +229,10 @@ class LedgerViews(OpenedViews[ViewOp]):
         way = _Way.SORTED if moves is None else _Way.IN_TURN
         proves = is_safe and self._trust.get(_key(op), _Trust.PROVED) is not _Trust.PROVED
         first: Exception | None = None
+        ended: list[Failed] = []
         while True:
             failures: list[_Failing] = []
+            is_handled = False
             try:
                 with self.writing(op.view, op.within) as ledger:
                     if way is _Way.IN_TURN and moves is not None:
@@ -239,12 +241,28 @@ class LedgerViews(OpenedViews[ViewOp]):
                         done = self._apply_sorted(ledger, op, way, failures)
                     if proves:
                         ledger.started(op.partition)
-            except (_OutOfTurn, _Failing) as ended:
-                if isinstance(ended, _Failing):
-                    if ended.event is not None and op.view.failing == "stop":
-                        raise ended.error from None
-                    first = ended.error
-                way = _NEXT[way, type(ended)]
+                    is_handled = True
+            except _Ended as why:
+                if op.view.failing == "stop":
+                    raise why.error from None
+                ended.append(why.described())
+                self.park(Park(op.view, ended[-1]))
+                _log.error("%r parks %s", op.view, ended[-1].stream, exc_info=why.error)
+                if op.parked_too:
+                    return Applied(0, 0, failed=tuple(ended))
+                way = _Way.SORTED
+            except (_OutOfTurn, _Failing) as why:
+                if isinstance(why, _Failing):
+                    if why.event is not None and op.view.failing == "stop":
+                        raise why.error from None
+                    first = why.error
+                way = _NEXT[way, type(why)]
+            except Exception as error:
+                cause = error.__cause__ if isinstance(error, StoreError) else error
+                if not is_handled or way is _Way.ONE_BY_ONE or not isinstance(cause, Exception):
+                    raise
+                _check_blame(ledger, cause)
+                first, way = error, _Way.ONE_BY_ONE  # as the transaction was committed: by one of them
             else:
                 if proves:
                     self._trust[_key(op)] = _Trust.PROVED
@@ -253,7 +271,7 @@ class LedgerViews(OpenedViews[ViewOp]):
                 for each in failures:
                     assert each.event is not None
                     _log.error("%r parks %s", op.view, each.event.record.stream, exc_info=each.error)
-                return done
+                return attrs.evolve(done, failed=(*ended, *done.failed)) if ended else done
 
     def _apply_in_turn(self, ledger: Ledger, op: Apply, moves: Moves) -> Applied:
         """Applies the events if all of them are next, as mostly they are. Raises _OutOfTurn if not."""
@@ -319,16 +337,19 @@ class LedgerViews(OpenedViews[ViewOp]):
         apply: Callable[[Any, Any], None] = view.apply if is_one else view.apply_run
         steps = cast("Iterable[Any]", events if is_one else view.runs(events))
         count = 0
-        with ledger.handling(view):
-            for step in steps:
-                try:
-                    apply(database, step)
-                except Exception as error:
-                    _check_blame(ledger, error)
-                    raise _Failing(step if is_one else None, error) from error
-                count += 1 if is_one else len(step)
-                if not is_open() or clock() > end:
-                    break
+        try:
+            with ledger.handling(view):
+                for step in steps:
+                    try:
+                        apply(database, step)
+                    except Exception as error:
+                        what = _blamed(ledger, view, step if is_one else None, error)
+                        raise _Failing(step if is_one else None, what) from error
+                    count += 1 if is_one else len(step)
+                    if not is_open() or clock() > end:
+                        break
+        except BadHandler as error:
+            raise _Failing(None, error) from error
         return count
 
     def _sift(
@@ -348,10 +369,14 @@ class LedgerViews(OpenedViews[ViewOp]):
                 ledger.savepoint()
                 try:
                     view.apply(ledger.database, event)
+                    ledger.check_handled()
+                    ledger.settle()
                     ledger.release()
                 except Exception as error:
-                    _check_blame(ledger, error)
-                    failing = _Failing(event, error)
+                    what = _blamed(ledger, view, event, error)
+                    if ledger.has_ended():
+                        raise _Ended(event, what) from error
+                    failing = _Failing(event, what)
                     if view.failing == "stop":
                         raise failing from error
                     ledger.roll_back()
@@ -462,10 +487,26 @@ def _is_before(event: Recorded[Any], failed: Mapping[str, Failed]) -> bool:
     return failure is None or event.record.version < failure.version
 
 
+def _blamed(
+    ledger: Ledger, view: View[Any], event: Recorded[Any] | None, error: Exception
+) -> Exception:
+    """What is wrong with a handler that raised an error. Raises it again if no event is to blame."""
+    what = ledger.blamed(error)
+    _check_blame(ledger, what)
+    if isinstance(what, BadHandler) and event is not None:
+        what.add_note(f"while {view!r} applied {event!r}, position {event.record.position}")
+    return what
+
+
 def _check_blame(ledger: Ledger, error: Exception) -> None:
     """Raises an error again that no event is to blame for."""
-    if isinstance(error, StoreError | ViewError) or ledger.is_infrastructure(error):
+    if _is_of_nobody(error) or ledger.is_infrastructure(error):
         raise error
+
+
+def _is_of_nobody(error: Exception) -> bool:
+    """True for an error of the store or of the view as a whole."""
+    return isinstance(error, StoreError | ViewError) and not isinstance(error, BadHandler)
 
 
 def _store(op: Apply) -> str | None:
@@ -516,6 +557,10 @@ class _Failing(Exception):
         return _failed(self.event, described(self.error))
 
 
+class _Ended(_Failing):
+    """A handler ended the transaction, and with it the savepoint to which it would be undone."""
+
+
 class _Way(enum.Enum):
     """The ways to apply a page, each in a transaction of its own, the fastest first."""
 
@@ -538,5 +583,17 @@ def _failed(event: Recorded[Any], error: str, *, is_deadly: bool = False) -> Fai
 
 
 def described(error: Exception) -> str:
-    """An error in a line or a few, with its notes, as it is kept of a parked stream."""
-    return "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+    """An error in a line or a few, with its notes, as it is kept of a parked stream.
+
+    Whatever the error's text is, every database can keep this one: it has no NUL and no half of a
+    surrogate pair, and is not too long.
+    """
+    try:
+        text = "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+    except Exception:  # of a `__str__` of the user's
+        text = f"{type(error).__name__}, whose text cannot be had"
+    text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
+
+
+_LONGEST_TEXT: Final = 10_000

@@ -154,13 +154,27 @@ class Ledger(ABC):
     # The same everywhere, or nearly:
 
     def handling(self, view: View[Any]) -> AbstractContextManager[object]:
-        """While a view's handlers run. Raises ViewError, where that shows, if one of them tries
-        to end the transaction."""
+        """While a view's handlers run. Raises BadHandler, where that shows, if one of them tried to
+        end the transaction, or left it aborted."""
         return nullcontext()
 
     def is_open(self) -> bool:
         """True unless a quick look shows that the transaction has ended; `handling` raises then."""
         return True
+
+    def check_handled(self) -> None:  # noqa: B027  most databases show nothing
+        """Raises BadHandler if what a handler has just done shows that it is one."""
+
+    def blamed(self, error: Exception) -> Exception:
+        """What is wrong with a handler that raised an error: mostly that."""
+        return error
+
+    def settle(self) -> None:  # noqa: B027  most databases check at once
+        """Checks now what of a handler's work would only be checked at the end of the transaction."""
+
+    def has_ended(self) -> bool:
+        """True if a handler has ended the transaction, so that no savepoint in it is left."""
+        return False
 
     def savepoint(self) -> None:
         """Sets a savepoint, until `release`."""

@@ -52,6 +52,10 @@ class ViewError(EventsrcError):
     """A view is declared wrongly, or is used with a database that it does not belong to."""
 
 
+class BadHandler(ViewError):
+    """A handler ended the transaction that it runs in, or left it aborted: its event is parked."""
+
+
 class View(ByName, Generic[DB]):
     """A query model, which its handlers make of the events.
 

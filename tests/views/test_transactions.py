@@ -14,7 +14,7 @@ from eventsrc import Recorded, SqliteViews, View, synchronise
 from eventsrc.following.parking import retry
 from eventsrc.following.synchroniser import deliver
 from eventsrc.views.operations import GetApplied, GetParked, GetProgress
-from eventsrc.views.view import ViewError
+from eventsrc.views.view import BadHandler, ViewError
 from tests.views.library import TYPES, Noted, books, filled
 
 INSERT = "INSERT INTO row (number) VALUES (?)"
@@ -65,26 +65,47 @@ def rows(meddle: Callable[[Database], object], failing: Literal["park", "stop"])
     return view
 
 
-@pytest.mark.parametrize("failing", ["park", "stop"])
 @pytest.mark.parametrize("how", MEDDLING)
-def test_a_handler_that_ends_the_transaction_is_refused_and_nothing_is_applied_twice_or_lost(
-    tmp_path: Path, how: str, failing: Literal["park", "stop"]
-) -> None:
+def test_a_handler_that_ends_the_transaction_stops_a_view_that_stops(tmp_path: Path, how: str) -> None:
     store = filled(2, 6)
-    view = rows(MEDDLING[how], failing)
+    view = rows(MEDDLING[how], "stop")
     with SqliteViews(tmp_path / "views.db", durability="process") as views:
         for delivering in (synchronise(view), deliver(view, []), synchronise(view)):
             with suppress(ViewError):
                 (store | views).run(delivering)
-        with pytest.raises(ViewError, match=r"'rows'.*db\.atomic\(\)"):
+        with pytest.raises(BadHandler, match=r"db\.atomic\(\)") as caught:
             (store | views).run(synchronise(view))
+        assert "View('rows', version=1) applied <books/1@2" in caught.value.__notes__[0]
         assert views.run(GetProgress(view)).applied == 0
         assert views.run(GetApplied(view, (books[0].id,))) == {books[0].id: 0}
         assert views.run(GetParked(view)) == ()
-        fixed = rows(lambda _: None, failing)
+        fixed = rows(lambda _: None, "stop")
         (store | views).run(synchronise(fixed))
         with views.reading(fixed) as db:
             numbers = [row["number"] for row in db.query("SELECT number FROM row ORDER BY id")]
+        assert numbers == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("how", MEDDLING)
+def test_a_handler_that_ends_the_transaction_fails_at_its_event_and_stops_no_other(
+    tmp_path: Path, how: str
+) -> None:
+    store = filled(2, 6)
+    view = rows(MEDDLING[how], "park")
+    with SqliteViews(tmp_path / "views.db", durability="process") as views:
+        for _ in range(2):
+            (store | views).run(synchronise(view))
+        (parked,) = views.run(GetParked(view))
+        assert (parked.stream, parked.version) == (books[1].id, 2)
+        assert "db.atomic()" in parked.error
+        assert "View('rows', version=1) applied <books/1@2" in parked.error
+        assert [each.stream for each in (store | views).run(retry(view))] == [books[1].id]
+        fixed = rows(lambda _: None, "park")
+        with views.reading(fixed) as db:
+            assert [row["number"] for row in db.query("SELECT number FROM row")] == [0, 1, 2, 4]
+        assert (store | views).run(retry(fixed)) == ()
+        with views.reading(fixed) as db:
+            numbers = [row["number"] for row in db.query("SELECT number FROM row ORDER BY number")]
         assert numbers == [0, 1, 2, 3, 4, 5]
 
 

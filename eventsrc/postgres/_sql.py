@@ -76,15 +76,33 @@ SCRIPTS: Final = (
     CREATE TABLE {s}.epoch (number bigint PRIMARY KEY, position bigint NOT NULL);
     INSERT INTO {s}.epoch VALUES (1, 0);
 
+    -- The functions find what they call in pg_catalog alone, and name tables with their schema: a role
+    -- that may make schemas could otherwise have others run functions of its own.
+    -- U+0000, which JSON has and text has not, is shown as U+FFFD.
+    CREATE OR REPLACE FUNCTION {s}.readable(data bytea) RETURNS json LANGUAGE plpgsql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp AS $$
+    DECLARE
+        shown text := convert_from(data, 'UTF8');
+    BEGIN
+        IF position('\\u0000' IN shown) > 0 THEN
+            shown := regexp_replace(shown, '(?<!\\\\)((?:\\\\\\\\)*)\\\\u0000', '\\1\\\\ufffd', 'g');
+        END IF;
+        RETURN shown::json;
+    EXCEPTION WHEN others THEN
+        RETURN NULL;  -- not of the codec "json"
+    END $$;
+
     -- The epoch of the store. Being volatile, it sees what was committed while its statement waited.
-    CREATE FUNCTION {s}.current_epoch() RETURNS bigint LANGUAGE plpgsql AS $$
+    CREATE FUNCTION {s}.current_epoch() RETURNS bigint LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
     BEGIN
         RETURN (SELECT max(number) FROM {s}.epoch);
     END $$;
 
     -- Begins another epoch; lowest: its number, if the last is less. patience: as of append.
     CREATE FUNCTION {s}.raise_epoch(patience integer, lowest bigint) RETURNS bigint
-    LANGUAGE plpgsql AS $$
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
     DECLARE
         begun bigint;
     BEGIN
@@ -100,7 +118,8 @@ SCRIPTS: Final = (
 
     -- Whoever takes events, streams or kinds out of the tables, as a test suite does that empties them
     -- between its tests, begins another epoch: so what processes know of them is not relied on.
-    CREATE FUNCTION {s}.emptied() RETURNS trigger LANGUAGE plpgsql AS $$
+    CREATE FUNCTION {s}.emptied() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
     BEGIN
         INSERT INTO {s}.epoch
         SELECT
@@ -141,7 +160,8 @@ SCRIPTS: Final = (
         e_kind integer[], e_data bytea[], e_crc bigint[], e_rest bytea[]
     ) RETURNS TABLE (
         nth_append integer, outcome text, nth_part integer, stream bigint, version bigint, place bigint
-    ) LANGUAGE plpgsql AS $$
+    ) LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
     DECLARE
         last bigint;
         began bigint;
@@ -237,7 +257,8 @@ SCRIPTS: Final = (
     CREATE FUNCTION {s}.append_known(
         known bigint, recorded bigint, new_name text[], e_stream bigint[], e_version bigint[],
         e_kind integer[], e_data bytea[], e_crc bigint[], e_rest bytea[]
-    ) RETURNS bigint[] LANGUAGE plpgsql AS $$
+    ) RETURNS bigint[] LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
     DECLARE
         place bigint;
         made bigint[] := '{}';

@@ -43,7 +43,8 @@ _IS_CALLING: Final = """
 """
 _HAVE_IT_CALL: Final = """
     SELECT pg_advisory_xact_lock({lock});
-    CREATE OR REPLACE FUNCTION {s}.call() RETURNS trigger LANGUAGE plpgsql AS $$
+    CREATE OR REPLACE FUNCTION {s}.call() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
     BEGIN
         PERFORM pg_notify('eventsrc {lock}', '');
         RETURN NULL;

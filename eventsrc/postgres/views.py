@@ -110,7 +110,8 @@ _VIEW_SCRIPTS: Final = (
 
     -- While handlers run: whoever commits then is refused.
     ALTER TABLE {s}.eventsrc_part ADD COLUMN handling boolean NOT NULL DEFAULT false;
-    CREATE FUNCTION {s}.eventsrc_whole() RETURNS trigger LANGUAGE plpgsql AS $$
+    CREATE FUNCTION {s}.eventsrc_whole() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
     BEGIN
         IF (SELECT handling FROM {s}.eventsrc_part WHERE part = NEW.part) THEN
             RAISE EXCEPTION 'a handler of a view may not commit' USING ERRCODE = '25000';
@@ -120,6 +121,9 @@ _VIEW_SCRIPTS: Final = (
     CREATE CONSTRAINT TRIGGER eventsrc_whole AFTER UPDATE OF handling ON {s}.eventsrc_part
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.handling)
     EXECUTE FUNCTION {s}.eventsrc_whole();
+
+    ALTER FUNCTION {s}.eventsrc_advance(text[], bigint[], bigint[])
+    SET search_path = pg_catalog, pg_temp;
     """,
 )
 
@@ -158,16 +162,20 @@ _DROP: Final = "DROP SCHEMA IF EXISTS {s} CASCADE"
 # for the time of a transaction, as are all settings; the path of a user's may be empty
 _SET_PATH: Final = """
     SELECT set_config(
-        'search_path', concat_ws(', ', %s::text, nullif(current_setting('search_path'), '')), true
+        'search_path',
+        pg_catalog.concat_ws(', ', %s::text, nullif(current_setting('search_path'), '')),
+        true
     )
 """
 _SET_PATH_IF: Final = """
     SELECT set_config(
-        'search_path', concat_ws(', ', %s::text, nullif(current_setting('search_path'), '')), true
+        'search_path',
+        pg_catalog.concat_ws(', ', %s::text, nullif(current_setting('search_path'), '')),
+        true
     ), to_regclass(%s) IS NOT NULL
 """
 _ARE_THERE: Final = """
-    SELECT n - 1 FROM unnest(%s::text[]) WITH ORDINALITY AS wanted (name, n)
+    SELECT n - 1 FROM pg_catalog.unnest(%s::text[]) WITH ORDINALITY AS wanted (name, n)
     WHERE to_regclass(name) IS NULL
 """
 _ONLY_READ: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"

@@ -230,6 +230,7 @@ class LedgerViews(OpenedViews[ViewOp]):
         proves = is_safe and self._trust.get(_key(op), _Trust.PROVED) is not _Trust.PROVED
         first: Exception | None = None
         ended: list[Failed] = []
+        applied = 0
         while True:
             failures: list[_Failing] = []
             is_handled = False
@@ -245,11 +246,14 @@ class LedgerViews(OpenedViews[ViewOp]):
             except _Ended as why:
                 if op.view.failing == "stop":
                     raise why.error from None
+                before = op.events[: [*op.events].index(why.event)]  # which went with the transaction
+                if before:
+                    applied += self._apply(_with_events(op, before, None), is_safe=is_safe).applied
                 ended.append(why.described())
                 self.park(Park(op.view, ended[-1]))
                 _log.error("%r parks %s", op.view, ended[-1].stream, exc_info=why.error)
                 if op.parked_too:
-                    return Applied(0, 0, failed=tuple(ended))
+                    return Applied(applied, 0, failed=tuple(ended))
                 way = _Way.SORTED
             except (_OutOfTurn, _Failing) as why:
                 if isinstance(why, _Failing):
@@ -261,7 +265,7 @@ class LedgerViews(OpenedViews[ViewOp]):
                 cause = error.__cause__ if isinstance(error, StoreError) else error
                 if not is_handled or way is _Way.ONE_BY_ONE or not isinstance(cause, Exception):
                     raise
-                _check_blame(ledger, cause)
+                _check_blame(ledger, cause)  # pyright: ignore[reportPossiblyUnboundVariable]
                 first, way = error, _Way.ONE_BY_ONE  # as the transaction was committed: by one of them
             else:
                 if proves:
@@ -271,7 +275,10 @@ class LedgerViews(OpenedViews[ViewOp]):
                 for each in failures:
                     assert each.event is not None
                     _log.error("%r parks %s", op.view, each.event.record.stream, exc_info=each.error)
-                return attrs.evolve(done, failed=(*ended, *done.failed)) if ended else done
+                if ended:
+                    failed = *ended, *done.failed
+                    return attrs.evolve(done, applied=applied + done.applied, failed=failed)
+                return done
 
     def _apply_in_turn(self, ledger: Ledger, op: Apply, moves: Moves) -> Applied:
         """Applies the events if all of them are next, as mostly they are. Raises _OutOfTurn if not."""
@@ -559,6 +566,8 @@ class _Failing(Exception):
 
 class _Ended(_Failing):
     """A handler ended the transaction, and with it the savepoint to which it would be undone."""
+
+    event: Recorded[Any]
 
 
 class _Way(enum.Enum):

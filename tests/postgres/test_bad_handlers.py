@@ -6,6 +6,7 @@ the error, all other events are applied once, and after a fix the parked one is 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -138,8 +139,10 @@ class Unprintable(Exception):
     ids=["a NUL", "half a letter", "no text", "a long one"],
 )
 def test_a_stream_is_parked_whatever_the_text_of_its_error_is(
-    views: PostgresViews, error: Exception
+    views: PostgresViews, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.CRITICAL + 1)  # what is captured goes through a pipe, as UTF-8
+
     def fail(_: Connection) -> None:
         raise error
 

@@ -6,15 +6,20 @@ import asyncio
 import random
 from datetime import timedelta
 
-from eventsrc import Cursor, Failure, ReadFeed, Success, world
+from eventsrc import Append, Cursor, Failure, Read, ReadFeed, StreamId, Success, world
+from eventsrc.events.codec import Codec
 from eventsrc.postgres import AsyncPostgresStore, PostgresStore
 from eventsrc.stores.operations import LoadSnapshot
 from eventsrc.streams.past import as_of
 from eventsrc.streams.remembering import remembering
 from eventsrc.streams.serializable import serializable
+from tests.postgres.test_held import ask
 from tests.streams.counting import Counted, total
 from tests.streams.test_past import NAMES, fill, kept, streams
 from tests.streams.test_serializable import Moved, left, money, right, withdraw, withdraw_by_decision
+from tests.views.library import TYPES, Closed
+
+CODEC = Codec(TYPES)
 
 
 def test_the_past_has_the_states_that_were_loaded_then(postgres_dsn: str) -> None:
@@ -73,3 +78,16 @@ def test_two_accounts_are_not_overdrawn(postgres_dsn: str) -> None:
         assert [isinstance(outcome, Success) for outcome in outcomes] == [True, True, True, False]
         assert outcomes[-1] == Failure("too little")
         assert money(store) == 10
+
+
+def test_the_view_of_events_shows_texts_that_postgres_cannot_hold(postgres_dsn: str) -> None:
+    texts = ["plain", "nul \0 and \0", "\\u0000 and \\\0", '"\\\\u0000"']
+    shown = ["plain", "nul \ufffd and \ufffd", "\\u0000 and \\\ufffd", '"\\\\u0000"']
+    with PostgresStore(postgres_dsn, codec=CODEC) as store:
+        for text in texts:
+            store.run(Append(StreamId("texts"), (Closed(text),), metadata={"why": text}))
+        assert [event.data.why for event in store.run(Read(StreamId("texts"))).events] == texts
+    rows = ask(
+        postgres_dsn, "SELECT data->>'why', metadata->>'why' FROM eventsrc.events ORDER BY position"
+    )
+    assert rows == [(text, text) for text in shown]

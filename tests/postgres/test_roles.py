@@ -252,3 +252,80 @@ def test_tables_that_are_of_a_newer_version_are_refused_to_all(roles: Roles) -> 
     for role in (roles.owner, roles.writer, roles.reader):
         with pytest.raises(NotAStore, match="version 99"):
             PostgresStore(role)
+
+
+# --- nobody runs as another
+
+
+TRAPS = """
+    CREATE SCHEMA {user};
+    GRANT USAGE ON SCHEMA {user} TO PUBLIC;
+    CREATE FUNCTION {user}.cardinality({element}[]) RETURNS integer LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO {caught} VALUES (current_user);
+        RETURN pg_catalog.cardinality($1);
+    END $$;
+    CREATE FUNCTION {user}.concat_ws(text, text, text) RETURNS text LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO {caught} VALUES (current_user);
+        RETURN pg_catalog.concat_ws($1, $2, $3);
+    END $$
+"""
+
+
+def caught_by_traps(roles: Roles, meddle: str = "") -> list[str]:
+    """The roles that have run a function of the synchroniser's: it may make schemas, and so those that
+    stand for "$user" in the search path of the others.
+
+    meddle: is executed by the owner before.
+    """
+    users = [psycopg.conninfo.conninfo_to_dict(dsn).get("user") for dsn in (roles.writer, roles.reader)]
+    with psycopg.connect(roles.synchroniser) as db:
+        db.execute(f"CREATE TABLE {VIEWS}.caught (who text); GRANT ALL ON {VIEWS}.caught TO PUBLIC")
+        db.execute(f"GRANT USAGE ON SCHEMA {VIEWS} TO PUBLIC")
+        for user in users:
+            trap = TRAPS.format(user=f'"{user}"', element="integer", caught=f"{VIEWS}.caught")
+            db.execute(trap.encode())
+    with psycopg.connect(roles.owner) as db:
+        db.execute(meddle.encode())
+    try:
+        for dsn in (roles.writer, roles.owner):
+            with PostgresStore(dsn, codec=CODEC) as store:
+                for op in [*WRITES, *READS]:
+                    store.run(op)
+        return [who for (who,) in ask(roles.owner, f"SELECT DISTINCT who FROM {VIEWS}.caught")]
+    finally:
+        with psycopg.connect(roles.synchroniser) as db:
+            for user in users:
+                db.execute(f'DROP SCHEMA "{user}" CASCADE'.encode())
+
+
+def test_a_role_that_may_make_schemas_has_no_other_run_its_functions(roles: Roles) -> None:
+    assert caught_by_traps(roles) == []
+
+
+def test_control_functions_that_look_in_the_search_path_of_the_caller_are_caught(roles: Roles) -> None:
+    unpin = """
+        DO $$ DECLARE its regprocedure; BEGIN
+            FOR its IN SELECT oid FROM pg_proc WHERE pronamespace = 'eventsrc'::regnamespace LOOP
+                EXECUTE format('ALTER FUNCTION %s RESET search_path', its);
+            END LOOP;
+        END $$
+    """
+    assert caught_by_traps(roles, unpin) != []
+
+
+def test_every_function_of_the_library_has_a_search_path_of_its_own(roles: Roles) -> None:
+    view = notes_view()
+    with (
+        PostgresStore(roles.owner, codec=CODEC),
+        PostgresViews(roles.owner, [view]),
+        PostgresListener(roles.owner),
+    ):
+        open_to_others = ask(
+            roles.owner,
+            "SELECT proname FROM pg_proc WHERE pronamespace::regnamespace::text LIKE 'eventsrc%%' "
+            "AND NOT coalesce(array_to_string(proconfig, ' '), '') LIKE %s",
+            "%search_path=pg_catalog%",
+        )
+    assert open_to_others == []

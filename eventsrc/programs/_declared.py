@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from eventsrc.programs._scope import MissingHandlers, Scope
@@ -108,3 +109,25 @@ def check_declared(cls: type, handled: Iterable[type]) -> None:
         ]
         if missing:
             raise MissingHandlers(missing, cls.__qualname__)
+
+
+def check_plain(cls: type, handled: Mapping[type, Mapping[str, str]]) -> None:
+    """Raises TypeError for a handler that answers at once and is written as a program."""
+    for op_type, ways in handled.items():
+        name = ways.get("plain")
+        if name is not None and inspect.isgeneratorfunction(inspect.unwrap(getattr(cls, name))):
+            raise TypeError(
+                f"{cls.__qualname__}.{name} yields, and @on({op_type.__name__}) is for a handler that "
+                f"answers at once: write @on({op_type.__name__}).program for one that is a program"
+            )
+
+
+def check_programs(cls: type, handled: Mapping[type, Mapping[str, str]]) -> None:
+    """Raises TypeError for a method of a translation that is not marked as a program."""
+    for op_type, ways in handled.items():
+        if "program" not in ways:
+            (name,) = {*ways.values()}
+            raise TypeError(
+                f"{cls.__qualname__}.{name} is marked with @on({op_type.__name__}), and a translation "
+                f"translates into programs: write @on({op_type.__name__}).program"
+            )

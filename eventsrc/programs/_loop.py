@@ -23,14 +23,14 @@ remedy of "Reflection without remorse", van der Ploeg and Kiselyov 2014, for lef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from types import BuiltinMethodType, GeneratorType
 from typing import Any, Final, Protocol, TypeVar
 
 from eventsrc.programs._scope import OPEN, Awaits, Batches, Expands, MissingHandlers, Scope
 from eventsrc.programs.failures import Stop
 from eventsrc.programs.operation import Operation
-from eventsrc.programs.program import Bind, Call, Effect, Gather, Intercept, Map, Pure
+from eventsrc.programs.program import Bind, Call, Effect, Gather, Intercept, Map, Pure, name_of
 
 O = TypeVar("O")
 R = TypeVar("R")
@@ -82,8 +82,10 @@ def loop(
                 observer.enter(node)
                 stack.append(observer)
             try:
-                kwargs = node.kwargs
+                call, kwargs = node, node.kwargs
                 node = node.body(*node.args, **kwargs) if kwargs else node.body(*node.args)
+                if type(node) is not GeneratorType and not _may_be_effect(node):
+                    raise TypeError(_returned(call, node))
             except BaseException as caught:
                 error = caught
             else:
@@ -401,3 +403,15 @@ async def answer_all_async(requests: Sequence[Request]) -> list[Answer]:
     if awaited:
         await asyncio.gather(*awaited)
     return answers
+
+
+def _may_be_effect(value: Any) -> bool:
+    """False for what a program function may not return in place of a program: a number, a list."""
+    return hasattr(type(value), "__iter__") and not isinstance(value, str | bytes | Sequence | Mapping)
+
+
+def _returned(call: Any, value: Any) -> str:
+    return (
+        f"{name_of(call.body)} returned {value!r:.100} without a `yield from`, and so is no program: "
+        f"perform something by `yield from`, or write `return pure({value!r:.40})`"
+    )

@@ -26,7 +26,9 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, cast, overload
 from eventsrc.programs import _loop
 from eventsrc.programs._declared import (
     check_declared,
+    check_plain,
     check_program,
+    check_programs,
     declared,
     mark,
     marked,
@@ -75,6 +77,7 @@ class AsyncInterpreter(Handles[O_contra, O_contra]):
         super().__init_subclass__(**kwargs)
         cls._marked = marked(cls)
         check_declared(cls, cls._marked)
+        check_plain(cls, cls._marked)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
@@ -257,6 +260,7 @@ class Translation(Translates[O_contra, O_contra, L_co]):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_declared(cls, marked(cls))
+        check_programs(cls, marked(cls))
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)

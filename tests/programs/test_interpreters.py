@@ -466,3 +466,37 @@ def test_those_who_sleep_side_by_side_sleep_at_once() -> None:
     world.run(gather_all([Sleep(0.05)] * 20))
     asyncio.run(world.run_async(gather_all([Sleep(0.05)] * 20)))
     assert 0.1 <= world.run(Elapsed()) - began < 0.9
+
+
+# --- what newcomers forget
+
+
+@program
+def without_a_yield() -> Any:
+    """A body that performs nothing."""
+    return 5
+
+
+def test_a_program_that_returns_without_a_yield_is_told_what_it_did() -> None:
+    with pytest.raises(
+        TypeError, match=r"without_a_yield returned 5 without a `yield from`.*pure\(5\)"
+    ):
+        on(CountUsers).always(1).run(without_a_yield())
+
+
+def test_a_handler_that_yields_is_refused_when_the_class_is_made() -> None:
+    with pytest.raises(TypeError, match=r"Wrong\.count yields.*write @on\(CountUsers\)\.program"):
+
+        class Wrong(Interpreter[CountUsers]):
+            @on(CountUsers)
+            def count(self, op: CountUsers) -> Any:
+                yield 1
+
+
+def test_a_translation_names_the_method_that_is_not_marked_as_a_program() -> None:
+    with pytest.raises(TypeError, match=r"Wrong\.count is marked.*write @on\(CountUsers\)\.program"):
+
+        class Wrong(Translation[CountUsers, Save]):
+            @on(CountUsers)
+            def count(self, op: CountUsers) -> Any:
+                return 1

@@ -98,12 +98,18 @@ class EventTypes(ByName):
         return self._by_name.get(name) or _OWN._by_name.get(name)
 
     def add(self, kind: EventType) -> None:
-        """Registers an event type. Raises EventTypeError if another class has its name."""
+        """Registers an event type. Raises EventTypeError for a name, or a class, that is taken."""
         other = self._by_name.get(kind.name)
         if other is not None and not _same_definition(other.cls, kind.cls):
             raise EventTypeError(
                 f"{kind.cls.__qualname__} cannot be {kind.name!r}: "
                 f"{other.cls.__module__}.{other.cls.__qualname__} has that name"
+            )
+        its = self._by_class.get(kind.cls)
+        if its is not None and its.name != kind.name:
+            raise EventTypeError(
+                f"{kind.cls.__qualname__} is {its.name!r} already, and a class has one stored name: "
+                f"declare another class for {kind.name!r}, and handle both"
             )
         self.revision += other is not None
         self._by_name[kind.name] = kind

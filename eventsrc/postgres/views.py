@@ -31,7 +31,7 @@ from eventsrc.views._ledger import Ledger
 from eventsrc.views.guard import Moves
 from eventsrc.views.operations import Lease, LostLease
 from eventsrc.views.rows import Copy
-from eventsrc.views.view import BadHandler, View, ViewError
+from eventsrc.views.view import BadHandler, View, ViewError, distinct
 
 T = TypeVar("T")
 
@@ -254,7 +254,7 @@ class PostgresViews(LedgerViews):
         self._link = Link(address, timeout, may_rest=True)  # a handler may compute for long
         try:
             self._prepare(self._main)
-            for view in views:
+            for view in distinct(views):
                 self._made(view)
         except BaseException:
             self._link.close()

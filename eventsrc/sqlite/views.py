@@ -34,7 +34,7 @@ from eventsrc.views._ledger import PLACE, Ledger
 from eventsrc.views.guard import Moves
 from eventsrc.views.operations import Lease
 from eventsrc.views.rows import Copy
-from eventsrc.views.view import BadHandler, View, ViewError
+from eventsrc.views.view import BadHandler, View, ViewError, distinct
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -166,7 +166,7 @@ class SqliteViews(LedgerViews):
         self._shown: set[str] = set()  # the names of which a version is known to be live
         self._file = SqliteFile(path, LIVE_SCHEMA, durability=durability, timeout=timeout)
         try:
-            for view in views:
+            for view in distinct(views):
                 self._made(view)
         except BaseException:
             self.close()

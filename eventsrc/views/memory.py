@@ -26,7 +26,7 @@ from eventsrc.views._ledger import Ledger, Ownership
 from eventsrc.views.guard import Moves
 from eventsrc.views.operations import Failed, Lease, Parked, PartitionProgress
 from eventsrc.views.rows import Copy, RowChange, paired
-from eventsrc.views.view import View, ViewError
+from eventsrc.views.view import View, ViewError, distinct
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -169,7 +169,7 @@ class MemoryViews(LedgerViews):
         self._timeout = timeout
         self._ledgers: dict[tuple[str, int], MemoryLedger] = {}
         self._live_versions: dict[str, int] = {}
-        for view in views:
+        for view in distinct(views):
             with self.writing(view):
                 pass
 

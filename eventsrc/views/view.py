@@ -21,7 +21,7 @@ a database of its own.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal
@@ -261,3 +261,16 @@ def _check_ran(view: View[Any], answer: object) -> None:
             f"a handler of {view!r} answered {answer!r:.100} and has not run: handlers are plain "
             "functions, which await nothing"
         )
+
+
+def distinct(views: Iterable[View[DB]]) -> list[View[DB]]:
+    """Some views. Raises ViewError for two of one name and version: they would share their tables."""
+    found: dict[tuple[str, int], View[DB]] = {}
+    for view in views:
+        other = found.setdefault((view.name, view.version), view)
+        if other is not view:
+            raise ViewError(
+                f"there are two views {view!r}, which would write to the same tables and share their "
+                "progress: give one of them another name, or another version"
+            )
+    return [*found.values()]

@@ -430,3 +430,13 @@ def test_an_opaque_event_that_no_store_could_have_held_is_refused(opaque: Opaque
     codec = Codec()
     with pytest.raises(ValueError, match="cannot be stored"):
         codec.encode(opaque)
+
+
+def test_a_class_has_one_stored_name() -> None:
+    types = EventTypes()
+    made = attrs.make_class("Named", {"n": attrs.field(type=int)}, frozen=True)
+    once: type = event("test.once", types=types)(made)
+    with pytest.raises(EventTypeError, match=r"is 'test\.once' already.*'test\.twice'"):
+        event("test.twice", types=types)(once)
+    assert types.named("test.twice") is None
+    event("test.twice", types=EventTypes())(once)

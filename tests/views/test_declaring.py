@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from eventsrc import SqliteViews, View, synchronise
+from eventsrc.views.memory import MemoryViews
 from eventsrc.views.operations import GetParked, GetProgress
 from eventsrc.views.view import ViewError
 from tests.views.library import TYPES, Noted, filled
@@ -88,3 +89,12 @@ def test_a_schema_that_answers_what_it_should_have_done_is_refused() -> None:
 def test_what_no_view_can_be_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ViewError):
         View(**{"name": "notes", **wrong})
+
+
+def test_two_views_of_one_name_and_version_are_refused() -> None:
+    one: View[Any] = View("twice", types=TYPES)
+    other: View[Any] = View("twice", types=TYPES)
+    for databases in (SqliteViews.temporary, MemoryViews):
+        with pytest.raises(ViewError, match=r"two views View\('twice', version=1\)"):
+            databases([one, other])
+        databases([one, one, View("twice", version=2, types=TYPES)]).close()

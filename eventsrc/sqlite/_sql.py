@@ -160,10 +160,16 @@ ADD_APPEND: Final = "INSERT INTO eventsrc_append VALUES (?, ?)"
 ADD_EVENT: Final = "INSERT INTO eventsrc_event VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 # Nothing is stored if what is known of the tables is no more so: they may have been emptied since.
 ADD_EVENT_IN: Final = """
-    INSERT INTO eventsrc_event SELECT NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7
-    WHERE (SELECT max(number) FROM eventsrc_epoch) = ?8
-        AND (SELECT name FROM eventsrc_stream WHERE id = ?1) = ?9
-        AND EXISTS (SELECT 1 FROM eventsrc_event WHERE stream = ?1 AND version = ?2 - 1)
+    INSERT INTO eventsrc_event SELECT NULL, stream, version, kind, recorded_at, data, data_crc, rest
+    FROM (
+        SELECT ? AS stream, ? AS version, ? AS kind, ? AS recorded_at, ? AS data, ? AS data_crc,
+            ? AS rest, ? AS epoch, ? AS name
+    ) AS came
+    WHERE (SELECT max(number) FROM eventsrc_epoch) = came.epoch
+        AND (SELECT name FROM eventsrc_stream WHERE id = came.stream) = came.name
+        AND EXISTS (
+            SELECT 1 FROM eventsrc_event WHERE stream = came.stream AND version = came.version - 1
+        )
 """
 LAST_ADDED: Final = "SELECT last_insert_rowid()"
 

@@ -98,10 +98,7 @@ def check_round(both: list[Any], each: list[tuple[int, str, list[Any]]]) -> None
 def test_control_an_append_that_goes_by_what_it_knew_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    believing = """
-        INSERT INTO eventsrc_event SELECT NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7
-        WHERE coalesce(?8, ?9) IS NOT NULL
-    """
+    believing = _sql.ADD_EVENT_IN.split("WHERE (SELECT max")[0]
     monkeypatch.setattr(_sql, "ADD_EVENT_IN", believing)
     path = tmp_path / "store.db"
     one = [(0, "a", KINDS[:1])] * 2

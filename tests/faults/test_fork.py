@@ -415,15 +415,18 @@ def test_a_memory_store_that_another_thread_uses_goes_on_in_a_forked_process(is_
         store._lock = threading.Lock()  # one that no fork waits for
     append(store, 0)
 
+    is_over = threading.Event()
+
     def use() -> None:
         with store._lock:
             is_in_use.set()
-            time.sleep(0.2)
+            is_over.wait(0.2 if is_kept else DEADLINE)
 
     using = threading.Thread(target=use)
     using.start()
     assert is_in_use.wait(10)
     told = in_a_fork(lambda: append(store, 1), DEADLINE if is_kept else HANGING)
+    is_over.set()
     assert told == ("done" if is_kept else "hangs")
     using.join(10)
     assert numbers(store) == [0]

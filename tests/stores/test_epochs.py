@@ -148,7 +148,9 @@ def test_a_process_that_was_not_told_refuses_what_it_would_have_taken(opened: An
 def test_control_a_statement_that_does_not_ask_for_the_epoch_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    statement = _sql.ADD_EVENT_IN.replace("(SELECT max(number) FROM eventsrc_epoch) = ?8", "0 < ?8")
+    statement = _sql.ADD_EVENT_IN.replace(
+        "(SELECT max(number) FROM eventsrc_epoch) = came.epoch", "0 < came.epoch"
+    )
     monkeypatch.setattr(_sql, "ADD_EVENT_IN", statement)
 
     def open_it() -> SqliteStore:

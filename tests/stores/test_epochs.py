@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -153,11 +154,13 @@ def test_control_a_statement_that_does_not_ask_for_the_epoch_is_caught(
     )
     monkeypatch.setattr(_sql, "ADD_EVENT_IN", statement)
 
-    def open_it() -> SqliteStore:
-        return SqliteStore(tmp_path / "store.db", durability="process")
+    with contextlib.ExitStack() as until:
 
-    with pytest.raises(AssertionError):
-        test_a_process_that_was_not_told_of_an_epoch_notices(open_it, 1)
+        def open_it() -> SqliteStore:
+            return until.enter_context(SqliteStore(tmp_path / "store.db", durability="process"))
+
+        with pytest.raises(AssertionError):
+            test_a_process_that_was_not_told_of_an_epoch_notices(open_it, 1)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 10**16)), max_size=5))

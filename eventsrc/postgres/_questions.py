@@ -107,7 +107,7 @@ class Questions:
         self.codec: Final = codec
         self.store_id = ""
         self.end = 0
-        """The last position that is known."""
+        """The last position that is known; less than the store's, unless that went back unseen."""
         self._clock = clock
         self._timeout = timeout
         self._is_lean = is_lean
@@ -145,6 +145,7 @@ class Questions:
     def forget_heads(self) -> None:
         """Forgets what is known of streams: a server that comes back may have lost what it had told."""
         self._losses += 1
+        self.end = 0
         self._heads.forget_all()
         self._recent.forget_all()
 
@@ -254,7 +255,7 @@ class Questions:
         epoch = self._epochs.current
         if not version or kind is None or not holds(part.expected, version):
             return None
-        if part.epoch not in (0, epoch):
+        if part.epoch not in (0, epoch) or own_end(asked.append_id) > self.end:
             return None
         (record,) = make_records(
             0, part.stream, version + 1, asked.append_id.bytes, 0, part.events, asked.metadata, now
@@ -291,7 +292,9 @@ class Questions:
         """
         losses = self._losses
         epoch = self._epochs.current
-        simple = [(index, group[index]) for index in portion if _is_simple(group[index], epoch)]
+        simple = [
+            (index, group[index]) for index in portion if _is_simple(group[index], epoch, self.end)
+        ]
         heads = yield from self._heads_of([asked.parts[0].stream for _, asked in simple])
         together = Together(simple, heads, now)
         moved: set[StreamId] = set()
@@ -657,10 +660,13 @@ class Questions:
         self._kinds.add({Kind(*kind): number for number, *kind in rows})
 
 
-def _is_simple(asked: Prepared, epoch: int) -> bool:
-    """Whether an append demands nothing but to be the next of one stream."""
+def _is_simple(asked: Prepared, epoch: int, end: int) -> bool:
+    """Whether an append demands nothing but to be the next of one stream, and is found by its id.
+
+    end: the last position that is known; an id made when the feed was longer needs the index of ids.
+    """
     is_of_one = len(asked.parts) == 1 and not asked.demands and not asked.is_keyed
-    return is_of_one and asked.parts[0].epoch in (0, epoch)
+    return is_of_one and asked.parts[0].epoch in (0, epoch) and own_end(asked.append_id) <= end
 
 
 def _portions(group: Sequence[Prepared]) -> list[list[int]]:

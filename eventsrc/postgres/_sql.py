@@ -242,7 +242,8 @@ SCRIPTS: Final = (
                 END IF;
                 e := e + p_events[p];
             END LOOP;
-            IF outcome = 'appended' AND a_keyed[a] THEN
+            -- an id that names a later place, of a feed that went back, is found by it alone
+            IF outcome = 'appended' AND (a_keyed[a] OR a_end[a] >= began) THEN
                 INSERT INTO {s}.append VALUES (a_id[a], began);
             END IF;
             first := first + a_parts[a];

@@ -26,7 +26,7 @@ from eventsrc.sqlite._rows import (
 )
 from eventsrc.stores._known import Kinds
 from eventsrc.stores.operations import CONFLICT_EVENTS, Appended, Conflict, Expect, NotAppended
-from eventsrc.stores.prepare import Prepared
+from eventsrc.stores.prepare import Prepared, own_end
 
 
 class Appending:
@@ -70,8 +70,8 @@ class Appending:
             for _, stream, version, kind, recorded_at, data, data_crc, rest in records
         ]
         self.end = self._insert(rows)
-        if asked.is_keyed:
-            first = self.end - len(rows) + 1
+        first = self.end - len(rows) + 1
+        if asked.is_keyed or own_end(asked.append_id) >= first:  # made before the feed went back
             self.connection.execute(sql.ADD_APPEND, (asked.append_id.bytes, first))
         versions = {record[1]: record[2] for record in records}  # the last of each stream remains
         self.versions |= versions

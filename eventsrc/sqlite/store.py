@@ -73,6 +73,7 @@ from eventsrc.stores.prepare import (
     check,
     check_end,
     microseconds,
+    own_end,
     prepare,
     shown_of,
 )
@@ -219,8 +220,8 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
 
     def _remember(self, writing: Appending) -> None:
         """Keeps what has been learnt of the file in a transaction that is committed."""
-        self._end = max(self._end, writing.end)
         self._notice(writing.epochs)
+        self._end = max(self._end, writing.end)
         self._kinds.add(writing.kind_numbers)
         for stream, version in writing.versions.items():
             if version:
@@ -241,7 +242,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
         epoch = self._epochs.current
         if not version or kind is None or not holds(part.expected, version):
             return None
-        if part.epoch not in (0, epoch):
+        if part.epoch not in (0, epoch) or own_end(asked.append_id) > self._end:
             return None
         (record,) = asked.records(0, lambda _: version, self._now())
         row = number, version + 1, kind, *record[4:], epoch, part.stream
@@ -312,6 +313,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
         if epochs.current != self._epochs.current:
             self._kinds = Kinds()
             self._heads.forget_all()
+            self._end = 0
         self._epochs = epochs
 
     # --- reading

@@ -23,6 +23,7 @@ from eventsrc.events.event import EventTypes
 from eventsrc.postgres import PostgresStore
 from eventsrc.sqlite import _sql
 from eventsrc.sqlite.store import SqliteStore as Store
+from eventsrc.stores.operations import FindAppend
 
 TYPES = EventTypes()
 KINDS: list[Any] = [
@@ -83,9 +84,12 @@ def test_what_is_acknowledged_after_the_tables_were_emptied_is_there(
 def check_round(both: list[Any], each: list[tuple[int, str, list[Any]]]) -> None:
     """Appends by one store or the other, and reads what is there by both."""
     expected: dict[str, list[Any]] = {}
+    ids: list[Any] = []
     for number, (which, name, kinds) in enumerate(each):
         events = tuple(kind(number) for kind in kinds)
-        assert isinstance(both[which].run(Append(StreamId(name), events)), Success)
+        outcome = both[which].run(Append(StreamId(name), events))
+        assert isinstance(outcome, Success)
+        ids.append(outcome.unwrap())
         expected.setdefault(name, []).extend(events)
     for store in both:
         for name, events_of in expected.items():
@@ -93,6 +97,7 @@ def check_round(both: list[Any], each: list[tuple[int, str, list[Any]]]) -> None
             assert [recorded.data for recorded in page.events] == events_of
             assert [recorded.version for recorded in page.events] == [*range(1, len(events_of) + 1)]
         assert len(store.run(ReadFeed()).events) == sum(map(len, expected.values()))
+        assert [store.run(FindAppend(appended.append_id)) for appended in ids] == ids
 
 
 def test_control_an_append_that_goes_by_what_it_knew_is_caught(

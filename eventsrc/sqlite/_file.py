@@ -212,11 +212,7 @@ class SqliteFile:
 
     def _in_place(self) -> tuple[int, int] | None:
         """Which file is at the path now."""
-        try:
-            found = os.stat(self._name)  # noqa: PTH116  as Path.stat, on the path of each operation
-        except FileNotFoundError:
-            return None
-        return found.st_dev, found.st_ino
+        return identity(self._name)
 
     def _check_in_place(self) -> None:
         if self._opened is not None and not self.is_in_place():
@@ -447,6 +443,15 @@ class ReadTransaction:
         self._file.give_reader(self._connection)
         if error is not None:
             self._file.reraise(error)
+
+
+def identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """The device of the file that is at a path now, and its number there; None if there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  as Path.stat, on the path of each operation
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _number(inserted: sqlite3.Cursor) -> int:

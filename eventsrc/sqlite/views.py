@@ -25,10 +25,10 @@ from eventsrc.events.stream_id import StreamId
 from eventsrc.sqlite import _forks
 from eventsrc.sqlite._copy import SqliteCopy, quoted
 from eventsrc.sqlite._errors import is_mistake
-from eventsrc.sqlite._file import Durability, SqliteFile
+from eventsrc.sqlite._file import Durability, SqliteFile, identity
 from eventsrc.sqlite._pool import Pool
 from eventsrc.sqlite._schema import Schema
-from eventsrc.stores.operations import StoreError
+from eventsrc.stores.operations import StoreBusy, StoreError
 from eventsrc.views._applying import LedgerViews
 from eventsrc.views._ledger import PLACE, Ledger
 from eventsrc.views.guard import Moves
@@ -341,12 +341,20 @@ class SqliteViews(LedgerViews):
     def _found(self, name: str, version: int) -> _ViewFile | None:
         """The file of a version of a view, if it is there."""
         self._file.check_usable()
-        try:
-            return self._opened(name, version, create=False)
-        except StoreError:
-            if self._path(name, version).exists():
+        path = self._path(name, version)
+        failed: tuple[int, int] | None = None
+        while True:
+            try:
+                return self._opened(name, version, create=False)
+            except StoreBusy:
                 raise
-            return None
+            except StoreError:
+                there = identity(path)
+                if there is None:
+                    return None
+                if there == failed:
+                    raise
+                failed = there  # it may have been made just after it was looked for
 
     def _opened(self, name: str, version: int, *, create: bool = True) -> _ViewFile:
         """The file of a version of a view."""

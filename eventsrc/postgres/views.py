@@ -191,7 +191,13 @@ _END_HANDLING: Final = """
     RETURNING current_setting('eventsrc.handling', true)
 """
 _CHECK_NOW: Final = "SET CONSTRAINTS ALL IMMEDIATE"
-_CHECK_LATER: Final = "SET CONSTRAINTS ALL DEFERRED"
+_CHECK_LATER: Final = "SET CONSTRAINTS {} DEFERRED"
+# not all of them: a key that may be deferred, and is not at first, is checked at once in a handler
+_DEFERRED: Final = """
+    SELECT DISTINCT pg_catalog.format('%%I.%%I', nspname, conname)
+    FROM pg_catalog.pg_constraint JOIN pg_catalog.pg_namespace ON pg_namespace.oid = connamespace
+    WHERE condeferred
+"""
 _NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 
 _SHORTEST_IDLE: Final = 0.5
@@ -473,6 +479,8 @@ class PostgresLedger(Ledger):
         self._connection = connection
         self._partition: int | None = None
         self._mark = ""
+        self._deferred = ""
+        """The constraints that are checked at the end of a transaction."""
         self._is_another = False
         self._tables = tables
         self._execute = execute
@@ -532,7 +540,9 @@ class PostgresLedger(Ledger):
             self._asked(_CHECK_NOW, ())
         except StoreError as error:
             raise error.__cause__ or error from None
-        self._asked(_CHECK_LATER, ())
+        if not self._deferred:
+            self._deferred = ", ".join(name for (name,) in self._asked(_DEFERRED, ()))
+        self._execute(Statement(_CHECK_LATER.format(self._deferred).encode()))
         self._begin_handling()
 
     def is_open(self) -> bool:

@@ -79,6 +79,7 @@ SAFE = {
     ("sqlite.store", "_events"): CHOSEN,
     ("postgres.views", "_read"): "LOCK takes no parameters; the names of schemas are quoted",
     ("postgres.views", "_discard"): "LOCK takes no parameters; the name of the schema is quoted",
+    ("postgres.views", "settle"): "the names of constraints are quoted by Postgres",
     ("postgres.views", "ask"): "it puts in the driver's mark for a parameter",
     ("postgres.views", "_asked"): ASKED,
     ("postgres._copy", "ask"): ASKED,

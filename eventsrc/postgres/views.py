@@ -196,7 +196,7 @@ _CHECK_LATER: Final = "SET CONSTRAINTS {} DEFERRED"
 _DEFERRED: Final = """
     SELECT DISTINCT pg_catalog.format('%%I.%%I', nspname, conname)
     FROM pg_catalog.pg_constraint JOIN pg_catalog.pg_namespace ON pg_namespace.oid = connamespace
-    WHERE condeferred
+    WHERE condeferred AND pg_catalog.has_schema_privilege(connamespace, 'USAGE')
 """
 _NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 

@@ -38,7 +38,7 @@ from eventsrc.stores.operations import (
     Snapshot,
     StoreReadOnly,
 )
-from eventsrc.views.operations import GetProgress
+from eventsrc.views.operations import GetParked, GetProgress
 from tests.docs.pages import ROOT, blocks
 from tests.postgres.databases import Databases
 from tests.postgres.test_following import LONG, is_listening
@@ -329,3 +329,27 @@ def test_every_function_of_the_library_has_a_search_path_of_its_own(roles: Roles
             "%search_path=pg_catalog%",
         )
     assert open_to_others == []
+
+
+def test_constraints_of_schemas_that_a_synchroniser_may_not_use_are_nothing_to_it(
+    roles: Roles,
+) -> None:
+    with psycopg.connect(roles.owner) as db:
+        db.execute("CREATE SCHEMA closed; CREATE TABLE closed.t (a int UNIQUE INITIALLY DEFERRED)")
+
+    view = notes_view()
+
+    @view.on(Closed)
+    def closed(_: Any, event: Any) -> None:
+        raise ValueError
+
+    with PostgresStore(roles.writer, codec=CODEC) as writer:
+        writer.run(Append(ELSEWHERE, (Closed("it fails"),)))
+        writer.run(Append(HERE, (Noted(2),)))
+    with (
+        PostgresStore(roles.synchroniser, codec=CODEC) as store,
+        PostgresViews(roles.synchroniser, [view], schema=VIEWS) as views,
+    ):
+        (store | views).run(synchronise(view))
+        assert [each.stream for each in views.run(GetParked(view))] == [ELSEWHERE]
+        assert rows_of(views) == {HERE: "0,1,2"}

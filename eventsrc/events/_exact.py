@@ -56,8 +56,12 @@ class NotStorable(EventsrcError, ValueError):
 
     def within(self, place: str) -> NotStorable:
         """The same, seen from the container."""
-        dot = "" if not self.path or self.path.startswith("[") else "."
-        return NotStorable(self.reason, f"{place}{dot}{self.path}")
+        return NotStorable(self.reason, inside(place, self.path))
+
+
+def inside(place: str, path: str) -> str:
+    """The path to a part of a value, seen from the container in which the value is at a place."""
+    return f"{place}{path}" if not path or path.startswith("[") else f"{place}.{path}"
 
 
 class Checks(NamedTuple):

@@ -23,7 +23,7 @@ from uuid import UUID
 import attrs
 
 from eventsrc._errors import REFUSALS
-from eventsrc.events._exact import shown
+from eventsrc.events._exact import inside, shown
 from eventsrc.events._json import dumps
 from eventsrc.events._shapes import (
     REAL,
@@ -318,8 +318,7 @@ def _missing(name: str) -> NoReturn:
 def _placed(error: Exception, place: str) -> NoReturn:
     """Raises a Misfit that leads to a part of a value."""
     bad = error if isinstance(error, Misfit) else Misfit(str(error) or type(error).__name__)
-    dot = "" if not bad.path or bad.path.startswith("[") else "."
-    raise Misfit(bad.reason, f"{place}{dot}{bad.path}") from error.__cause__
+    raise Misfit(bad.reason, inside(place, bad.path)) from error.__cause__
 
 
 def _uuid(text: str) -> UUID:

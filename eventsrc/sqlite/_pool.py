@@ -7,10 +7,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from eventsrc.sqlite import _forks
 
-_PAUSE = 0.001
+_PAUSE: Final = 0.001
+"""Seconds between two looks whether all connections are at rest."""
 
 
 class Pool:

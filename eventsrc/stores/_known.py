@@ -19,7 +19,10 @@ class Kinds:
         self.numbers: dict[Kind, int] = {}
 
     def add(self, numbers: Mapping[Kind, int]) -> None:
-        """Keeps what has been committed; where all was otherwise, tables were emptied: forgets that."""
+        """Keeps numbers that are committed.
+
+        If one contradicts what is kept, tables were emptied: all that was kept is forgotten.
+        """
         if any(
             self.numbers.get(kind, number) != number or self.kinds.get(number, kind) != kind
             for kind, number in numbers.items()
@@ -37,7 +40,7 @@ class Kinds:
 
 
 class Heads:
-    """The heads that streams were last seen to have; they may have moved since, and only up."""
+    """The heads that streams were last seen to have; they may have moved since."""
 
     def __init__(self) -> None:
         self._heads: dict[str, tuple[int, int]] = {}

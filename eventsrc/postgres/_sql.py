@@ -118,6 +118,7 @@ SCRIPTS: Final = (
 
     -- Whoever takes events, streams or kinds out of the tables, as a test suite does that empties them
     -- between its tests, begins another epoch: so what processes know of them is not relied on.
+    -- Snapshots, which may be states of what is gone, go with it.
     CREATE FUNCTION {s}.emptied() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
     BEGIN
@@ -129,6 +130,7 @@ SCRIPTS: Final = (
             ),
             coalesce(max(position), 0)
         FROM {s}.event;
+        DELETE FROM {s}.snapshot;
         RETURN NULL;
     END $$;
     CREATE TRIGGER emptied AFTER TRUNCATE OR DELETE ON {s}.event EXECUTE FUNCTION {s}.emptied();

@@ -65,7 +65,8 @@ SCRIPTS: Final = (
     INSERT INTO eventsrc_epoch VALUES (1, 0);
 
     -- A store that is emptied, as by a test suite between its tests, begins another epoch: so what
-    -- processes know of its kinds, whose numbers are given anew, is not relied on.
+    -- processes know of its kinds, whose numbers are given anew, is not relied on. Snapshots, which
+    -- are states of streams that are gone, go with them.
     CREATE TRIGGER eventsrc_emptied AFTER DELETE ON eventsrc_kind
     WHEN NOT EXISTS (SELECT 1 FROM eventsrc_kind)
     BEGIN
@@ -76,6 +77,7 @@ SCRIPTS: Final = (
                 CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
             ),
             (SELECT coalesce(max(position), 0) FROM eventsrc_event);
+        DELETE FROM eventsrc_snapshot;
     END;
     """,
 )

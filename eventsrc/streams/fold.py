@@ -16,6 +16,7 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
 import attrs
 
 from eventsrc._errors import EventsrcError
+from eventsrc.events.epochs import WrongEpoch
 from eventsrc.events.pages import decoded
 from eventsrc.events.positions import Token
 from eventsrc.events.recorded import Recorded
@@ -101,7 +102,8 @@ class Folded(Generic[S_co]):
 class Load(Derived[Folded[Any]]):
     """The state that a fold makes of a stream.
 
-    known: a state of this stream and fold to read on from, of the same store.
+    known: a state of this stream and fold to read on from, of the same store. If it is of events that
+        the store lost when it was restored, it is not relied on.
     consistency: LATEST_SNAPSHOT for the state of the newest snapshot as it is; if there is none, as
         LATEST_EVENT.
     """
@@ -124,7 +126,11 @@ class Load(Derived[Folded[Any]]):
         start = version
         while True:
             page: Page[Any] = yield from Read(stream, version, 1 if latest else PAGE, whole=False)
-            if page.head < version:  # ahead of the stream: the store was restored from a backup
+            is_lost = page.head < version  # ahead of the stream: the store was restored from a backup
+            if known is not None and not is_lost:
+                is_lost = not (yield from _has_seen(known.token, stream, page))
+            known = None
+            if is_lost:
                 state, version, start, latest = fold.initial, 0, 0, False
                 continue
             if latest:
@@ -153,6 +159,15 @@ def load(
     if consistency is LATEST_SNAPSHOT and fold.snapshots is None:
         raise ValueError(f"{fold!r} keeps no snapshots: give it snapshots=, or ask for LATEST_EVENT")
     return cast("Program[FoldOp, Folded[S]]", Load(stream, fold, known, consistency))
+
+
+def _has_seen(token: Token, stream: StreamId, page: Page[Any]) -> Do[Read, bool]:
+    """Whether the store still has what a token has seen of a stream. page: any of the store."""
+    try:
+        yield from check_token(token, stream, page)
+    except WrongEpoch:
+        return False
+    return True
 
 
 def _kept(

@@ -6,7 +6,7 @@ Passed if what is acknowledged afterwards is there, in its stream, whatever was 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from eventsrc.events.event import EventTypes
 from eventsrc.postgres import PostgresStore
 from eventsrc.sqlite import _sql
 from eventsrc.sqlite.store import SqliteStore as Store
-from eventsrc.stores.operations import FindAppend
+from eventsrc.stores.operations import FindAppend, LoadSnapshot, SaveSnapshot, Snapshot
 
 TYPES = EventTypes()
 KINDS: list[Any] = [
@@ -35,7 +35,7 @@ KINDS: list[Any] = [
 CODEC = Codec(TYPES)
 TABLES = ("append", "snapshot", "event", "stream", "kind")
 
-Stores = tuple[list[Any], Callable[[], None]]
+Stores = tuple[list[Any], Callable[..., None]]
 
 
 @pytest.fixture(params=["SQLite", "Postgres"])
@@ -44,9 +44,9 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
     if request.param == "SQLite":
         path = tmp_path / "store.db"
 
-        def empty() -> None:
+        def empty(tables: Sequence[str] = TABLES) -> None:
             with closing(sqlite3.connect(path)) as db, db:
-                for table in TABLES:
+                for table in tables:
                     db.execute(f"DELETE FROM eventsrc_{table}")
 
         with SqliteStore(path, CODEC) as first, SqliteStore(path, CODEC) as second:
@@ -54,8 +54,8 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
         return
     dsn = request.getfixturevalue("postgres_dsn")
 
-    def truncate() -> None:
-        names = ", ".join(f"eventsrc.{table}" for table in TABLES)
+    def truncate(tables: Sequence[str] = TABLES) -> None:
+        names = ", ".join(f"eventsrc.{table}" for table in tables)
         with psycopg.connect(dsn) as db:
             db.execute(f"TRUNCATE {names} RESTART IDENTITY")
 
@@ -98,6 +98,17 @@ def check_round(both: list[Any], each: list[tuple[int, str, list[Any]]]) -> None
             assert [recorded.version for recorded in page.events] == [*range(1, len(events_of) + 1)]
         assert len(store.run(ReadFeed()).events) == sum(map(len, expected.values()))
         assert [store.run(FindAppend(appended.append_id)) for appended in ids] == ids
+
+
+def test_snapshots_go_with_the_events(stores: Stores) -> None:
+    both, empty = stores
+    for _ in range(2):
+        for number in range(3):
+            both[0].run(Append(StreamId("s"), (KINDS[0](number),))).unwrap()
+        both[0].run(SaveSnapshot(Snapshot(StreamId("s"), "fold", 1, 3, b"state")))
+        assert both[1].run(LoadSnapshot(StreamId("s"), "fold", 1)) is not None
+        empty(("append", "event", "stream", "kind"))
+        assert both[1].run(LoadSnapshot(StreamId("s"), "fold", 1)) is None
 
 
 def test_control_an_append_that_goes_by_what_it_knew_is_caught(

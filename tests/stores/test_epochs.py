@@ -13,16 +13,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventsrc import Append, Conflict, Cursor, Failure, Read, ReadFeed, SqliteStore, StreamId, Token
+from eventsrc import (
+    Append,
+    Conflict,
+    Cursor,
+    Failure,
+    Fold,
+    Read,
+    ReadFeed,
+    SqliteStore,
+    StreamId,
+    Token,
+)
 from eventsrc.events.epochs import Epochs, WrongEpoch
+from eventsrc.events.positions import WrongStore
 from eventsrc.http import etag, is_known, refusal
 from eventsrc.postgres import PostgresStore
 from eventsrc.sqlite import _sql
 from eventsrc.stores.epochs import restored
 from eventsrc.stores.operations import GetEpochs
+from eventsrc.streams.fold import Folded, load
 from eventsrc.testing._contract.samples import Noted
 
 A = StreamId("a")
+_TEXTS: Fold[str, Noted] = Fold("", lambda texts, event: texts + event.text)
 
 
 def write(store: Any, *texts: str) -> Any:
@@ -68,9 +82,25 @@ def test_what_was_lost_is_refused_also_when_the_store_has_grown_past_it(seen: Se
                 assert actual == 4
 
 
+def test_a_state_of_what_was_lost_is_made_anew_also_when_the_store_has_grown_past_it(
+    seen: Seen,
+) -> None:
+    with seen.restore() as store:
+        store.run(restored())
+        write(store, "another", "and another")
+        assert store.run(load(A, _TEXTS, Folded("12lost", 3, seen.lost.token))).state == (
+            "12anotherand another"
+        )
+        other = Token("another store", {A: 2})
+        with pytest.raises(WrongStore, match="another store"):
+            store.run(load(A, _TEXTS, Folded("12", 2, other)))
+
+
 def test_control_a_store_that_was_not_told_takes_what_was_lost_for_its_own(seen: Seen) -> None:
     with seen.restore() as store:
         write(store, "another")
+        known = Folded("12lost", 3, seen.lost.token)
+        assert store.run(load(A, _TEXTS, known)).state == "12lost"
         assert not store.run(ReadFeed(seen.lost.cursor)).events, "which skips an event"
         assert store.run(Append(A, (Noted("x"),), seen.lost.token)).unwrap().version == 4
 

@@ -28,7 +28,7 @@ from eventsrc.stores.operations import (
     StoreOp,
     StreamAppend,
 )
-from eventsrc.streams.fold import Fold, load_at
+from eventsrc.streams.fold import Fold, Folded, load, load_at
 from eventsrc.streams.past import as_of
 from eventsrc.testing._contract._shared import (
     ContractPart,
@@ -123,6 +123,20 @@ class EpochsOfStores(ContractPart):
             raised.run(load_at(stream, _NUMBER, beyond))
         now = raised.run(Read(stream)).token
         assert raised.run(Append(stream, (Noted("4"),), at(now, now.epoch))).unwrap().version == 4
+
+    def test_a_known_state_is_read_on_from_up_to_where_the_next_epoch_began(
+        self, raised: Restorable
+    ) -> None:
+        stream = filled(raised, 2)
+        before = raised.run(Read(stream)).token
+        raised.run(restored())
+        append(raised, stream, "3", "4")
+        kept, lost = (
+            Folded(12, 2, before),
+            Folded(13, 3, Token(before.store, {stream: 3}, before.epoch)),
+        )
+        assert raised.run(load(stream, _NUMBER, kept)).state == 14, "it was read on from"
+        assert raised.run(load(stream, _NUMBER, lost)).state == 4, "it is of an event that was lost"
 
     def test_a_token_that_has_seen_no_event_is_of_every_epoch(self, raised: Restorable) -> None:
         stream = fresh()

@@ -34,7 +34,7 @@ REFUSALS: Final = (
     TypeError,
     ValueError,
 )
-"""What is raised for a value that cannot be encoded, and for data that cannot be decoded.
+"""The errors of a value that cannot be encoded, and of data that cannot be decoded.
 
 Anything else that comes meanwhile may be about something else, such as what a signal's handler raises.
 """

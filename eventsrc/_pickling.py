@@ -55,7 +55,7 @@ def has_name(cls: type) -> bool:
 
 
 _MAIN = ("__main__", "__mp_main__")
-"""What is run is another module in another program."""
+"""The module that is run; it is another one in another program."""
 
 
 def _name_of(value: object) -> tuple[str, str]:

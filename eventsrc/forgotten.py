@@ -46,7 +46,7 @@ class Forgotten:
 
 
 def find_forgotten(*modules: ModuleType) -> list[Forgotten]:
-    """What the program functions of some modules forget to perform, packages with all their modules."""
+    """The operations that programs of some modules forget to perform; packages are searched whole."""
     found: list[Forgotten] = []
     for function in program_functions(*modules):
         found += _check(function)
@@ -139,7 +139,7 @@ def _is_unused(statement: ast.Assign, body: ast.AST) -> bool:
 
 
 class _Names:
-    """What the names in a function's body stand for, as far as can be known without running it."""
+    """The meanings of the names in a function's body, as far as they are known without running it."""
 
     def __init__(self, function: FunctionType) -> None:
         closed = inspect.getclosurevars(function)
@@ -177,7 +177,7 @@ class _Names:
 
 
 def _item_class(owner: Any) -> Any:
-    """What subscribing a value gives, of the library's own classes."""
+    """The class that subscribing a value gives, of the library's own."""
     from eventsrc.streams.stream import Stream, Streams
 
     return Stream if isinstance(owner, Streams) else _MISSING

@@ -27,7 +27,7 @@ from eventsrc.views.operations import Applied, Apply, Park
 K = TypeVar("K")
 
 METERED: Final = (Append, AppendAll, Apply, Park)
-"""What is told of, unless one says otherwise."""
+"""The operations that are told of, unless one says otherwise."""
 
 
 @attrs.frozen
@@ -47,7 +47,7 @@ class Measured:
 
     @property
     def outcome(self) -> str:
-        """How it ended: "appended", "conflict", "rejected", "unknown", "applied", "gap", "failed",
+        """Its end: "appended", "conflict", "rejected", "unknown", "applied", "gap", "failed",
         "parked", "done", or "raised"."""
         if self.error is not None:
             return "raised"
@@ -63,7 +63,7 @@ class Measured:
 
     @property
     def events(self) -> int:
-        """How many events were appended or applied."""
+        """The number of events that were appended or applied."""
         match self.operation, self.answer:
             case Append(events=events), Success():
                 return len(events)
@@ -76,7 +76,7 @@ class Measured:
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """What is the same for many of them: the operation, the outcome, the view; never a stream."""
+        """The labels that many share: the operation, the outcome, the view; never a stream."""
         found = {"operation": self.name, "outcome": self.outcome}
         match self.operation:
             case Apply(view=view) | Park(view=view):

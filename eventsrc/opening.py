@@ -31,11 +31,11 @@ class BadUrl(EventsrcError, ValueError):
 
 
 class MissingExtra(EventsrcError, ImportError):
-    """What a URL asks for needs a package that is not installed."""
+    """A URL asks for a package that is not installed."""
 
 
 class Scheme(ABC):
-    """How to open what the URLs of a scheme name. Each method raises BadUrl for what it cannot read."""
+    """Opens the URLs of a scheme. Each method raises BadUrl for one that it cannot read."""
 
     @abstractmethod
     def store(self, url: str, codec: Codec | None) -> Opened[StoreOp]:
@@ -97,7 +97,7 @@ def add_scheme(name: str, scheme: Scheme) -> None:
 
 
 def scheme_of(url: str) -> str:
-    """What a URL begins with, before the colon. Raises BadUrl for what is none, or is not known."""
+    """The scheme of a URL, before the colon. Raises BadUrl for what is none, or is not known."""
     if not isinstance(url, str):
         raise BadUrl(f"a {type(url).__qualname__} is no URL: give a text such as 'sqlite:shop.db'")
     name, colon, _ = url.partition(":")

@@ -1,4 +1,4 @@
-"""What can be stored exactly: checks made from types, run before anything is written.
+"""Checks, made from types, that a value can be stored exactly; they run before anything is written.
 
 JSON has fewer values than Python. `check_for(type)` makes a function that raises NotStorable, with the
 path to the culprit, for a value that would not come back equal: NaN, a lone surrogate, an integer of
@@ -37,7 +37,7 @@ from eventsrc.events._shapes import (
 Check: TypeAlias = Callable[[Any], None]
 
 MAX_DEPTH: Final = 100
-"""How deeply JSON-able values may nest."""
+"""The deepest nesting of JSON-able values."""
 
 _INT64: Final = 2**63
 _FLOAT_INT: Final = 2**53
@@ -65,7 +65,7 @@ def inside(place: str, path: str) -> str:
 
 
 class Checks(NamedTuple):
-    """What is known of the values of a type."""
+    """The checks of the values of a type."""
 
     check: Check
     is_complete: bool

@@ -33,7 +33,7 @@ PageReader = Callable[[Sequence[bytes]], list[Any]]
 
 @cache
 def functions() -> Functions | None:
-    """What msgspec offers, if it is installed."""
+    """The functions of msgspec, if it is installed."""
     try:
         import msgspec
     except ImportError:
@@ -72,7 +72,7 @@ _READ_ALIKE: Final[frozenset[Any]] = frozenset(
 
 
 def _leaves(shape: Any, seen: set[type]) -> Iterator[Any]:
-    """What a shape is made of. What msgspec may take for something else is a leaf."""
+    """The leaves of a shape. Whatever msgspec may take for something else is one."""
     match shape:
         case Optional(inner) | Table(inner):
             yield from _leaves(inner, seen)

@@ -75,7 +75,7 @@ _CONVERTED: Final[dict[Any, tuple[str, type, str]]] = {
     datetime.timedelta: ("a number of microseconds", int, "timedelta(0, 0, $v)"),
     bytes: ("bytes in a str", str, "bytes_of($v)"),
 }
-"""How a leaf is written, the JSON type that it is of, and what makes it of that."""
+"""For each way to write a leaf: the JSON type that it is of, and the function that makes it of that."""
 
 _PLAIN: Final = {str: "a str", int: "an int", bool: "a bool", types.NoneType: "null"}
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cattrs.preconf.json import JsonConverter
 
 MAX_BYTES: Final = 64 * 1024 * 1024
-"""How many bytes an event's data, or an append's metadata, may take."""
+"""The most bytes that an event's data, or an append's metadata, may take."""
 
 Json = Mapping[str, Any]
 
@@ -44,7 +44,7 @@ class Undecodable(EventsrcError):
 
 
 class Kind(NamedTuple):
-    """What the data of a stored event is."""
+    """The kind of a stored event's data: name, version and form."""
 
     type: str
     """The name of the event's type."""
@@ -146,7 +146,7 @@ class Codec(ByName):
         return known is not None and 1 <= kind.schema <= known.version and kind.codec == self.name
 
     def decoder(self, kind: Kind) -> Callable[[bytes], Any]:
-        """What makes events of data of a kind, and raises anything for data that does not fit.
+        """A function that makes events of a kind's data; it raises anything for data that does not fit.
 
         Raises UnknownEvent.
         """
@@ -194,7 +194,7 @@ class Codec(ByName):
         return _bounded(self._write(plain))
 
     def decode_metadata(self, data: bytes) -> Json:
-        """What encode_metadata made bytes of."""
+        """The metadata that encode_metadata made bytes of."""
         decoded: Json = json.loads(data) if data else {}
         return decoded
 
@@ -317,11 +317,11 @@ class Codec(ByName):
         return self._page_reader(kind, swift) or (lambda datas: [*map(make, map(parse, datas))])
 
     def _swift(self) -> _msgspec.Functions | None:
-        """What msgspec offers this codec, imported when it is first needed."""
+        """The functions of msgspec for this codec, imported when they are first needed."""
         return _msgspec.functions() if self._is_fast else None
 
     def _page_reader(self, kind: Kind, swift: _msgspec.Functions) -> _msgspec.PageReader | None:
-        """What makes events of data by msgspec alone, if they are of the newest version."""
+        """A function that makes events by msgspec alone, if the data is of the newest version."""
         known = self.types.named(kind.type)
         is_current = known is not None and kind.schema == known.version
         return swift.reader(known.cls) if known is not None and is_current else None
@@ -389,7 +389,7 @@ def _page_encoder(stored_as: Kind, write: Writer) -> _PageEncoder:
 
 
 def _said(error: Exception) -> str:
-    """What an error says, and was noted about it; the type too where the text alone says little."""
+    """The text of an error with its notes, and its type where the text alone says little."""
     text = str(error) if isinstance(error, Misfit) else f"{type(error).__name__}: {error}"
     return "; ".join([text, *getattr(error, "__notes__", ())])
 

@@ -77,4 +77,4 @@ class Epochs:
 
 
 FIRST: Final = Epochs()
-"""Those of a store that was never restored."""
+"""The epochs of a store that was never restored."""

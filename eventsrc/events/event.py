@@ -38,7 +38,7 @@ class EventTypeError(EventsrcError, TypeError):
 
 @attrs.frozen
 class EventType:
-    """What is stored under a name, and the class that it becomes."""
+    """A name under which events are stored, and the class that they become."""
 
     name: str
     version: int

@@ -1,4 +1,4 @@
-"""What cattrs makes of values for JSON, and of JSON for values: the types that events have."""
+"""The cattrs converter of events: values of the types that they have to JSON, and back."""
 
 from __future__ import annotations
 

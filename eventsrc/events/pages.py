@@ -21,7 +21,7 @@ E_co = TypeVar("E_co", covariant=True)
 def of_streams(
     events: Sequence[Recorded[E]], is_wanted: Callable[[str], bool]
 ) -> Sequence[Recorded[E]]:
-    """Those of some streams."""
+    """The events of some streams."""
     if isinstance(events, Events):
         return events.of_streams(is_wanted)
     return [recorded for recorded in events if is_wanted(recorded.record.stream)]
@@ -95,7 +95,7 @@ class Events(Sequence[Recorded[E_co]]):
         return _of_recorded, (self._made(), self._codec)
 
     def of_streams(self, is_wanted: Callable[[str], bool]) -> Events[E_co]:
-        """Those of some streams."""
+        """The events of some streams."""
         wanted = [record for record in self._records if is_wanted(record[1])]
         return Events(wanted, self._codec, self._kinds)
 
@@ -166,7 +166,7 @@ class EventsData(Events[E_co]):
         return self._made()[index]
 
     def of_streams(self, is_wanted: Callable[[str], bool]) -> Events[E_co]:
-        """Those of some streams."""
+        """The events of some streams."""
         self._made()
         return super().of_streams(is_wanted)
 

@@ -101,7 +101,7 @@ START: Final = Cursor("", 0)
 
 @attrs.frozen(hash=False)
 class Token:
-    """What a write or a read has seen: the versions of some streams of a store.
+    """The versions of some streams of a store that a write or a read has seen.
 
     `Token(store, {"users": 100, "users/4/profile": 23})` reads "all users: 100; user 4's profile: 23".
     A stream that was seen to have no events is at 0; of one that is not named, nothing has been seen.
@@ -135,13 +135,13 @@ class Token:
         return self.earlier.get(StreamId(stream), self.epoch) if self.earlier else self.epoch
 
     def only(self, streams: Iterable[StreamId]) -> Token:
-        """What it has seen of some of its streams."""
+        """The token of some of its streams alone."""
         versions = {stream: self.versions[stream] for stream in streams}
         earlier = {stream: epoch for stream, epoch in self.earlier.items() if stream in versions}
         return Token(self.store, versions, self.epoch, earlier)
 
     def __or__(self, other: Token) -> Token:
-        """What both have seen together. Raises WrongStore for tokens of two stores."""
+        """The token of all that both have seen. Raises WrongStore for tokens of two stores."""
         other.check(self.store)
         merged = dict(self.versions)
         epochs = {stream: self.epoch_of(stream) for stream in merged}

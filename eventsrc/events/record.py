@@ -26,15 +26,16 @@ class Record(NamedTuple):
     version: int
     """Its place in its stream, from 1."""
     kind: Kind
-    """What its data is."""
+    """The kind of its data."""
     recorded_at: int
     """Microseconds since 1970, UTC."""
     data: bytes
     data_crc: int
     """CRC-32 of the data, seeded with the stream and the kind, XOR the version."""
     rest: bytes
-    """What few readers want: the id of the append that brought it (16 bytes), its place in that append
-    (4), a CRC-32 of that, the stream, the kind, the time and the metadata (4), and the metadata."""
+    """The parts that few readers want: the id of the append that brought it (16 bytes), its place in
+    that append (4), a CRC-32 of that, the stream, the kind, the time and the metadata (4), and the
+    metadata."""
 
     @property
     def append_id(self) -> bytes:
@@ -48,7 +49,7 @@ class Record(NamedTuple):
 
     @property
     def metadata(self) -> bytes:
-        """What was said about it."""
+        """The metadata of its append, encoded."""
         return self.rest[_REST.size :]
 
 
@@ -111,7 +112,7 @@ def _folded(version: int) -> int:
 
 @lru_cache(maxsize=65_536)
 def seed_of(stream: str, kind: Kind) -> int:
-    """What the checksums of a stream's events of a kind begin with."""
+    """The beginning of the checksums of a stream's events of a kind."""
     return crc32(_kind_bytes(kind), crc32(stream.encode()))
 
 

@@ -110,7 +110,7 @@ class Recorded(Generic[E_co]):
 
     @property
     def metadata(self) -> Json:
-        """What was said about the event when it was appended. Raises Corrupted."""
+        """The metadata that the event was appended with. Raises Corrupted."""
         return self._codec.decode_metadata(self._sound_rest().metadata)
 
     @property

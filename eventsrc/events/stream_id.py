@@ -7,11 +7,11 @@ from typing import Final
 from eventsrc._errors import EventsrcError
 
 MAX_BYTES: Final = 512
-"""How long an id may be, in bytes of UTF-8."""
+"""The longest id, in bytes of UTF-8."""
 
 
 RESERVED: Final = "eventsrc/"
-"""What begins the ids of the library's own streams, and the names of its own event types."""
+"""The beginning of the ids of the library's own streams, and the names of its own event types."""
 
 
 class BadStreamId(EventsrcError, ValueError):

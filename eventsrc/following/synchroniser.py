@@ -279,7 +279,7 @@ def _pull(view: View[Any], applied: Mapping[StreamId, int], within: float) -> Do
 
 
 def _had(view: View[Any], streams: tuple[StreamId, ...], token: Token) -> Do[SyncOp, Token]:
-    """What a view has applied of some streams."""
+    """The versions that a view has applied of some streams."""
     epoch = (yield from get_epochs()).current
     try:
         had = yield from GetApplied(view, streams, token.store, epoch)

@@ -57,20 +57,20 @@ RETRY_AFTER: Final = 1
 """After how many seconds one may try again what could not be done."""
 
 LONGEST_HEADER: Final = 8_192
-"""How many characters a header may have that is read here."""
+"""The most characters of a header that is read here."""
 
 LONGEST_TAG: Final = 4_000
-"""How many characters an entity tag may have: two fit in a header."""
+"""The most characters of an entity tag: two fit in a header."""
 
 _KEYS: Final = UUID("6f1b6a0e-3e0a-5d5e-9a35-4f4f1f1f8a10")
 _FORM_MARK: Final = "~"
-"""What is between a token and the form: no text of a token has it."""
+"""The mark between a token and the form: no text of a token has it."""
 
 # Strangers write what these read. In each a part gives nothing back (`*+`), or cannot take what may
 # follow it, so that a text takes no longer than in proportion to its length.
 _TAG: Final = re.compile(r'[ \t]*+(?:(?:W/)?"([\x21\x23-\x7e\x80-\xff]*+)")?[ \t]*+(?:,|$)')
 _COMPRESSED: Final = re.compile(r"(?:--|[-;:.+])(?:br|deflate|df|gzip|zstd)\Z")
-"""How proxies mark tags: Apache with -gzip, others with ;gzip or -br. nginx makes them weak instead."""
+"""The marks of proxies: Apache's is -gzip, others' ;gzip or -br. nginx makes tags weak instead."""
 _MEMBER: Final = re.compile(r'(?:[^,"]++|"(?:[^"\\]|\\.)*(?:"|\\?\Z))+', re.DOTALL)
 _PREFERENCE: Final = re.compile(
     r"[ \t]*+([!#$%&'*+.^_`|~0-9A-Za-z-]++)[ \t]*+"
@@ -83,7 +83,7 @@ _PREFERENCE: Final = re.compile(
 
 @attrs.frozen
 class Response:
-    """What is to be sent."""
+    """A response that is to be sent."""
 
     status: int
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
@@ -164,7 +164,7 @@ def accepted(place: str, *, headers: Mapping[str, str] | None = None) -> Respons
 
 
 def not_modified(token: Token, texts: TokenTexts = PLAIN, form: str = "") -> Response:
-    """What the reader has is still good."""
+    """The answer to a reader whose copy is still good."""
     tag = {"ETag": etag(token, texts, form)}
     return Response(304, {**tag, "Cache-Control": "no-cache", **_varying(form)})
 
@@ -247,7 +247,7 @@ def is_known(
 
 
 def seen(headers: Mapping[str, str], texts: TokenTexts = PLAIN) -> Token | None:
-    """What the sender has seen, of all tags in the header Seen; None if there is no such header.
+    """The token of all tags in the header Seen; None if there is no such header.
 
     Raises Problem (400) for a header that is not well formed, or tags of several stores.
     """
@@ -266,7 +266,7 @@ def seen(headers: Mapping[str, str], texts: TokenTexts = PLAIN) -> Token | None:
 
 @attrs.frozen
 class Preferences:
-    """What a sender would like (Prefer)."""
+    """The wishes of a sender (Prefer)."""
 
     wait: float | None = None
     """For how many seconds it would wait."""
@@ -298,7 +298,7 @@ class Preferences:
 
 
 def preferences(headers: Mapping[str, str], *, longest_wait: float = 30.0) -> Preferences:
-    """What the sender would like. What is not understood is left out, as RFC 7240 wants it.
+    """The wishes of the sender. Those not understood are left out, as RFC 7240 wants it.
 
     longest_wait: a longer wait is cut to so many seconds.
     Raises Problem (431) for a header that is too long.

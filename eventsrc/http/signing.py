@@ -18,7 +18,7 @@ _LEAST_KEY_BYTES: Final = 16
 
 
 class TokenTexts(Protocol):
-    """How tokens are written for others, and read again."""
+    """The form in which tokens are given to others, and read again."""
 
     def write(self, token: Token) -> str:
         """The text of a token: letters, digits and `-_.` only."""

@@ -1,4 +1,4 @@
-"""What an application with Postgres needs; the extra `postgres` installs its driver, psycopg."""
+"""Stores and views in Postgres; the extra `postgres` installs the driver, psycopg."""
 
 from eventsrc.postgres.listener import PostgresListener
 from eventsrc.postgres.store import AsyncPostgresStore, PostgresStore

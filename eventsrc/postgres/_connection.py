@@ -29,7 +29,7 @@ MOMENT: Final = 0.25
 """For how many seconds a cancelled task waits for the server to stop as well."""
 
 _SLACK: Final = 0.1
-"""How many seconds a server may be wrong about the time that a statement has left."""
+"""The seconds by which a server may be wrong about the time that a statement has left."""
 
 _SHORTEST: Final = 0.2
 """The least that a server is told, in seconds: it can be told something else within that."""
@@ -61,7 +61,7 @@ class Session:
         self.connection: Final[Any] = connection
         self.cursor: Final[Any] = _cursor_on(connection)
         self.allowed = math.inf
-        """How many seconds the server allows a statement."""
+        """The seconds that the server allows a statement."""
         self.used = -math.inf
         """When it was last in use, by time.monotonic()."""
         self.was_autocommit = connection.autocommit
@@ -101,7 +101,7 @@ class Session:
         return _cursor_on(self.connection, is_binary=False)
 
     def meaning(self, error: psycopg.Error) -> StoreError:
-        """What an error of the driver means, as this library's error."""
+        """The error of this library that an error of the driver means."""
         return stuck() if self.watched.is_cut else translation(error)
 
 
@@ -148,7 +148,7 @@ def limit_here(seconds: float) -> Statement:
 
 
 def left_until(deadline: float) -> float:
-    """How many seconds there are. Raises StoreBusy if there are none."""
+    """The seconds that are left. Raises StoreBusy if there are none."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise StoreBusy("there was no time left to ask Postgres")
@@ -230,7 +230,7 @@ def unwatched(options: str, error: psycopg.OperationalError) -> str:
 
 
 def settings(address: str, timeout: float, *, may_rest: bool = False) -> dict[str, Any]:
-    """How a connection is made: nothing there waits longer than a statement may take.
+    """The settings of a new connection: nothing there waits longer than a statement may take.
 
     may_rest: whether transactions may be idle for longer than that.
     """

@@ -1,4 +1,4 @@
-"""What errors of Postgres, of its connections and of pools mean: the errors of a store."""
+"""Errors of Postgres, of its connections and of pools, translated into those of a store."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MEANINGS: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = (
 
 
 def translation(error: psycopg.Error) -> StoreError:
-    """What Postgres reported, as this library's error."""
+    """Translates an error of Postgres into this library's."""
     state = error.sqlstate
     if state is None:
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
@@ -60,7 +60,7 @@ def stuck() -> Lost:
 
 
 _FINAL: Final = ("authentication failed", "does not exist", "pg_hba.conf", "no password supplied")
-"""What a server says, in English, when it refuses a connection that it will always refuse."""
+"""Texts, in English, with which a server refuses a connection that it will always refuse."""
 
 
 def may_come_back(error: psycopg.OperationalError) -> bool:
@@ -73,7 +73,7 @@ def may_come_back(error: psycopg.OperationalError) -> bool:
 
 
 def of_pool(error: Exception, timeout: float) -> StoreError:
-    """What a pool reported that gave no connection, as this library's error."""
+    """Translates the error of a pool that gave no connection into this library's."""
     if isinstance(error, PoolClosed):
         return StoreClosed(f"{error}: open the pool first, and close it last")
     if isinstance(error, TooManyRequests):

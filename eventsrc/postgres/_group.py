@@ -23,11 +23,11 @@ StreamHeads: TypeAlias = dict[StreamId, tuple[int, int]]
 
 _GROUPS: Final = 4
 _BYTES: Final = 1024 * 1024
-"""How many groups are remembered, and how many bytes of data each may have for that."""
+"""The most groups that are remembered, and the most bytes of data that each may have for that."""
 
 
 class Together:
-    """Those appends of a group that demand nothing but to be the next of one stream.
+    """The appends of a group that demand nothing but to be the next of one stream.
 
     group: some appends, each with its index, by which it is answered.
     heads: of streams; appends to others are left out. now: microseconds since 1970.
@@ -82,7 +82,7 @@ class Together:
         )
 
     def streams(self) -> set[StreamId]:
-        """Those that are appended to."""
+        """The streams that are appended to."""
         return {stream for _, _, stream, _, _ in self._taken}
 
     def heads(self, new: Sequence[int]) -> StreamHeads:

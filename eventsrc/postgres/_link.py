@@ -43,7 +43,7 @@ T = TypeVar("T")
 P = TypeVar("P", bound=Policy, covariant=True)
 
 _MOST: Final = 8
-"""How many connections of its own a store may have."""
+"""The most connections of its own that a store may have."""
 
 
 class Driver(Generic[P]):

@@ -41,10 +41,10 @@ from eventsrc.stores.operations import Lost, Refused, StoreBusy, StoreClosed, St
 T = TypeVar("T")
 
 GRACE: Final = 0.25
-"""How many seconds more than the server its client waits."""
+"""The seconds that a client waits longer than its server."""
 
 _LOOK: Final = 0.2
-"""How many seconds it may take, after its deadline, to find out who kept an append waiting."""
+"""The most seconds, after its deadline, for finding out who kept an append waiting."""
 
 _FRESH: Final = 0.001
 """For how many seconds a connection that was in use is not looked at before it is used again: had the

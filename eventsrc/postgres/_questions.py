@@ -69,19 +69,19 @@ from eventsrc.stores.prepare import (
 Answer: TypeAlias = Outcome[Appended, NotAppended]
 
 LARGEST: Final = 16 * 1024 * 1024
-"""How many bytes of data appends may have together to travel in one statement."""
+"""The most bytes of data that appends may have together to travel in one statement."""
 
 LIGHT: Final = 1024 * 1024
-"""How many bytes of data an append may have to travel with others; heavier ones go alone, last."""
+"""The most bytes of data of an append that travels with others; heavier ones go alone, last."""
 
 WINDOW: Final = 20_000
-"""How many positions of the feed one statement looks at that searches for some of the events."""
+"""The positions of the feed that one statement looks at when it searches for some of the events."""
 
 _LEISURE: Final = 0.25
 """For how many seconds a page of the feed is searched for at most; another goes on from there."""
 
 _FOR_ALL: Final = (StoreBusy, StoreClosed, StoreReadOnly, Unreachable)
-"""What goes wrong for all appends of a statement; another StoreError may be that of one of them."""
+"""Errors of all appends of a statement; another StoreError may be that of one of them."""
 
 _EXPECT: Final = {Expect.ANY: -1, Expect.EXISTS: -2, Expect.NO_STREAM: 0}
 
@@ -120,7 +120,7 @@ class Questions:
         self._epochs = FIRST
 
     def in_transaction(self) -> Questions:
-        """Those in a user's transaction: nothing that is seen there is committed yet."""
+        """The questions in a user's transaction: nothing that is seen there is committed yet."""
         questions = Questions(
             self._tables.schema, self.codec, self._clock, self._timeout, is_lean=False
         )
@@ -192,7 +192,7 @@ class Questions:
     def _of_this_epoch(
         self, group: Sequence[Prepared], indexes: Sequence[int], answers: dict[int, Answer | Raised]
     ) -> Conversation[Sequence[int]]:
-        """Those appends that expect no token which saw what the store does not have any more.
+        """The appends that expect no token which saw what the store does not have any more.
 
         The others are answered with WrongEpoch.
         """
@@ -436,7 +436,7 @@ class Questions:
         )
 
     def _answer(self, asked: Prepared, rows: Rows) -> Conversation[Answer]:
-        """What the rows of the function `append` say about one append."""
+        """The answer to one append, from its rows of the function `append`."""
         outcome, nth, _, version, position = rows[0]
         if outcome == "again":
             try:
@@ -468,7 +468,7 @@ class Questions:
         return Conflict(stream, expected, actual, events)
 
     def finding(self, op: FindAppend) -> Conversation[Appended | None]:
-        """What became of an append. One that waits in the server to be stored is waited for."""
+        """Finds an append. One that waits in the server to be stored is waited for."""
         append_id = op.append_id
         wait = sql.WAIT_IN_TRANSACTION if self._outside is not None else sql.WAIT
         yield self._ask(wait, (0,), takes_lock_timeout=True)
@@ -723,7 +723,7 @@ def _records(rows: Rows, kinds: Any, stream: str | None) -> list[tuple[Any, ...]
 
 
 def _shown(op: ReadFeed, records: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Those that are shown to who asks."""
+    """The records that the asker is shown."""
     shown = shown_of(op, [record[1] for record in records])
     return records if shown is None else [*compress(records, shown)]
 

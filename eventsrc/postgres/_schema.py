@@ -131,7 +131,7 @@ class Tables:
 
 
 def who_holds(rows: Rows) -> str:
-    """Who has the lock, in words, of the rows that `Tables.holders` asks for; empty for nobody."""
+    """Names the holders of the lock, by the rows that `Tables.holders` asks for; empty for nobody."""
     return " and ".join(
         f"the prepared transaction {gid or ''!r}, {age or 0:.1f} s old"
         if pid is None
@@ -151,7 +151,7 @@ def quoted(name: str) -> str:
 
 
 def _tag(schema: str) -> str:
-    """What quotes a text in which the schema's name may stand."""
+    """A tag that quotes a text in which the schema's name may stand."""
     tag, number = "$$", 0
     while tag in schema:
         tag, number = f"$body{number}$", number + 1

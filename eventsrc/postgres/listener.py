@@ -92,7 +92,7 @@ class PostgresListener(Opened[WaitForEvents]):
         self._pid = os.getpid()
         self._changed = threading.Condition()
         self._waiting: dict[Future[bool], int] = {}
-        """Who waits, and after which position."""
+        """The waiters, with the position that each waits to be passed."""
         self._end = 0
         self._is_closed = False
         self._thread: threading.Thread | None = None
@@ -140,7 +140,7 @@ class PostgresListener(Opened[WaitForEvents]):
     # --- who waits
 
     def _expect(self, after: Cursor) -> Future[bool]:
-        """What will be told when the feed goes beyond a cursor."""
+        """A future that is told when the feed goes beyond a cursor."""
         if self._pid != os.getpid():
             raise forked()
         news: Future[bool] = Future()

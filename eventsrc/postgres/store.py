@@ -154,7 +154,7 @@ class PostgresStore(Opened[StoreOp | EpochOp]):
 
     @on(FindAppend)
     def find_append(self, op: FindAppend) -> Appended | None:
-        """What became of an append."""
+        """Finds an append by its id."""
         return self._answer(op)
 
     # --- reading, and snapshots
@@ -293,7 +293,7 @@ class AsyncPostgresStore(OfOneProcess, AsyncInterpreter[StoreOp | EpochOp]):
 
     @on(FindAppend).coroutine
     async def find_append(self, op: FindAppend) -> Appended | None:
-        """What became of an append."""
+        """Finds an append by its id."""
         return await self._answer(op)
 
     @on(Read).coroutine

@@ -67,16 +67,16 @@ class PreviewIsDry(PreviewError):
 
 @attrs.frozen
 class Previewed(Generic[R_co]):
-    """What a program would do; printed, it is the events by stream, the rows and the outcome."""
+    """The effects that a program would have; printed: events by stream, rows and the outcome."""
 
     outcome: Success[R_co] | Failure[Exception]
     """Success of the program's result, or Failure of the exception that ended it."""
     events: Sequence[Recorded[Any]]
-    """What it would append, with the versions and positions that it would get."""
+    """The events that it would append, with the versions and positions that they would get."""
     seen: Mapping[StreamId, int]
     """The versions in the store of the streams that the run has read, or has set a condition on."""
     token: Token
-    """Those versions as a token, for services that take one: they then conflict if these changed."""
+    """Their versions as a token, for services that take one: they then conflict if these changed."""
     changes: tuple[Changes, ...] = ()
     """The rows that would change, for each view that was asked for."""
     has_read_feed: bool = False
@@ -91,7 +91,7 @@ class Previewed(Generic[R_co]):
 
     @property
     def streams(self) -> Mapping[StreamId, Sequence[Recorded[Any]]]:
-        """What it would append, by stream."""
+        """The events that it would append, by stream."""
         found: dict[StreamId, list[Recorded[Any]]] = {}
         for recorded in self.events:
             found.setdefault(recorded.stream, []).append(recorded)

@@ -63,7 +63,7 @@ from eventsrc.streams.past import as_of
 
 
 class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
-    """What is appended over a store that does not change.
+    """Appends over a store that does not change.
 
     end: the place in the feed of the store below where the overlay begins. Make it with `over`, which
         sees to it that the store below is asked as of that place.
@@ -88,7 +88,7 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
 
     @property
     def events(self) -> Sequence[Recorded[Any]]:
-        """What was appended, in the order of the feed."""
+        """The events that were appended, in the order of the feed."""
         with self._lock:
             return Events(tuple(self._feed), self.codec)
 
@@ -196,7 +196,7 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
 
     @on(FindAppend).program
     def find_append(self, op: FindAppend) -> Do[StoreOp, Appended | None]:
-        """What became of an append."""
+        """Finds an append by its id."""
         check(op)
         with self._lock:
             own = self._appends.get(op.append_id)

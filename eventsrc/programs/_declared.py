@@ -1,4 +1,4 @@
-"""What annotations and class bodies declare about operations: read once, checked on import."""
+"""Declarations of operations in annotations and class bodies: read once, checked on import."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def _meaning(op: Derived[Any]) -> Body[Any, Any]:
 
 
 MEANING: Final = Expands(_meaning, None)
-"""How a derived operation is performed that nobody handles."""
+"""The way to perform a derived operation that nobody handles."""
 
 
 class Scope:

@@ -70,7 +70,7 @@ class AsyncInterpreter(Handles[O_contra, O_contra]):
 
     __handler_class__ = True
     _marked: ClassVar[dict[type, dict[str, str]]] = {}
-    """What its methods handle: see `marked`."""
+    """The operations that its methods handle: see `marked`."""
     _scope: Scope
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -111,5 +111,5 @@ class Derived(Query[R]):
     """The operations that the meaning may perform."""
 
     def meaning(self) -> Effect[Any, R]:
-        """What to perform in place of the operation."""
+        """The program to perform in place of the operation."""
         raise NotImplementedError(f"{type(self).__qualname__} derives from Derived, and has no meaning")

@@ -83,7 +83,7 @@ Try = TypeAliasType("Try", Generator[Step[O, E], Any, Success[R] | Failure[E]], 
 
 
 class Effect(Protocol[O_co, R_co]):
-    """What `yield from` performs inside a program: an operation, a program, or a program's body."""
+    """Anything that `yield from` performs: an operation, a program, or a program's body."""
 
     def __iter__(self) -> Do[O_co, R_co]: ...
 

@@ -15,7 +15,7 @@ from eventsrc.programs.operation import Operation
 from eventsrc.programs.program import Effect
 
 WIDTH: Final = 72
-"""How many characters of an operation, and of an answer, a printed trace shows."""
+"""The most characters of an operation, and of an answer, that a printed trace shows."""
 
 O = TypeVar("O")
 R = TypeVar("R")
@@ -79,7 +79,7 @@ class _Recorder:
 
 @attrs.frozen
 class Trace(Generic[R]):
-    """What a run did, and how it ended; printed, it is the tree, with durations by `timed()`."""
+    """A run, operation by operation, and its end; printed: the tree, with durations by `timed()`."""
 
     root: Span
     outcome: Success[R] | Failure[Exception]

@@ -36,7 +36,7 @@ FORMAT: Final = 2
 """The version of what a line has."""
 
 BEGINNING: Final = '{"eventsrc":'
-"""What every line begins with."""
+"""The beginning of every line."""
 
 
 class RunFile:
@@ -145,7 +145,7 @@ class RunFile:
 
 
 class Run:
-    """What one run does, as the run loop tells it."""
+    """One run, as the run loop tells it."""
 
     def __init__(self, file: RunFile, portable: Portable, source: Any) -> None:
         self._file = file
@@ -162,7 +162,7 @@ class Run:
         """A program is left."""
 
     def branch(self) -> Run:
-        """What independent branches do is told in the order in which they are answered."""
+        """Independent branches are told in the order in which they are answered."""
         return self
 
     def performed(self, op: Any, value: Any, error: BaseException | None) -> None:

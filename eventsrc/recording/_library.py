@@ -30,10 +30,10 @@ from eventsrc.views.view import ViewError
 OrConflict: Final = stream._OrConflict  # pyright: ignore[reportPrivateUsage]
 
 PREFIX: Final = "eventsrc/"
-"""What the library's names begin with; no other name has a slash but those of PYTHON."""
+"""The beginning of the library's names; no other name has a slash but those of PYTHON."""
 
 PYTHON: Final = "python/"
-"""What the names of built-in exceptions begin with."""
+"""The beginning of the names of built-in exceptions."""
 
 
 def _by_own_name(*things: Any) -> Iterable[tuple[str, Any]]:
@@ -47,7 +47,7 @@ FUNCTIONS: Final[dict[str, Any]] = {
     f"{PREFIX}surely": stream._surely,  # pyright: ignore[reportPrivateUsage]
     f"{PREFIX}value": stream._value,  # pyright: ignore[reportPrivateUsage]
 }
-"""What a Map or Gather of the library calls; all are harmless, whatever they are given."""
+"""The functions that a Map or Gather of the library calls, harmless whatever they are given."""
 
 PROGRAMS: Final[dict[str, Any]] = dict(
     _by_own_name(
@@ -232,7 +232,7 @@ _ELSEWHERE: Final = {
 
 
 def named(name: str) -> Any:
-    """What is of the library under a name; None if nothing is."""
+    """The thing of the library that has a name; None if none has."""
     if name in _ELSEWHERE:
         module, its = _ELSEWHERE[name]
         return getattr(sys.modules.get(module), its, None)

@@ -155,11 +155,11 @@ def hiding(masked: Mapping[str, str]) -> Hide:
 
 
 SHORTEST: Final = 4
-"""How long a text must be to be hidden in others: shorter ones would be found everywhere."""
+"""The shortest text that is hidden in others: shorter ones would be found everywhere."""
 
 
 def replaced(plain: Any, hide: Hide) -> Any:
-    """What is to be written, with what was masked somewhere in it hidden everywhere."""
+    """The values to be written, with those that were masked anywhere hidden everywhere."""
     if hide is None:
         return plain
     if isinstance(plain, str):

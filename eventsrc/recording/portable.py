@@ -38,13 +38,13 @@ from eventsrc.recording._names import NotPortable as NotPortable
 from eventsrc.views.view import View
 
 Mask: TypeAlias = Callable[[Any, str, Any], Any]
-"""What to write in place of a value, given the class (or program function), the name of its field (or
-parameter) and the value; the value itself to leave it as it is."""
+"""Answers the value to write in place of another, given the class (or program function), the name of
+its field (or parameter) and the value; the value itself to leave it as it is."""
 
 
 @attrs.frozen
 class Unwritten:
-    """What stands for a value that was not written: only the name of its class is known."""
+    """A value that was not written: only the name of its class is known."""
 
     kind: str
 

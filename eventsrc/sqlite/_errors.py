@@ -1,4 +1,4 @@
-"""What errors of SQLite mean: the errors of a store."""
+"""Errors of SQLite, translated into those of a store."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def is_mistake(error: sqlite3.Error) -> bool:
 
 
 def commit_error(path: Path, error: sqlite3.Error) -> StoreError:
-    """What SQLite reported of a commit, as this library's error."""
+    """Translates an error of a commit into this library's."""
     if _code(error) in _NOT_COMMITTED:
         return translation(path, error)
     return CommitFailed(f"{path} could not be committed: {error}")
 
 
 def translation(path: Path, error: sqlite3.Error) -> StoreError:
-    """What SQLite reported, as this library's error."""
+    """Translates an error of SQLite into this library's."""
     code = _code(error)
     if code in _BUSY:
         return StoreBusy(f"others keep {path} busy: {error}")

@@ -31,7 +31,7 @@ from eventsrc.stores.operations import NotAStore, StoreBusy, StoreClosed, StoreE
 R = TypeVar("R")
 
 Durability: TypeAlias = Literal["os", "process"]
-"""What an acknowledged write survives: "os", a power cut; "process", only the end of the process."""
+"""The accident that an acknowledged write survives: "os", a power cut; "process", a process's end."""
 
 MAX_TIMEOUT: Final = 1_000_000
 """In seconds: the longest that every system can wait."""
@@ -188,7 +188,7 @@ class SqliteFile:
                 self._lock.release()
 
     def _checked(self, schema: Schema) -> int:
-        """How many of the schema's scripts the file has seen; nothing is written to find out."""
+        """The number of the schema's scripts that the file has seen; nothing is written to find out."""
         with self.reading() as connection:
             connection.execute("BEGIN")  # all that is looked at is of one moment
             return applied_scripts(connection, self.path, schema)

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 _PATIENCE: Final = 1.0
-"""How many seconds a fork waits for those who use a connection: it may be the forking thread itself."""
+"""The seconds a fork waits for the users of a connection: one may be the forking thread itself."""
 
 
 class Resting(NamedTuple):

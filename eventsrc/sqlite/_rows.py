@@ -1,4 +1,4 @@
-"""What is found in the tables of a SQLite store, and made into records."""
+"""Rows of a SQLite store's tables, made into records."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def stored_kinds(connection: sqlite3.Connection) -> dict[Kind, int]:
 def kinds_of(
     connection: sqlite3.Connection, kinds: Kinds, numbers: Collection[Any]
 ) -> Mapping[Any, Kind]:
-    """What the numbers of kinds stand for."""
+    """The kinds that numbers stand for."""
     if not kinds.kinds.keys() >= {*numbers}:
         kinds.add(stored_kinds(connection))
     return kinds.kinds

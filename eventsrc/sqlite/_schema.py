@@ -33,7 +33,7 @@ class Schema:
 
 
 def applied_scripts(connection: sqlite3.Connection, path: Path, schema: Schema) -> int:
-    """How many scripts of a schema a file has seen. Raises NotAStore for a file that is not ours."""
+    """The number of a schema's scripts that a file has seen. Raises NotAStore for another's file."""
     part, stamp, newest = schema.part, schema.stamp, len(schema.scripts)
     ((application,),) = connection.execute("PRAGMA application_id").fetchall()
     ((version,),) = connection.execute("PRAGMA user_version").fetchall()

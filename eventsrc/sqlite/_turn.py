@@ -1,4 +1,4 @@
-"""How processes that write the same SQLite file take turns, so that none of them waits for ever."""
+"""Turns of the processes that write the same SQLite file, so that none of them waits for ever."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
 
     @property
     def durability(self) -> Durability:
-        """What an acknowledged append survives."""
+        """The accident that an acknowledged append survives."""
         return self._file.durability
 
     def close(self) -> None:
@@ -262,7 +262,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
 
     @on(FindAppend)
     def find_append(self, op: FindAppend) -> Appended | None:
-        """What became of an append."""
+        """Finds an append by its id."""
         check(op)
         with self._file.reading() as connection:
             stored = records_of_append(connection, self._kinds, op.append_id)
@@ -339,7 +339,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
     def _events(
         self, connection: sqlite3.Connection, op: Read, number: int | None, head: int
     ) -> tuple[Events[Any], int]:
-        """Those that are asked for of a stream, and its version, which others may have moved on."""
+        """The events asked for of a stream, and its version, which others may have moved on."""
         statement = sql.READ_BACKWARDS if op.backwards else sql.READ
         place = (op.after or head + 1) if op.backwards else op.after
         rows = connection.execute(statement, (number, place, op.limit)).fetchall()
@@ -398,7 +398,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
     def _feed(
         self, connection: sqlite3.Connection, op: ReadFeed, after: int, end: int
     ) -> tuple[Events[Any], int]:
-        """Those that are asked for of the feed, and the last position that was looked at."""
+        """The events that are asked for of the feed, and the last position that was looked at."""
         wanted = {
             "after": after,
             "end": end,

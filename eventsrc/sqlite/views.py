@@ -475,7 +475,7 @@ class SqliteLedger(Ledger):
             raise _bad_handler()
 
     def blamed(self, error: Exception) -> Exception:
-        """What is wrong with a handler that raised an error: SQLite's for a statement that is denied
+        """The fault of a handler that raised an error: SQLite's for a statement that is denied
         says little."""
         if self.is_infrastructure(error) and not self._rule.was_broken:
             return error  # SQLite ends a transaction by itself where the disk is full

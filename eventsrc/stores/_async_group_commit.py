@@ -51,7 +51,7 @@ class AsyncGroupCommit(Generic[J, A]):
         self._leader: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._pause = 0.0
-        """How many seconds each of those who are answered keeps the event loop busy then."""
+        """The seconds that each of those who are answered keeps the event loop busy then."""
 
     async def perform(self, job: J, timeout: float) -> A:
         """Performs a job together with those that wait beside it, and answers it.

@@ -12,7 +12,7 @@ import weakref
 from typing import Final
 
 _PATIENCE: Final = 1.0
-"""How many seconds a fork waits for a lock: it may be the forking thread itself that has it."""
+"""The seconds that a fork waits for a lock: the forking thread itself may have it."""
 
 _locks: Final = weakref.WeakSet[threading.Lock]()
 _held: Final[list[threading.Lock]] = []

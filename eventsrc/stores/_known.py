@@ -1,4 +1,4 @@
-"""What a store with tables remembers of them: the numbers of kinds and streams, and heads."""
+"""The memory that a store has of its tables: the numbers of kinds and streams, and heads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 from eventsrc.events.codec import Kind
 
 HEADS: Final = 100_000
-"""How many streams' heads are remembered."""
+"""The most streams whose heads are remembered."""
 
 
 class Kinds:

@@ -159,7 +159,7 @@ class MemoryStore(Opened[StoreOp | EpochOp]):
 
     @on(FindAppend)
     def find_append(self, op: FindAppend) -> Appended | None:
-        """What became of an append."""
+        """Finds an append by its id."""
         check(op)
         with self._lock:
             stored = self._appends.get(op.append_id)

@@ -28,7 +28,7 @@ STANDARD: Final = ("correlation_id", "causation_id", "actor", "traceparent", "or
 """The keys whose meaning is fixed; their values are texts."""
 
 LONGEST: Final = 512
-"""How many characters the value of a standard key may have."""
+"""The most characters of the value of a standard key."""
 
 
 def with_metadata(

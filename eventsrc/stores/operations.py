@@ -71,7 +71,7 @@ def holds(expected: int | Expect, version: int) -> bool:
 
 @attrs.frozen
 class StreamAppend:
-    """What an AppendAll appends to one stream."""
+    """The part of an AppendAll for one stream."""
 
     stream: StreamId
     events: tuple[object, ...]
@@ -80,7 +80,7 @@ class StreamAppend:
 
 @attrs.frozen
 class Condition:
-    """What an AppendAll demands of a stream that it only read."""
+    """A demand of an AppendAll on a stream that was only read."""
 
     stream: StreamId
     expected: Expected
@@ -114,7 +114,7 @@ class Conflict:
     expected: int | Expect
     actual: int
     events: Sequence[Recorded[Any]] = ()
-    """Those since the expected version, at most 100; none if that was not an exact version."""
+    """The events since the expected version, at most 100; none if that was not an exact version."""
 
 
 @attrs.frozen
@@ -158,7 +158,7 @@ class Page(Generic[E_co]):
 
 @attrs.frozen
 class Blocked:
-    """What keeps later events out of the feed for now."""
+    """The holder of a place in the feed, which keeps later events out of it for now."""
 
     reason: str
 
@@ -281,7 +281,7 @@ class SaveSnapshot(Command[None]):
 
 
 class FindAppend(Query[Appended | None]):
-    """What became of an append: its original result, or None if nothing with this id is stored."""
+    """Asks for an append's original result by its id; None if nothing with this id is stored."""
 
     append_id: UUID
 
@@ -303,10 +303,10 @@ class RaiseEpoch(Command[int]):
 StoreOp: TypeAlias = (
     Append | AppendAll | Read | Head | ReadFeed | LoadSnapshot | SaveSnapshot | FindAppend
 )
-"""What every store interprets."""
+"""The operations that every store interprets."""
 
 EpochOp: TypeAlias = GetEpochs | RaiseEpoch
-"""What a store interprets too that can be told that it was restored."""
+"""The operations, besides, of a store that can be told that it was restored."""
 
 
 # --- what goes wrong with stores ------------------------------------------------------------------
@@ -345,4 +345,4 @@ class Refused(StoreError):
 
 
 class NotAStore(StoreError):
-    """What was to be opened is no store, or one of a newer version of this library."""
+    """A file or schema is no store, or one of a newer version of this library."""

@@ -1,4 +1,4 @@
-"""What all stores do alike: check and encode before anything is written, and answer.
+"""The work that all stores do alike: check and encode before anything is written, and answer.
 
 For whoever writes a store: `prepare` an Append or AppendAll first; look whether its append_id is stored
 already, and if so answer `again`; look for an `unmet` condition, and if there is one answer a Conflict;
@@ -60,7 +60,7 @@ _NUMBERS: Final = 2**63
 
 @attrs.define
 class Part:
-    """What an append brings to one stream, encoded."""
+    """The events that an append brings to one stream, encoded."""
 
     stream: StreamId
     expected: int | Expect
@@ -71,7 +71,7 @@ class Part:
 
 @attrs.define
 class Demand:
-    """What an append demands of a stream that it does not append to."""
+    """A demand of an append on a stream that it does not append to."""
 
     stream: StreamId
     expected: int | Expect
@@ -254,7 +254,7 @@ def _demand(asked: Condition, store_id: str) -> Demand:
 
 
 def _expected(expected: Expected, stream: StreamId, store_id: str) -> tuple[int | Expect, int]:
-    """What is expected, and the epoch of the token that says so, or 0."""
+    """The expected version, and the epoch of the token that says so, or 0."""
     if type(expected) is int and 0 <= expected < _NUMBERS:
         return expected, 0
     if isinstance(expected, Expect):
@@ -350,7 +350,7 @@ def _check_fold(stream: object, fold: object, fold_version: object) -> None:
 
 
 def _utf8_length(text: str) -> int:
-    """How many bytes a text takes; 0 for one that cannot be written, having a lone surrogate."""
+    """The bytes that a text takes; 0 for one that cannot be written, having a lone surrogate."""
     try:
         return len(text.encode())
     except UnicodeEncodeError:
@@ -391,7 +391,7 @@ def check_seen(
 
 
 def asked_for(op: ReadFeed, records: Sequence[Record]) -> Sequence[Record]:
-    """Those of some records of the feed that are asked for."""
+    """The records, of some of the feed, that are asked for."""
     prefix, types = op.prefix, op.types
     if prefix:
         records = [record for record in records if record.stream.startswith(prefix)]
@@ -438,7 +438,7 @@ def new_append_id(end: int = 0) -> UUID:
 
 _UUID_FIXED: Final = 0xF << 76 | 0x3 << 62
 _UUID_8: Final = 0x8 << 76 | 0x2 << 62
-"""Those bits of a UUID that tell its version and variant."""
+"""The bits of a UUID that tell its version and variant."""
 
 
 def is_own(append_id: UUID) -> bool:

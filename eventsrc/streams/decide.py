@@ -46,7 +46,7 @@ S_co = TypeVar("S_co", covariant=True)
 E_co = TypeVar("E_co", covariant=True)
 
 DecideOp: TypeAlias = FoldOp | Append | FindAppend | Elapsed | Chance | Sleep
-"""What load, decide, append performs: store operations, and the clock and chance of its retries."""
+"""The operations of load, decide, append: the store's, and the clock and chance of its retries."""
 
 WITHIN: Final = 5.0
 """For how many seconds a decision is tried again, unless the caller says otherwise."""
@@ -76,7 +76,7 @@ class AppendFailed(EventsrcError):
 
 @attrs.frozen
 class Decided(Generic[S_co, E_co]):
-    """What became of a decision."""
+    """The result of a decision."""
 
     state: S_co
     """The state with the events in it."""
@@ -158,7 +158,7 @@ def decide(
 def _before(
     stream: StreamId, fold: Fold[S, Any], append_id: UUID | None
 ) -> Do[FindAppend | Read | LoadSnapshot, Decided[S, Any] | None]:
-    """What was decided before under an append_id, if there is one and anything was."""
+    """The decision made before under an append_id, if there is one and any was."""
     if append_id is None:
         return None
     found = yield from FindAppend(append_id)
@@ -201,7 +201,7 @@ def _caught_up(fold: Fold[S, Any], folded: Folded[S], conflict: Conflict) -> Do[
 def _settle(
     wanted: Append, outcome: Outcome[Appended, NotAppended], deadline: float
 ) -> Do[Append | Elapsed | Chance | Sleep, Outcome[Appended, NotAppended]]:
-    """What became of an append whose answer was lost: it is made again, under the same append_id."""
+    """Settles an append whose answer was lost: it is made again, under the same append_id."""
     attempt = 0
     while isinstance(outcome, Failure) and isinstance(unknown := outcome.failure(), Unknown):
         yield from _wait(attempt, deadline, wanted, unknown)

@@ -32,14 +32,14 @@ S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
 
 FoldOp: TypeAlias = Read | LoadSnapshot | SaveSnapshot
-"""What answering a state performs."""
+"""The operations that answering a state performs."""
 
 PAGE: Final = 1000
-"""How many events of a stream a fold reads at a time."""
+"""The events of a stream that a fold reads at a time."""
 
 
 class Consistency(enum.Enum):
-    """How new a state must be."""
+    """The age that a state may have."""
 
     LATEST_EVENT = "the state after the last event"
     LATEST_SNAPSHOT = "the state of the newest snapshot, whatever came since"
@@ -58,7 +58,7 @@ class NoSuchVersion(EventsrcError, LookupError):
 
 @attrs.frozen
 class Fold(Generic[S, E_contra]):
-    """How events make state: `initial` before the first, `evolve(state, event)` after each.
+    """A state made of events: `initial` before the first, `evolve(state, event)` after each.
 
     `evolve` must be pure and must not change the state that it is given, which may be shared.
     unknown: what to do about an event whose type or version this program does not know: "fail" raises

@@ -46,7 +46,7 @@ O = TypeVar("O")
 R = TypeVar("R")
 
 SerializableOp: TypeAlias = Read | Head | AppendAll | Elapsed | Chance | Sleep
-"""What `serializable` performs besides the program's own operations."""
+"""The operations that `serializable` performs besides the program's own."""
 
 Answer: TypeAlias = Outcome[Appended, NotAppended]
 
@@ -187,7 +187,7 @@ class _Reads:
         return outcome
 
     def _unmet(self, parts: Sequence[StreamAppend | Condition]) -> Conflict | None:
-        """What the program expects of a stream, against what it has read of it, if that may change."""
+        """The version that a program expects of a stream, if what it read of it may have changed."""
         for part in parts:
             version = self._versions.get(part.stream)
             expected = _wanted(part.expected, part.stream)

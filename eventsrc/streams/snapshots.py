@@ -37,7 +37,7 @@ class BadSnapshot(EventsrcError):
 
 @attrs.frozen
 class Snapshots(Generic[S]):
-    """How a fold's states are kept, and how often.
+    """The form in which a fold's states are kept, and how often.
 
     name: under which the store keeps them: one for each fold.
     of: the type of the state, such as `dict[UUID, str]`, by which it is written as JSON.

@@ -222,7 +222,7 @@ class _Checked(Generic[S, E, F]):
 
 @attrs.frozen
 class _Key:
-    """How a key of a family becomes segments of a stream id, and is read back from them."""
+    """The codec of a family's key: to segments of a stream id, and back."""
 
     names: tuple[str, ...]
     parts: Callable[[Any], tuple[Any, ...]]
@@ -300,7 +300,7 @@ def _surely(outcome: Outcome[Appended, Any]) -> Appended:
 
 @attrs.frozen
 class _OrConflict:
-    """What became of an append that may conflict."""
+    """The outcome of an append that may conflict."""
 
     expected: Expected
 

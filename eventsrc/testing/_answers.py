@@ -51,7 +51,7 @@ _WRITES = frozenset({"eventsrc/Append", "eventsrc/AppendAll"})
 
 
 class Answers:
-    """What a recorded run was answered, and what its program writes now.
+    """The answers of a recorded run, and the writes of its program now.
 
     operations: as they were written, in their order. Raises NotPortable for what is no append.
     """
@@ -162,7 +162,7 @@ class Answers:
 
 
 class _Known:
-    """What a recording tells of streams: their events, and their versions at its places."""
+    """The streams of a recording: their events, and their versions at its places."""
 
     def __init__(self) -> None:
         self._events: dict[StreamId, dict[int, Recorded[Any]]] = {}

@@ -11,7 +11,7 @@ from returns.result import Failure, Success
 from eventsrc.testing._scenarios.story import shown
 
 MOST: Final = 20
-"""How many differences are told."""
+"""The most differences that are told."""
 
 _NOTHING: Any = object()
 

@@ -35,17 +35,17 @@ Events: TypeAlias = Mapping[Any, Sequence[object]]
 """Events by their stream: a Stream, or its id."""
 
 MOST_STEPS: Final = 100_000
-"""How many steps a program may take before it is taken for endless."""
+"""The most steps of a program before it is taken for endless."""
 
 _ANYTHING: Final[Any] = object()
 
 
 class NotGiven(EventsrcError):
-    """What was to be there before could not be stored."""
+    """Events that were to be there before could not be stored."""
 
 
 class Given:
-    """What has happened before.
+    """The events that have happened before.
 
     events: by stream, a Stream or its id; they are appended in this order.
     on: makes the program's interpreter, of that of the store and the world; that itself if not given.
@@ -97,7 +97,7 @@ class Given:
 
 @attrs.frozen
 class Then(Generic[R]):
-    """What came of it.
+    """The result of a program in a given history.
 
     answer: the program's, or None if it raised the `error`.
     events: those that it appended, by the ids of their streams.

@@ -19,7 +19,7 @@ from eventsrc.testing._strategies import events, values
 O = TypeVar("O")
 
 MOST: Final = 6
-"""How many operations a program performs at most, and appends a history has, unless the caller says."""
+"""The most operations of a program, and appends of a history, unless the caller says."""
 
 
 def operations(*op_types: Callable[..., O]) -> SearchStrategy[O]:
@@ -32,7 +32,7 @@ def operations(*op_types: Callable[..., O]) -> SearchStrategy[O]:
 
 
 def histories(*streams: Stream[Any], most: int = MOST) -> SearchStrategy[tuple[Append, ...]]:
-    """What may have happened to some streams: appends to them, in order, of events of their types.
+    """Histories of some streams: appends to them, in order, of events of their types.
 
     most: appends of one to three events each. To make it so, perform them one after the other:
         `in_turn(history, lambda append: append)`.

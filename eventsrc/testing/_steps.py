@@ -1,4 +1,4 @@
-"""What a program should ask for, step by step, and what it is answered.
+"""Expected steps: the operations that a program should ask for, and their answers.
 
     steps = Steps(
         step(UserByName("homer"), answers=None),
@@ -130,7 +130,7 @@ class Steps(Interpreter[Any]):
 
 
 def _told(op: Operation[Any], expected: tuple[Step, ...]) -> list[str]:
-    """What is performed beside what is expected."""
+    """The operation that was performed, beside the expected one."""
     one, *others = expected
     if others:
         wanted = [f"    {cut(shown(its.op))}" for its in expected]

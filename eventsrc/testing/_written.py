@@ -11,7 +11,7 @@ from eventsrc._errors import EventsrcError
 from eventsrc.recording.portable import Portable
 
 _TAGS: Final = ("$attrs", "$event", "$error", "$enum", "$call")
-"""What names a class or function: values of different ones have nothing to compare."""
+"""The tags that name a class or function: values of different ones have nothing to compare."""
 
 
 def renewed(plain: Any, portable: Portable) -> Any:

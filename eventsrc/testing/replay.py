@@ -47,13 +47,13 @@ class NotARecording(EventsrcError):
 
 @attrs.frozen
 class ReplayedRun:
-    """What became of one recorded run."""
+    """One recorded run, replayed."""
 
     line: int
     """The line of the file that it is in."""
     program: str
     differences: tuple[str, ...]
-    """What is not as it was recorded: the events first, by stream, then the outcome."""
+    """The differences from the recording: the events first, by stream, then the outcome."""
 
     @property
     def same(self) -> bool:
@@ -67,7 +67,7 @@ class ReplayedRun:
 
 @attrs.frozen(repr=False)
 class Replayed:
-    """What became of the runs of a file; printed, it is the differences."""
+    """The runs of a file, replayed; printed, it is the differences."""
 
     runs: tuple[ReplayedRun, ...]
     torn: tuple[int, ...] = ()
@@ -80,7 +80,7 @@ class Replayed:
 
     @property
     def different(self) -> tuple[ReplayedRun, ...]:
-        """Those that are not."""
+        """The runs that differ."""
         return tuple(run for run in self.runs if not run.same)
 
     def __str__(self) -> str:

@@ -497,7 +497,7 @@ def _is_before(event: Recorded[Any], failed: Mapping[str, Failed]) -> bool:
 def _blamed(
     ledger: Ledger, view: View[Any], event: Recorded[Any] | None, error: Exception
 ) -> Exception:
-    """What is wrong with a handler that raised an error. Raises it again if no event is to blame."""
+    """The fault of a handler that raised an error. Raises it again if no event is to blame."""
     what = ledger.blamed(error)
     _check_blame(ledger, what)
     if isinstance(what, BadHandler) and event is not None:

@@ -166,7 +166,7 @@ class Ledger(ABC):
         """Raises BadHandler if what a handler has just done shows that it is one."""
 
     def blamed(self, error: Exception) -> Exception:
-        """What is wrong with a handler that raised an error: mostly that."""
+        """The fault of a handler that raised an error: mostly that error."""
         return error
 
     def settle(self) -> None:  # noqa: B027  most databases check at once

@@ -52,7 +52,7 @@ def at(text: Any, epoch: int) -> Any:
 
 
 class EpochsOfStores(ContractPart):
-    """What a store says of cursors and tokens of its earlier epochs."""
+    """The rules for cursors and tokens of a store's earlier epochs."""
 
     @pytest.fixture
     def raised(self, store: Store) -> Restorable:

@@ -68,7 +68,7 @@ def read_to(store: Store, asked: ReadFeed, end: Cursor) -> Sequence[Recorded[Any
 
 
 class OwnStreams(ContractPart):
-    """What the library keeps for itself."""
+    """The rules for the streams that the library keeps for itself."""
 
     def test_nobody_appends_to_a_stream_of_the_librarys_own(self, store: Store) -> None:
         own, other = own_stream(), fresh()

@@ -43,7 +43,7 @@ O = TypeVar("O", bound=StoreOp)
 Store: TypeAlias = Interpreter[StoreOp]
 
 DEADLINE: Final = 60.0
-"""How many seconds the threads of one test may take."""
+"""The seconds that the threads of one test may take."""
 
 CONDITIONS: Final[tuple[Expected, ...]] = (ANY, NO_STREAM, EXISTS, 0, 1, 2, 3, 4, 2**63 - 1)
 

@@ -29,7 +29,7 @@ class Attempt:
     began: float
     ended: float
     brought: tuple[Hashable, ...]
-    """What the events are told apart by; no other attempt brought the same."""
+    """The mark by which the events are told apart; no other attempt brought the same."""
     answer: Appended | NotAppended
 
 

@@ -88,7 +88,7 @@ _limits = st.integers(1, 4) | st.sampled_from([9, 10_000])
 
 @attrs.frozen
 class Both:
-    """What the memory store and the tested store answered alike, each in its own terms."""
+    """An answer that the memory store and the tested store gave alike, each in its own terms."""
 
     model: Any
     tested: Any
@@ -312,7 +312,7 @@ class Follower:
 
 @attrs.define
 class _Names:
-    """What the answers of one store are reduced to: whatever differs between stores, by number.
+    """Numbers for whatever differs between stores, to which the answers of one store are reduced.
 
     The n-th id that a store makes up is like the n-th of another; so is the n-th place in the feed,
     which must come after those before it.
@@ -334,7 +334,7 @@ class _Names:
 
 
 def _answer(store: Interpreter[StoreOp], op: Any) -> Any:
-    """What a store answers, or the type of what it raises on purpose."""
+    """The answer of a store, or the type of the error that it raises on purpose."""
     try:
         return store.run(op)
     except (EventsrcError, TypeError, ValueError) as error:

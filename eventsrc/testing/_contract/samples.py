@@ -1,4 +1,4 @@
-"""What the kit's own tests store: events of a few kinds, and names that have broken other stores.
+"""Samples for the kit's own tests: events of a few kinds, and names that have broken other stores.
 
 The events' stored names begin with `eventsrc.testing.`, so that they are in nobody's way;
 that of Kept with `eventsrc/`, as those of the library's own streams do.
@@ -64,7 +64,7 @@ class RenamedBefore:
 
 
 def renamed_before(nick: str) -> Opaque:
-    """What a program of BEFORE stores: an event of Renamed's first version."""
+    """An event of Renamed's first version, as a program of BEFORE stores it."""
     kind, data = Codec(BEFORE).encode(RenamedBefore(nick))
     return Opaque(*kind, data)
 

@@ -72,7 +72,7 @@ class _Node:
         return False
 
     def left_asleep(self) -> dict[Choice, Footprint]:
-        """Those who sleep on after the step that is chosen."""
+        """The processes that sleep on after the step that is chosen."""
         name = self.chosen[0]
         return {
             choice: footprint
@@ -172,7 +172,7 @@ def _note_races(path: list[_Node]) -> None:
 
 
 def _initials(path: list[_Node], race: int) -> list[str]:
-    """Who could have gone first in place of a step, on the way to the last one without it."""
+    """The processes that could have gone first in place of a step, towards the last without it."""
     seen: set[str] = set()
     found: list[str] = []
     others = 0
@@ -189,7 +189,7 @@ def _initials(path: list[_Node], race: int) -> list[str]:
 
 
 def _ways(running: Running, process: Process, reader: Reader | None) -> list[tuple[Variant, Footprint]]:
-    """How a process can take its step, and what is read and written then."""
+    """The ways in which a process can take its step, each with what is read and written then."""
     whole = _footprint(process.op, reader)
     if reader is None:
         return [(variant, whole) for variant in running.variants(process)]
@@ -202,7 +202,7 @@ def _ways(running: Running, process: Process, reader: Reader | None) -> list[tup
 
 
 def _footprint(op: Any, reader: Reader | None) -> Footprint:
-    """What is read and written if nothing goes wrong."""
+    """The footprint of a step if nothing goes wrong."""
     kind = type(op)
     if reader is None:
         return _WRITES_ALL

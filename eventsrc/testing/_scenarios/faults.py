@@ -1,4 +1,4 @@
-"""What can go wrong at one operation, besides what others do in between."""
+"""Faults that one operation can meet, besides what others do in between."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ RESTART: Final = Fault.RESTART
 EVERY_FAULT: Final = tuple(Fault)
 
 HOUR: Final = 3600.0
-"""How long a SLOW operation takes, and a STALLED one waits, in seconds."""
+"""The seconds that a SLOW operation takes, and a STALLED one waits."""
 
 _TIMELESS: Final = frozenset([Read, Head, ReadFeed, FindAppend, LoadSnapshot, SaveSnapshot])
 _WORLD: Final[tuple[type, ...]] = World.__args__

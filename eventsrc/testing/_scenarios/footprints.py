@@ -35,22 +35,22 @@ from eventsrc.views.operations import GetApplied, GetLive, GetParked, GetProgres
 from eventsrc.views.view import View
 
 Place: TypeAlias = Any
-"""What can be read and written, by any value: a stream, or its id, a view, a name of your own. A text
-stands for no stream, though it be its name: that is `StreamId("users/1")`."""
+"""A place that can be read and written, named by any value: a stream, or its id, a view, a name of your
+own. A text stands for no stream, though it be its name: that is `StreamId("users/1")`."""
 
 _NONE: Final[frozenset[Place]] = frozenset()
 
 
 @attrs.frozen
 class Footprint:
-    """What an operation reads, and what it writes."""
+    """The places that an operation reads, and those that it writes."""
 
     reads: frozenset[Place] = _NONE
     writes: frozenset[Place] = _NONE
 
 
 Footprints: TypeAlias = Mapping[type, Callable[[Any], Footprint]]
-"""How the footprint of an operation of a type is found."""
+"""The functions that find the footprint of an operation, by its type."""
 
 FEED: Final = "the feed"
 """The order of events of different streams, as a place."""
@@ -80,7 +80,7 @@ def writes(*places: Place) -> Footprint:
 
 
 def place_of(view: View[Any]) -> Place:
-    """What a view keeps, of all its versions, as a place."""
+    """The place that stands for a view, all its versions together."""
     return "view", view.name
 
 

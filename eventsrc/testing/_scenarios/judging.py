@@ -1,4 +1,4 @@
-"""What must be true after every run on a store and its views, whatever the programs are."""
+"""Judgements that hold after every run on a store and its views, whatever the programs are."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ R = TypeVar("R")
 
 
 class Ended(Protocol):
-    """How a run ended, as `holds` of a scenario is given it."""
+    """The end of a run, as `holds` of a scenario is given it."""
 
     @property
     def before(self) -> tuple[Step, ...]: ...
@@ -159,7 +159,7 @@ def _looks(steps: Iterable[Step], stream: StreamId) -> Iterator[Look]:
 
 
 def _reads(steps: Iterable[Step], stream: StreamId) -> dict[str, list[list[tuple[Kind, bytes]]]]:
-    """What each program saw of a stream, when it read it from the start."""
+    """The events that each program saw of a stream, when it read it from the start."""
     found: dict[str, list[list[tuple[Kind, bytes]]]] = {}
     for step in steps:
         op, answer = step.op, step.answer
@@ -171,5 +171,5 @@ def _reads(steps: Iterable[Step], stream: StreamId) -> dict[str, list[list[tuple
 
 
 def _seen(events: Iterable[Recorded[Any]]) -> list[tuple[Kind, bytes]]:
-    """What of events every reader sees."""
+    """The parts of events that every reader sees."""
     return [(event.record.kind, event.record.data) for event in events]

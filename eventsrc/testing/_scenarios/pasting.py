@@ -10,7 +10,7 @@ _HERE: Final = "eventsrc.testing."
 
 
 def name_in_callers(thing: object, otherwise: str = "scenario") -> str:
-    """What the nearest caller that has a name for a thing calls it."""
+    """The name that the nearest caller which has one gives to a thing."""
     frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
     while frame is not None:
         if not str(frame.f_globals.get("__name__", "")).startswith(_HERE):
@@ -23,7 +23,7 @@ def name_in_callers(thing: object, otherwise: str = "scenario") -> str:
 
 
 def decorator_of_this_example() -> str:
-    """What makes Hypothesis run again the example that it is running, put above its test."""
+    """The decorator that makes Hypothesis run this example again, to be put above its test."""
     try:
         from hypothesis import __version__
         from hypothesis.control import current_build_context

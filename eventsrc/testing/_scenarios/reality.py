@@ -20,12 +20,12 @@ from eventsrc.stores.prepare import new_append_id
 from eventsrc.testing._scenarios.running import Raised, Step
 
 WITHIN: Final = 60.0
-"""How many seconds the programs have for one run."""
+"""The seconds that the programs have for one run."""
 
 
 @attrs.frozen
 class Recorded:
-    """What programs did that ran at the same time, and how they ended.
+    """A run of programs at the same time: their operations, and how they ended.
 
     spans: when each began and ended.
     """

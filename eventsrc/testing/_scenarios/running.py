@@ -33,13 +33,13 @@ from eventsrc.testing._scenarios.faults import (
 from eventsrc.testing._scenarios.simulation import EPOCH, append_id, the_time
 
 Variant: TypeAlias = Fault | float | None
-"""How a step is taken: as it should be, with something going wrong, or with this chance."""
+"""The way a step is taken: as it should be, with something going wrong, or with this chance."""
 
 Choice: TypeAlias = tuple[str, Variant]
-"""Who takes a step, and how."""
+"""The process that takes a step, and the way."""
 
 A_MOMENT: Final = 0.001
-"""How long an operation takes by the clock of its program, in seconds."""
+"""The seconds that an operation takes by the clock of its program."""
 
 _NAMES: Final = UUID("6f3d4a6e-0f0b-5c3e-9d6f-6b1d3c1c7a55")
 _BEGAN: Final = datetime.fromtimestamp(EPOCH, UTC)
@@ -51,10 +51,10 @@ _NEVER: Final = 2**40
 """A version that no stream has."""
 
 MOST_CLEANUPS: Final = 1_000
-"""How many operations a program may ask for after its end, before it is left as it is."""
+"""The most operations that a program may ask for after its end, before it is left as it is."""
 
 PATIENCE: Final = 5
-"""How often in a row a program is told the same, before it is taken to wait for the others."""
+"""The times in a row that a program is told the same before it is taken to wait for the others."""
 
 
 class NotAsBefore(EventsrcError):
@@ -108,7 +108,7 @@ class Crashed:
 
 @attrs.define(eq=False)
 class Step:
-    """What happened at one step: an operation, and its answer or the exception that it raised.
+    """One step of a run: an operation, and its answer or the exception that it raised.
 
     is_again: whether nobody waited for the answer: it was held up on its way, or came a second time.
     began, ended: when; in a simulation the step's number.
@@ -126,7 +126,7 @@ class Step:
 
 @attrs.define
 class Plan:
-    """What is run, and what may go wrong."""
+    """The programs to run, and the faults that they may meet."""
 
     programs: Mapping[str, Any]
     make: Callable[[], Scope]
@@ -259,7 +259,7 @@ class Running:
         return self._faults < self.plan.most_faults
 
     def variants(self, process: Process) -> list[Variant]:
-        """How the process can take its next step; first as it should."""
+        """The ways in which the process can take its next step; first as it should."""
         op = process.op
         kind = type(op)
         if kind is Begin or kind is End:

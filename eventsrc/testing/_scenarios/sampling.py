@@ -14,7 +14,7 @@ from eventsrc.testing._scenarios.running import Choice, Plan, Process, Running, 
 _FAULT_RATES: Final = (0.0, 0.02, 0.1, 0.4)
 
 MOST_TRIES: Final = 5_000
-"""How many runs shortening a schedule may take."""
+"""The most runs for shortening a schedule."""
 
 
 def by_chance(plan: Plan, random: Random) -> Running:
@@ -88,7 +88,7 @@ def shortened(
 
 
 def _cost(choices: Sequence[Choice]) -> tuple[int, int, int, int]:
-    """How much goes wrong, how many turns and steps there are, and how long programs take."""
+    """A measure of a run: its faults, its turns and steps, and the time that its programs take."""
     wrong = sum(isinstance(variant, Fault) for _, variant in choices)
     turns = sum(one != other for (one, _), (other, _) in pairwise(choices))
     first: dict[str, int] = {}

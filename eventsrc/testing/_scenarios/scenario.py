@@ -65,15 +65,15 @@ Spans: TypeAlias = Mapping[str, tuple[float, float]]
 """When each program began and ended."""
 
 _OF_FAULTS: Final = (StoreError, AppendFailed, NotDecided, NotSerialized)
-"""What programs may raise if something goes wrong with their operations."""
+"""Errors that programs may raise if something goes wrong with their operations."""
 
 MOST: Final = 100_000
-"""How many schedules are run before it is said that there are more."""
+"""The most schedules that are run before it is said that there are more."""
 
 
 @attrs.frozen(eq=False)
 class After:
-    """How a run ended.
+    """The end of a run.
 
     answers: of each program by its name: its result, Raised(error), or Crashed().
     before: what the program did that was run before the others.
@@ -90,7 +90,7 @@ class After:
 
     @staticmethod
     def of(running: Running, note: Callable[[Any], None] | None = None) -> After:
-        """How a run that has ended did.
+        """Makes it of a run that has ended.
 
         note: is given each operation that `run` performs.
         """
@@ -126,7 +126,7 @@ def _in_order(programs: Iterable[str], outcomes: Mapping[str, Any]) -> dict[str,
 
 @attrs.frozen
 class Found:
-    """What came of running a scenario.
+    """The result of running a scenario.
 
     holds: whether what must be true is, in all the runs that were asked for.
     schedules: how many different ones were run.
@@ -375,7 +375,7 @@ class Scenario:
 
     @cached_property
     def _one_at_a_time(self) -> list[tuple[tuple[str, ...], object]]:
-        """What is observed after the programs have run one after the other, in each order."""
+        """The observations after the programs have run one after the other, in each order."""
         found: list[tuple[tuple[str, ...], object]] = []
         for order in permutations(self.programs):
             running = Running(attrs.evolve(self._ready, programs={n: self.programs[n] for n in order}))

@@ -126,7 +126,7 @@ def unshared(make: Callable[[], Any]) -> None:
 
 
 def judged(judge: Any, answer: Any, otherwise: str) -> str | None:
-    """What is wrong, of what `holds` answers; None if nothing is.
+    """The complaint in an answer of `holds`; None if there is none.
 
     Raises BadScenario for an answer that tells neither.
     """
@@ -140,7 +140,7 @@ def judged(judge: Any, answer: Any, otherwise: str) -> str | None:
 
 
 def observed(judge: Any, answer: Any) -> Any:
-    """What `linearizable` observes. Raises BadScenario for a program, which has observed nothing."""
+    """The observation of `linearizable`. Raises BadScenario for a program: it has observed nothing."""
     if isinstance(answer, Operation | Program | GeneratorType):
         raise _unclear("linearizable", judge, answer, "what was seen")
     return answer

@@ -39,7 +39,7 @@ class SimulatedStore(MemoryStore):
 
 
 class Rows(Query[dict[str, dict[Any, Any]]]):
-    """What the tables of a view hold: by their names, rows by key."""
+    """The tables of a view: by their names, rows by key."""
 
     view: View[Tables]
 
@@ -52,7 +52,7 @@ class SimulatedViews(MemoryViews):
 
     @on(Rows)
     def rows(self, op: Rows) -> dict[str, dict[Any, Any]]:
-        """What the tables of a view hold."""
+        """The rows of a view's tables."""
         with self.reading(op.view, live=False) as tables:
             return tables.copied()
 

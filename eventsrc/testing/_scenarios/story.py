@@ -1,4 +1,4 @@
-"""What happened in a run, told in lines: who did what, what they saw, and what went wrong."""
+"""The story of a run in lines: who did what, what they saw, and what went wrong."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ from eventsrc.views.operations import Applied, Apply, GetProgress, Progress
 from eventsrc.views.view import View
 
 WIDTH: Final = 100
-"""How many characters an operation, and an answer, may take."""
+"""The most characters of an operation, and of an answer."""
 
 LONG: Final = 40
-"""How many steps of a long run are shown from its beginning, and from its end."""
+"""The steps of a long run that are shown from its beginning, and from its end."""
 
 EVENTS: Final = 4
-"""How many events of several are shown."""
+"""The most events that are shown of several."""
 
 _WRONG: Final = {
     Fault.CONFLICT: "and is refused",
@@ -66,7 +66,7 @@ _WRONG: Final = {
 }
 
 _BEFORE: Final = (Fault.STALLED, Fault.CRASH, Fault.RESTART)
-"""What goes wrong before the operation, which is not performed then."""
+"""Faults that come before the operation, which is not performed then."""
 
 _UNANSWERED: Final[dict[Any, str]] = {
     Fault.CRASH: "crashes before anybody gets its answer",
@@ -145,13 +145,13 @@ def cut(text: str) -> str:
 
 
 def operation(op: Any) -> str:
-    """What is done, in words."""
+    """The operation, in words."""
     tell = _OPERATIONS.get(type(op))
     return shown(op) if tell is None else tell(op)
 
 
 def answer(value: Any) -> str:
-    """What was answered, in words."""
+    """The answer, in words."""
     if isinstance(value, Success):
         value = value.unwrap()
         return answer(value) if isinstance(value, Appended) else f"Success({shown(value)})"

@@ -327,7 +327,7 @@ class PostgresServer:
             raise
 
     def _is_ready(self, files: Files, process: subprocess.Popen[bytes]) -> bool:
-        """What `pg_ctl --wait` looks at: the eighth line of postmaster.pid, if it is of this start."""
+        """Looks where `pg_ctl --wait` does: at the eighth line of postmaster.pid, if of this start."""
         code = process.poll()
         if code is not None:
             raise self._failed(f"ended with {code} instead of being ready")

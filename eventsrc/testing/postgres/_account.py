@@ -59,7 +59,7 @@ class Way:
 
 
 def as_whom(bin: Path, directory: Path) -> tuple[Way, Path]:
-    """How to run Postgres on a directory that we have made, and from which directory of binaries.
+    """The way to run Postgres on a directory that we have made, and its directory of binaries.
 
     Raises ServerFailed if there is no way.
     """

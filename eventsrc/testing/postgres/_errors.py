@@ -1,4 +1,4 @@
-"""What can go wrong with a Postgres for tests."""
+"""Errors of a Postgres for tests."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from eventsrc.events.json_converter import default_converter
 if TYPE_CHECKING:
     from cattrs.preconf.json import JsonConverter
 
-MAX_BYTES: Final = 64 * 1024 * 1024
+MAX_DATA_BYTES: Final = 64 * 1024 * 1024
 """The most bytes that an event's data, or an append's metadata, may take."""
 
 Json = Mapping[str, Any]
@@ -234,7 +234,7 @@ class Codec(ByName):
             try:
                 check(event)
                 data = write(event)
-                if len(data) > MAX_BYTES:
+                if len(data) > MAX_DATA_BYTES:
                     _bounded(data)
                 if not is_complete:
                     _compare(event, data, decode, write)
@@ -258,7 +258,7 @@ class Codec(ByName):
         def encode_swiftly(event: Any) -> Encoded:
             try:
                 data = swiftly(event)
-                if data is not None and len(data) <= MAX_BYTES:
+                if data is not None and len(data) <= MAX_DATA_BYTES:
                     return _encoded((stored_as, data))
             except REFUSALS:  # what is wrong with it is said below
                 pass
@@ -381,7 +381,7 @@ def _page_encoder(stored_as: Kind, write: Writer) -> _PageEncoder:
 
     def encode(events: Sequence[Any]) -> list[Encoded] | None:
         datas = [data for data in map(write, events) if data is not None]
-        if len(datas) < len(events) or max(map(len, datas)) > MAX_BYTES:
+        if len(datas) < len(events) or max(map(len, datas)) > MAX_DATA_BYTES:
             return None
         return [*map(_encoded, zip(repeat(stored_as), datas, strict=False))]
 
@@ -439,9 +439,9 @@ def _same_bytes(event: Any) -> Encoded:
 
 
 def _bounded(data: bytes) -> bytes:
-    if len(data) > MAX_BYTES:
+    if len(data) > MAX_DATA_BYTES:
         raise NotStorable(
-            f"it takes {len(data)} bytes, and {MAX_BYTES} is the most: store a reference to it"
+            f"it takes {len(data)} bytes, and {MAX_DATA_BYTES} is the most: store a reference to it"
         )
     return data
 

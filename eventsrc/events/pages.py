@@ -11,7 +11,7 @@ from zlib import crc32
 
 from eventsrc._errors import REFUSALS
 from eventsrc.events.codec import Codec, Kind
-from eventsrc.events.record import LOST, Corrupted, record_of, seed_of
+from eventsrc.events.record import LOST_KIND, Corrupted, record_of, seed_of
 from eventsrc.events.recorded import Recorded
 
 E = TypeVar("E")
@@ -131,7 +131,7 @@ class Events(Sequence[Recorded[E_co]]):
             records: Iterable[tuple[Any, ...]] = self._records
             if self._kinds is not None and self._records:
                 columns = [*zip(*self._records, strict=True)]
-                columns[3] = tuple([self._kinds.get(name, LOST) for name in columns[3]])
+                columns[3] = tuple([self._kinds.get(name, LOST_KIND) for name in columns[3]])
                 records = zip(*columns, strict=True)
             self._items = tuple(map(Recorded, map(record_of, records), repeat(self._codec)))
         return self._items

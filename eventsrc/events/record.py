@@ -160,5 +160,5 @@ def _place(record: Record) -> str:
     return f"event {record.version} of {record.stream}{position}"
 
 
-LOST: Final = Kind("", 0, "")
+LOST_KIND: Final = Kind("", 0, "")
 """The kind of an event whose own cannot be found; its checksum does not fit, so it is Corrupted."""

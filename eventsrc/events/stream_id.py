@@ -6,7 +6,7 @@ from typing import Final
 
 from eventsrc._errors import EventsrcError
 
-MAX_BYTES: Final = 512
+MAX_ID_BYTES: Final = 512
 """The longest id, in bytes of UTF-8."""
 
 
@@ -39,7 +39,7 @@ class StreamId(str):
             )
         if "\0" in text:
             raise BadStreamId(f"{text[:100]!r} is no stream id: remove the NUL character")
-        if len(text) > MAX_BYTES or not text.isascii():
+        if len(text) > MAX_ID_BYTES or not text.isascii():
             check_length(text)
         return str.__new__(cls, text)
 
@@ -53,9 +53,9 @@ def check_length(text: str) -> None:
         length = len(text) if text.isascii() else len(text.encode())
     except UnicodeEncodeError as error:
         raise BadStreamId(f"{text[:100]!r} is no stream id: it has a lone surrogate") from error
-    if length > MAX_BYTES:
+    if length > MAX_ID_BYTES:
         raise BadStreamId(
-            f"{text[:60]!r}... is no stream id: it has {length} bytes, and {MAX_BYTES} is the most"
+            f"{text[:60]!r}... is no stream id: it has {length} bytes, and {MAX_ID_BYTES} is the most"
         )
 
 

@@ -15,7 +15,7 @@ from eventsrc.events.record import Record, make_records
 from eventsrc.events.stream_id import StreamId
 from eventsrc.postgres._conversation import array
 from eventsrc.programs.program import Outcome
-from eventsrc.stores.operations import Appended, NotAppended, Unknown, holds
+from eventsrc.stores.operations import Appended, NotAppended, Unknown, is_met
 from eventsrc.stores.prepare import Prepared
 
 StreamHeads: TypeAlias = dict[StreamId, tuple[int, int]]
@@ -26,7 +26,7 @@ _BYTES: Final = 1024 * 1024
 """The most groups that are remembered, and the most bytes of data that each may have for that."""
 
 
-class Together:
+class PlainAppends:
     """The appends of a group that demand nothing but to be the next of one stream.
 
     group: some appends, each with its index, by which it is answered.
@@ -49,7 +49,7 @@ class Together:
             if head is None:
                 continue
             number, version = head
-            if not holds(expected, version):
+            if not is_met(expected, version):
                 if isinstance(expected, int) and expected < version:
                     self.outdated.append((index, stream, expected))
                 continue

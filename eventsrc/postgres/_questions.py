@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import compress, takewhile
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from returns.result import Failure, Success
 
@@ -18,18 +18,18 @@ from eventsrc.events.codec import Codec, Kind
 from eventsrc.events.epochs import FIRST, Epochs, WrongEpoch
 from eventsrc.events.pages import Events, EventsData
 from eventsrc.events.positions import Cursor, Token
-from eventsrc.events.record import LOST, Corrupted, Record, make_records
+from eventsrc.events.record import LOST_KIND, Corrupted, Record, make_records
 from eventsrc.events.stream_id import StreamId
 from eventsrc.postgres import _sql as sql
 from eventsrc.postgres._conversation import Conversation, Rows, Statement, StoreIdentity, array
-from eventsrc.postgres._group import Recent, StreamHeads, Together
+from eventsrc.postgres._group import PlainAppends, Recent, StreamHeads
 from eventsrc.postgres._schema import Tables
-from eventsrc.programs.program import Outcome
-from eventsrc.stores._group_commit import Raised
+from eventsrc.stores._group_commit import ToRaise
 from eventsrc.stores._known import Heads, Kinds
 from eventsrc.stores.operations import (
     CONFLICT_EVENTS,
     Appended,
+    AppendOutcome,
     Conflict,
     Expect,
     FeedPage,
@@ -38,7 +38,6 @@ from eventsrc.stores.operations import (
     Head,
     LoadSnapshot,
     Lost,
-    NotAppended,
     Page,
     RaiseEpoch,
     Read,
@@ -52,7 +51,7 @@ from eventsrc.stores.operations import (
     StoreReadOnly,
     Unknown,
     Unreachable,
-    holds,
+    is_met,
 )
 from eventsrc.stores.prepare import (
     Part,
@@ -65,8 +64,6 @@ from eventsrc.stores.prepare import (
     own_end,
     shown_of,
 )
-
-Answer: TypeAlias = Outcome[Appended, NotAppended]
 
 LARGEST: Final = 16 * 1024 * 1024
 """The most bytes of data that appends may have together to travel in one statement."""
@@ -190,7 +187,10 @@ class Questions:
         return int(number)
 
     def _of_this_epoch(
-        self, group: Sequence[Prepared], indexes: Sequence[int], answers: dict[int, Answer | Raised]
+        self,
+        group: Sequence[Prepared],
+        indexes: Sequence[int],
+        answers: dict[int, AppendOutcome | ToRaise],
     ) -> Conversation[Sequence[int]]:
         """The appends that expect no token which saw what the store does not have any more.
 
@@ -204,12 +204,12 @@ class Questions:
                     check_seen(self._epochs, epoch, stream, version, rows[0][0] if rows else None)
                 left.append(index)
             except WrongEpoch as error:
-                answers[index] = Raised(error)
+                answers[index] = ToRaise(error)
         return left
 
     # --- appending
 
-    def appending(self, group: Sequence[Prepared]) -> Conversation[list[Answer | Raised]]:
+    def appending(self, group: Sequence[Prepared]) -> Conversation[list[AppendOutcome | ToRaise]]:
         """Stores appends that came together, each for itself, and answers them in their order."""
         self._forget_uncommitted()
         now = microseconds(self._clock)
@@ -217,7 +217,7 @@ class Questions:
             answer = yield from self._append_alone(group[0], now)
             if answer is not None:
                 return [answer]
-        answers: dict[int, Answer | Raised] = {}
+        answers: dict[int, AppendOutcome | ToRaise] = {}
         try:
             yield from self._number_kinds(group)
             for portion in _portions(group):
@@ -233,7 +233,7 @@ class Questions:
         group: Sequence[Prepared],
         portion: Sequence[int],
         now: int,
-        answers: dict[int, Answer | Raised],
+        answers: dict[int, AppendOutcome | ToRaise],
     ) -> Conversation[None]:
         """Stores those appends of a group that travel in one statement, and answers them."""
         if self._is_lean:  # an index that refuses an event would end a joined transaction
@@ -242,7 +242,7 @@ class Questions:
         if left:
             yield from self._append(group, left, now, answers)
 
-    def _append_alone(self, asked: Prepared, now: int) -> Conversation[Answer | None]:
+    def _append_alone(self, asked: Prepared, now: int) -> Conversation[AppendOutcome | None]:
         """Appends one event to a stream whose head is known, in one statement; None if that won't do.
 
         If others have moved the head, the index of streams and versions refuses the event.
@@ -253,7 +253,7 @@ class Questions:
         number, version = self._heads.of(part.stream)
         kind = self._kinds.numbers.get(part.events[0].kind)
         epoch = self._epochs.current
-        if not version or kind is None or not holds(part.expected, version):
+        if not version or kind is None or not is_met(part.expected, version):
             return None
         if part.epoch not in (0, epoch) or own_end(asked.append_id) > self.end:
             return None
@@ -283,7 +283,7 @@ class Questions:
         group: Sequence[Prepared],
         portion: Sequence[int],
         now: int,
-        answers: dict[int, Answer | Raised],
+        answers: dict[int, AppendOutcome | ToRaise],
     ) -> Conversation[None]:
         """Stores those appends whose streams have heads that are known, and answers them.
 
@@ -296,7 +296,7 @@ class Questions:
             (index, group[index]) for index in portion if _is_simple(group[index], epoch, self.end)
         ]
         heads = yield from self._heads_of([asked.parts[0].stream for _, asked in simple])
-        together = Together(simple, heads, now)
+        together = PlainAppends(simple, heads, now)
         moved: set[StreamId] = set()
         if together.records and losses == self._losses:
             moved = yield from self._append_together(together, epoch, answers)
@@ -323,7 +323,7 @@ class Questions:
         return heads
 
     def _append_together(
-        self, together: Together, epoch: int, answers: dict[int, Answer | Raised]
+        self, together: PlainAppends, epoch: int, answers: dict[int, AppendOutcome | ToRaise]
     ) -> Conversation[set[StreamId]]:
         """Stores appends by one statement and answers them, unless it fails for one of them.
 
@@ -343,7 +343,7 @@ class Questions:
         except StoreError as error:
             indexes = together.indexes()
             if len(indexes) == 1 or isinstance(error, _FOR_ALL):
-                answers |= dict.fromkeys(indexes, Raised(error))
+                answers |= dict.fromkeys(indexes, ToRaise(error))
             # or else the other statement tells whose error it is
         else:
             if not numbers:  # others have begun another epoch
@@ -382,7 +382,7 @@ class Questions:
         group: Sequence[Prepared],
         indexes: Sequence[int],
         now: int,
-        answers: dict[int, Answer | Raised],
+        answers: dict[int, AppendOutcome | ToRaise],
     ) -> Conversation[None]:
         """Stores any appends, whose conditions Postgres decides, and answers them."""
         asked: list[Prepared] = []
@@ -398,7 +398,7 @@ class Questions:
             return
         except StoreError as error:  # nothing is stored; what is no StoreError does not say that
             if len(indexes) == 1 or isinstance(error, _FOR_ALL):
-                answers |= {index: Raised(error) for index in indexes}
+                answers |= {index: ToRaise(error) for index in indexes}
                 return
             half = len(indexes) // 2
             yield from self._append(group, indexes[:half], now, answers)
@@ -435,7 +435,7 @@ class Questions:
             [record.rest for record in records],
         )
 
-    def _answer(self, asked: Prepared, rows: Rows) -> Conversation[Answer]:
+    def _answer(self, asked: Prepared, rows: Rows) -> Conversation[AppendOutcome]:
         """The answer to one append, from its rows of the function `append`."""
         outcome, nth, _, version, position = rows[0]
         if outcome == "again":
@@ -622,7 +622,7 @@ class Questions:
             return _records(rows, self._kinds.kinds, stream)
         except KeyError:
             yield from self._learn_kinds()
-            return _records(rows, defaultdict(lambda: LOST, self._kinds.kinds), stream)
+            return _records(rows, defaultdict(lambda: LOST_KIND, self._kinds.kinds), stream)
 
     # --- snapshots
 
@@ -688,7 +688,7 @@ def _portions(group: Sequence[Prepared]) -> list[list[int]]:
 
 
 def _break_off(
-    group: Sequence[Prepared], answers: dict[int, Answer | Raised], error: Exception
+    group: Sequence[Prepared], answers: dict[int, AppendOutcome | ToRaise], error: Exception
 ) -> None:
     """Answers a group in which something was raised that does not tell what is stored.
 
@@ -698,7 +698,7 @@ def _break_off(
         if index not in answers:
             why = f"the append was interrupted by {type(error).__name__}"
             answers[index] = Failure(Unknown(asked.append_id, why))
-    answers[0] = Raised(error)
+    answers[0] = ToRaise(error)
 
 
 def _records(rows: Rows, kinds: Any, stream: str | None) -> list[tuple[Any, ...]]:

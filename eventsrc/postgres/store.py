@@ -28,7 +28,7 @@ from eventsrc.programs.opened import Opened
 from eventsrc.programs.operation import Operation
 from eventsrc.programs.program import Outcome
 from eventsrc.stores._async_group_commit import AsyncAlone, AsyncGroupCommit
-from eventsrc.stores._group_commit import Alone, GroupCommit, Raised
+from eventsrc.stores._group_commit import Alone, GroupCommit, ToRaise
 from eventsrc.stores.operations import (
     Append,
     AppendAll,
@@ -205,7 +205,7 @@ class PostgresStore(Opened[StoreOp | EpochOp]):
         self._link.policy.check_usable()
         return prepare(op, self.codec, self.store_id, self._questions.end)
 
-    def _commit(self, group: Sequence[Prepared]) -> Sequence[_Answer | Raised]:
+    def _commit(self, group: Sequence[Prepared]) -> Sequence[_Answer | ToRaise]:
         return self._link.run(_appending(self._link.policy, self._questions, group, self._timeout))
 
     def _too_late(self) -> StoreBusy:
@@ -343,7 +343,7 @@ class AsyncPostgresStore(OfOneProcess, AsyncInterpreter[StoreOp | EpochOp]):
         self._link.policy.check_usable()
         return prepare(op, self.codec, self.store_id, self._questions.end)
 
-    async def _commit(self, group: Sequence[Prepared]) -> Sequence[_Answer | Raised]:
+    async def _commit(self, group: Sequence[Prepared]) -> Sequence[_Answer | ToRaise]:
         asked = _appending(self._link.policy, self._questions, group, self._timeout)
         return await self._link.run(asked)
 
@@ -388,7 +388,7 @@ def _answering(policy: Policy, questions: Questions, op: Any, timeout: float) ->
 
 def _appending(
     policy: Policy, questions: Questions, group: Sequence[Prepared], timeout: float
-) -> Dialogue[list[_Answer | Raised]]:
+) -> Dialogue[list[_Answer | ToRaise]]:
     """Stores appends that came together, and answers them in their order."""
     write = partial(policy.write, deadline=time.monotonic() + timeout)
     return answered(questions.appending(group), write)

@@ -40,7 +40,7 @@ def operations_of(described: Any) -> tuple[type, ...]:
     return members_of(first if get_origin(answer) is Try else get_args(first)[0])
 
 
-def check_program(function: Any, scope: Scope, where: str) -> None:
+def check_signature(function: Any, scope: Scope, where: str) -> None:
     """Raises MissingHandlers if a program function declares operations that the scope does not handle.
 
     What cannot be known from the annotation is left to the run: type variables, Any, local names, and

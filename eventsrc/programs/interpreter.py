@@ -27,8 +27,8 @@ from eventsrc.programs import _loop
 from eventsrc.programs._declared import (
     check_declared,
     check_plain,
-    check_program,
     check_programs,
+    check_signature,
     declared,
     mark,
     marked,
@@ -144,7 +144,7 @@ class AsyncInterpreter(Handles[O_contra, O_contra]):
 
     def _check(self, program: Any) -> None:
         if type(program) is Call and program.function not in self._scope.accepted:
-            check_program(program.function, self._scope, type(self).__qualname__)
+            check_signature(program.function, self._scope, type(self).__qualname__)
             self._scope.accepted.add(program.function)
 
     def _joined(self, other: Handles[Any, Any]) -> Scope:

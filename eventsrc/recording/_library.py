@@ -239,7 +239,7 @@ def named(name: str) -> Any:
     return _LIBRARY.get(name)
 
 
-def name_of(thing: Any) -> str | None:
+def stable_name(thing: Any) -> str | None:
     """The name of what is of the library, or is a built-in exception; None for all else."""
     name = _NAMES.get(thing)
     if name is None and str(thing.__module__).partition(".")[0] == "eventsrc":

@@ -43,7 +43,7 @@ class Names:
 
     def of(self, thing: Any) -> str:
         """The name of a class or program. Raises NotPortable if another one has it."""
-        name = _library.name_of(thing)
+        name = _library.stable_name(thing)
         if name is not None:
             if _library.named(name) not in (thing, None):
                 raise NotPortable(f"{shown(thing)} is private to the library, and cannot be written")

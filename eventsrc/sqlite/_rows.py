@@ -10,7 +10,7 @@ from uuid import UUID
 
 from eventsrc.events.codec import Kind
 from eventsrc.events.epochs import Epochs
-from eventsrc.events.record import LOST, Corrupted, Record
+from eventsrc.events.record import LOST_KIND, Corrupted, Record
 from eventsrc.sqlite import _sql as sql
 from eventsrc.stores._known import Kinds
 from eventsrc.stores.prepare import is_own, own_end
@@ -130,4 +130,4 @@ def records_of_append(connection: sqlite3.Connection, kinds: Kinds, append_id: U
     check_streams([row[1] for row in rows])
     check_positions([row[0] for row in rows])
     known = kinds_of(connection, kinds, [row[3] for row in rows])
-    return [Record._make(row)._replace(kind=known.get(row[3], LOST)) for row in rows]
+    return [Record._make(row)._replace(kind=known.get(row[3], LOST_KIND)) for row in rows]

@@ -44,7 +44,7 @@ from eventsrc.sqlite._rows import (
     records_of,
     records_of_append,
 )
-from eventsrc.stores._group_commit import GroupCommit, Raised
+from eventsrc.stores._group_commit import GroupCommit, ToRaise
 from eventsrc.stores._known import Heads, Kinds
 from eventsrc.stores.operations import (
     Append,
@@ -65,7 +65,7 @@ from eventsrc.stores.operations import (
     Snapshot,
     StoreOp,
     Unknown,
-    holds,
+    is_met,
 )
 from eventsrc.stores.prepare import (
     Prepared,
@@ -173,35 +173,35 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
         asked = prepare(op, self.codec, self.store_id, self._end)
         return _Job(asked, time.monotonic() + self._file.timeout)
 
-    def _commit(self, group: Sequence[_Job]) -> list[_Answer | Raised]:
+    def _commit(self, group: Sequence[_Job]) -> list[_Answer | ToRaise]:
         """Stores a group in one transaction; if that fails, each of it in one of its own.
 
         What is no error of this library, such as what a signal's handler raises, concerns only the
         first, whose thread this is.
         """
-        answers: list[_Answer | Raised] = []
+        answers: list[_Answer | ToRaise] = []
         try:
             return self._transact(group)
         except CommitFailed as failed:
             return [Failure(Unknown(job.asked.append_id, str(failed))) for job in group]
         except EventsrcError as error:
             if len(group) == 1:
-                return [Raised(error)]
+                return [ToRaise(error)]
         except Exception as error:
             if len(group) == 1:
                 raise
-            answers.append(Raised(error))
+            answers.append(ToRaise(error))
         for job in group[len(answers) :]:
             answers += self._commit([job])
         return answers
 
-    def _transact(self, group: Sequence[_Job]) -> list[_Answer | Raised]:
+    def _transact(self, group: Sequence[_Job]) -> list[_Answer | ToRaise]:
         """Stores a group in one transaction. If it raises, but for CommitFailed, nothing is stored."""
         if len(group) == 1:
             answer = self._append_alone(group[0])
             if answer is not None:
                 return [answer]
-        answers: list[_Answer | Raised] = []
+        answers: list[_Answer | ToRaise] = []
 
         def store(connection: sqlite3.Connection) -> Appending:
             about = self.store_id, self.codec, self._kinds, self._epochs
@@ -215,7 +215,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
         except BaseException as error:
             if not transaction.is_committed:
                 raise
-            answers[0] = Raised(error)
+            answers[0] = ToRaise(error)
         return answers
 
     def _remember(self, writing: Appending) -> None:
@@ -240,7 +240,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
         number, version = self._heads.of(part.stream)
         kind = self._kinds.numbers.get(part.events[0].kind)
         epoch = self._epochs.current
-        if not version or kind is None or not holds(part.expected, version):
+        if not version or kind is None or not is_met(part.expected, version):
             return None
         if part.epoch not in (0, epoch) or own_end(asked.append_id) > self._end:
             return None

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from eventsrc.stores._group_commit import Raised
+from eventsrc.stores._group_commit import ToRaise
 
 A = TypeVar("A")
 J = TypeVar("J")
@@ -25,7 +25,7 @@ class _Waiting(Generic[J, A]):
     """A job in line."""
 
     job: J
-    future: asyncio.Future[A | Raised]
+    future: asyncio.Future[A | ToRaise]
     deadline: float
 
 
@@ -37,7 +37,7 @@ class AsyncGroupCommit(Generic[J, A]):
 
     def __init__(
         self,
-        perform: Callable[[Sequence[J]], Awaitable[Sequence[A | Raised]]],
+        perform: Callable[[Sequence[J]], Awaitable[Sequence[A | ToRaise]]],
         *,
         interrupted: Callable[[J], A],
         too_late: Callable[[], Exception],
@@ -60,7 +60,7 @@ class AsyncGroupCommit(Generic[J, A]):
         If the caller is cancelled, a job that has not begun never will.
         """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[A | Raised] = loop.create_future()
+        future: asyncio.Future[A | ToRaise] = loop.create_future()
         waiting = _Waiting(job, future, loop.time() + timeout)
         self._line.append(waiting)
         if self._leader is None:
@@ -73,7 +73,7 @@ class AsyncGroupCommit(Generic[J, A]):
             if waiting in self._line:
                 self._line.remove(waiting)
             raise
-        if isinstance(answer, Raised):
+        if isinstance(answer, ToRaise):
             raise answer.error
         return answer
 
@@ -91,18 +91,18 @@ class AsyncGroupCommit(Generic[J, A]):
         is under way while the other computes; another crowd stays together.
         """
         loop = asyncio.get_running_loop()
-        untold: Sequence[tuple[_Waiting[J, A], A | Raised]] = ()
+        untold: Sequence[tuple[_Waiting[J, A], A | ToRaise]] = ()
         try:
             while self._line:
                 group = [self._line.popleft() for _ in range(min(len(self._line), self._most))]
                 began = loop.time()
                 _tell(untold)
                 untold = ()
-                answers: Sequence[A | Raised]
+                answers: Sequence[A | ToRaise]
                 try:
                     answers = await self._perform([waiting.job for waiting in group])
                 except Exception as error:
-                    answers = [Raised(error)] * len(group)
+                    answers = [ToRaise(error)] * len(group)
                 except BaseException:
                     untold = [(waiting, self._interrupted(waiting.job)) for waiting in group]
                     raise
@@ -129,12 +129,12 @@ class AsyncGroupCommit(Generic[J, A]):
         while self._line and self._line[0].deadline <= loop.time():
             waiting = self._line.popleft()
             if not waiting.future.done():
-                waiting.future.set_result(Raised(self._too_late()))
+                waiting.future.set_result(ToRaise(self._too_late()))
         following = self._line[0].deadline if self._line else None
         self._alarm = None if following is None else loop.call_at(following, self._expire)
 
 
-def _tell(answered: Iterable[tuple[_Waiting[J, A], A | Raised]]) -> None:
+def _tell(answered: Iterable[tuple[_Waiting[J, A], A | ToRaise]]) -> None:
     for waiting, answer in answered:
         if not waiting.future.done():
             waiting.future.set_result(answer)
@@ -143,13 +143,13 @@ def _tell(answered: Iterable[tuple[_Waiting[J, A], A | Raised]]) -> None:
 class AsyncAlone(Generic[J, A]):
     """In place of a line, where nobody else can wait: each job is performed by itself."""
 
-    def __init__(self, perform: Callable[[Sequence[J]], Awaitable[Sequence[A | Raised]]]) -> None:
+    def __init__(self, perform: Callable[[Sequence[J]], Awaitable[Sequence[A | ToRaise]]]) -> None:
         self._perform = perform
 
     async def perform(self, job: J, timeout: float) -> A:
         """Performs a job."""
         (answer,) = await self._perform([job])
-        if isinstance(answer, Raised):
+        if isinstance(answer, ToRaise):
             raise answer.error
         return answer
 

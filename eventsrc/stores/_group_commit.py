@@ -39,7 +39,7 @@ _GLANCE: Final = 0.1
 
 
 @attrs.frozen
-class Raised:
+class ToRaise:
     """In place of an answer: the exception to raise for the one who asked."""
 
     error: BaseException
@@ -52,21 +52,21 @@ class _Waiter(Generic[J, A]):
 
     def __init__(self, job: J) -> None:
         self.job = job
-        self.answer: A | Raised | None = None
+        self.answer: A | ToRaise | None = None
         self.is_begun = False
         self.is_done = False
 
     def tell(self) -> None:
         raise NotImplementedError
 
-    def settle(self, answer: A | Raised) -> None:
+    def settle(self, answer: A | ToRaise) -> None:
         """Hands it its answer."""
         self.answer = answer
         self.is_done = True
         self.tell()
 
     def result(self) -> A:
-        if isinstance(self.answer, Raised):
+        if isinstance(self.answer, ToRaise):
             raise self.answer.error
         return cast("A", self.answer)
 
@@ -127,7 +127,7 @@ class GroupCommit(Generic[J, A]):
 
     def __init__(
         self,
-        perform: Callable[[Sequence[J]], Sequence[A | Raised]],
+        perform: Callable[[Sequence[J]], Sequence[A | ToRaise]],
         *,
         interrupted: Callable[[J], A],
         too_late: Callable[[], Exception],
@@ -157,7 +157,7 @@ class GroupCommit(Generic[J, A]):
                     self._leader = me
             if self._leader is me:
                 (answer,) = self._perform((job,))
-                if isinstance(answer, Raised):
+                if isinstance(answer, ToRaise):
                     raise answer.error
                 return answer
             waiter: _Thread[J, A] = _Thread(job)
@@ -201,7 +201,7 @@ class GroupCommit(Generic[J, A]):
             for waiter in list(self._line):
                 if not waiter.is_begun:
                     waiter.is_begun = True
-                    waiter.settle(Raised(_closed()))  # or a leader would take it for a forgotten one
+                    waiter.settle(ToRaise(_closed()))  # or a leader would take it for a forgotten one
         if self._executor is not None:
             self._executor.shutdown(wait=True)
 
@@ -262,12 +262,12 @@ class GroupCommit(Generic[J, A]):
                 waiter.is_begun = True
         for waiter in forgotten:  # by a leader who was interrupted
             waiter.settle(self._interrupted(waiter.job))
-        answers: Sequence[A | Raised] = []
+        answers: Sequence[A | ToRaise] = []
         try:
             if group:
                 answers = self._perform([waiter.job for waiter in group])
         except EventsrcError as error:
-            answers = [Raised(error)] * len(group)
+            answers = [ToRaise(error)] * len(group)
         for waiter, answer in zip(group, answers, strict=True):
             waiter.settle(answer)
 
@@ -285,7 +285,7 @@ class GroupCommit(Generic[J, A]):
             if not isinstance(error, RuntimeError):
                 raise
             self._leave(leader)  # the executor was shut down: it is closed, or the interpreter ends
-            leader.settle(Raised(_closed()))
+            leader.settle(ToRaise(_closed()))
 
     def _lead_for(self, task: _Waiter[J, A]) -> None:
         me = object()
@@ -296,7 +296,7 @@ class GroupCommit(Generic[J, A]):
         try:
             self._lead()
         except BaseException as error:
-            task.settle(Raised(error))
+            task.settle(ToRaise(error))
         finally:
             self._leader = None
             self._pass_on()
@@ -309,13 +309,13 @@ def _closed() -> StoreClosed:
 class Alone(Generic[J, A]):
     """In place of a line, where nobody else can wait: each job is performed by itself."""
 
-    def __init__(self, perform: Callable[[Sequence[J]], Sequence[A | Raised]]) -> None:
+    def __init__(self, perform: Callable[[Sequence[J]], Sequence[A | ToRaise]]) -> None:
         self._perform = perform
 
     def perform(self, job: J, timeout: float) -> A:
         """Performs a job."""
         (answer,) = self._perform([job])
-        if isinstance(answer, Raised):
+        if isinstance(answer, ToRaise):
             raise answer.error
         return answer
 

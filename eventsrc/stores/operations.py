@@ -58,7 +58,7 @@ Expected: TypeAlias = int | Expect | Token
 version that it has seen of the stream."""
 
 
-def holds(expected: int | Expect, version: int) -> bool:
+def is_met(expected: int | Expect, version: int) -> bool:
     """Whether a stream at this version fulfils the condition."""
     if expected is ANY:
         return True
@@ -138,6 +138,9 @@ class Unknown:
 
 
 NotAppended: TypeAlias = Conflict | Rejected | Unknown
+"""The reasons why events are not known to be stored."""
+
+AppendOutcome: TypeAlias = Outcome[Appended, NotAppended]
 
 
 @attrs.frozen

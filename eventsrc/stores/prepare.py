@@ -20,12 +20,12 @@ from returns.result import Failure, Success
 from eventsrc.events._exact import NotStorable
 from eventsrc.events._sealed import SEALED, check_unsealed
 from eventsrc.events._uuids import uuid_of
-from eventsrc.events.codec import MAX_BYTES, Codec, Encoded, Json
+from eventsrc.events.codec import MAX_DATA_BYTES, Codec, Encoded, Json
 from eventsrc.events.epochs import Epochs
 from eventsrc.events.event import Opaque
 from eventsrc.events.positions import BadCursor, Cursor, Token
 from eventsrc.events.record import Record, make_records
-from eventsrc.events.stream_id import MAX_BYTES as MAX_NAME
+from eventsrc.events.stream_id import MAX_ID_BYTES as MAX_NAME
 from eventsrc.events.stream_id import RESERVED, BadStreamId, StreamId, checked_prefix
 from eventsrc.programs.program import Outcome
 from eventsrc.stores.metadata import check_metadata
@@ -48,7 +48,7 @@ from eventsrc.stores.operations import (
     SaveSnapshot,
     Snapshot,
     StreamAppend,
-    holds,
+    is_met,
 )
 
 # --- checking appends -----------------------------------------------------------------------------
@@ -100,7 +100,7 @@ class Prepared:
         for demand in self.streams:
             if demand.expected is not ANY:
                 version = version_of(demand.stream)
-                if not holds(demand.expected, version):
+                if not is_met(demand.expected, version):
                     return demand.stream, demand.expected, version
         return None
 
@@ -334,8 +334,8 @@ def check(op: Read | Head | ReadFeed | FindAppend | LoadSnapshot | SaveSnapshot)
             _check_number("version", kept.version)
             if type(kept.data) is not bytes:
                 _refuse_type("data", kept.data, "bytes")
-            if len(kept.data) > MAX_BYTES:
-                raise ValueError(f"data has {len(kept.data)} bytes, and {MAX_BYTES} is the most")
+            if len(kept.data) > MAX_DATA_BYTES:
+                raise ValueError(f"data has {len(kept.data)} bytes, and {MAX_DATA_BYTES} is the most")
 
 
 def _check_fold(stream: object, fold: object, fold_version: object) -> None:

@@ -25,7 +25,7 @@ from eventsrc.streams.fold import LATEST_SNAPSHOT, Fold, Folded, FoldOp, Load
 
 K = TypeVar("K")
 
-Held: TypeAlias = OrderedDict[tuple[StreamId, int], tuple[Fold[Any, Any], Folded[Any]]]
+CachedFolds: TypeAlias = OrderedDict[tuple[StreamId, int], tuple[Fold[Any, Any], Folded[Any]]]
 
 
 class _Remembering(Translation[Load, FoldOp]):
@@ -36,7 +36,7 @@ class _Remembering(Translation[Load, FoldOp]):
         self._lock = threading.Lock()
         # A fold is known by being the same object, since it may hold what has no hash. The entry holds
         # it, so that no other can get its id.
-        self._held: Held = OrderedDict()
+        self._held: CachedFolds = OrderedDict()
 
     @on(Load).program
     def load(self, op: Load) -> Do[FoldOp, Folded[Any]]:

@@ -21,23 +21,22 @@ from returns.result import Failure
 from eventsrc._errors import EventsrcError
 from eventsrc.events.positions import Token
 from eventsrc.events.stream_id import StreamId
-from eventsrc.programs.program import Do, Effect, Outcome, intercept, program
+from eventsrc.programs.program import Do, Effect, intercept, program
 from eventsrc.programs.world import Chance, Elapsed, Sleep
 from eventsrc.stores.operations import (
     CONFLICT_EVENTS,
     Append,
     AppendAll,
-    Appended,
+    AppendOutcome,
     Condition,
     Conflict,
     Expected,
     Head,
-    NotAppended,
     Read,
     ReadFeed,
     StreamAppend,
     Unknown,
-    holds,
+    is_met,
 )
 from eventsrc.streams.decide import WITHIN, pause
 from eventsrc.streams.fold import Load
@@ -47,8 +46,6 @@ R = TypeVar("R")
 
 SerializableOp: TypeAlias = Read | Head | AppendAll | Elapsed | Chance | Sleep
 """The operations that `serializable` performs besides the program's own."""
-
-Answer: TypeAlias = Outcome[Appended, NotAppended]
 
 _SEEN: Final = (Load, Read, Head, ReadFeed, Append, AppendAll)
 """The operations that read or write streams."""
@@ -163,7 +160,7 @@ class _Reads:
             if before != version:
                 raise _Changed(self, Conflict(stream, before, version))
 
-    def _write(self, op: Append | AppendAll) -> Do[Append | AppendAll, Answer]:
+    def _write(self, op: Append | AppendAll) -> Do[Append | AppendAll, AppendOutcome]:
         if self._is_written or self._unknown not in (None, op.append_id):
             raise NotSerializable(
                 f"{op!r:.200} is a second write: make it one AppendAll with the first, so that both "
@@ -173,7 +170,7 @@ class _Reads:
         unmet = self._unmet(parts)
         if unmet is not None:
             return Failure(unmet)
-        outcome: Answer = yield from self._conditional(op, parts)
+        outcome: AppendOutcome = yield from self._conditional(op, parts)
         if not isinstance(outcome, Failure):
             self._is_written = True
             return outcome
@@ -192,7 +189,7 @@ class _Reads:
             version = self._versions.get(part.stream)
             expected = _wanted(part.expected, part.stream)
             # A lower one than was read cannot come true: the store answers that, with the events.
-            if version is not None and not holds(expected, version) and version <= _least(expected):
+            if version is not None and not is_met(expected, version) and version <= _least(expected):
                 return Conflict(part.stream, expected, version)
         return None
 
@@ -218,7 +215,7 @@ class _Reads:
         version = self._versions.get(part.stream)
         if version is None or isinstance(part.expected, Token):
             return part.expected
-        return version if holds(part.expected, version) else part.expected
+        return version if is_met(part.expected, version) else part.expected
 
 
 def _parts(op: Append | AppendAll) -> tuple[StreamAppend | Condition, ...]:
@@ -233,4 +230,4 @@ def _wanted(expected: Expected, stream: StreamId) -> Any:
 
 def _least(expected: Any) -> int:
     """The lowest version that fulfils a condition which one that was read does not."""
-    return expected if isinstance(expected, int) else int(holds(expected, 1))
+    return expected if isinstance(expected, int) else int(is_met(expected, 1))

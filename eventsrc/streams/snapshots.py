@@ -16,7 +16,7 @@ import attrs
 from eventsrc._errors import EventsrcError
 from eventsrc.events._exact import NotStorable, check_for, shown
 from eventsrc.events._sealed import check_unsealed
-from eventsrc.events.codec import MAX_BYTES
+from eventsrc.events.codec import MAX_DATA_BYTES
 from eventsrc.events.json_converter import default_converter
 from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.program import name_of
@@ -106,9 +106,9 @@ class Snapshots(Generic[S]):
             raise NotStorable(f"{shown(state)} has no JSON form ({error}): {remedy}") from error
         if not is_same:
             raise NotStorable(f"{shown(state)} would come back as {shown(back)}: {remedy}")
-        if len(data) + _SUM > MAX_BYTES:
+        if len(data) + _SUM > MAX_DATA_BYTES:
             raise NotStorable(
-                f"it has {len(data)} bytes of JSON, and {MAX_BYTES} is the most: keep less in the "
+                f"it has {len(data)} bytes of JSON, and {MAX_DATA_BYTES} is the most: keep less in the "
                 "state, or no snapshots"
             )
         return data

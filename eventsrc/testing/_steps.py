@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 
 @attrs.frozen
-class Step:
+class ExpectedStep:
     """An operation that should be performed, and what it is answered or raises."""
 
     op: Operation[Any]
@@ -41,19 +41,19 @@ class Step:
 class Together:
     """Steps that may come in any order."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[ExpectedStep, ...]
 
 
 @overload
-def step(op: Operation[R], *, answers: R) -> Step: ...
+def step(op: Operation[R], *, answers: R) -> ExpectedStep: ...
 @overload
-def step(op: Operation[Any], *, raises: Exception) -> Step: ...
-def step(op: Operation[Any], *, answers: Any = None, raises: Exception | None = None) -> Step:
+def step(op: Operation[Any], *, raises: Exception) -> ExpectedStep: ...
+def step(op: Operation[Any], *, answers: Any = None, raises: Exception | None = None) -> ExpectedStep:
     """The program should perform this operation, and is answered this, or this is raised."""
-    return Step(op, answers, raises)
+    return ExpectedStep(op, answers, raises)
 
 
-def together(*steps: Step) -> Together:
+def together(*steps: ExpectedStep) -> Together:
     """The program should take these steps next, in any order, as the branches of a `gather` do."""
     return Together(steps)
 
@@ -65,8 +65,8 @@ class Steps(Interpreter[Any]):
     not the expected one, and at the end of `run` if some were not performed.
     """
 
-    def __init__(self, *steps: Step | Together) -> None:
-        self._rest = [(its,) if isinstance(its, Step) else its.steps for its in steps]
+    def __init__(self, *steps: ExpectedStep | Together) -> None:
+        self._rest = [(its,) if isinstance(its, ExpectedStep) else its.steps for its in steps]
         self._done: list[str] = []
         self._wrong: AssertionError | None = None
         derived = {type(one.op) for some in self._rest for one in some if isinstance(one.op, Derived)}
@@ -129,7 +129,7 @@ class Steps(Interpreter[Any]):
         return AssertionError("\n".join([what, *lines, *before]))
 
 
-def _told(op: Operation[Any], expected: tuple[Step, ...]) -> list[str]:
+def _told(op: Operation[Any], expected: tuple[ExpectedStep, ...]) -> list[str]:
     """The operation that was performed, beside the expected one."""
     one, *others = expected
     if others:

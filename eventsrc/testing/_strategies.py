@@ -21,7 +21,7 @@ from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from eventsrc.events.stream_id import MAX_BYTES, StreamId
+from eventsrc.events.stream_id import MAX_ID_BYTES, StreamId
 from eventsrc.stores.operations import (
     ANY,
     EXISTS,
@@ -32,7 +32,7 @@ from eventsrc.stores.operations import (
     Expected,
     StreamAppend,
 )
-from eventsrc.testing._contract.samples import HOSTILE_NAMES, UNKNOWN, Counted, Held, Noted, Renamed
+from eventsrc.testing._contract.samples import HOSTILE_NAMES, UNKNOWN, AnyValue, Counted, Noted, Renamed
 
 E = TypeVar("E")
 
@@ -48,7 +48,7 @@ _segments: Final = (
 def stream_ids() -> SearchStrategy[StreamId]:
     """Stream ids of up to four segments, some of which look like code or like one another."""
     joined = st.lists(_segments, min_size=1, max_size=4).map("/".join)
-    return joined.filter(lambda text: len(text.encode()) <= MAX_BYTES).map(StreamId)
+    return joined.filter(lambda text: len(text.encode()) <= MAX_ID_BYTES).map(StreamId)
 
 
 # --- values ---------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def events(*kinds: type[E]) -> SearchStrategy[E]:
         your own beside this one: `events(SetName) | st.builds(SetEmail, email=st.emails())`.
     """
     if not kinds:
-        return st.one_of(*map(values, (Noted, Counted, Held, Renamed)), st.sampled_from(UNKNOWN))
+        return st.one_of(*map(values, (Noted, Counted, AnyValue, Renamed)), st.sampled_from(UNKNOWN))
     return st.one_of([values(kind) for kind in kinds])
 
 

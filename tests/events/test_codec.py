@@ -34,7 +34,7 @@ from eventsrc import (
 )
 from eventsrc.errors import NotStorable
 from eventsrc.events._exact import MAX_DEPTH
-from eventsrc.events.codec import MAX_BYTES, Encoded, Undecodable
+from eventsrc.events.codec import MAX_DATA_BYTES, Encoded, Undecodable
 from eventsrc.events.codec import Kind as StoredKind
 from eventsrc.events.event import NAME, EventTypeError, EventTypes, Opaque
 from eventsrc.events.json_converter import json_converter
@@ -228,7 +228,7 @@ def test_a_stream_id_in_a_str_field_comes_back_as_the_str_that_it_equals() -> No
 def test_an_event_that_is_too_big_is_refused() -> None:
     codec = own_codec()
     with pytest.raises(NotStorable, match="is the most: store a reference to it"):
-        codec.encode(event_class(str, codec)("x" * MAX_BYTES))
+        codec.encode(event_class(str, codec)("x" * MAX_DATA_BYTES))
 
 
 def test_the_path_tells_which_of_several_events_is_meant() -> None:
@@ -255,7 +255,7 @@ def test_several_events_are_encoded_as_each_would_be(data: st.DataObject, fast: 
 def test_one_bad_event_among_many_is_refused_by_its_place(
     fast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eventsrc.events.codec.MAX_BYTES", 1_000)
+    monkeypatch.setattr("eventsrc.events.codec.MAX_DATA_BYTES", 1_000)
     codec = own_codec(fast=fast)
     make = event_class(str, codec)
     good = [make(f"é{number}") for number in range(5)]

@@ -15,7 +15,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from eventsrc import Append, Head, MemoryStore, ReadFeed, StreamId, Streams
-from eventsrc.events.stream_id import MAX_BYTES, BadStreamId, checked_prefix
+from eventsrc.events.stream_id import MAX_ID_BYTES, BadStreamId, checked_prefix
 from tests.streams.counting import Counted
 
 UserId = NewType("UserId", str)
@@ -38,7 +38,7 @@ def is_valid(text: str) -> bool:
         encoded = text.encode()
     except UnicodeEncodeError:
         return False
-    return all(text.split("/")) and "\0" not in text and len(encoded) <= MAX_BYTES
+    return all(text.split("/")) and "\0" not in text and len(encoded) <= MAX_ID_BYTES
 
 
 # --- ids ------------------------------------------------------------------------------------------
@@ -51,7 +51,9 @@ def test_segments_with_slashes_between_them_are_an_id(text: str) -> None:
 
 
 @given(
-    any_text | st.text("/a\0") | st.text("aé👾", min_size=MAX_BYTES // 4 - 2, max_size=MAX_BYTES + 2)
+    any_text
+    | st.text("/a\0")
+    | st.text("aé👾", min_size=MAX_ID_BYTES // 4 - 2, max_size=MAX_ID_BYTES + 2)
 )
 def test_any_text_is_an_id_or_is_refused_for_what_is_written_in_the_documentation(text: str) -> None:
     if is_valid(text):
@@ -71,7 +73,7 @@ def test_these_are_no_ids(text: str) -> None:
 
 @pytest.mark.parametrize("letter", ["a", "é", "€", "👾"])
 def test_an_id_may_take_512_bytes(letter: str) -> None:
-    room = MAX_BYTES // len(letter.encode())
+    room = MAX_ID_BYTES // len(letter.encode())
     longest = letter * room
     assert StreamId(longest) == longest
     with pytest.raises(BadStreamId, match="and 512 is the most"):
@@ -162,7 +164,9 @@ def test_a_prefix_ends_with_a_slash_or_is_empty(text: str) -> None:
         checked_prefix(text)
 
 
-@pytest.mark.parametrize("prefix", ["/", "a//", "/a/", "a\0/", "\ud800/", "a" * (MAX_BYTES + 1) + "/"])
+@pytest.mark.parametrize(
+    "prefix", ["/", "a//", "/a/", "a\0/", "\ud800/", "a" * (MAX_ID_BYTES + 1) + "/"]
+)
 def test_these_are_no_prefixes(prefix: str) -> None:
     with pytest.raises(BadStreamId):
         checked_prefix(prefix)

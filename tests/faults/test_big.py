@@ -31,7 +31,7 @@ from eventsrc import (
     event,
 )
 from eventsrc.errors import NotStorable
-from eventsrc.events.codec import MAX_BYTES
+from eventsrc.events.codec import MAX_DATA_BYTES
 from eventsrc.events.event import EventTypes
 from eventsrc.stores.operations import MAX_PAGE
 from tests.faults import SCALE, scaled
@@ -188,8 +188,8 @@ def test_an_event_of_16_mib_comes_back(make_store: MakeStore) -> None:
 
 def test_an_event_that_is_too_large_is_refused_with_the_limit(make_store: MakeStore) -> None:
     store = make_store()
-    with pytest.raises(NotStorable, match=f"{MAX_BYTES} is the most"):
-        store.run(Append(HERE, (Page("x" * MAX_BYTES),)))
+    with pytest.raises(NotStorable, match=f"{MAX_DATA_BYTES} is the most"):
+        store.run(Append(HERE, (Page("x" * MAX_DATA_BYTES),)))
     assert [*whole_feed(store)] == []
 
 

@@ -41,7 +41,7 @@ from eventsrc import (
 )
 from eventsrc.events import codec
 from eventsrc.sqlite._file import SqliteFile, WriteTransaction
-from eventsrc.stores._group_commit import Raised, _Waiter
+from eventsrc.stores._group_commit import ToRaise, _Waiter
 from eventsrc.stores.operations import SaveSnapshot, Snapshot, StoreBusy, StoreClosed
 from tests.docs.pages import ROOT
 from tests.faults import scaled
@@ -344,7 +344,7 @@ def test_closing_refuses_those_who_wait_in_line(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slowly(waiter: Any, answer: Any) -> None:
-        if isinstance(answer, Raised):  # by `close`: another leads meanwhile
+        if isinstance(answer, ToRaise):  # by `close`: another leads meanwhile
             time.sleep(0.05)
         settle(waiter, answer)
 

@@ -13,7 +13,7 @@ from eventsrc.programs.world import NewId, Now, World
 from eventsrc.stores.operations import StoreOp
 from eventsrc.streams.decide import DecideOp
 from eventsrc.testing import Given, NotGiven
-from eventsrc.testing._contract.samples import Held
+from eventsrc.testing._contract.samples import AnyValue
 from tests.testing.shops import (
     HOMER,
     MARGE,
@@ -122,5 +122,5 @@ def test_an_application_brings_its_interpreter() -> None:
 
 def test_what_cannot_have_happened_is_refused() -> None:
     with pytest.raises(NotStorable):
-        Given({"here": [Held(object())]})
+        Given({"here": [AnyValue(object())]})
     assert issubclass(NotGiven, Exception)

@@ -42,7 +42,7 @@ from eventsrc.testing._contract._shared import (
     new_family,
     texts_of,
 )
-from eventsrc.testing._contract.samples import HOSTILE_NAMES, Held, Noted
+from eventsrc.testing._contract.samples import HOSTILE_NAMES, AnyValue, Noted
 from eventsrc.testing._strategies import batches, events, unstorable_values
 
 
@@ -57,7 +57,7 @@ class BadInput(ContractPart):
         self, store: Store, bad: Any, before: tuple[object, ...]
     ) -> None:
         stream, other = fresh(), fresh()
-        batch = (*before, Held(bad), Noted("after"))
+        batch = (*before, AnyValue(bad), Noted("after"))
         parts = (StreamAppend(other, (Noted("good"),)), StreamAppend(stream, batch))
         with left_alone(store, stream, other):
             for asked in (Append(stream, batch), AppendAll(parts)):
@@ -84,7 +84,7 @@ class BadInput(ContractPart):
 
     def test_the_key_that_is_the_librarys_own_is_refused_wherever_it_is(self, store: Store) -> None:
         stream, other = fresh(), fresh()
-        bad = Held([{"$sealed": 1}])
+        bad = AnyValue([{"$sealed": 1}])
         with left_alone(store, stream, other):
             for asked in (
                 Append(stream, (Noted("good"), bad)),

@@ -56,7 +56,7 @@ from eventsrc.stores.operations import (
     Snapshot,
     StoreOp,
 )
-from eventsrc.testing._contract.samples import Held
+from eventsrc.testing._contract.samples import AnyValue
 from eventsrc.testing._strategies import appends, appends_to_several, batches, events, unstorable_values
 
 OpenStore: TypeAlias = Callable[[Path], AbstractContextManager[Interpreter[StoreOp]]]
@@ -198,7 +198,7 @@ class StoreMachine(RuleBasedStateMachine):
             page = self._model.run(Read(stream, limit=10_000))
             batch: list[object] = [e.opaque() for e in page.events if e.append_id == of.append_id]
             if change:
-                batch.append(Held("more"))
+                batch.append(AnyValue("more"))
             self.both(
                 Append(stream, tuple(batch), append_id=of.append_id),
                 Append(stream, tuple(batch), append_id=answer.tested.append_id),
@@ -207,7 +207,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(op=appends(_stream_ids, events(), _keys), bad=unstorable_values())
     def append_what_cannot_be_stored(self, op: Append, bad: Any) -> None:
         """Appends a good batch with a bad event at its end."""
-        self.both(Append(op.stream, (*op.events, Held(bad)), op.expected, op.append_id))
+        self.both(Append(op.stream, (*op.events, AnyValue(bad)), op.expected, op.append_id))
 
     @rule(append_id=st.sampled_from(_KEYS))
     def find_chosen(self, append_id: UUID) -> None:
@@ -238,7 +238,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Takes a cursor and a token of one store to another."""
         cursor, token = answer.model.cursor, answer.model.token
         self.both(ReadFeed(Cursor("of another store", cursor.position)))
-        self.both(Append(stream, (Held("never"),), attrs.evolve(token, store="another")))
+        self.both(Append(stream, (AnyValue("never"),), attrs.evolve(token, store="another")))
 
     @rule(
         target=followers,

@@ -27,7 +27,7 @@ class Counted:
 
 
 @event("eventsrc.testing.held")
-class Held:
+class AnyValue:
     """Any value that JSON has."""
 
     value: Any

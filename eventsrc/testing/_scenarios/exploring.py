@@ -24,13 +24,13 @@ from eventsrc.testing._scenarios.footprints import (
     are_dependent,
 )
 from eventsrc.testing._scenarios.running import (
-    Answer,
     Begin,
     Choice,
     End,
     NotAsBefore,
     Plan,
     Process,
+    Replying,
     Running,
     Variant,
 )
@@ -40,7 +40,7 @@ _BEGIN: Final = Footprint(reads=frozenset([_REAL_TIME]))
 _END: Final = Footprint(writes=frozenset([_REAL_TIME]))
 _STALLED: Final = Footprint(writes=frozenset([CLOCK]))
 _WRITES_ALL: Final = Footprint(writes=frozenset([EVERYTHING]))
-_NO_OPERATIONS: Final = (Begin, End, Answer)
+_NO_OPERATIONS: Final = (Begin, End, Replying)
 _NOT_DONE: Final = (Fault.REFUSED, Fault.DROPPED, Fault.LATE, Fault.CRASH, Fault.RESTART)
 
 
@@ -210,7 +210,7 @@ def _footprint(op: Any, reader: Reader | None) -> Footprint:
         return _BEGIN
     if kind is End:
         return _END
-    if kind is Answer:
+    if kind is Replying:
         return NOTHING
     return reader(op)
 

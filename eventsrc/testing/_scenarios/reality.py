@@ -19,12 +19,12 @@ from eventsrc.stores.operations import Append, AppendAll
 from eventsrc.stores.prepare import new_append_id
 from eventsrc.testing._scenarios.running import Raised, Step
 
-WITHIN: Final = 60.0
+DEADLINE: Final = 60.0
 """The seconds that the programs have for one run."""
 
 
 @attrs.frozen
-class Recorded:
+class RealRun:
     """A run of programs at the same time: their operations, and how they ended.
 
     spans: when each began and ended.
@@ -35,7 +35,7 @@ class Recorded:
     spans: dict[str, tuple[float, float]]
 
 
-def at_once(programs: Mapping[str, Any], scope: Scope) -> Recorded:
+def at_once(programs: Mapping[str, Any], scope: Scope) -> RealRun:
     """Runs programs at the same time, each in a thread of its own.
 
     Raises TimeoutError if they have not ended within a minute.
@@ -46,7 +46,7 @@ def at_once(programs: Mapping[str, Any], scope: Scope) -> Recorded:
     spans: dict[str, tuple[float, float]] = {}
 
     def run(name: str, program: Any) -> None:
-        begin.wait(WITHIN)
+        begin.wait(DEADLINE)
         began = time.perf_counter()
         try:
             outcomes[name] = recorded(name, program, scope, steps)
@@ -57,12 +57,12 @@ def at_once(programs: Mapping[str, Any], scope: Scope) -> Recorded:
     threads = [threading.Thread(target=run, args=its, daemon=True) for its in programs.items()]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + WITHIN
+    deadline = time.monotonic() + DEADLINE
     for name, thread in zip(programs, threads, strict=True):
         thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive():
-            raise TimeoutError(f"{name} has not ended after {WITHIN} seconds")
-    return Recorded(sorted(steps, key=lambda step: step.ended), outcomes, spans)
+            raise TimeoutError(f"{name} has not ended after {DEADLINE} seconds")
+    return RealRun(sorted(steps, key=lambda step: step.ended), outcomes, spans)
 
 
 def recorded(name: str, program: Any, scope: Scope, steps: list[Step]) -> Any:

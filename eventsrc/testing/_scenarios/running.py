@@ -87,7 +87,7 @@ class End:
         return "ends"
 
 
-class Answer:
+class Replying:
     """A program gives its answer, where it may end before anybody gets it."""
 
     def __repr__(self) -> str:
@@ -264,7 +264,7 @@ class Running:
         kind = type(op)
         if kind is Begin or kind is End:
             return [None]
-        if kind is Answer:
+        if kind is Replying:
             ends = (Fault.CRASH, Fault.RESTART) if self.may_fail else ()
             return [None, *(fault for fault in self.plan.faults if fault in ends)]
         found: list[Variant] = list(self.plan.chances) if kind is Chance else [None]
@@ -281,7 +281,7 @@ class Running:
             return
         actor = process.actor
         op = process.op
-        if type(op) is not Answer or variant is not None:  # to answer in the end is no choice
+        if type(op) is not Replying or variant is not None:  # to answer in the end is no choice
             self.choices.append((name, variant))
         if process.stalled != self._stalled and variant in _PERFORMED and goes_by_the_clock(op):
             process.seconds += self._stalled - process.stalled
@@ -408,7 +408,7 @@ class Running:
             self._start(actor, after)
         elif type(process.op) is End:
             self.spans[actor.name] = self.spans[actor.name][0], number
-        elif type(process.op) is not Answer:
+        elif type(process.op) is not Replying:
             assert actor.running is not None
             self._go_on(actor, actor.running.send if good else actor.running.throw, answer, after)
 
@@ -444,7 +444,7 @@ class Running:
         except Exception as error:
             self.outcomes[actor.name] = Raised(error)
         if self._may_crash:
-            self.processes[actor.name] = Process(actor.name, actor, _nothing, Answer(), after)
+            self.processes[actor.name] = Process(actor.name, actor, _nothing, Replying(), after)
         elif self.plan.real_time:
             self.processes[actor.name] = Process(actor.name, actor, _nothing, End(), after)
 

@@ -30,13 +30,13 @@ from eventsrc.stores.operations import (
 )
 from eventsrc.testing._scenarios.faults import Fault
 from eventsrc.testing._scenarios.running import (
-    Answer,
     BadSchedule,
     Begin,
     Choice,
     Crashed,
     End,
     Raised,
+    Replying,
     Running,
     Step,
 )
@@ -108,11 +108,11 @@ def trace(running: Running) -> str:
 
 def _is_told(step: Step) -> bool:
     """Whether something is to be told of a step."""
-    return not isinstance(step.op, Begin | End | Answer) or step.variant is not None
+    return not isinstance(step.op, Begin | End | Replying) or step.variant is not None
 
 
 def _did(step: Step) -> str:
-    if isinstance(step.op, Answer):
+    if isinstance(step.op, Replying):
         return _UNANSWERED[step.variant]
     wanted = cut(operation(step.op))
     if isinstance(step.variant, Fault):

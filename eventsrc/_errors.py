@@ -20,6 +20,12 @@ class EventsrcError(Exception):
         return _again, (type(self), self.args), vars(self)
 
 
+def with_article(kind: type | str) -> str:
+    """A type's name for a sentence, with its article: a str, an int."""
+    name = kind if isinstance(kind, str) else kind.__qualname__
+    return f"an {name}" if name[0] in "aeiouAEIO" else f"a {name}"
+
+
 def _again(kind: type[EventsrcError], args: tuple[Any, ...]) -> EventsrcError:
     """An exception, without its attributes, of which `__init__` does not run."""
     return kind.__new__(kind, *args)

@@ -11,7 +11,7 @@ import importlib
 import sys
 from typing import Any, NoReturn, Self
 
-from eventsrc._errors import EventsrcError
+from eventsrc._errors import EventsrcError, with_article
 
 
 class Unpicklable(EventsrcError, TypeError):
@@ -23,7 +23,7 @@ class OfOneProcess:
 
     def __reduce__(self) -> NoReturn:
         raise Unpicklable(
-            f"a {type(self).__qualname__} belongs to this process, and cannot be pickled or copied: "
+            f"{with_article(type(self))} belongs to this process, and cannot be pickled or copied: "
             "open another where it is needed, with the same path or address"
         )
 

@@ -2,7 +2,8 @@
 
 `Save(user)`, as a statement in a program, makes an operation and drops it; nothing happens, silently.
 No type checker says so with its usual settings. This check reads the bodies of program functions and
-reports each statement that only makes an operation or a program. In a test::
+reports each operation or program that is made and dropped, or used as if it were its own answer:
+compared, looped over, added, formatted. In a test::
 
     assert find_forgotten(my_service) == []
 
@@ -11,6 +12,7 @@ or from the command line, for packages that can be imported: `python -m eventsrc
 
 from __future__ import annotations
 
+import argparse
 import ast
 import importlib
 import inspect
@@ -31,18 +33,16 @@ _MISSING: Final = object()
 
 @attrs.frozen
 class Forgotten:
-    """A statement that makes an operation or a program, and does not perform it."""
+    """A place in a program where an operation or a program is made, and not performed."""
 
     file: str
     line: int
     function: str
     code: str
+    remedy: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.file}:{self.line}: in {self.function}: {self.code} is made and never performed: "
-            f"write `yield from {self.code}`"
-        )
+        return f"{self.file}:{self.line}: in {self.function}: {self.code} {self.remedy}"
 
 
 def find_forgotten(*modules: ModuleType) -> list[Forgotten]:
@@ -77,10 +77,10 @@ def _bodies(value: Any) -> Iterator[FunctionType]:
             if not inspect.isclass(member):
                 yield from _bodies(member)
     body = inspect.unwrap(value) if callable(value) else None
-    if isinstance(body, FunctionType) and inspect.isgeneratorfunction(body):
+    if isinstance(body, FunctionType):
         handles = getattr(value, "__handles__", None)
         is_program = hasattr(value, "__program__") or getattr(handles, "how", "") == "program"
-        if is_program or _makes_program(value):
+        if is_program or (inspect.isgeneratorfunction(body) and _makes_program(value)):
             yield body
 
 
@@ -99,29 +99,83 @@ def _makes_program(value: Any) -> bool:
 
 def _check(function: FunctionType) -> Iterator[Forgotten]:
     lines, first = inspect.getsourcelines(function)
-    tree = ast.parse(textwrap.dedent("".join(lines)))
-    body = tree.body[0]
+    body = ast.parse(textwrap.dedent("".join(lines))).body[0]
     names = _Names(function)
-    for statement in _own_statements(body):
-        made: ast.expr | None = None
-        if isinstance(statement, ast.Expr) or _is_unused(statement, body):
-            made = statement.value
-        if isinstance(made, ast.Call) and names.makes_program(made.func):
-            yield Forgotten(
-                inspect.getsourcefile(function) or "?",
-                first + statement.lineno - 1,
-                function.__qualname__,
-                ast.unparse(made),
-            )
+
+    def found(node: ast.stmt | ast.expr, code: str, remedy: str) -> Forgotten:
+        file = inspect.getsourcefile(function) or "?"
+        return Forgotten(file, first + node.lineno - 1, function.__qualname__, code, remedy)
+
+    for node in _own_nodes(body):
+        for expression, is_dropped in _unperformed(node, body):
+            if isinstance(expression, ast.Call) and names.makes_program(expression.func):
+                code = ast.unparse(expression)
+                verb = "made and never performed" if is_dropped else "used as if it were its answer"
+                yield found(expression, code, f"is {verb}: write `yield from {code}`")
+        for made in _elements(node, body):
+            if isinstance(made, ast.Call) and names.makes_program(made.func):
+                yield found(
+                    made,
+                    ast.unparse(made),
+                    "is made for each item and never performed: write `yield from` in a `for` loop, or "
+                    "`yield from for_each(items, function)`",
+                )
+    if not inspect.isgeneratorfunction(function) and isinstance(body, ast.FunctionDef):
+        returned = [n.value for n in _own_nodes(body) if isinstance(n, ast.Return) and n.value]
+        is_raising = not returned and isinstance(body.body[-1], ast.Raise)
+        if not is_raising and all(isinstance(value, _PLAIN) for value in returned):
+            yield found(body, body.name, "has no `yield from`, and returns no program: it does nothing")
 
 
-def _own_statements(node: ast.AST) -> Iterator[ast.Expr | ast.Assign]:
-    """The statements of a function, without those of functions inside it."""
+_PLAIN: Final = ast.Constant | ast.JoinedStr | ast.List | ast.Tuple | ast.Dict | ast.Set | ast.Compare
+"""Expressions that make no program."""
+
+
+def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a function, without those of functions inside it."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Expr | ast.Assign):
-            yield child
+        yield child
         if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
-            yield from _own_statements(child)
+            yield from _own_nodes(child)
+
+
+def _unperformed(node: ast.AST, body: ast.AST) -> Iterator[tuple[ast.expr, bool]]:
+    """The expressions in a node that would have to be performed there, and whether they are dropped."""
+    match node:
+        case ast.Expr(value=value):
+            yield value, True
+        case ast.Assign(value=value) if _is_unused(node, body):
+            yield value, True
+        case ast.For(iter=value) | ast.comprehension(iter=value):
+            yield value, False
+        case (
+            ast.If(test=value) | ast.While(test=value) | ast.IfExp(test=value) | ast.Assert(test=value)
+        ):
+            yield value, False
+        case ast.Compare(left=left, comparators=others):
+            yield from ((value, False) for value in (left, *others))
+        case ast.BinOp(left=left, right=right):
+            yield from ((value, False) for value in (left, right))
+        case ast.BoolOp(values=values):
+            yield from ((value, False) for value in values)
+        case ast.UnaryOp(operand=value) | ast.FormattedValue(value=value):
+            yield value, False
+        case ast.Match(subject=value) | ast.Subscript(value=value) | ast.Starred(value=value):
+            yield value, False
+        case _:
+            pass
+
+
+def _elements(node: ast.AST, body: ast.AST) -> Iterator[ast.expr]:
+    """The elements of a comprehension that is dropped."""
+    if isinstance(node, ast.Expr) or (isinstance(node, ast.Assign) and _is_unused(node, body)):
+        match node.value:
+            case ast.ListComp(elt=made) | ast.SetComp(elt=made) | ast.GeneratorExp(elt=made):
+                yield made
+            case ast.DictComp(value=made):
+                yield made
+            case _:
+                pass
 
 
 def _is_unused(statement: ast.Assign, body: ast.AST) -> bool:
@@ -183,13 +237,14 @@ def _item_class(owner: Any) -> Any:
     return Stream if isinstance(owner, Streams) else _MISSING
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Checks modules by name; answers the exit status."""
-    if not names:
-        sys.stderr.write("usage: python -m eventsrc.forgotten PACKAGE_OR_MODULE ...\n")
-        return 2
+    parser = argparse.ArgumentParser(
+        "python -m eventsrc.forgotten", description="Finds operations that programs never perform."
+    )
+    parser.add_argument("module", nargs="+", help="a package or module that can be imported from here")
     sys.path.insert(0, "")
-    modules = [importlib.import_module(name) for name in names]
+    modules = [importlib.import_module(name) for name in parser.parse_args(arguments).module]
     found = find_forgotten(*modules)
     for forgotten in found:
         sys.stdout.write(f"{forgotten}\n")

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from eventsrc._errors import EventsrcError
+from eventsrc._errors import EventsrcError, with_article
 from eventsrc.events.codec import Codec
 from eventsrc.programs.interpreter import AsyncInterpreter
 from eventsrc.programs.opened import Opened
@@ -99,7 +99,7 @@ def add_scheme(name: str, scheme: Scheme) -> None:
 def scheme_of(url: str) -> str:
     """The scheme of a URL, before the colon. Raises BadUrl for what is none, or is not known."""
     if not isinstance(url, str):
-        raise BadUrl(f"a {type(url).__qualname__} is no URL: give a text such as 'sqlite:shop.db'")
+        raise BadUrl(f"{with_article(type(url))} is no URL: give a text such as 'sqlite:shop.db'")
     name, colon, _ = url.partition(":")
     known = ", ".join(f"{scheme}:" for scheme in _SCHEMES)
     if not colon or not re.fullmatch(_SCHEME, name, re.IGNORECASE):

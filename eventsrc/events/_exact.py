@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple, NoReturn, TypeAlias, get_origin
 
 import attrs
 
-from eventsrc._errors import EventsrcError
+from eventsrc._errors import EventsrcError, with_article
 from eventsrc.events._shapes import (
     REAL,
     Choice,
@@ -119,7 +119,7 @@ def shown(value: Any) -> str:
 
 
 def _refuse(value: Any, wanted: str) -> NoReturn:
-    raise NotStorable(f"{shown(value)} is a {type(value).__qualname__}, not {wanted}")
+    raise NotStorable(f"{shown(value)} is {with_article(type(value))}, not {wanted}")
 
 
 def _str(value: Any) -> None:
@@ -213,8 +213,7 @@ def _json(value: Any, depth: int) -> None:
         raise NotStorable(f"{shown(value)} would come back as a list: store a list")
     else:
         raise NotStorable(
-            f"{shown(value)} is a {kind.__qualname__}, which JSON does not have: "
-            "give the field its type"
+            f"{shown(value)} is {with_article(kind)}, which JSON does not have: give the field its type"
         )
 
 

@@ -22,7 +22,7 @@ from uuid import UUID
 
 import attrs
 
-from eventsrc._errors import REFUSALS
+from eventsrc._errors import REFUSALS, with_article
 from eventsrc.events._exact import inside, shown
 from eventsrc.events._json import dumps
 from eventsrc.events._shapes import (
@@ -372,7 +372,7 @@ def _members(cls: type[enum.Enum]) -> Callable[[Any], enum.Enum]:
                 member = cls(value)  # a combination of flags
             if type(member.value) is type(value) and member.value == value:
                 return member
-        raise Misfit(f"{shown(value)} is not a {cls.__qualname__}")
+        raise Misfit(f"{shown(value)} is not {with_article(cls)}")
 
     return take
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from eventsrc._errors import EventsrcError
+from eventsrc._errors import EventsrcError, with_article
 
 MAX_ID_BYTES: Final = 512
 """The longest id, in bytes of UTF-8."""
@@ -32,7 +32,7 @@ class StreamId(str):
         if type(text) is cls:
             return text
         if not isinstance(text, str):
-            raise TypeError(f"{text!r} is a {type(text).__qualname__}: a stream id is made of a str")
+            raise TypeError(f"{text!r} is {with_article(type(text))}: a stream id is made of a str")
         if not text or text[0] == "/" or text[-1] == "/" or "//" in text:
             raise BadStreamId(
                 f"{text[:100]!r} is no stream id: write non-empty segments with / between them"

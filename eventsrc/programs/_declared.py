@@ -108,18 +108,30 @@ def check_declared(cls: type, handled: Iterable[type]) -> None:
             op_type for op_type in operations_of(described) if not has.intersection(op_type.__mro__)
         ]
         if missing:
-            raise MissingHandlers(missing, cls.__qualname__)
+            remedy = f"write a method marked @on({missing[0].__name__}), or declare fewer operations"
+            raise MissingHandlers(missing, cls.__qualname__, remedy)
 
 
 def check_plain(cls: type, handled: Mapping[type, Mapping[str, str]]) -> None:
-    """Raises TypeError for a handler that answers at once and is written as a program."""
+    """Raises TypeError for a handler that answers at once, and is written as a program or coroutine."""
     for op_type, ways in handled.items():
         name = ways.get("plain")
-        if name is not None and inspect.isgeneratorfunction(inspect.unwrap(getattr(cls, name))):
-            raise TypeError(
-                f"{cls.__qualname__}.{name} yields, and @on({op_type.__name__}) is for a handler that "
-                f"answers at once: write @on({op_type.__name__}).program for one that is a program"
-            )
+        if name is not None:
+            way = f"@on({op_type.__name__})"
+            remedies = f"{way}.program", f"{way}.coroutine"
+            check_answering(getattr(cls, name), f"{cls.__qualname__}.{name}", way, *remedies)
+
+
+def check_answering(function: Any, name: str, way: str, for_programs: str, for_coroutines: str) -> None:
+    """Raises TypeError for a function that cannot answer at once, naming the way for one like it."""
+    body = inspect.unwrap(function) if callable(function) else function
+    if inspect.isgeneratorfunction(body):
+        does, remedy = "yields", f"{for_programs} for one that is a program"
+    elif inspect.iscoroutinefunction(body):
+        does, remedy = "is a coroutine function", f"{for_coroutines} for one that is awaited"
+    else:
+        return
+    raise TypeError(f"{name} {does}, and {way} is for a handler that answers at once: write {remedy}")
 
 
 def check_programs(cls: type, handled: Mapping[type, Mapping[str, str]]) -> None:

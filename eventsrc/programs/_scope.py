@@ -13,11 +13,9 @@ from eventsrc.programs.program import Body
 class MissingHandlers(EventsrcError, TypeError):
     """An interpreter lacks handlers for some operations, which `missing` names."""
 
-    def __init__(self, missing: Sequence[type], where: str) -> None:
-        super().__init__(
-            f"{where} has no handler for {names(missing)}: "
-            "add one with `on`, or join (`|`) an interpreter that has one"
-        )
+    def __init__(self, missing: Sequence[type], where: str, remedy: str = "") -> None:
+        remedy = remedy or "add one with `on`, or join (`|`) an interpreter that has one"
+        super().__init__(f"{where} has no handler for {names(missing)}: {remedy}")
         self.missing = tuple(missing)
 
 

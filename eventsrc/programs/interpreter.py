@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, cast, overload
 
 from eventsrc.programs import _loop
 from eventsrc.programs._declared import (
+    check_answering,
     check_declared,
     check_plain,
     check_programs,
@@ -47,7 +48,7 @@ from eventsrc.programs._scope import (
 from eventsrc.programs._variance import Below, Handles, SyncHandles, Translates
 from eventsrc.programs._variance import Wrappable as Wrappable
 from eventsrc.programs.operation import Derived, Operation
-from eventsrc.programs.program import Body, Call, Effect, Intercept, Program
+from eventsrc.programs.program import Body, Call, Effect, Intercept, Program, name_of
 
 K = TypeVar("K")
 L = TypeVar("L")
@@ -317,7 +318,13 @@ class On(Generic[O_co]):
     # Functions, each making an interpreter or translation of one operation:
 
     def run(self: On[Operation[R]], function: Callable[[O_co], R]) -> Interpreter[O_co]:
-        """The interpreter that answers the operation with the function's result."""
+        """The interpreter that answers the operation with the function's result.
+
+        Raises TypeError for a function that yields or is awaited.
+        """
+        of = f"on({self.op_type.__name__})"
+        ways = f"{of}.run", f"{of}.expand", f"{of}.run_async"
+        check_answering(function, name_of(function), *ways)
         return _made(Scope({self.op_type: function}))
 
     def run_async(

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import attrs
 
-from eventsrc._errors import EventsrcError
+from eventsrc._errors import EventsrcError, with_article
 from eventsrc.recording._names import NotPortable
 from eventsrc.recording.portable import Mask
 
@@ -65,7 +65,7 @@ def pseudonyms(secret: bytes) -> Callable[[Any], Any]:
         if type(value) in (list, tuple):
             return type(value)(map(replace, value))
         raise NotPortable(
-            f"a {type(value).__qualname__} has no pseudonym: mask it by a function of your own, or "
+            f"{with_article(type(value))} has no pseudonym: mask it by a function of your own, or "
             "with a constant"
         )
 

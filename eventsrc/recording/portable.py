@@ -116,8 +116,8 @@ class Portable:
                 "fields": {name: self.plain(self._masked(kind, name, part)) for name, part in fields},
             }
         raise NotPortable(
-            f"{shown(value)} is a {kind.__module__}.{kind.__qualname__}, which cannot be written: make "
-            "it an attrs class, or name its class in `opaque` to leave its values out"
+            f"{shown(value)}, of {kind.__module__}.{kind.__qualname__}, cannot be written: make it an "
+            "attrs class, or name its class in `opaque` to leave its values out"
         )
 
     def value(self, plain: Any) -> Any:

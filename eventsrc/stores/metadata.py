@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
+from eventsrc._errors import with_article
 from eventsrc.events.codec import Json
 from eventsrc.programs.program import Do, Effect, Program, intercept
 from eventsrc.stores.operations import Append, AppendAll
@@ -81,7 +82,7 @@ def check_metadata(metadata: Mapping[str, Any]) -> None:
 def _check(key: str, text: object) -> None:
     if not isinstance(text, str):
         raise TypeError(
-            f"{key} is {text!r:.100}, a {type(text).__qualname__}, and must be a str: "
+            f"{key} is {text!r:.100}, {with_article(type(text))}, and must be a str: "
             "write str(...), or use a key of your own"
         )
     if not 1 <= len(text) <= LONGEST:

@@ -17,6 +17,7 @@ from uuid import UUID
 import attrs
 from returns.result import Failure, Success
 
+from eventsrc._errors import with_article
 from eventsrc.events._exact import NotStorable
 from eventsrc.events._sealed import SEALED, check_unsealed
 from eventsrc.events._uuids import uuid_of
@@ -291,7 +292,7 @@ def _check_distinct(parts: Sequence[Part]) -> None:
 
 
 def _refuse_type(name: str, value: object, wanted: str) -> NoReturn:
-    raise TypeError(f"{name} is {value!r:.100}, a {type(value).__qualname__}, and must be {wanted}")
+    raise TypeError(f"{name} is {value!r:.100}, {with_article(type(value))}, and must be {wanted}")
 
 
 # --- checking queries -----------------------------------------------------------------------------

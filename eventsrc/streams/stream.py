@@ -31,6 +31,7 @@ from eventsrc.events.stream_id import RESERVED, BadStreamId, StreamId
 from eventsrc.programs._declared import members_of
 from eventsrc.programs.program import Do, Outcome, Program, name_of, program
 from eventsrc.stores.operations import (
+    ANY,
     Append,
     Appended,
     Conflict,
@@ -39,6 +40,7 @@ from eventsrc.stores.operations import (
     LoadSnapshot,
     Page,
     Read,
+    StreamAppend,
 )
 from eventsrc.streams.decide import WITHIN, AppendFailed, Decided, DecideOp, decide
 from eventsrc.streams.fold import (
@@ -115,6 +117,14 @@ class Stream(Generic[E]):
         """
         appending = Append(self.id, self._checked(events), expected, append_id, metadata or {})
         return appending.map(_OrConflict(expected))
+
+    def part(self, *events: E, expected: Expected = ANY) -> StreamAppend:
+        """Events for this stream as a part of an AppendAll, which appends to several at once.
+
+        expected: the version that the stream must be at, or a token that has seen it.
+        Raises EventTypeError for an event that is not of this stream's types.
+        """
+        return StreamAppend(self.id, self._checked(events), expected)
 
     def decide(
         self,

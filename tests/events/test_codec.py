@@ -136,7 +136,7 @@ def test_values_of_types_that_only_comparing_can_tell_about_come_back_too(
 @pytest.mark.parametrize(
     ("annotation", "value", "path", "reason"),
     [
-        (str, 5, "value", "5 is a int, not a str"),
+        (str, 5, "value", "5 is an int, not a str"),
         (str, None, "value", "not a str"),
         (str, b"x", "value", "not a str"),
         (str, "\ud83d", "value", "lone surrogate"),

@@ -146,7 +146,7 @@ def test_a_name_for_a_type_is_checked_as_the_type(annotation: Any) -> None:
     check = check_for(annotation).check
     assert check is not None
     check("x")
-    with pytest.raises(NotStorable, match="is a int, not a str"):
+    with pytest.raises(NotStorable, match="is an int, not a str"):
         check(5)
 
 
@@ -194,7 +194,7 @@ def test_in_a_union_an_object_is_checked_by_its_own_class() -> None:
     assert check is not None
     check(None)
     check(Square(1.0, "x"))
-    with pytest.raises(NotStorable, match="name cannot be stored: 5 is a int, not a str"):
+    with pytest.raises(NotStorable, match="name cannot be stored: 5 is an int, not a str"):
         check(Square(1.0, 5))  # type: ignore[arg-type]
 
 

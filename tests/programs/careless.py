@@ -13,6 +13,7 @@ from eventsrc import (
     Translation,
     event,
     gather,
+    gather_all,
     on,
     program,
 )
@@ -59,8 +60,39 @@ def careless(flag: bool) -> Do[Put | Get, int]:
     gather(Get("a"), Get("b"))  # forgotten
     Get("a").map(str)  # forgotten
     unused = Get("a")  # noqa: F841 # forgotten
+    [Put(key) for key in "ab"]  # forgotten
+    puts = {key: Put(key) for key in "ab"}  # noqa: F841 # forgotten
+    for _ in made():  # forgotten
+        pass
+    if Get("a") == len("x"):  # type: ignore # forgotten
+        flag = False
+    while flag and Get("a"):  # forgotten
+        flag = not Get("b")  # forgotten
+    total = [flag for _ in Get("a")]  # forgotten
+    print(f"{Get('a')} of {total}")  # forgotten
+    print(Get("b") + 1)  # type: ignore # forgotten
+    match Get("a"):  # forgotten
+        case 3:
+            pass
+        case _:
+            pass
     value = yield from Get("a")
     return value
+
+
+@program
+def idle() -> Do[Put, int]:  # type: ignore[return] # forgotten
+    Put("a")  # forgotten
+
+
+@program
+def plain() -> Do[Get, int]:  # forgotten
+    return 5  # type: ignore[return-value]
+
+
+@program
+def delegating() -> Program[Get, int]:
+    return Get("a").map(abs)
 
 
 @program
@@ -76,6 +108,10 @@ def careful(flag: bool) -> Do[Put | Get, int]:
         Put("is made and not meant to be performed here")
 
     inner()
+    gets = [Get(key) for key in "ab"]
+    counts = yield from gather_all(gets)
+    if (yield from Get("a")) == 3 or gets[0] in gets:
+        print(f"{counts} {(yield from Get('b'))}")
     both = gather(Get("a"), Get("b"))
     a, b = yield from both
     return a + b

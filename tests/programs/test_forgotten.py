@@ -32,6 +32,15 @@ def test_what_is_found_says_what_to_write() -> None:
     assert "careless.py:" in said
 
 
+def test_one_that_is_used_as_its_answer_is_told_so_and_one_in_a_comprehension_what_to_write() -> None:
+    said = [str(found) for found in find_forgotten(careless)]
+    assert any(
+        text.endswith("is used as if it were its answer: write `yield from Get('a')`") for text in said
+    )
+    assert any("Put(key) is made for each item and never performed" in text for text in said)
+    assert any("plain has no `yield from`, and returns no program" in text for text in said)
+
+
 def test_the_library_and_its_examples_forget_nothing() -> None:
     assert find_forgotten(eventsrc, examples) == []
 
@@ -40,7 +49,13 @@ def test_the_command_line_lists_what_it_finds_and_fails() -> None:
     command = [sys.executable, "-m", "eventsrc.forgotten", "tests.programs.careless"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert f"{len(marked())} forgotten" in done.stdout
+    assert f"{len(find_forgotten(careless))} forgotten" in done.stdout
+
+
+def test_help_says_what_it_takes() -> None:
+    command = [sys.executable, "-m", "eventsrc.forgotten", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "a package or module that can be imported from here" in done.stdout
 
 
 def test_using_an_operation_or_a_program_as_its_own_answer_raises() -> None:

@@ -49,6 +49,33 @@ def test_a_class_must_handle_what_it_declares() -> None:
                 return None
 
 
+def test_a_class_that_lacks_a_method_is_told_to_have_one() -> None:
+    with pytest.raises(MissingHandlers, match=r"write a method marked @on\(Get\)"):
+
+        class Empty(Interpreter[Get]): ...
+
+
+def test_a_function_that_cannot_answer_at_once_is_told_where_it_can_be_used() -> None:
+    async def later(op: Get) -> int:
+        return 1
+
+    def yielding(op: Get) -> Any:
+        yield op
+
+    with pytest.raises(TypeError, match=r"later is a coroutine function.* write on\(Get\).run_async"):
+        on(Get).run(later)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"yielding yields.* write on\(Get\).expand"):
+        on(Get).run(yielding)
+    with pytest.raises(
+        TypeError, match=r"Late.get is a coroutine.* write @on\(Get\).coroutine"
+    ):
+
+        class Late(Interpreter[Get]):
+            @on(Get)  # type: ignore[arg-type]
+            async def get(self, op: Get) -> int:
+                return 1
+
+
 def test_a_translation_must_translate_what_it_declares() -> None:
     with pytest.raises(MissingHandlers, match="Partial has no handler for Put"):
 

@@ -95,6 +95,8 @@ def test_metadata_is_kept_with_each_event(store: MemoryStore) -> None:
 
 
 def test_an_event_of_another_type_is_refused_before_there_is_a_program() -> None:
+    with pytest.raises(EventTypeError, match=r"Elsewhere\(\) is no event of counter"):
+        counter.part(Elsewhere())  # type: ignore[arg-type]
     with pytest.raises(
         EventTypeError, match=r"Elsewhere\(\) is no event of counter, which has Counted"
     ):

@@ -223,6 +223,7 @@ emails = Fold(0, add)
 
 # An event that is not of the stream, a key that is not of the family, a field that is not of the event.
 names.append(SetEmail("x"))  # wrong
+names.part(SetEmail("x"))  # wrong
 profiles[4]  # wrong
 SetName(UserId("x"))  # wrong
 SetName(UserId("x"), "y").name = "z"  # wrong

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Generic, NewType, TypeAlias, TypeVar, assert_type
 
+import attrs
 from returns.result import Result
 from sqlite_utils import Database
 
@@ -372,3 +373,19 @@ async def with_postgres(remote_store: AsyncPostgresStore, place: Cursor) -> None
     assert_type(traced, Trace[Success[int] | Failure[NameTaken]])
     previewed = await preview_async(remote_store, handled(UserId("4")))
     assert_type(previewed, Previewed[Success[int] | Failure[NameTaken]])
+
+
+# --- attrs' own functions
+
+
+@event("typing.framed")
+@attrs.frozen
+class Framed:
+    number: int
+
+
+assert_type(attrs.evolve(Framed(1), number=2), Framed)
+assert_type(attrs.asdict(Framed(1)), dict[str, Any])
+attrs.fields(Framed)
+attrs.asdict(UserByName("x"))
+attrs.fields(UserByName)

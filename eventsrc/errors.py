@@ -1,7 +1,7 @@
 """Every exception that the library raises on purpose: for bugs, and for broken infrastructure.
 
 What a caller is expected to handle is a value instead: a `Conflict`, a `Failure`. All exceptions can be
-pickled, with their attributes and notes. In parentheses: which of Python's exceptions it is too::
+pickled, with their attributes and notes. In parentheses: which of Python's exceptions it is too:
 
     EventsrcError
         MissingHandlers (TypeError)

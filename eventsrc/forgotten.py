@@ -3,7 +3,7 @@
 `Save(user)`, as a statement in a program, makes an operation and drops it; nothing happens, silently.
 No type checker says so with its usual settings. This check reads the bodies of program functions and
 reports each operation or program that is made and dropped, or used as if it were its own answer:
-compared, looped over, added, formatted. In a test::
+compared, looped over, added, formatted. In a test:
 
     assert find_forgotten(my_service) == []
 

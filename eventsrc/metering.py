@@ -2,7 +2,7 @@
 
 `metered(app, tell)` is the application, which tells of every write as a `Measured`: appends, pages
 applied to views, streams that were parked. `tell` is any function: count in it what your Prometheus or
-OpenTelemetry collects, or have `logged()` write lines with stable keys. Services know nothing of it::
+OpenTelemetry collects, or have `logged()` write lines with stable keys. Services know nothing of it:
 
     store = metered(SqliteStore("app.db"), logged())
     views = metered(SqliteViews("views.db"), lambda measured: seconds.observe(measured.seconds))

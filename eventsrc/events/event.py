@@ -2,14 +2,14 @@
 
 `@event` makes a class a frozen attrs class and registers it under a name of the user's choosing, which
 is what gets stored; the class may then be renamed and moved freely. When its fields change, the event
-gets a new version, with a function for each older one that brings stored data one version forward::
+gets a new version, with a function for each older one that brings stored data one version forward:
 
     @event("user.name-set", version=2, upcast={1: lambda old: {**old, "name": old["nick"]}})
     class SetName:
         id: UserId
         name: str
 
-Events of style "set" (small, idempotent, one field each) need new versions least: docs/tutorial.md.
+Events of style "set" (small, idempotent, one field each) need new versions least.
 """
 
 from __future__ import annotations

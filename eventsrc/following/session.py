@@ -1,7 +1,7 @@
 """Reading one's own writes, without code in the service.
 
 A session notes the token of everything that is written in it, and makes views at least that new before
-a query asks them::
+a query asks them:
 
     session = Session()
     below = session.noting(store) | world

@@ -1,7 +1,7 @@
 """Previews: what a program would do to a store and its views, with nothing written.
 
 `preview(store, program)` runs the program over the store with its appends kept aside, and answers what
-it would have written, and its result::
+it would have written, and its result:
 
     previewed = preview(store, close_account(homer))
     print(previewed)              # the events, by stream, and the result

@@ -8,7 +8,7 @@ An interpreter of O gives a meaning to every operation of O. The handler of an o
 * a program over lower operations, `on(Save).expand(...)`, which gives a Translation: a layer.
 
 Interpreters of different operations are joined with `|`, and a translation with the interpreter of the
-operations that it uses by `into`. Both are also classes, whose methods are the handlers::
+operations that it uses by `into`. Both are also classes, whose methods are the handlers:
 
     class Users(Interpreter[UserByName]):
         @on(UserByName)

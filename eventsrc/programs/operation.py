@@ -1,7 +1,7 @@
 """Operations: what a service may ask for.
 
 An operation is an immutable value that asks for something and names the type of its answer. It is
-declared by a class statement and nothing else::
+declared by a class statement and nothing else:
 
     class Save(Command[Outcome[UserId, NameTaken]]):
         user: NewUser

@@ -3,7 +3,7 @@
 A program says which operations to perform and what to make of their answers. It is written as a
 generator function under `@program`; calling that function runs nothing, it makes a `Program`, which
 holds the function and its arguments. So a program can be run any number of times, compared, printed
-and pickled, and nothing happens until an interpreter runs it::
+and pickled, and nothing happens until an interpreter runs it:
 
     @program
     def rename(user: UserId, name: str) -> Try[App, NameTaken, UserId]:

@@ -1,7 +1,7 @@
 """Recording real runs, to be replayed against changed code.
 
 `recording(app, to)` is the application, which writes of each run the program, every operation that a
-handler answered, with its answer, and the result: a line of JSON for each run::
+handler answered, with its answer, and the result: a line of JSON for each run:
 
     with RunFile("runs.jsonl", masks={(SetEmail, "email"): pseudonyms(secret)}) as runs:
         app = recording(identity(store, views), runs)

@@ -1,6 +1,6 @@
 """Streams as services use them: named, typed and keyed.
 
-`Stream` is one stream with the types of its events; `Streams` a family of them, one for each key::
+`Stream` is one stream with the types of its events; `Streams` a family of them, one for each key:
 
     all_users = Stream("users", events=SetName)
     profiles = Streams("users/{id}/profile", key=UserId, events=SetEmail | SetApiKey)

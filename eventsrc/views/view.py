@@ -1,7 +1,7 @@
 """Views: query models that are derived from events.
 
 A view is a name, a version and a handler for each type of event that it cares about. The handler gets
-the view's database, inside a transaction, and the recorded event::
+the view's database, inside a transaction, and the recorded event:
 
     users = View("users", version=1)
 

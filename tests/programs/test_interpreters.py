@@ -66,9 +66,7 @@ def test_a_function_that_cannot_answer_at_once_is_told_where_it_can_be_used() ->
         on(Get).run(later)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"yielding yields.* write on\(Get\).expand"):
         on(Get).run(yielding)
-    with pytest.raises(
-        TypeError, match=r"Late.get is a coroutine.* write @on\(Get\).coroutine"
-    ):
+    with pytest.raises(TypeError, match=r"Late.get is a coroutine.* write @on\(Get\).coroutine"):
 
         class Late(Interpreter[Get]):
             @on(Get)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """The contract of a store, as tests: what docs/guarantees.md promises of every store, ours or yours.
 
-Subclass it in a test module, say how to get a store, and pytest does the rest::
+Subclass it in a test module, say how to get a store, and pytest does the rest:
 
     class TestMyStore(StoreContract):
         @pytest.fixture

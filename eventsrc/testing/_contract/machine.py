@@ -1,6 +1,6 @@
 """A state machine that holds a store to the memory store: whatever is done to both, they agree.
 
-`StoreMachine.for_store` makes one for a store; pytest or unittest runs its `TestCase`::
+`StoreMachine.for_store` makes one for a store; pytest or unittest runs its `TestCase`:
 
     def open_store(folder: Path) -> AbstractContextManager[Interpreter[StoreOp]]:
         return SqliteStore(folder / "store.db")

@@ -211,7 +211,8 @@ class Interpreter(SyncHandles[O_contra, O_contra], AsyncInterpreter[O_contra]):
         self, other: SyncHandles[O2, O3]
     ) -> Interpreter[O_contra | O2 | O3]:
         """As `|`, with the other's handlers for the operations of both."""
-        return _made(self._scope.overlaid(scope_of(other)))
+        scope = self._scope.overlaid(scope_of(other))
+        return _made(scope) if isinstance(other, Interpreter) else _made_async(scope)  # type: ignore[return-value]  # pyright: ignore
 
     @overload
     def around(

@@ -15,6 +15,7 @@ from eventsrc.events.record import Record, make_records
 from eventsrc.events.stream_id import StreamId
 from eventsrc.postgres._conversation import array
 from eventsrc.programs.program import Outcome
+from eventsrc.stores._ids import OwnIds
 from eventsrc.stores.operations import Appended, NotAppended, Unknown, is_met
 from eventsrc.stores.prepare import Prepared
 
@@ -31,9 +32,19 @@ class PlainAppends:
 
     group: some appends, each with its index, by which it is answered.
     heads: of streams; appends to others are left out. now: microseconds since 1970.
+    ids: name the appends by the positions that they get if the last one is still `end`.
     """
 
-    def __init__(self, group: Iterable[tuple[int, Prepared]], heads: StreamHeads, now: int) -> None:
+    def __init__(
+        self,
+        group: Iterable[tuple[int, Prepared]],
+        heads: StreamHeads,
+        now: int,
+        ids: OwnIds,
+        end: int,
+    ) -> None:
+        self.foretold: Final = end + 1
+        """The position that the first event gets then."""
         self.records: Final[list[Record]] = []
         """The events, at the positions that they would have in an empty feed."""
         self.outdated: Final[list[tuple[int, StreamId, int]]] = []
@@ -53,10 +64,11 @@ class PlainAppends:
                 if isinstance(expected, int) and expected < version:
                     self.outdated.append((index, stream, expected))
                 continue
-            append_id, end = asked.append_id, len(self.records)
+            place = len(self.records)
+            append_id = asked.append_id = ids.naming(asked.append_id, self.foretold + place)
             self.records.extend(
                 make_records(
-                    end + 1, stream, version + 1, append_id.bytes, 0, events, asked.metadata, now
+                    place + 1, stream, version + 1, append_id.bytes, 0, events, asked.metadata, now
                 )
             )
             if not number:
@@ -64,7 +76,7 @@ class PlainAppends:
                 self._new[stream] = number
             version += len(events)
             self._heads[stream] = number, version
-            self._taken.append((index, append_id, stream, version, end + len(events)))
+            self._taken.append((index, append_id, stream, version, place + len(events)))
 
     def parameters(self, kinds: Mapping[Kind, int]) -> tuple[Any, ...]:
         """The parameters of the function `append_known`. kinds: their numbers."""

@@ -25,6 +25,7 @@ from eventsrc.postgres._conversation import Conversation, Rows, Statement, Store
 from eventsrc.postgres._group import PlainAppends, Recent, StreamHeads
 from eventsrc.postgres._schema import Tables
 from eventsrc.stores._group_commit import ToRaise
+from eventsrc.stores._ids import OwnIds
 from eventsrc.stores._known import Heads, Kinds
 from eventsrc.stores.operations import (
     CONFLICT_EVENTS,
@@ -59,9 +60,7 @@ from eventsrc.stores.prepare import (
     appended,
     check_end,
     check_seen,
-    is_own,
     microseconds,
-    own_end,
     shown_of,
 )
 
@@ -103,6 +102,7 @@ class Questions:
         self._ask = self._tables.ask
         self.codec: Final = codec
         self.store_id = ""
+        self._ids = OwnIds(b"-")  # until it is opened
         self.end = 0
         """The last position that is known; less than the store's, unless that went back unseen."""
         self._clock = clock
@@ -121,7 +121,8 @@ class Questions:
         questions = Questions(
             self._tables.schema, self.codec, self._clock, self._timeout, is_lean=False
         )
-        questions.store_id, questions._outside = self.store_id, self
+        questions.store_id, questions._ids = self.store_id, self._ids
+        questions._outside = self
         questions._forget_uncommitted()
         return questions
 
@@ -152,7 +153,8 @@ class Questions:
         """Finds the store and what is in it; answers whether its tables are there and up to date."""
         if not (yield from self._tables.are_current()):
             return False
-        ((self.store_id, self.end),) = yield self._ask(sql.STORE)
+        ((self.store_id, key, self.end),) = yield self._ask(sql.STORE)
+        self._ids = OwnIds(key)
         yield from self._learn_kinds()
         yield from self.learning_epochs()
         return True
@@ -255,12 +257,14 @@ class Questions:
         epoch = self._epochs.current
         if not version or kind is None or not is_met(part.expected, version):
             return None
-        if part.epoch not in (0, epoch) or own_end(asked.append_id) > self.end:
+        if part.epoch not in (0, epoch):
             return None
+        place = self.end + 1
+        asked.append_id = self._ids.naming(asked.append_id, place)
         (record,) = make_records(
             0, part.stream, version + 1, asked.append_id.bytes, 0, part.events, asked.metadata, now
         )
-        row = number, version + 1, kind, *record[4:], epoch
+        row = number, version + 1, kind, *record[4:], epoch, place, place + sql.REACH
         try:
             rows = yield self._ask(sql.APPEND_ONE, row, uses_cached_heads=True)
         except Refused:
@@ -292,11 +296,9 @@ class Questions:
         """
         losses = self._losses
         epoch = self._epochs.current
-        simple = [
-            (index, group[index]) for index in portion if _is_simple(group[index], epoch, self.end)
-        ]
+        simple = [(index, group[index]) for index in portion if _is_simple(group[index], epoch)]
         heads = yield from self._heads_of([asked.parts[0].stream for _, asked in simple])
-        together = PlainAppends(simple, heads, now)
+        together = PlainAppends(simple, heads, now, self._ids, self.end)
         moved: set[StreamId] = set()
         if together.records and losses == self._losses:
             moved = yield from self._append_together(together, epoch, answers)
@@ -331,7 +333,7 @@ class Questions:
         """
         streams = together.streams()
         try:
-            parameters = epoch, *together.parameters(self._kinds.numbers)
+            parameters = epoch, together.foretold, *together.parameters(self._kinds.numbers)
             ((numbers,),) = yield self._ask(sql.APPEND_KNOWN, parameters, uses_cached_heads=True)
         except Refused:
             for stream in streams:
@@ -416,7 +418,15 @@ class Questions:
 
     def _arrays(self, group: Sequence[Prepared], now: int) -> tuple[Any, ...]:
         """The parameters of the function `append`."""
-        records = [record for asked in group for record in asked.records(0, lambda _: 0, now)]
+        places: list[int | None] = []
+        records: list[Record] = []
+        for asked in group:
+            if asked.is_keyed:
+                places.append(self._ids.position(asked.append_id))
+            else:
+                places.append(place := self.end + len(records) + 1)
+                asked.append_id = self._ids.naming(asked.append_id, place)
+            records += asked.records(0, lambda _: 0, now)
         parts = [part for asked in group for part in asked.streams]
         return (
             0,  # for how long to wait: see Statement
@@ -424,7 +434,7 @@ class Questions:
             now,
             [asked.append_id.bytes for asked in group],
             [asked.is_keyed for asked in group],
-            array(own_end(a.append_id) if is_own(a.append_id) else None for a in group),
+            array(places),
             array(len(asked.streams) for asked in group),
             [str(part.stream) for part in parts],
             array(e if isinstance(e := part.expected, int) else _EXPECT[e] for part in parts),
@@ -474,8 +484,8 @@ class Questions:
         yield self._ask(wait, (0,), takes_lock_timeout=True)
         key = append_id.bytes
         rows = yield self._ask(sql.FIND_KEYED, (key,))
-        if not rows and is_own(append_id):
-            rows = yield self._ask(sql.FIND_OWN, (own_end(append_id), key + bytes(4)))
+        if not rows and (place := self._ids.position(append_id)) is not None:
+            rows = yield self._ask(sql.FIND_OWN, (place, place + sql.REACH, key + bytes(4)))
         if not rows:
             return None
         stored = yield from self._records_of(key, rows[0][0])
@@ -483,15 +493,16 @@ class Questions:
         return appended(append_id, stored, self.store_id, epochs.current)
 
     def _records_of(self, append_id: bytes, position: int) -> Conversation[list[Record]]:
-        """The records of an append that begins at a position."""
+        """The records of an append that begins at a position, and at most nine times as many rows."""
         found: list[Record] = []
         while True:
-            rows = yield self._ask(sql.OF_APPEND, (position + len(found), 1000))
+            limit = min(8 * len(found) + 4, 1000)
+            rows = yield self._ask(sql.OF_APPEND, (position + len(found), limit))
             page = yield from self._records(rows, None)
             part = [Record._make(record) for record in page]
             part = list(takewhile(lambda record: record.append_id == append_id, part))
             found += part
-            if len(part) < 1000:
+            if len(part) < limit:
                 return found
 
     # --- reading
@@ -660,13 +671,10 @@ class Questions:
         self._kinds.add({Kind(*kind): number for number, *kind in rows})
 
 
-def _is_simple(asked: Prepared, epoch: int, end: int) -> bool:
-    """Whether an append demands nothing but to be the next of one stream, and is found by its id.
-
-    end: the last position that is known; an id made when the feed was longer needs the index of ids.
-    """
+def _is_simple(asked: Prepared, epoch: int) -> bool:
+    """Whether an append demands nothing but to be the next of one stream."""
     is_of_one = len(asked.parts) == 1 and not asked.demands and not asked.is_keyed
-    return is_of_one and asked.parts[0].epoch in (0, epoch) and own_end(asked.append_id) <= end
+    return is_of_one and asked.parts[0].epoch in (0, epoch)
 
 
 def _portions(group: Sequence[Prepared]) -> list[list[int]]:

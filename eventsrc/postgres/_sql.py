@@ -14,6 +14,13 @@ from __future__ import annotations
 
 from typing import Final
 
+REACH: Final = 255
+"""How far behind the position that the id of an append names the append may begin.
+
+The id is made before the append is on its way, and others may be faster; where they are faster than
+that, the id is put into the index of those that callers chose.
+"""
+
 SCRIPTS: Final = (
     # An event is found by its position in the feed, and by stream and version; the first event of an
     # append by the append's id, if the caller chose that.
@@ -147,9 +154,10 @@ SCRIPTS: Final = (
 
     -- Stores appends one after the other, each if its conditions hold and it is not stored already.
     -- a_: one for each append, p_: for each of its streams, e_: for each of their events.
-    -- a_id: the append's id; a_keyed: whether the caller chose it; a_end: where to look for one that a
-    -- store made. An append whose id was not chosen may come after its own retry, for which that was:
-    -- it was held up on its way, and its caller was told that it is unknown.
+    -- a_id: the append's id; a_keyed: whether the caller chose it; a_place: the position that it names,
+    -- if it may be one that a store made: see REACH.
+    -- An append whose id was not chosen may come after its own retry, for which that was: it was held
+    -- up on its way, and its caller was told that it is unknown.
     -- p_expected: a version, -1 for any, -2 for an existing stream; p_events: 0 for a mere condition.
     -- e_crc: without the version. Answers a row for each stream of what was stored, with its version
     -- and the position of its last event; or one row that says why an append was not.
@@ -157,7 +165,7 @@ SCRIPTS: Final = (
     -- known: the epoch that the caller knows of; in another, one row says that, and nothing is stored.
     CREATE FUNCTION {s}.append(
         patience integer, known bigint, recorded bigint,
-        a_id bytea[], a_keyed boolean[], a_end bigint[], a_parts integer[],
+        a_id bytea[], a_keyed boolean[], a_place bigint[], a_parts integer[],
         p_name text[], p_expected bigint[], p_events integer[],
         e_kind integer[], e_data bytea[], e_crc bigint[], e_rest bytea[]
     ) RETURNS TABLE (
@@ -190,9 +198,9 @@ SCRIPTS: Final = (
             nth_part := 0;
             found := NULL;
             SELECT append.position INTO found FROM {s}.append WHERE append.id = a_id[a];
-            IF found IS NULL AND a_keyed[a] AND a_end[a] IS NOT NULL THEN
+            IF found IS NULL AND a_keyed[a] AND a_place[a] IS NOT NULL THEN
                 SELECT event.position INTO found FROM {s}.event
-                WHERE event.position > a_end[a]
+                WHERE event.position BETWEEN a_place[a] AND a_place[a] + {reach}
                     AND substring(event.rest FOR 20) = a_id[a] || '\\x00000000'::bytea
                 ORDER BY event.position LIMIT 1;
             END IF;
@@ -244,8 +252,9 @@ SCRIPTS: Final = (
                 END IF;
                 e := e + p_events[p];
             END LOOP;
-            -- an id that names a later place, of a feed that went back, is found by it alone
-            IF outcome = 'appended' AND (a_keyed[a] OR a_end[a] >= began) THEN
+            IF outcome = 'appended'
+                AND (a_keyed[a] OR NOT began BETWEEN a_place[a] AND a_place[a] + {reach})
+            THEN
                 INSERT INTO {s}.append VALUES (a_id[a], began);
             END IF;
             first := first + a_parts[a];
@@ -254,12 +263,14 @@ SCRIPTS: Final = (
 
     -- Stores events at the end of the feed whose streams and versions the caller knows; the indexes of
     -- names and of streams and versions refuse all of them if it is wrong.
+    -- foretold: the position of the first event that the ids go by: see REACH.
     -- new_name: of streams that there are not yet; e_stream: an id, or -1 for the first of those names.
     -- Answers the position before the first event, and the ids of the new streams; nothing, having
     -- stored nothing, in another epoch than the one that is known.
     CREATE FUNCTION {s}.append_known(
-        known bigint, recorded bigint, new_name text[], e_stream bigint[], e_version bigint[],
-        e_kind integer[], e_data bytea[], e_crc bigint[], e_rest bytea[]
+        known bigint, foretold bigint, recorded bigint, new_name text[],
+        e_stream bigint[], e_version bigint[], e_kind integer[],
+        e_data bytea[], e_crc bigint[], e_rest bytea[]
     ) RETURNS bigint[] LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
     DECLARE
@@ -281,9 +292,29 @@ SCRIPTS: Final = (
             version, kind, recorded, data, crc, rest
         FROM unnest(e_stream, e_version, e_kind, e_data, e_crc, e_rest)
             WITH ORDINALITY AS came (stream, version, kind, data, crc, rest, n);
+        IF NOT place + 1 BETWEEN foretold AND foretold + {reach} THEN
+            INSERT INTO {s}.append
+            SELECT substring(rest FOR 16), place + n
+            FROM unnest(e_rest) WITH ORDINALITY AS came (rest, n)
+            WHERE substring(rest FROM 17 FOR 4) = '\\x00000000'::bytea;
+        END IF;
         RETURN place || made;
     END $$;
-    """,
+
+    -- The store's secret, of which ids are made that the store chooses. Those that were made without it
+    -- are found by the index.
+    ALTER TABLE {s}.store ADD COLUMN key bytea NOT NULL DEFAULT pg_catalog.decode(
+        pg_catalog.replace(
+            pg_catalog.gen_random_uuid()::text || pg_catalog.gen_random_uuid()::text, '-', ''
+        ),
+        'hex'
+    );
+    INSERT INTO {s}.append
+    SELECT pg_catalog.substring(rest, 1, 16), position FROM {s}.event
+    WHERE pg_catalog.substring(rest, 17, 4) = '\\x00000000'::bytea
+        AND pg_catalog.substring(rest, 7, 1) BETWEEN '\\x80'::bytea AND '\\x8f'::bytea
+    ON CONFLICT DO NOTHING;
+    """.replace("{reach}", str(REACH)),
 )
 
 # --- appending
@@ -296,15 +327,22 @@ APPEND: Final = """
 """
 APPEND_KNOWN: Final = """
     SELECT {s}.append_known(
-        %s, %s, %b::text[], %s::bigint[], %s::bigint[], %s::integer[], %b::bytea[], %s::bigint[],
+        %s, %s, %s, %b::text[], %s::bigint[], %s::bigint[], %s::integer[], %b::bytea[], %s::bigint[],
         %b::bytea[]
     )
 """
 APPEND_ONE: Final = """
-    INSERT INTO {s}.event
-    SELECT (SELECT coalesce(max(position), 0) FROM {s}.event) + 1, %s, %s, %s, %s, %b, %s, %b
-    FROM pg_advisory_xact_lock({lock}) WHERE {s}.current_epoch() = %s
-    RETURNING position
+    WITH added AS (
+        INSERT INTO {s}.event
+        SELECT (SELECT coalesce(max(position), 0) FROM {s}.event) + 1, %s, %s, %s, %s, %b, %s, %b
+        FROM pg_advisory_xact_lock({lock}) WHERE {s}.current_epoch() = %s
+        RETURNING position, rest
+    ),
+    far AS (
+        INSERT INTO {s}.append
+        SELECT substring(rest FOR 16), position FROM added WHERE NOT position BETWEEN %s AND %s
+    )
+    SELECT position FROM added
 """
 
 # --- reading
@@ -387,9 +425,9 @@ WAIT: Final = """
 WAIT_IN_TRANSACTION: Final = WAIT.replace("_shared", "")
 # by append's primary key
 FIND_KEYED: Final = "SELECT position FROM {s}.append WHERE id = %b"
-# by the primary key, from where the id says
+# by the primary key: a few rows
 FIND_OWN: Final = """
-    SELECT position FROM {s}.event WHERE position > %s AND substring(rest FOR 20) = %b
+    SELECT position FROM {s}.event WHERE position BETWEEN %s AND %s AND substring(rest FOR 20) = %b
     ORDER BY position LIMIT 1
 """
 # by the primary key: the events of an append stand together
@@ -415,9 +453,9 @@ ADD_KINDS: Final = """
     SELECT came.* FROM patience, unnest(%b::text[], %s::bigint[], %b::text[]) AS came
     ON CONFLICT DO NOTHING
 """.replace("{patience}", _PATIENCE)
-STORE: Final = "SELECT id, (SELECT coalesce(max(position), 0) FROM {s}.event) FROM {s}.store"
+STORE: Final = "SELECT id, key, (SELECT coalesce(max(position), 0) FROM {s}.event) FROM {s}.store"
 HOME: Final = "SELECT current_setting('transaction_isolation'), id FROM {s}.store"
-ADD_STORE: Final = "INSERT INTO {s}.store VALUES (%s)"
+ADD_STORE: Final = "INSERT INTO {s}.store (id) VALUES (%s)"
 LOAD_SNAPSHOT: Final = """
     SELECT version, data FROM {s}.snapshot WHERE stream = %s AND fold = %s AND fold_version = %s
 """

@@ -44,7 +44,6 @@ from eventsrc.stores.operations import (
     StoreOp,
     StreamAppend,
 )
-from eventsrc.stores.prepare import is_own
 from eventsrc.views._applying import LedgerViews
 from eventsrc.views.operations import Apply, Claim, Discard, GoLive, Leave, Park, Unpark
 from eventsrc.views.view import View
@@ -81,6 +80,8 @@ class Previewed(Generic[R_co]):
     """The rows that would change, for each view that was asked for."""
     has_read_feed: bool = False
     """Whether the run has read the feed, whose end is in no token."""
+    has_chosen_ids: bool = False
+    """Whether the run has chosen the append_id of an append that it made."""
 
     @property
     def result(self) -> R_co:
@@ -140,7 +141,7 @@ class Previewed(Generic[R_co]):
         ids = sorted({recorded.append_id for recorded in self.events})
         if len(ids) == 1:
             return ids[0]
-        if not all(map(is_own, ids)):
+        if self.has_chosen_ids:
             raise PreviewError(
                 "the program chose ids for several appends, and one append has one: name that "
                 "(append_id=), or run the program itself"
@@ -275,7 +276,14 @@ async def preview_async(
 def _previewed(outcome: Success[R] | Failure[Exception], overlay: Overlay) -> Previewed[R]:
     seen = overlay.seen
     token = Token(overlay.end.store, seen, overlay.end.epoch)
-    return Previewed(outcome, overlay.events, seen, token, has_read_feed=overlay.has_read_feed)
+    return Previewed(
+        outcome,
+        overlay.events,
+        seen,
+        token,
+        has_read_feed=overlay.has_read_feed,
+        has_chosen_ids=overlay.has_chosen_ids,
+    )
 
 
 # --- keeping views unwritten ----------------------------------------------------------------------

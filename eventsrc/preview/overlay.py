@@ -81,6 +81,7 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
         self._below: dict[StreamId, int] = {}
         self._seen: dict[StreamId, int] = {}
         self._has_read_feed = False
+        self._has_chosen_ids = False
         self._feed: list[Record] = []
         self._streams: dict[str, list[Record]] = {}
         self._appends: dict[UUID, list[Record]] = {}
@@ -102,6 +103,11 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
     def has_read_feed(self) -> bool:
         """Whether the feed was read, of which no version tells."""
         return self._has_read_feed
+
+    @property
+    def has_chosen_ids(self) -> bool:
+        """Whether an append was kept whose id its caller chose."""
+        return self._has_chosen_ids
 
     @on(Append).program
     def append(self, op: Append) -> Do[StoreOp, Outcome[Appended, NotAppended]]:
@@ -251,6 +257,7 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
             self._streams.setdefault(record.stream, []).append(record)
         self._feed += records
         self._appends[asked.append_id] = records
+        self._has_chosen_ids = self._has_chosen_ids or asked.is_keyed
         return appended(asked.append_id, records, self.end.store, self._epoch)
 
     def _conflict(self, stream: StreamId, expected: int | Expect, actual: int) -> Do[StoreOp, Conflict]:

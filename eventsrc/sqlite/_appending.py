@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.program import Outcome
 from eventsrc.sqlite import _sql as sql
 from eventsrc.sqlite._rows import (
+    end_of,
     epochs_of,
     head_of,
     kinds_of,
@@ -24,9 +24,10 @@ from eventsrc.sqlite._rows import (
     records_of,
     records_of_append,
 )
+from eventsrc.stores._ids import OwnIds
 from eventsrc.stores._known import Kinds
 from eventsrc.stores.operations import CONFLICT_EVENTS, Appended, Conflict, Expect, NotAppended
-from eventsrc.stores.prepare import Prepared, own_end
+from eventsrc.stores.prepare import Prepared
 
 
 class Appending:
@@ -36,6 +37,7 @@ class Appending:
         self,
         connection: sqlite3.Connection,
         store_id: str,
+        ids: OwnIds,
         codec: Codec,
         kinds: Kinds,
         epochs: Epochs,
@@ -43,6 +45,7 @@ class Appending:
     ) -> None:
         self.connection = connection
         self.store_id = store_id
+        self.ids = ids
         self.codec = codec
         self.kinds = kinds
         self.epochs = epochs
@@ -51,8 +54,8 @@ class Appending:
         self.kind_numbers: dict[Kind, int] = {}
         self.numbers: dict[str, int] = {}
         self.versions: dict[str, int] = {}
-        self.end = 0
-        """The last position that has been stored here."""
+        self.end, _ = end_of(connection)
+        """The last position, with what this transaction has appended."""
 
     def append(self, asked: Prepared) -> Outcome[Appended, NotAppended]:
         """Stores an append, if its conditions hold and it has not been stored before."""
@@ -62,29 +65,28 @@ class Appending:
         asked.check_epochs(self.epochs, partial(position_of, self.connection))
         if unmet is not None:
             return Failure(self._conflict(*unmet))
-        records = asked.records(0, self.version, self.now)
+        first = self.end + 1
+        if not asked.is_keyed:
+            asked.append_id = self.ids.naming(asked.append_id, first)
+        records = asked.records(self.end, self.version, self.now)
         numbers = {part.stream: self.number(part.stream) for part in asked.parts}
         kinds = {kind: self.kind(kind) for kind in {record[3] for record in records}}
         rows = [
-            (None, numbers[stream], version, kinds[kind], recorded_at, data, data_crc, rest)  # type: ignore[index]
-            for _, stream, version, kind, recorded_at, data, data_crc, rest in records
+            (position, numbers[stream], version, kinds[kind], recorded_at, data, data_crc, rest)  # type: ignore[index]
+            for position, stream, version, kind, recorded_at, data, data_crc, rest in records
         ]
-        self.end = self._insert(rows)
-        first = self.end - len(rows) + 1
-        if asked.is_keyed or own_end(asked.append_id) >= first:  # made before the feed went back
+        if len(rows) == 1:
+            self.connection.execute(sql.ADD_EVENT, rows[0])
+        else:
+            self.connection.executemany(sql.ADD_EVENT, rows)
+        self.end += len(rows)
+        if asked.is_keyed:
             self.connection.execute(sql.ADD_APPEND, (asked.append_id.bytes, first))
         versions = {record[1]: record[2] for record in records}  # the last of each stream remains
         self.versions |= versions
         epoch, seen = self.epochs.current, {StreamId(stream): at for stream, at in versions.items()}
         place = Cursor(self.store_id, self.end, epoch)
         return Success(Appended(asked.append_id, Token(self.store_id, seen, epoch), place))
-
-    def _insert(self, rows: Sequence[Any]) -> int:
-        """Stores events at the end of the feed; answers the position of the last."""
-        if len(rows) == 1:
-            return self.connection.execute(sql.ADD_EVENT, rows[0]).lastrowid or 0
-        self.connection.executemany(sql.ADD_EVENT, rows)
-        return int(self.connection.execute(sql.LAST_ADDED).fetchone()[0])
 
     def version(self, stream: str) -> int:
         """The version of a stream, with what this transaction has appended."""
@@ -114,7 +116,7 @@ class Appending:
         return number
 
     def _again(self, asked: Prepared) -> Outcome[Appended, NotAppended] | None:
-        stored = records_of_append(self.connection, self.kinds.copy(), asked.append_id)
+        stored = records_of_append(self.connection, self.kinds.copy(), self.ids, asked.append_id)
         if not stored:
             return None
         self.epochs = epochs_of(self.connection)

@@ -12,8 +12,8 @@ from eventsrc.events.codec import Kind
 from eventsrc.events.epochs import Epochs
 from eventsrc.events.record import LOST_KIND, Corrupted, Record
 from eventsrc.sqlite import _sql as sql
+from eventsrc.stores._ids import OwnIds
 from eventsrc.stores._known import Kinds
-from eventsrc.stores.prepare import is_own, own_end
 
 
 def stored_kinds(connection: sqlite3.Connection) -> dict[Kind, int]:
@@ -111,13 +111,14 @@ def _missing(what: str, first: int) -> Corrupted:
     return Corrupted(f"events of {what} from {first} on are missing: the file is damaged")
 
 
-def records_of_append(connection: sqlite3.Connection, kinds: Kinds, append_id: UUID) -> list[Record]:
+def records_of_append(
+    connection: sqlite3.Connection, kinds: Kinds, ids: OwnIds, append_id: UUID
+) -> list[Record]:
     """The records of an append, in order; none if it was not stored."""
     key = append_id.bytes
     first = connection.execute(sql.FIND_KEYED, (key,)).fetchone()
-    if first is None and is_own(append_id):
-        place = own_end(append_id), key + bytes(4)
-        first = connection.execute(sql.FIND_OWN, place).fetchone()
+    if first is None and (position := ids.position(append_id)) is not None:
+        first = connection.execute(sql.FIND_OWN, (position, key + bytes(4))).fetchone()
     if first is None:
         return []
     cursor = connection.execute(sql.OF_APPEND, first)

@@ -79,13 +79,21 @@ SCRIPTS: Final = (
             (SELECT coalesce(max(position), 0) FROM eventsrc_event);
         DELETE FROM eventsrc_snapshot;
     END;
+
+    -- The store's secret, of which ids are made that the store chooses. Those that were made without it
+    -- are found by the index.
+    ALTER TABLE eventsrc_store ADD COLUMN key BLOB;
+    UPDATE eventsrc_store SET key = randomblob(32);
+    INSERT OR IGNORE INTO eventsrc_append
+    SELECT substr(rest, 1, 16), position FROM eventsrc_event
+    WHERE substr(rest, 17, 4) = x'00000000' AND substr(rest, 7, 1) BETWEEN x'80' AND x'8f';
     """,
 )
 
 SCHEMA: Final = Schema("store", SCRIPTS, STAMP)
 
-STORE: Final = "SELECT id FROM eventsrc_store"
-ADD_STORE: Final = "INSERT INTO eventsrc_store VALUES (?)"
+STORE: Final = "SELECT id, key FROM eventsrc_store"
+ADD_STORE: Final = "INSERT INTO eventsrc_store VALUES (?, randomblob(32))"
 
 # by the primary key, as in all that ask for the number of the last epoch on their way
 EPOCHS: Final = "SELECT number, position FROM eventsrc_epoch ORDER BY number"
@@ -144,11 +152,8 @@ KIND: Final = "SELECT id FROM eventsrc_kind WHERE type = ? AND schema = ? AND co
 
 # by the primary key of eventsrc_append
 FIND_KEYED: Final = "SELECT position FROM eventsrc_append WHERE id = ?"
-# by the primary key, from where the id says
-FIND_OWN: Final = """
-    SELECT position FROM eventsrc_event WHERE position > ? AND substr(rest, 1, 20) = ?
-    ORDER BY position LIMIT 1
-"""
+# by the primary key: one row
+FIND_OWN: Final = "SELECT position FROM eventsrc_event WHERE position = ? AND substr(rest, 1, 20) = ?"
 # by the primary key: the events of an append stand together
 OF_APPEND: Final = """
     SELECT position, name, version, kind, recorded_at, data, data_crc, rest
@@ -162,18 +167,19 @@ ADD_APPEND: Final = "INSERT INTO eventsrc_append VALUES (?, ?)"
 ADD_EVENT: Final = "INSERT INTO eventsrc_event VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 # Nothing is stored if what is known of the tables is no more so: they may have been emptied since.
 ADD_EVENT_IN: Final = """
-    INSERT INTO eventsrc_event SELECT NULL, stream, version, kind, recorded_at, data, data_crc, rest
+    INSERT INTO eventsrc_event
+    SELECT position, stream, version, kind, recorded_at, data, data_crc, rest
     FROM (
-        SELECT ? AS stream, ? AS version, ? AS kind, ? AS recorded_at, ? AS data, ? AS data_crc,
-            ? AS rest, ? AS epoch, ? AS name
+        SELECT ? AS position, ? AS stream, ? AS version, ? AS kind, ? AS recorded_at, ? AS data,
+            ? AS data_crc, ? AS rest, ? AS epoch, ? AS name
     ) AS came
-    WHERE (SELECT max(number) FROM eventsrc_epoch) = came.epoch
+    WHERE (SELECT max(position) FROM eventsrc_event) = came.position - 1
+        AND (SELECT max(number) FROM eventsrc_epoch) = came.epoch
         AND (SELECT name FROM eventsrc_stream WHERE id = came.stream) = came.name
         AND EXISTS (
             SELECT 1 FROM eventsrc_event WHERE stream = came.stream AND version = came.version - 1
         )
 """
-LAST_ADDED: Final = "SELECT last_insert_rowid()"
 
 LOAD_SNAPSHOT: Final = """
     SELECT version, data FROM eventsrc_snapshot WHERE stream = ? AND fold = ? AND fold_version = ?

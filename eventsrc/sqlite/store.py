@@ -45,6 +45,7 @@ from eventsrc.sqlite._rows import (
     records_of_append,
 )
 from eventsrc.stores._group_commit import GroupCommit, ToRaise
+from eventsrc.stores._ids import OwnIds
 from eventsrc.stores._known import Heads, Kinds
 from eventsrc.stores.operations import (
     Append,
@@ -73,7 +74,6 @@ from eventsrc.stores.prepare import (
     check,
     check_end,
     microseconds,
-    own_end,
     prepare,
     shown_of,
 )
@@ -130,7 +130,8 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
             self._commit, interrupted=_interrupted, too_late=self._file.busy, most=GROUP
         )
         try:
-            self.store_id: Final = self._find_id()
+            store_id, self._ids = self._find_identity()
+            self.store_id: Final = store_id
             self._end, self._epochs = self._find_end()
         except BaseException:
             self._file.close()
@@ -170,7 +171,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
 
     def _job(self, op: Append | AppendAll) -> _Job:
         self._file.check_usable()
-        asked = prepare(op, self.codec, self.store_id, self._end)
+        asked = prepare(op, self.codec, self.store_id)
         return _Job(asked, time.monotonic() + self._file.timeout)
 
     def _commit(self, group: Sequence[_Job]) -> list[_Answer | ToRaise]:
@@ -204,7 +205,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
         answers: list[_Answer | ToRaise] = []
 
         def store(connection: sqlite3.Connection) -> Appending:
-            about = self.store_id, self.codec, self._kinds, self._epochs
+            about = self.store_id, self._ids, self.codec, self._kinds, self._epochs
             writing = Appending(connection, *about, self._now())
             answers.extend([writing.append(job.asked) for job in group])
             return writing
@@ -231,7 +232,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
         """Appends one event to a stream whose head is known, in one statement; None if that won't do.
 
         A head that others have moved is no danger: the index of streams and versions refuses the event.
-        In an epoch that others have begun the statement stores nothing.
+        In an epoch that others have begun the statement stores nothing, nor where others have appended.
         """
         asked = job.asked
         part = asked.parts[0]
@@ -242,10 +243,12 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
         epoch = self._epochs.current
         if not version or kind is None or not is_met(part.expected, version):
             return None
-        if part.epoch not in (0, epoch) or own_end(asked.append_id) > self._end:
+        if part.epoch not in (0, epoch):
             return None
-        (record,) = asked.records(0, lambda _: version, self._now())
-        row = number, version + 1, kind, *record[4:], epoch, part.stream
+        end = self._end
+        asked.append_id = self._ids.naming(asked.append_id, end + 1)
+        (record,) = asked.records(end, lambda _: version, self._now())
+        row = end + 1, number, version + 1, kind, *record[4:], epoch, part.stream
         try:
             position = self._file.write(sql.ADD_EVENT_IN, row, job.deadline)
         except sqlite3.IntegrityError:
@@ -265,7 +268,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
         """Finds an append by its id."""
         check(op)
         with self._file.reading() as connection:
-            stored = records_of_append(connection, self._kinds, op.append_id)
+            stored = records_of_append(connection, self._kinds, self._ids, op.append_id)
             if not stored:
                 return None
             self._notice(epochs_of(connection))
@@ -475,24 +478,25 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
         with self._file.reading() as connection:
             return end_of(connection)[0], epochs_of(connection)
 
-    def _find_id(self) -> str:
-        """The store's id, which its first opening makes up."""
+    def _find_identity(self) -> tuple[str, OwnIds]:
+        """The store's id, which its first opening makes up, and what makes the ids of appends."""
         with self._file.reading() as connection:
             row = connection.execute(sql.STORE).fetchone()
         if row is None:
             row = self._file.writing().run(_named)
-        if type(row[0]) is not str:
-            raise Corrupted(f"the store's id is {row[0]!r:.100}: the file is damaged")
-        return row[0]
+        store_id, key = row
+        if type(store_id) is not str:
+            raise Corrupted(f"the store's id is {store_id!r:.100}: the file is damaged")
+        if type(key) is not bytes or not 1 <= len(key) <= 64:
+            raise Corrupted("the store's key is no bytes: the file is damaged")
+        return store_id, OwnIds(key)
 
 
-def _named(connection: sqlite3.Connection) -> tuple[str]:
-    """The store's id, made up unless others have done so meanwhile."""
-    row = connection.execute(sql.STORE).fetchone()
-    if row is None:
-        row = (secrets.token_hex(8),)
-        connection.execute(sql.ADD_STORE, row)
-    return row  # type: ignore[no-any-return]
+def _named(connection: sqlite3.Connection) -> tuple[Any, Any]:
+    """The store's id and key, made up unless others have done so meanwhile."""
+    if connection.execute(sql.STORE).fetchone() is None:
+        connection.execute(sql.ADD_STORE, (secrets.token_hex(8),))
+    return connection.execute(sql.STORE).fetchone()  # type: ignore[no-any-return]
 
 
 def _interrupted(job: _Job) -> _Answer:

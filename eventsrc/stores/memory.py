@@ -79,7 +79,7 @@ class MemoryStore(Opened[StoreOp | EpochOp]):
         self.codec = Codec() if codec is None else codec
         self.store_id = secrets.token_hex(8) if store_id is None else store_id
         self._clock = clock
-        self._new_id: Callable[[int], UUID] = new_append_id
+        self._new_id: Callable[[], UUID] = new_append_id
         self._lock = guarded_across_forks(threading.Lock())
         self._feed: list[Record] = []
         self._streams: dict[str, list[Record]] = {}
@@ -93,12 +93,12 @@ class MemoryStore(Opened[StoreOp | EpochOp]):
     @on(Append)
     def append(self, op: Append) -> Outcome[Appended, NotAppended]:
         """Appends to one stream."""
-        return self._append(prepare(op, self.codec, self.store_id, 0, self._new_id))
+        return self._append(prepare(op, self.codec, self.store_id, self._new_id))
 
     @on(AppendAll)
     def append_all(self, op: AppendAll) -> Outcome[Appended, NotAppended]:
         """Appends to several streams."""
-        return self._append(prepare(op, self.codec, self.store_id, 0, self._new_id))
+        return self._append(prepare(op, self.codec, self.store_id, self._new_id))
 
     @on(Read)
     def read(self, op: Read) -> Page[object]:

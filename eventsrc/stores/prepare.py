@@ -85,6 +85,7 @@ class Prepared:
     """An append that has been checked and encoded: nothing in it can be refused any more."""
 
     append_id: UUID
+    """Another until it is stored, if the caller did not choose it and the store has its own: OwnIds."""
     parts: tuple[Part, ...]
     demands: tuple[Demand, ...]
     metadata: bytes
@@ -158,14 +159,12 @@ def prepare(
     op: Append | AppendAll,
     codec: Codec,
     store_id: str,
-    end: int = 0,
-    new_id: Callable[[int], UUID] | None = None,
+    new_id: Callable[[], UUID] | None = None,
 ) -> Prepared:
     """An append, checked and encoded.
 
     store_id: the store's id, which tokens are held against.
-    end: the last position in the feed that is known: see new_append_id.
-    new_id: in its place.
+    new_id: makes an id for an append whose caller chose none; at random if not given.
     Raises ValueError or TypeError for one that makes no sense, EventTypeError for an object that is no
     event, WrongStore for a token of another store, NotInToken for one that does not name the stream,
     BadStreamId, and NotStorable with the path to what cannot be stored, such as the key `$sealed`.
@@ -183,7 +182,7 @@ def prepare(
         _check_distinct(parts)
     append_id = op.append_id
     if append_id is None:
-        append_id = (new_id or new_append_id)(end)
+        append_id = (new_id or new_append_id)()
     elif not isinstance(append_id, UUID):
         _refuse_type("append_id", append_id, "a UUID: uuid5 makes one of a text")
     metadata = op.metadata
@@ -428,33 +427,14 @@ def appended(append_id: UUID, records: Sequence[Record], store_id: str, epoch: i
     return Appended(append_id, Token(store_id, seen, epoch), place)
 
 
-def new_append_id(end: int = 0) -> UUID:
-    """An id for an append whose caller did not choose one: see `is_own`.
-
-    end: a position in the feed that it will be stored after.
-    """
-    number = (end & (2**48 - 1)) << 80 | int.from_bytes(os.urandom(10), "big")
-    return uuid_of(number & ~_UUID_FIXED | _UUID_8)
+def new_append_id() -> UUID:
+    """An id at random, for an append whose caller did not choose one (UUID version 8, RFC 9562)."""
+    return uuid_of(int.from_bytes(os.urandom(16), "big") & ~_UUID_FIXED | _UUID_8)
 
 
 _UUID_FIXED: Final = 0xF << 76 | 0x3 << 62
 _UUID_8: Final = 0x8 << 76 | 0x2 << 62
 """The bits of a UUID that tell its version and variant."""
-
-
-def is_own(append_id: UUID) -> bool:
-    """Whether an id was made by a store (UUID version 8, RFC 9562).
-
-    Hardly anybody asks for such an append again, only after its answer was Unknown. So a store may do
-    without an index of them, which spares each append a page, and search for one that is asked for
-    from the position on that is in the id: `own_end`.
-    """
-    return append_id.bytes[6] >> 4 == 8
-
-
-def own_end(append_id: UUID) -> int:
-    """The position after which an append is stored, if it is, whose id a store made."""
-    return append_id.int >> 80
 
 
 def microseconds(clock: Callable[[], float]) -> int:

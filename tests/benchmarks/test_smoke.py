@@ -19,10 +19,19 @@ from eventsrc.testing.postgres import available
 
 TINY = 0.001
 
-WITHOUT_SERVER = ("sqlite", "concurrent", "memory", "replay/memory", "growth", "core", "schedules")
+WITHOUT_SERVER = (
+    "sqlite",
+    "concurrent",
+    "memory",
+    "replay/memory",
+    "growth",
+    "hostile/sqlite",
+    "core",
+    "schedules",
+)
 """All of them, but for a replay that differs from another just by where the events are."""
 
-OF_EACH_SORT = ("postgres/append-1", "postgres/tasks-8", "postgres/hot-8")
+OF_EACH_SORT = ("postgres/append-1", "postgres/tasks-8", "postgres/hot-8", "hostile/postgres")
 """What is measured of the works with a server: many differ in nothing but numbers."""
 
 Printed = tuple[list[str], list[dict[str, Any]]]

@@ -112,7 +112,7 @@ def be_careless() -> None:
             streams = {part.stream for job in group for part in job.asked.parts}
             known = {stream: head_of(connection, stream) for stream in streams}
         with store._file.writing(group[0].deadline) as connection:
-            writing = Appending(connection, store.store_id, store.codec, Kinds(), FIRST, 0)
+            writing = Appending(connection, store.store_id, store._ids, store.codec, Kinds(), FIRST, 0)
             for stream, (number, version, _) in known.items():
                 if number is not None:
                     writing.numbers[stream], writing.versions[stream] = number, version

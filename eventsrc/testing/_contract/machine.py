@@ -65,7 +65,7 @@ OpenStore: TypeAlias = Callable[[Path], AbstractContextManager[Interpreter[Store
 _KEYS: Final = (
     UUID("00000000-0000-0000-0000-000000000000"),
     UUID("8d0f9f0e-5c3b-4a57-9b0a-3f1f6c2b7a11"),
-    UUID("019f0000-0000-8000-8000-000000000001"),  # as stores make them: see prepare.is_own
+    UUID("019f0000-0000-8000-8000-000000000001"),  # of the version that stores make: see new_append_id
     UUID("ffffffff-ffff-ffff-ffff-ffffffffffff"),
 )
 _FAMILIES: Final = ("a/", "A/", "%/", "a_b/")

@@ -35,7 +35,7 @@ class SimulatedStore(MemoryStore):
     def __init__(self, codec: Codec | None = None) -> None:
         super().__init__(codec or _codec(), clock=the_time.get, store_id="simulated")
         numbers = itertools.count(1)
-        self._new_id = lambda _: append_id(next(numbers))
+        self._new_id = lambda: append_id(next(numbers))
 
 
 class Rows(Query[dict[str, dict[Any, Any]]]):

@@ -1,0 +1,48 @@
+"""Ids of appends whose callers chose none: each names a place in the feed, to the store alone.
+
+Hardly anybody asks for such an append again, only after its answer was Unknown. So a store does without
+an index of these ids, which spares each append a page: an id names the position at which its append
+begins, and it is looked for there. That position must be foretold, before the append is on its way: an
+append that got another is put into the index of the ids that callers chose.
+
+The position is hidden by a key that the store keeps for itself. So ids do not tell clients how much
+others store, and an id that somebody made up names a place that there is not.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from uuid import UUID
+
+from eventsrc.events._uuids import uuid_of
+
+
+class OwnIds:
+    """The ids that one store makes. key: the store's secret, of 1 to 64 bytes."""
+
+    def __init__(self, key: bytes) -> None:
+        self._hash = blake2b(key=key, digest_size=6)
+
+    def naming(self, append_id: UUID, position: int) -> UUID:
+        """An id as `new_append_id` makes it, turned into one that names a position."""
+        rest = append_id.int & _REST
+        return uuid_of((position & _PLACE ^ self._mask(rest)) << 80 | rest)
+
+    def position(self, append_id: UUID) -> int | None:
+        """The position that an id names; any number for one that is not of this store.
+
+        None for an id that no store makes.
+        """
+        number = append_id.int
+        if number >> 76 & 0xF != 8:
+            return None
+        return number >> 80 ^ self._mask(number & _REST)
+
+    def _mask(self, rest: int) -> int:
+        digest = self._hash.copy()
+        digest.update(rest.to_bytes(10, "big"))
+        return int.from_bytes(digest.digest(), "big")
+
+
+_PLACE = 2**48 - 1
+_REST = 2**80 - 1

@@ -38,8 +38,8 @@ class Scheme(ABC):
     """Opens the URLs of a scheme. Each method raises BadUrl for one that it cannot read."""
 
     @abstractmethod
-    def store(self, url: str, codec: Codec | None) -> Opened[StoreOp]:
-        """Opens a store."""
+    def store(self, url: str, codec: Codec | None, *, read_only: bool = False) -> Opened[StoreOp]:
+        """Opens a store, or with `read_only` one that is there, so that nothing is written to it."""
 
     @abstractmethod
     def views(self, url: str, views: Iterable[View[Any]]) -> OpenedViews[ViewOp]:
@@ -54,14 +54,16 @@ class Scheme(ABC):
             yield store
 
 
-def open_store(url: str, codec: Codec | None = None) -> Opened[StoreOp]:
+def open_store(url: str, codec: Codec | None = None, *, read_only: bool = False) -> Opened[StoreOp]:
     """The store that a URL names, made if it is not there; close it at the end, or use `with`.
 
     url: see above, and `add_scheme`.
     codec: what it encodes with; one for all registered events if not given.
+    read_only: nothing is made or written: a store that is not there raises NotAStore, appends
+        StoreReadOnly.
     Raises BadUrl, MissingExtra, and as the store does.
     """
-    return _scheme(url).store(url, codec)
+    return _scheme(url).store(url, codec, read_only=read_only)
 
 
 @asynccontextmanager
@@ -114,8 +116,10 @@ def _scheme(url: str) -> Scheme:
 
 
 class _Memory(Scheme):
-    def store(self, url: str, codec: Codec | None) -> Opened[StoreOp]:
+    def store(self, url: str, codec: Codec | None, *, read_only: bool = False) -> Opened[StoreOp]:
         self._check(url)
+        if read_only:
+            raise BadUrl("memory: is a new store each time, which is empty: give one that is kept")
         return MemoryStore(codec)
 
     def views(self, url: str, views: Iterable[View[Any]]) -> OpenedViews[ViewOp]:
@@ -130,10 +134,10 @@ class _Memory(Scheme):
 
 
 class _Sqlite(Scheme):
-    def store(self, url: str, codec: Codec | None) -> Opened[StoreOp]:
+    def store(self, url: str, codec: Codec | None, *, read_only: bool = False) -> Opened[StoreOp]:
         from eventsrc.sqlite.store import SqliteStore
 
-        return SqliteStore(self._path(url), codec)
+        return SqliteStore(self._path(url), codec, read_only=read_only)
 
     def views(self, url: str, views: Iterable[View[Any]]) -> OpenedViews[ViewOp]:
         from eventsrc.sqlite.views import SqliteViews
@@ -155,11 +159,11 @@ class _Sqlite(Scheme):
 
 
 class _Postgres(Scheme):
-    def store(self, url: str, codec: Codec | None) -> Opened[StoreOp]:
+    def store(self, url: str, codec: Codec | None, *, read_only: bool = False) -> Opened[StoreOp]:
         _check_postgres(url)
         from eventsrc.postgres import PostgresStore
 
-        return PostgresStore(url, codec=codec)
+        return PostgresStore(_read_only(url) if read_only else url, codec=codec)
 
     @asynccontextmanager
     async def store_async(
@@ -198,6 +202,14 @@ def _check_postgres(url: str) -> None:
             f"the {scheme_of(url)}: URL is no connection string: write it as "
             "postgresql://user@host:5432/database, with %-codes for special characters in a password"
         ) from None
+
+
+def _read_only(url: str) -> str:
+    """The address of connections whose transactions only read."""
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+    options = conninfo_to_dict(url).get("options") or ""
+    return make_conninfo(url, options=f"{options} -c default_transaction_read_only=on".strip())
 
 
 _SCHEME: Final = "[a-z][a-z0-9+.-]*"

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import shlex
 import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
+from click.testing import CliRunner
 from markdown_it import MarkdownIt
 
 from eventsrc import SqliteStore, SqliteViews
+from eventsrc.cli import main
 from eventsrc.postgres import PostgresStore, PostgresViews
 from eventsrc.testing.postgres import PostgresServer
 
@@ -41,7 +44,10 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 def run_page(page: Path) -> list[str]:
-    """Runs a page's Python blocks in one module, in order; answers where shown output differs."""
+    """Runs a page's Python blocks in one module, and its commands of `eventsrc`, in order.
+
+    Answers where shown output differs.
+    """
     module = types.ModuleType(f"page_{page.stem.replace('-', '_').lower()}")
     sys.modules[module.__name__] = module  # so that annotations can be resolved
     wrong: list[str] = []
@@ -55,12 +61,24 @@ def run_page(page: Path) -> list[str]:
                 printed = out.getvalue()
             elif block.language == "text" and not _fits(printed, block.text):
                 wrong.append(f"{page}:{block.line}: it prints\n{printed}")
+            elif block.language == "console":
+                for command, shown in _commands(block.text):
+                    done = CliRunner().invoke(main, shlex.split(command)[1:])
+                    if not _fits(done.output, shown):
+                        wrong.append(f"{page}:{block.line}: {command} prints\n{done.output}")
     finally:
         for value in reversed(list(vars(module).values())):
             if isinstance(value, OPENED):
                 value.close()
         del sys.modules[module.__name__]
     return wrong
+
+
+def _commands(text: str) -> Iterator[tuple[str, str]]:
+    """The commands of a block, behind `$`, and what is shown below each."""
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, _, shown = part.partition("\n")
+        yield command, shown
 
 
 def _fits(printed: str, shown: str) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from eventsrc.testing.postgres import NoPostgres
 from tests.docs.pages import PAGES, ROOT, blocks, run_page
 
-EXECUTED = {"python", "text", "sh"}
+EXECUTED = {"console", "python", "text", "sh"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -15,7 +15,7 @@ import pytest
 from tests.docs.pages import ROOT
 
 PACKAGE = ROOT / "eventsrc"
-FACES = {"__init__", "errors"}
+FACES = {"__init__", "__main__", "errors"}
 """Modules that show names of all folders."""
 
 

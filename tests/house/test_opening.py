@@ -8,8 +8,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from returns.result import Success
 
 from eventsrc import (
@@ -25,7 +27,7 @@ from eventsrc import (
     opening,
     synchronise,
 )
-from eventsrc.errors import BadUrl, MissingExtra
+from eventsrc.errors import BadUrl, MissingExtra, StoreError, StoreReadOnly
 from eventsrc.opening import Scheme, add_scheme, open_store, open_store_async, open_views
 from eventsrc.views.memory import MemoryViews
 
@@ -71,6 +73,28 @@ def test_views_are_opened_beside_their_store(tmp_path: Path) -> None:
             (store | views).run(synchronise(view))
             with views.reading(view):
                 assert seen[:1] == [1]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_store_that_is_only_read_is_neither_made_nor_written(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    path = tmp_path / "a.db"
+    url = f"sqlite:{path}"
+    if kind == "postgres":
+        fields = conninfo_to_dict(request.getfixturevalue("postgres_dsn"))
+        url = f"postgresql:///?{urlencode(fields)}"
+    with pytest.raises(StoreError):
+        open_store(url, read_only=True)
+    assert not path.exists()
+    with open_store(url) as store:
+        assert isinstance(store.run(Append(STREAM, (Happened(1),))), Success)
+    with open_store(url, read_only=True) as store:
+        assert store.run(Head(STREAM)) == 1
+        with pytest.raises(StoreReadOnly):
+            store.run(Append(STREAM, (Happened(2),)))
+    with pytest.raises(BadUrl, match="is empty"):
+        open_store("memory:", read_only=True)
 
 
 def test_an_event_loop_opens_the_same(tmp_path: Path) -> None:
@@ -144,7 +168,7 @@ def test_a_driver_that_is_not_installed_is_named_with_its_extra() -> None:
 
 
 class _Elsewhere(Scheme):
-    def store(self, url: str, codec: Any) -> Any:
+    def store(self, url: str, codec: Any, *, read_only: bool = False) -> Any:
         return MemoryStore(codec, store_id=url.replace(":", "-"))
 
     def views(self, url: str, views: Any) -> Any:

@@ -1,0 +1,50 @@
+"""The group of all commands, and the way errors end them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from eventsrc._errors import EventsrcError
+from eventsrc.cli import _store
+from eventsrc.cli._output import harmless
+from eventsrc.events.positions import BadCursor, BadToken, WrongStore
+from eventsrc.events.stream_id import BadStreamId
+from eventsrc.opening import BadUrl, MissingExtra
+from eventsrc.stores.operations import StoreError
+
+_WRONG_USE = BadUrl, BadStreamId, BadCursor, BadToken, WrongStore, MissingExtra
+
+
+class _Commands(click.Group):
+    """Commands whose errors are a sentence and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs a command; an error of the library's ends it by 1, 2 or 3."""
+        try:
+            return super().invoke(ctx)
+        except EventsrcError as error:
+            sys.stderr.write(f"{harmless(str(error))}\n")
+            ctx.exit(2 if isinstance(error, _WRONG_USE) else 3 if isinstance(error, StoreError) else 1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="eventsrc")
+def main() -> None:
+    """Look into a store of events.
+
+    A store is a URL: sqlite:PATH or postgresql://USER@HOST/DATABASE. It is opened to be read.
+    """
+
+
+for command in (
+    _store.info,
+    _store.streams,
+    _store.show,
+    _store.event,
+    _store.tail,
+    _store.stats,
+):
+    main.add_command(command)

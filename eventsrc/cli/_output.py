@@ -1,0 +1,90 @@
+"""Output of the command line: lines for people, or lines of JSON.
+
+Names and data come from anywhere, so control characters and those that turn the direction of writing
+are shown as escapes, and never reach a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+
+from eventsrc.inspection import Entry
+
+_HOSTILE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode categories of characters that are not shown as they are."""
+
+
+def harmless(text: str) -> str:
+    """A text whose control and formatting characters are escapes, such as \\x1b."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in _HOSTILE
+        else character
+        for character in text
+    )
+
+
+def line(text: str) -> None:
+    """Writes a line for people."""
+    click.echo(harmless(text))
+
+
+def json_line(value: Any) -> None:
+    """Writes a line of JSON, in ASCII."""
+    click.echo(json.dumps(value, separators=(",", ":")))
+
+
+def compact(value: Any) -> str:
+    """A value as JSON on one line, for people."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def when(time: datetime | None) -> str:
+    """A time for people, to the second."""
+    return "" if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def plain_entry(entry: Entry) -> dict[str, Any]:
+    """An entry as a line of JSON has it."""
+    return {
+        "position": entry.position,
+        "stream": entry.stream,
+        "version": entry.version,
+        "type": entry.type,
+        "schema": entry.schema,
+        "codec": entry.codec,
+        "recorded_at": entry.recorded_at.isoformat(),
+        "id": str(entry.id),
+        "append_id": str(entry.append_id),
+        "metadata": entry.metadata,
+        "data": entry.value,
+    }
+
+
+def kind_of(entry: Entry) -> str:
+    """The type of an entry, with its version if it is not the first."""
+    return entry.type if entry.schema == 1 else f"{entry.type} v{entry.schema}"
+
+
+@contextmanager
+def progress(what: str, end: int) -> Iterator[Callable[[int], None]]:
+    """A bar on the standard error, if that is a terminal; it is told how far the work has come."""
+    if not sys.stderr.isatty():
+        yield lambda _position: None
+        return
+    from rich.console import Console  # which takes as long to import as everything else
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=end)
+        yield lambda position: bar.update(task, completed=position)

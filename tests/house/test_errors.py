@@ -151,7 +151,8 @@ def test_the_face_of_errors_shows_every_public_exception() -> None:
 
 def test_the_exceptions_of_the_testing_kit_are_shown_by_it() -> None:
     public = [
-        importlib.import_module(f"eventsrc.testing{name}") for name in ("", ".postgres", ".replay")
+        importlib.import_module(f"eventsrc.testing{name}")
+        for name in ("", ".postgres", ".replay", ".servers")
     ]
     for kind in set(ALL) - set(PUBLIC):
         assert any(getattr(module, kind.__name__, None) is kind for module in public), kind

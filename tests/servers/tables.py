@@ -1,0 +1,37 @@
+"""Tables of an emulator, and stores in them."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from eventsrc.testing.servers import create_table
+
+
+class Tables:
+    """An emulator. url: where it is."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.client = self.new_client()
+
+    def new_client(self, **options: Any) -> Any:
+        """A client of boto3. options: for `eventsrc.aws.config`."""
+        import boto3
+
+        from eventsrc.aws import config
+
+        return boto3.client(
+            "dynamodb",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=config(**options),
+        )
+
+    def new(self) -> str:
+        """A new table."""
+        name = f"t{uuid4().hex}"
+        create_table(self.client, name)
+        return name

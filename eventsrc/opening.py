@@ -3,6 +3,8 @@
     memory:                     in this process, until it ends
     sqlite:PATH                 in a file: `sqlite:shop.db`, `sqlite:/srv/shop.db`
     postgresql://USER@HOST/DB   in a Postgres database, which needs the extra `postgres`
+    dynamodb:TABLE              events in a DynamoDB table, which needs the extra `aws`; behind it
+                                `?region=REGION&endpoint=URL&profile=NAME`, or some of these
 
 A path is taken as it is written. For other options than these, such as a timeout or a pool, make the
 store itself. No password is repeated in an error.
@@ -15,6 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from eventsrc._errors import EventsrcError, with_article
 from eventsrc.events.codec import Codec
@@ -182,6 +185,65 @@ class _Postgres(Scheme):
         return PostgresViews(url, views)
 
 
+class _Dynamo(Scheme):
+    def store(self, url: str, codec: Codec | None, *, read_only: bool = False) -> Opened[StoreOp]:
+        table, client = self._client(url)
+        from eventsrc.aws.store import OwnClientStore
+
+        return OwnClientStore(client, table, codec, read_only=read_only)
+
+    @asynccontextmanager
+    async def store_async(
+        self, url: str, codec: Codec | None
+    ) -> AsyncGenerator[AsyncInterpreter[StoreOp]]:
+        table, client = self._client(url)
+        from eventsrc.aws.store import AsyncDynamoStore
+
+        try:
+            async with AsyncDynamoStore(client, table, codec) as store:
+                yield store
+        finally:
+            client.close()
+
+    def views(self, url: str, views: Iterable[View[Any]]) -> OpenedViews[ViewOp]:
+        self._parse(url)
+        raise BadUrl("dynamodb: has events and no views: give sqlite:PATH or postgresql: for these")
+
+    def _client(self, url: str) -> tuple[str, Any]:
+        table, options = self._parse(url)
+        try:
+            from eventsrc.aws.cloud import new_client
+
+            return table, new_client(**options)
+        except ModuleNotFoundError as error:
+            if error.name not in ("boto3", "botocore"):
+                raise
+            raise MissingExtra(
+                f"dynamodb: needs {error.name}, which is not installed: install eventsrc[aws]"
+            ) from error
+        except ValueError as error:  # as boto3's errors about an endpoint are
+            raise BadUrl(f"boto3 makes no client for {url!r:.200}: {error}") from error
+
+    def _parse(self, url: str) -> tuple[str, dict[str, str]]:
+        """The table, and the options of a client."""
+        table, _, query = url.partition(":")[2].partition("?")
+        if not re.fullmatch("[A-Za-z0-9_.-]{3,255}", table):
+            raise BadUrl(
+                f"{table!r:.300} is no name of a table: give dynamodb:TABLE, of 3 to 255 letters, "
+                "digits and _ . -"
+            )
+        options = dict(parse_qsl(query, keep_blank_values=True))
+        for name in options.keys() - _DYNAMO_OPTIONS:
+            raise BadUrl(
+                f"dynamodb: has no option {name!r:.100}: give {', '.join(sorted(_DYNAMO_OPTIONS))}, or "
+                "make a DynamoStore for others; credentials are boto3's affair"
+            )
+        return table, options
+
+
+_DYNAMO_OPTIONS: Final = frozenset({"region", "endpoint", "profile"})
+
+
 def _check_postgres(url: str) -> None:
     """Raises MissingExtra without the driver, and BadUrl for a URL that the driver does not read."""
     try:
@@ -218,4 +280,5 @@ _SCHEMES: Final[dict[str, Scheme]] = {
     "sqlite": _Sqlite(),
     "postgresql": _Postgres(),
     "postgres": _Postgres(),
+    "dynamodb": _Dynamo(),
 }

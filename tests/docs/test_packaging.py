@@ -11,6 +11,8 @@ import eventsrc
 from tests.docs.pages import ROOT
 
 OPTIONAL = {
+    "boto3",
+    "botocore",
     "pytest",
     "hypothesis",
     "click",

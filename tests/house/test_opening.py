@@ -118,6 +118,9 @@ BAD = {
     "sqlite::memory:": "names no file: give sqlite:PATH, or memory:",
     "sqlite:///shop.db": "write sqlite:shop.db for a path from here",
     "sqlite:shop.db?timeout=3": "options, which are not read",
+    "dynamodb:": "is no name of a table: give dynamodb:TABLE",
+    "dynamodb:users/1": "is no name of a table",
+    "dynamodb:events?key=s3cret": "has no option 'key': give endpoint, profile, region",
     "postgresql://app:s3cret@host:port:x/%zz": "the postgresql: URL is no connection string",
     "postgres://app:s3cret@ho st/%": "the postgres: URL is no connection string",
 }
@@ -165,6 +168,29 @@ def test_a_driver_that_is_not_installed_is_named_with_its_extra() -> None:
     assert done.stdout.startswith(f"{MissingExtra.__name__} postgresql: needs psycopg, which is not")
     assert "install eventsrc[postgres]" in done.stdout
     assert "s3cret" not in done.stdout + done.stderr
+
+
+WITHOUT_AWS = """
+import sys
+sys.modules["boto3"] = None
+from eventsrc.opening import open_store
+try:
+    open_store("dynamodb:events")
+except ImportError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_a_library_that_is_not_installed_is_named_with_its_extra() -> None:
+    told = [sys.executable, "-c", WITHOUT_AWS]
+    done = subprocess.run(told, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"{MissingExtra.__name__} dynamodb: needs boto3, which is not")
+    assert "install eventsrc[aws]" in done.stdout
+
+
+def test_a_store_of_events_alone_opens_no_views() -> None:
+    with pytest.raises(BadUrl, match="dynamodb: has events and no views"):
+        open_views("dynamodb:events")
 
 
 class _Elsewhere(Scheme):

@@ -9,7 +9,7 @@ import random
 import select
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
@@ -20,6 +20,7 @@ from psycopg.rows import tuple_row
 
 from eventsrc.postgres._conversation import Statement
 from eventsrc.postgres._errors import stuck, translation
+from eventsrc.postgres._settings import changes_settings
 from eventsrc.postgres._watch import Unwatched, Watched
 from eventsrc.stores.operations import StoreBusy, StoreClosed, StoreError
 
@@ -55,13 +56,24 @@ class Session:
     is_watched: False for the last of these, whose waits are its user's affair.
     """
 
-    __slots__ = ("_pid", "allowed", "connection", "cursor", "used", "was_autocommit", "watched")
+    __slots__ = (
+        "_pid",
+        "allowed",
+        "connection",
+        "cursor",
+        "is_unsettled",
+        "used",
+        "was_autocommit",
+        "watched",
+    )
 
     def __init__(self, connection: AnyConnection, *, is_watched: bool = True) -> None:
         self.connection: Final[Any] = connection
         self.cursor: Final[Any] = _cursor_on(connection)
         self.allowed = math.inf
         """The seconds that the server allows a statement."""
+        self.is_unsettled = False
+        """Whether its user has changed settings, so that it is nobody else's after that."""
         self.used = -math.inf
         """When it was last in use, by time.monotonic()."""
         self.was_autocommit = connection.autocommit
@@ -75,9 +87,10 @@ class Session:
 
     @property
     def is_reusable(self) -> bool:
-        """Whether it is in no transaction, in the middle of nothing, and not cut off."""
+        """Whether it is in no transaction, in the middle of nothing, not cut off, and as it was."""
         status = self.connection.pgconn.transaction_status
-        return status == TransactionStatus.IDLE and not self.watched.is_cut
+        is_sound = status == TransactionStatus.IDLE and not self.watched.is_cut
+        return is_sound and not self.is_unsettled
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
@@ -157,7 +170,8 @@ def left_until(deadline: float) -> float:
 
 @contextmanager
 def limited_cursors(session: Session, seconds: float) -> Iterator[None]:
-    """Has `execute` of a user's cursors wait for the server no longer than so many seconds.
+    """Has `execute` of a user's cursors wait for the server no longer than so many seconds, and note
+    whether it changes settings.
 
     COPY, `executemany`, `stream` and named cursors are left as they are: how long these take cannot be
     told from how long they wait.
@@ -169,7 +183,7 @@ def limited_cursors(session: Session, seconds: float) -> Iterator[None]:
 
         def made(*args: Any, **options: Any) -> Any:
             cursor = limited(*args, **options)
-            cursor.limits = lambda: session.within(seconds)
+            cursor.session, cursor.seconds = session, seconds
             return cursor
 
         connection.cursor_factory = made
@@ -181,14 +195,20 @@ def limited_cursors(session: Session, seconds: float) -> Iterator[None]:
 
 @functools.cache
 def _limited(factory: type[Any]) -> type[Any]:
-    """A class of cursors whose `execute` waits no longer than its `limits` let it."""
+    """A class of cursors whose `execute` waits no longer than so many seconds."""
 
     class Limited(factory):  # type: ignore[misc]
-        limits: Callable[[], Any]
+        session: Session
+        seconds: float
 
-        def execute(self, *args: Any, **options: Any) -> Any:
-            with self.limits():
-                return super().execute(*args, **options)
+        def execute(self, query: Any, *args: Any, **options: Any) -> Any:
+            session = self.session
+            try:
+                with session.within(self.seconds):
+                    return super().execute(query, *args, **options)
+            finally:
+                if changes_settings(query, self.statusmessage):
+                    session.is_unsettled = True
 
     return Limited
 

@@ -32,6 +32,34 @@ _MEANINGS: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = (
 )
 
 
+_PASSING: Final = (
+    "40",  # another transaction was in the way: a deadlock, a serialization failure
+    "53",  # there is no room, or too many are there
+    "55P03",  # a lock was not to be had
+    "58",  # the system under Postgres failed
+)
+"""The SQLSTATEs that say nothing of what Postgres was told: it may well do it later.
+
+All others are of the statement and its values (the manual, appendix A), also where psycopg takes them
+for an OperationalError: a limit (54), an object that is not ready (55000), a timeout (57014), which a
+statement that takes too long meets each time. That the connection broke (08, 57P01, 25P03 and their
+like) is seen by the connection: an error that says so while it is sound is of another one. Neither does
+a database become read-only (25006) in a transaction that has written.
+"""
+
+
+def is_passing(error: BaseException) -> bool:
+    """True if an error, or one that led to it, is one of Postgres that passes by itself."""
+    looked_at: list[BaseException] = []
+    seen: BaseException | None = error
+    while seen is not None and seen not in looked_at:
+        if isinstance(seen, psycopg.Error) and (seen.sqlstate or "").startswith(_PASSING):
+            return True
+        looked_at.append(seen)
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
 def translation(error: psycopg.Error) -> StoreError:
     """Translates an error of Postgres into this library's."""
     state = error.sqlstate

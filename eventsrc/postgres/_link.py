@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from eventsrc.postgres._connection import (
@@ -38,6 +39,7 @@ from eventsrc.postgres._policy import (
     Request,
     Take,
 )
+from eventsrc.stores.operations import StoreError
 
 T = TypeVar("T")
 P = TypeVar("P", bound=Policy, covariant=True)
@@ -279,13 +281,26 @@ def _begun(session: Session, seconds: float) -> Iterator[None]:
         transaction.__enter__()
     try:
         yield
+        if _is_in_the_middle(session):
+            raise StoreError(
+                "a statement was left in the middle, and so the transaction was given up: fetch all of "
+                "its rows, or close what streams them"
+            )
     except BaseException as error:
+        if _is_in_the_middle(session):
+            session.close()  # what is in the middle may hold the connection's lock
         with session.within(seconds):
             if not transaction.__exit__(type(error), error, error.__traceback__):
                 raise
     else:
         with session.within(seconds):
             transaction.__exit__(None, None, None)
+
+
+def _is_in_the_middle(session: Session) -> bool:
+    """Whether a statement has not ended."""
+    status = session.connection.pgconn.transaction_status
+    return bool(status == TransactionStatus.ACTIVE)
 
 
 # --- what they do

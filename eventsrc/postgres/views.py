@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import secrets
+import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -19,15 +19,17 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool
 
+from eventsrc.events.positions import Cursor
 from eventsrc.postgres._connection import Session
 from eventsrc.postgres._conversation import Rows, Statement, answered, array
 from eventsrc.postgres._copy import PostgresCopy
-from eventsrc.postgres._errors import translated
+from eventsrc.postgres._errors import is_passing, translated
 from eventsrc.postgres._link import Link
 from eventsrc.postgres._schema import Tables, quoted
+from eventsrc.postgres._settings import NAMES, RESTORE, SEPARATOR, SETTINGS
 from eventsrc.stores.operations import Lost, NotAStore, StoreError
 from eventsrc.views._applying import LedgerViews
-from eventsrc.views._ledger import Ledger
+from eventsrc.views._ledger import Ledger, Unsettled
 from eventsrc.views.guard import Moves
 from eventsrc.views.operations import Lease, LostLease
 from eventsrc.views.rows import Copy
@@ -108,18 +110,22 @@ _VIEW_SCRIPTS: Final = (
     ALTER TABLE {s}.eventsrc_part ADD COLUMN reached bigint NOT NULL DEFAULT 0;
     UPDATE {s}.eventsrc_part SET reached = position;
 
-    -- While handlers run: whoever commits then is refused.
-    ALTER TABLE {s}.eventsrc_part ADD COLUMN handling boolean NOT NULL DEFAULT false;
+    -- While handlers run it is a number by which their transaction is known, and whoever commits then
+    -- is refused; when all is done it is turned to its negative.
+    ALTER TABLE {s}.eventsrc_part ADD COLUMN handling bigint NOT NULL DEFAULT 0;
     CREATE FUNCTION {s}.eventsrc_whole() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
     BEGIN
-        IF (SELECT handling FROM {s}.eventsrc_part WHERE part = NEW.part) THEN
-            RAISE EXCEPTION 'a handler of a view may not commit' USING ERRCODE = '25000';
+        IF NOT EXISTS (
+            SELECT FROM {s}.eventsrc_part WHERE part = NEW.part AND handling = -NEW.handling
+        ) THEN
+            RAISE EXCEPTION 'a handler of a view may not commit, nor SET CONSTRAINTS ALL IMMEDIATE'
+            USING ERRCODE = '25000', HINT = 'Name the constraints that are to be checked now.';
         END IF;
         RETURN NULL;
     END $$;
     CREATE CONSTRAINT TRIGGER eventsrc_whole AFTER UPDATE OF handling ON {s}.eventsrc_part
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.handling)
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.handling > 0)
     EXECUTE FUNCTION {s}.eventsrc_whole();
 
     ALTER FUNCTION {s}.eventsrc_advance(text[], bigint[], bigint[])
@@ -129,6 +135,26 @@ _VIEW_SCRIPTS: Final = (
 
 # by the primary keys; whoever applies keeps the row to itself until it commits
 _PLACE: Final = "SELECT store, epoch, token FROM {s}.eventsrc_part WHERE part = ? FOR UPDATE"
+# the same before handlers run, with the settings from which each of them is to begin
+_BEGIN: Final = """
+    UPDATE {s}.eventsrc_part SET handling = ? WHERE part = ?
+    RETURNING store, epoch, token, {settings}
+""".replace("{settings}", SETTINGS)
+_MOVE: Final = """
+    UPDATE {s}.eventsrc_part SET
+        handling = -handling,
+        applied = applied + %(applied)s,
+        position = greatest(position, %(position)s),
+        reached = greatest(reached, %(reached)s),
+        store = CASE WHEN %(is_sure)s OR store = '' AND %(applied)s > 0 THEN %(store)s ELSE store END,
+        epoch = CASE WHEN %(is_sure)s OR store = '' AND %(applied)s > 0 THEN %(epoch)s ELSE epoch END
+    WHERE part = %(part)s AND handling = %(mark)s
+    RETURNING {settings}
+""".replace("{settings}", SETTINGS)
+_PAUSE: Final = """
+    UPDATE {s}.eventsrc_part SET handling = -handling WHERE part = ? AND handling = ? RETURNING part
+"""
+_GO_ON: Final = "UPDATE {s}.eventsrc_part SET handling = ? WHERE part = ?"
 _GUARDS: Final = """
     SELECT false, stream, version FROM {s}.eventsrc_guard WHERE stream = ANY(%(streams)b)
     UNION ALL
@@ -181,15 +207,6 @@ _ARE_THERE: Final = """
 _ONLY_READ: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _END_IDLE: Final = "SELECT set_config('idle_in_transaction_session_timeout', %s, true)"
 _WAIT: Final = "SELECT set_config('lock_timeout', %s, true)"
-# A setting of the transaction, by which one that a handler has begun anew is told from it.
-_BEGIN_HANDLING: Final = """
-    UPDATE {s}.eventsrc_part SET handling = true WHERE part = %s
-    RETURNING set_config('eventsrc.handling', %s, true)
-"""
-_END_HANDLING: Final = """
-    UPDATE {s}.eventsrc_part SET handling = false WHERE part = %s
-    RETURNING current_setting('eventsrc.handling', true)
-"""
 _CHECK_NOW: Final = "SET CONSTRAINTS ALL IMMEDIATE"
 _CHECK_LATER: Final = "SET CONSTRAINTS {} DEFERRED"
 # not all of them: a key that may be deferred, and is not at first, is checked at once in a handler
@@ -205,16 +222,10 @@ _SHORTEST_IDLE: Final = 0.5
 
 _LONGEST_IDLE: Final = 86_400.0
 
-_SURROUNDINGS: Final = (
-    psycopg.OperationalError,
-    psycopg.InterfaceError,
-    psycopg.errors.IdleInTransactionSessionTimeout,
-)
-"""Errors that no event is to blame for, but for those of a limit of Postgres."""
+_IN_TRANSACTION: Final = int(TransactionStatus.INTRANS)
 
-_LIMIT: Final = "54"
-"""The class of SQLSTATE of limits of Postgres, such as of an index (its manual, appendix A)."""
-
+_OVER: Final = frozenset({TransactionStatus.IDLE, TransactionStatus.ACTIVE})
+"""The states of a connection in which a transaction that was begun is over, or to be given up."""
 
 _READS: Final = 5
 """Looks for the live version, at most, if those that are found were discarded meanwhile."""
@@ -323,7 +334,10 @@ class PostgresViews(LedgerViews):
                 self._link.run(answered(tables.migrate(), partial(self._link.policy.on, session)))
                 self._fill(session, tables, view)
             ledger = self._ledger(session, tables)
-            yield ledger
+            try:
+                yield ledger
+            finally:
+                ledger.is_over = True
 
     @contextlib.contextmanager
     def looking(self, view: View[Any]) -> Iterator[Ledger | None]:
@@ -380,7 +394,7 @@ class PostgresViews(LedgerViews):
     def _ledger(self, session: Session, tables: Tables) -> PostgresLedger:
         """The ledger in the transaction that a connection is in."""
         given = session.connection if self.target is None else self.target
-        return PostgresLedger(tables, partial(self._link.on, session), given, session.connection)
+        return PostgresLedger(tables, partial(self._link.on, session), given, session)
 
     def _seen(self, view: View[Any], look: Callable[[Ledger], T], nothing: T) -> T:
         """Looks into the ledger of a view; answers `nothing` if it was never made."""
@@ -472,16 +486,25 @@ class PostgresLedger(Ledger):
         tables: Tables,
         execute: Callable[[Statement], Rows],
         database: object,
-        connection: psycopg.Connection[Any] | None = None,
+        session: Session | None = None,
     ) -> None:
         super().__init__(database)
         self.has_lease = False
-        self._connection = connection
+        self.is_over = False
+        """True once what was to be done in the transaction is done: its connection is others' then."""
+        self._session = session
+        self._connection: psycopg.Connection[Any] | None = (
+            None if session is None else session.connection
+        )
         self._partition: int | None = None
-        self._mark = ""
+        self._mark = 0
+        """The number by which the transaction is known while handlers run."""
+        self._settings = ""
+        """Those from which each handler is to begin."""
         self._deferred = ""
         """The constraints that are checked at the end of a transaction."""
         self._is_another = False
+        self._row_factory: Any = None
         self._tables = tables
         self._execute = execute
 
@@ -493,69 +516,135 @@ class PostgresLedger(Ledger):
         """A copy of the rows of the view's tables."""
         return PostgresCopy(self.database)
 
-    def lock_partition(self, partition: int, lease: Lease | None) -> tuple[str, int, int]:
+    def lock_partition(
+        self, partition: int, lease: Lease | None, *, applies: bool = False
+    ) -> tuple[str, int, int]:
         """The store of a partition, which is kept from others until the end, its epoch, and the token.
 
+        applies: whether handlers are to run; Postgres refuses a COMMIT from here on until `move`.
         With a lease, not for longer than that if nothing more is heard of this transaction.
         """
         if lease is not None:
             self.has_lease = True
             idle = min(max(lease.seconds, _SHORTEST_IDLE), _LONGEST_IDLE)
             self._asked(_END_IDLE, (f"{int(idle * 1000)}ms",))
-        ((store, epoch, token),) = self.ask(_PLACE, partition)
-        self._partition = partition
+        if not applies:
+            ((store, epoch, token),) = self.ask(_PLACE, partition)
+            return store, epoch, token
+        self._partition, self._mark = partition, random.getrandbits(62) + 1
+        ((store, epoch, token, self._settings),) = self.ask(_BEGIN, self._mark, partition)
         return store, epoch, token
 
     @contextlib.contextmanager
     def handling(self, view: View[Any]) -> Iterator[None]:
         """While a view's handlers run, which must leave the transaction as it is."""
-        self._mark = secrets.token_hex(8)
-        self._begin_handling()
-        yield
-        self.check_handled()
-        self._end_handling()
-
-    def _begin_handling(self) -> None:
-        if self._partition is not None:
-            self._asked(_BEGIN_HANDLING, (self._partition, self._mark))
-
-    def _end_handling(self) -> None:
-        if self._partition is not None:
-            rows = self._asked(_END_HANDLING, (self._partition,))
-            if rows != [(self._mark,)]:
-                self._is_another = True
-                raise _bad_handler("ended the transaction")
+        self._row_factory = None if self._connection is None else self._connection.row_factory
+        try:
+            yield
+            self.check_handled()
+            if self._session is not None and self._session.is_unsettled:
+                self._restore()
+        finally:
+            self._restore_rows()
 
     def check_handled(self) -> None:
         """Raises BadHandler if a handler left the transaction aborted, or ended it."""
-        if self._status() is TransactionStatus.INERROR:
+        self._restore_rows()
+        if self._status() == TransactionStatus.INERROR:
             raise _bad_handler("met an error of Postgres, and went on as if there had been none")
+        if self._is_closed_by_handler():
+            raise _bad_handler("closed the connection")
+        if self._status() == TransactionStatus.ACTIVE:
+            raise _bad_handler("left a statement or a COPY in the middle")
         if self.has_ended():
             raise _bad_handler("ended the transaction")
 
     def settle(self) -> None:
-        """Has Postgres check constraints now that it would check at the end of the transaction."""
-        self._end_handling()
+        """Has Postgres check constraints now that it would check at the end of the transaction, and
+        puts back what a handler has set."""
         try:
+            self._restore()
+            if self._partition is None:
+                return
+            self._check_whole(self.ask(_PAUSE, self._partition, self._mark))
             self._asked(_CHECK_NOW, ())
+            if not self._deferred:
+                self._deferred = ", ".join(name for (name,) in self._asked(_DEFERRED, ()))
+            self._execute(Statement(_CHECK_LATER.format(self._deferred).encode()))
+            self._mark += 1
+            self.ask(_GO_ON, self._mark, self._partition)
         except StoreError as error:
             raise error.__cause__ or error from None
-        if not self._deferred:
-            self._deferred = ", ".join(name for (name,) in self._asked(_DEFERRED, ()))
-        self._execute(Statement(_CHECK_LATER.format(self._deferred).encode()))
-        self._begin_handling()
+
+    def move(
+        self,
+        partition: int,
+        versions: Mapping[str, int],
+        applied: int,
+        cursor: Cursor | None,
+        store_id: str | None,
+        epoch: int,
+        reached: int,
+    ) -> None:
+        """Stores the progress of a partition, whose handlers have done their work."""
+        if versions:
+            self.move_guards(versions)
+        at = 0 if cursor is None else cursor.position
+        moved = {
+            "applied": applied,
+            "position": at,
+            "reached": max(at, reached),
+            "is_sure": cursor is not None,
+            "store": (store_id or "") if cursor is None else cursor.store,
+            "epoch": epoch if cursor is None else cursor.epoch,
+            "part": partition,
+            "mark": self._mark,
+        }
+        rows = self._asked(_MOVE, moved)
+        self._check_whole(rows)
+        if rows[0][0] != self._settings:
+            raise Unsettled
+
+    def _check_whole(self, rows: list[tuple[Any, ...]]) -> None:
+        """Raises BadHandler for the rows of a statement that found another transaction."""
+        if not rows:
+            self._is_another = True
+            raise _bad_handler("ended the transaction")
+
+    def _restore(self) -> None:
+        """Puts back the settings that handlers have changed, for the time of the transaction; nobody
+        uses the connection after it."""
+        if self._settings:
+            changed = self._asked(RESTORE, (NAMES, self._settings.split(SEPARATOR)))
+            if changed and self._session is not None:
+                self._session.is_unsettled = True
+
+    def _restore_rows(self) -> None:
+        its = self._connection
+        if its is not None and self._row_factory is not None:
+            its.row_factory = self._row_factory
 
     def is_open(self) -> bool:
-        """True while the transaction goes on, and is not aborted."""
-        return self._status() is TransactionStatus.INTRANS
+        """True while the transaction goes on, is not aborted, and has its settings."""
+        its, session = self._connection, self._session
+        if its is None or session is None:
+            return True
+        if its.row_factory is not self._row_factory:
+            self._restore_rows()
+        return not session.is_unsettled and its.pgconn.transaction_status == _IN_TRANSACTION
 
     def has_ended(self) -> bool:
-        """True if the transaction is over, or is another."""
-        return self._is_another or self._status() is TransactionStatus.IDLE
+        """True if the transaction is over, or is another, or can only be given up."""
+        return self._is_another or self._status() in _OVER or self._is_closed_by_handler()
 
-    def _status(self) -> TransactionStatus:
+    def _status(self) -> int:
         its = self._connection
-        return TransactionStatus.INTRANS if its is None else its.info.transaction_status
+        return TransactionStatus.INTRANS if its is None else its.pgconn.transaction_status
+
+    def _is_closed_by_handler(self) -> bool:
+        """True if the connection was closed, where it was not cut."""
+        its = self._connection
+        return its is not None and its.closed and not its.broken
 
     def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
         """The versions that were applied of some streams, and those of them that are parked."""
@@ -584,12 +673,20 @@ class PostgresLedger(Ledger):
         ((now,),) = self._asked(_NOW, ())
         return float(now)
 
+    def blamed(self, error: Exception) -> Exception:
+        """The fault of a handler that raised an error; Lost if its connection broke meanwhile."""
+        its = self._connection
+        if its is None or not its.broken or isinstance(error, StoreError | psycopg.Error):
+            return error
+        lost = Lost(f"the connection to Postgres broke while a handler ran, which raised {error!r}")
+        lost.__cause__ = error
+        return lost
+
     def is_infrastructure(self, error: Exception) -> bool:
-        """True if Postgres reports of itself or the connection, and not a fault of a row."""
-        if self._connection is not None and self._connection.broken:
-            return True
-        state = error.sqlstate if isinstance(error, psycopg.Error) else None
-        return isinstance(error, _SURROUNDINGS) and (state or "")[:2] != _LIMIT
+        """True if the connection broke, or Postgres reports of itself and not of what it was told."""
+        its = self._connection
+        is_lost = isinstance(error, Lost) if self.is_over else its is not None and its.broken
+        return is_lost or is_passing(error)
 
     def _asked(self, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
         return self._execute(self._tables.ask(statement, parameters))

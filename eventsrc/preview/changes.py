@@ -124,7 +124,7 @@ class _Run:
     def start(self) -> Cursor:
         """The cursor of the view, which from here on no other brings forward."""
         for partition in range(self.view.partitions):
-            self.ledger.lock_partition(partition, None)
+            self.ledger.lock_partition(partition, None, applies=True)
         return min(
             (each.cursor for each in self.ledger.partitions()), key=lambda cursor: cursor.position
         )

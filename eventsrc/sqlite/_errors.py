@@ -9,6 +9,9 @@ from typing import Final
 from eventsrc.stores.operations import NotAStore, StoreBusy, StoreError, StoreFull, StoreReadOnly
 
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_OF_THE_MACHINE: Final = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CORRUPT}
+)
 _MISTAKES: Final = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH})
 _NOT_COMMITTED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY})
 
@@ -27,9 +30,13 @@ def is_refused(error: sqlite3.Error) -> bool:
     return _code(error) in _MISTAKES
 
 
-def is_mistake(error: sqlite3.Error) -> bool:
-    """Whether an error is of the statement or its values, and not of the file and its surroundings."""
-    return is_refused(error) or _code(error) in (0, sqlite3.SQLITE_RANGE, sqlite3.SQLITE_TOOBIG)
+def is_of_the_machine(error: sqlite3.Error) -> bool:
+    """Whether a statement failed for want of room or a sound disk, in a transaction that may write.
+
+    All other errors are of the statement and its values there, or of another file: nobody keeps ours
+    busy, and it was open and to be written.
+    """
+    return _code(error) in _OF_THE_MACHINE
 
 
 def commit_error(path: Path, error: sqlite3.Error) -> StoreError:

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 
 from eventsrc.sqlite import _forks
 from eventsrc.sqlite._errors import commit_error, is_busy, is_refused, translation
@@ -53,6 +53,8 @@ class SqliteFile:
     durability: see Durability.
     timeout: how many seconds to wait for others who write, before StoreBusy.
     """
+
+    _connection_class: ClassVar[type[sqlite3.Connection]] = sqlite3.Connection
 
     def __init__(
         self,
@@ -228,6 +230,7 @@ class SqliteFile:
             isolation_level=None,
             check_same_thread=False,
             timeout=timeout,
+            factory=self._connection_class,
         )
         try:
             connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self.durability]}")

@@ -24,8 +24,9 @@ from urllib.parse import quote
 from eventsrc.events.stream_id import StreamId
 from eventsrc.sqlite import _forks
 from eventsrc.sqlite._copy import SqliteCopy, quoted
-from eventsrc.sqlite._errors import is_mistake
+from eventsrc.sqlite._errors import is_of_the_machine
 from eventsrc.sqlite._file import Durability, SqliteFile, identity
+from eventsrc.sqlite._handling import GuardedConnection, Rule, bad_handler, settings_of
 from eventsrc.sqlite._pool import Pool
 from eventsrc.sqlite._schema import Schema
 from eventsrc.stores.operations import StoreBusy, StoreError
@@ -413,6 +414,8 @@ class _Several(Pool):
 class _ViewFile(SqliteFile):
     """The file of a version of a view."""
 
+    _connection_class = GuardedConnection
+
     def __init__(
         self,
         path: Path,
@@ -422,35 +425,21 @@ class _ViewFile(SqliteFile):
         database: type[Database],
     ) -> None:
         super().__init__(path, VIEW_SCHEMA, durability=durability, timeout=timeout, create=create)
-        self.rule: Final = _NoEnd()
-        self._writer.set_authorizer(self.rule)
+        assert isinstance(self._writer, GuardedConnection)
         # one for all transactions: to make one compiles all statements of the connection anew
-        self.database: Final = database(self._writer)
-
-
-class _NoEnd:
-    """The rule for statements that a handler executes: none of them begins or ends a transaction."""
-
-    def __init__(self) -> None:
-        self.is_in_force = False
-        self.was_broken = False
-
-    def __call__(self, action: int, *_: str | None) -> int:
-        if action != sqlite3.SQLITE_TRANSACTION or not self.is_in_force:
-            return sqlite3.SQLITE_OK
-        self.was_broken = True
-        return sqlite3.SQLITE_DENY
+        self.database: Final = database(self._writer)  # which changes settings
+        self.rule: Final = Rule(self._writer, settings_of(self._writer))
+        self._writer.rule = self.rule
+        self._writer.set_authorizer(self.rule)
 
 
 class SqliteLedger(Ledger):
     """A version of a view in a SQLite file."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, database: Any, rule: _NoEnd | None = None
-    ) -> None:
+    def __init__(self, connection: sqlite3.Connection, database: Any, rule: Rule | None = None) -> None:
         super().__init__(database)
         self._connection = connection
-        self._rule = rule or _NoEnd()
+        self._rule = rule or Rule(connection)
 
     @contextlib.contextmanager
     def handling(self, view: View[Any]) -> Iterator[None]:
@@ -465,14 +454,16 @@ class SqliteLedger(Ledger):
             raise
         finally:
             rule.is_in_force = False
+            rule.restore()
             if rule.was_broken or (error is None and self.has_ended()):
-                raise _bad_handler() from error
+                raise bad_handler() from error
 
     def check_handled(self) -> None:
         """Raises BadHandler if a handler tried to begin or end a transaction, or did."""
+        self._rule.restore()
         if self._rule.was_broken or self.has_ended():
             self._rule.was_broken = False
-            raise _bad_handler()
+            raise bad_handler()
 
     def blamed(self, error: Exception) -> Exception:
         """The fault of a handler that raised an error: SQLite's for a statement that is denied
@@ -492,6 +483,7 @@ class SqliteLedger(Ledger):
 
     def is_open(self) -> bool:
         """True while the transaction goes on."""
+        self._rule.restore()
         return self._connection.in_transaction and not self._rule.was_broken
 
     def ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -502,7 +494,9 @@ class SqliteLedger(Ledger):
         """A copy of the rows of the view's tables."""
         return SqliteCopy(self.ask)
 
-    def lock_partition(self, partition: int, lease: Lease | None) -> tuple[str, int, int]:
+    def lock_partition(
+        self, partition: int, lease: Lease | None, *, applies: bool = False
+    ) -> tuple[str, int, int]:
         """The store of a partition, the epoch of that, and the token."""
         ((store, epoch, token),) = self.ask(PLACE, partition)
         return store, epoch, token
@@ -556,16 +550,8 @@ class SqliteLedger(Ledger):
 
     def is_infrastructure(self, error: Exception) -> bool:
         """True if SQLite reports that the file cannot be written, and not a fault of a row."""
-        return isinstance(error, sqlite3.Error) and not is_mistake(error)
-
-
-def _bad_handler() -> BadHandler:
-    return BadHandler(
-        "a handler began, committed or rolled back a transaction, and so nothing of it is applied: "
-        "what handlers write is committed together with the view's progress. Use `with db.atomic():` "
-        "for what is to be undone by itself, not commit(), rollback(), executescript() or "
-        "`with db.conn:`"
-    )
+        cause = error.__cause__ if isinstance(error, StoreError) else error
+        return isinstance(cause, sqlite3.Error) and is_of_the_machine(cause)
 
 
 def _is_made(connection: sqlite3.Connection, view: View[Any]) -> bool:

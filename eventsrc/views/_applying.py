@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import sys
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,8 +38,8 @@ from eventsrc.events.positions import START, Cursor
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.interpreter import on
-from eventsrc.stores.operations import StoreError
-from eventsrc.views._ledger import Ledger
+from eventsrc.stores.operations import StoreBusy
+from eventsrc.views._ledger import Ledger, Unsettled
 from eventsrc.views.guard import Moves, moves_of, sort_out
 from eventsrc.views.operations import (
     Applied,
@@ -63,7 +64,7 @@ from eventsrc.views.operations import (
     ViewOp,
     check_lease,
 )
-from eventsrc.views.view import BadHandler, View, ViewError
+from eventsrc.views.view import BadHandler, View
 
 T = TypeVar("T")
 
@@ -233,7 +234,7 @@ class LedgerViews(OpenedViews[ViewOp]):
         applied = 0
         while True:
             failures: list[_Failing] = []
-            is_handled = False
+            ledger: Ledger | None = None
             try:
                 with self.writing(op.view, op.within) as ledger:
                     if way is _Way.IN_TURN and moves is not None:
@@ -242,7 +243,6 @@ class LedgerViews(OpenedViews[ViewOp]):
                         done = self._apply_sorted(ledger, op, way, failures)
                     if proves:
                         ledger.started(op.partition)
-                    is_handled = True
             except _Ended as why:
                 if op.view.failing == "stop":
                     raise why.error from None
@@ -255,18 +255,17 @@ class LedgerViews(OpenedViews[ViewOp]):
                 if op.parked_too:
                     return Applied(applied, 0, failed=tuple(ended))
                 way = _Way.SORTED
-            except (_OutOfTurn, _Failing) as why:
+            except (_OutOfTurn, Unsettled, _Failing) as why:
                 if isinstance(why, _Failing):
                     if why.event is not None and op.view.failing == "stop":
                         raise why.error from None
                     first = why.error
                 way = _NEXT[way, type(why)]
             except Exception as error:
-                cause = error.__cause__ if isinstance(error, StoreError) else error
-                if not is_handled or way is _Way.ONE_BY_ONE or not isinstance(cause, Exception):
+                if ledger is None or not ledger.has_handled or way is _Way.ONE_BY_ONE:
                     raise
-                _check_blame(ledger, cause)  # pyright: ignore[reportPossiblyUnboundVariable]
-                first, way = error, _Way.ONE_BY_ONE  # as the transaction was committed: by one of them
+                _check_blame(ledger, error)
+                first, way = error, _Way.ONE_BY_ONE  # what one of the events did
             else:
                 if proves:
                     self._trust[_key(op)] = _Trust.PROVED
@@ -282,7 +281,8 @@ class LedgerViews(OpenedViews[ViewOp]):
 
     def _apply_in_turn(self, ledger: Ledger, op: Apply, moves: Moves) -> Applied:
         """Applies the events if all of them are next, as mostly they are. Raises _OutOfTurn if not."""
-        ledger.begin(op.view, moves.after, op.partition, op.lease, _store(op), _epoch(op))
+        place = op.partition, op.lease, _store(op), _epoch(op)
+        ledger.begin(op.view, moves.after, *place, applies=True)
         if moves.after and not ledger.advance(moves):
             raise _OutOfTurn
         events = op.events
@@ -300,7 +300,7 @@ class LedgerViews(OpenedViews[ViewOp]):
 
         failures: what failed is added to it, if that is to be found out.
         """
-        guards, parked = self._guards(ledger, op)
+        guards, parked = self._guards(ledger, op, applies=True)
         work = sort_out(guards, op.events, () if op.parked_too else parked)
         if isinstance(op.events, Events):
             op.events.prefetch()
@@ -327,10 +327,13 @@ class LedgerViews(OpenedViews[ViewOp]):
         left = len(events) - count
         return Applied(len(applied), work.ignored, gaps, len(held), tuple(failed.values()), left)
 
-    def _guards(self, ledger: Ledger, op: Apply) -> tuple[dict[str, int], set[str]]:
+    def _guards(
+        self, ledger: Ledger, op: Apply, *, applies: bool = False
+    ) -> tuple[dict[str, int], set[str]]:
         """The versions that were applied of the events' streams, and which of them are parked."""
         streams = sorted({event.record.stream for event in op.events})
-        ledger.begin(op.view, streams, op.partition, op.lease, _store(op), _epoch(op))
+        place = op.partition, op.lease, _store(op), _epoch(op)
+        ledger.begin(op.view, streams, *place, applies=applies)
         return ledger.guards(streams)
 
     def _handle(self, ledger: Ledger, op: Apply, events: Sequence[Recorded[Any]]) -> int:
@@ -346,10 +349,11 @@ class LedgerViews(OpenedViews[ViewOp]):
         count = 0
         try:
             with ledger.handling(view):
+                ledger.has_handled = True
                 for step in steps:
                     try:
                         apply(database, step)
-                    except Exception as error:
+                    except BaseException as error:
                         what = _blamed(ledger, view, step if is_one else None, error)
                         raise _Failing(step if is_one else None, what) from error
                     count += 1 if is_one else len(step)
@@ -368,6 +372,7 @@ class LedgerViews(OpenedViews[ViewOp]):
         failed: set[str] = set()
         count = 0
         with ledger.handling(view):
+            ledger.has_handled = True
             for event in events:
                 count += 1
                 stream = event.record.stream
@@ -379,14 +384,18 @@ class LedgerViews(OpenedViews[ViewOp]):
                     ledger.check_handled()
                     ledger.settle()
                     ledger.release()
-                except Exception as error:
+                except BaseException as error:
                     what = _blamed(ledger, view, event, error)
                     if ledger.has_ended():
                         raise _Ended(event, what) from error
                     failing = _Failing(event, what)
                     if view.failing == "stop":
                         raise failing from error
-                    ledger.roll_back()
+                    try:
+                        ledger.roll_back()
+                    except Exception as other:  # it is another transaction, which has failed as well
+                        _check_blame(ledger, other)
+                        raise _Ended(event, what) from error
                     failed.add(stream)
                     failures.append(failing)
                 if not ledger.is_open() or time.monotonic() > end:
@@ -495,25 +504,41 @@ def _is_before(event: Recorded[Any], failed: Mapping[str, Failed]) -> bool:
 
 
 def _blamed(
-    ledger: Ledger, view: View[Any], event: Recorded[Any] | None, error: Exception
+    ledger: Ledger, view: View[Any], event: Recorded[Any] | None, error: BaseException
 ) -> Exception:
     """The fault of a handler that raised an error. Raises it again if no event is to blame."""
+    if not isinstance(error, Exception):
+        if not _is_cancellation(error):
+            raise error
+        told = BadHandler(
+            "a handler was cancelled in the middle, by what it runs itself: nobody else can cancel it"
+        )
+        told.__cause__ = error
+        error = told
     what = ledger.blamed(error)
     _check_blame(ledger, what)
-    if isinstance(what, BadHandler) and event is not None:
-        what.add_note(f"while {view!r} applied {event!r}, position {event.record.position}")
+    if event is not None:
+        view.tell(what, event)
     return what
 
 
 def _check_blame(ledger: Ledger, error: Exception) -> None:
-    """Raises an error again that no event is to blame for."""
-    if _is_of_nobody(error) or ledger.is_infrastructure(error):
+    """Raises an error again that no event is to blame for.
+
+    Whatever a handler does or raises is the failure of its event, except where the database of the view
+    itself is away or crowded, and for StoreBusy: by that a handler has its view wait for what it needs.
+    """
+    if isinstance(error, StoreBusy) or ledger.is_infrastructure(error):
         raise error
 
 
-def _is_of_nobody(error: Exception) -> bool:
-    """True for an error of the store or of the view as a whole."""
-    return isinstance(error, StoreError | ViewError) and not isinstance(error, BadHandler)
+def _is_cancellation(error: BaseException) -> bool:
+    """True for what asyncio raises in a task that is cancelled.
+
+    No task in which events are applied can be cancelled inside a handler, which awaits nothing.
+    """
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
 
 
 def _store(op: Apply) -> str | None:
@@ -582,6 +607,8 @@ _NEXT: Final = {
     (_Way.IN_TURN, _OutOfTurn): _Way.SORTED,
     (_Way.IN_TURN, _Failing): _Way.ONE_BY_ONE,
     (_Way.SORTED, _Failing): _Way.ONE_BY_ONE,
+    (_Way.IN_TURN, Unsettled): _Way.ONE_BY_ONE,
+    (_Way.SORTED, Unsettled): _Way.ONE_BY_ONE,
 }
 """Which way follows one that ended so. In the last, an event fails only of a view that stops at it."""
 
@@ -598,11 +625,15 @@ def described(error: Exception) -> str:
     surrogate pair, and is not too long.
     """
     try:
-        text = "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+        texts = [f"{type(error).__name__}: {error}"]
     except Exception:  # of a `__str__` of the user's
-        text = f"{type(error).__name__}, whose text cannot be had"
-    text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
-    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
+        texts = [f"{type(error).__name__}, whose text cannot be had"]
+    notes = getattr(error, "__notes__", ())
+    texts += [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
+    kept = [text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…" for text in texts]
+    text = "\n".join(kept[:_MOST_NOTES])
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
-_LONGEST_TEXT: Final = 10_000
+_LONGEST_TEXT: Final = 5000
+_MOST_NOTES: Final = 5

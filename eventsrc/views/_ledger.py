@@ -10,6 +10,7 @@ for a parameter. A Ledger is that database in a transaction.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -63,10 +64,11 @@ TRY: Final = """
     SET tries = CASE WHEN trying = ? THEN tries + 1 ELSE 1 END, trying = ?
     WHERE part = ? RETURNING tries
 """
-# while an event is applied that may fail
-SAVEPOINT: Final = "SAVEPOINT eventsrc_event"
-RELEASE: Final = "RELEASE SAVEPOINT eventsrc_event"
-ROLL_BACK: Final = "ROLLBACK TO SAVEPOINT eventsrc_event"
+# while an event is applied that may fail; of a name that no handler comes upon
+_EVENT: Final = f"eventsrc_event_{os.urandom(6).hex()}"
+SAVEPOINT: Final = f"SAVEPOINT {_EVENT}"
+RELEASE: Final = f"RELEASE SAVEPOINT {_EVENT}"
+ROLL_BACK: Final = f"ROLLBACK TO SAVEPOINT {_EVENT}"
 PARK: Final = """
     INSERT INTO {s}.eventsrc_parked
         (stream, version, position, type, error, attempts, held, since, is_deadly)
@@ -101,6 +103,10 @@ LEAVE: Final = "UPDATE {s}.eventsrc_part SET owner = NULL, until = 0 WHERE part 
 LEAVE_ALL: Final = "UPDATE {s}.eventsrc_part SET owner = NULL, until = 0 WHERE owner = ?"
 
 
+class Unsettled(Exception):
+    """A handler has changed settings, and which is not known: it ends the transaction."""
+
+
 class Ledger(ABC):
     """A version of a view, in a transaction of its database.
 
@@ -109,6 +115,8 @@ class Ledger(ABC):
 
     def __init__(self, database: Any) -> None:
         self.database = database
+        self.has_handled = False
+        """True once handlers have run: an error that comes then may be of what they did."""
 
     # Particular to a database:
 
@@ -117,8 +125,13 @@ class Ledger(ABC):
         """Executes a statement."""
 
     @abstractmethod
-    def lock_partition(self, partition: int, lease: Lease | None) -> tuple[str, int, int]:
-        """Locks a partition until the end; answers its store, the epoch of that, and its token."""
+    def lock_partition(
+        self, partition: int, lease: Lease | None, *, applies: bool = False
+    ) -> tuple[str, int, int]:
+        """Locks a partition until the end; answers its store, the epoch of that, and its token.
+
+        applies: whether handlers are to run, which must not commit before `move`.
+        """
 
     @abstractmethod
     def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
@@ -159,7 +172,8 @@ class Ledger(ABC):
         return nullcontext()
 
     def is_open(self) -> bool:
-        """True unless a quick look shows that the transaction has ended; `handling` raises then."""
+        """True if more events can be applied, by a quick look: if not, what is done is to be committed,
+        or the transaction has ended, and `handling` raises."""
         return True
 
     def check_handled(self) -> None:  # noqa: B027  most databases show nothing
@@ -170,7 +184,8 @@ class Ledger(ABC):
         return error
 
     def settle(self) -> None:  # noqa: B027  most databases check at once
-        """Checks now what of a handler's work would only be checked at the end of the transaction."""
+        """After an event that was applied by itself: checks now what would only be checked at the end
+        of the transaction, and puts back settings that its handler has changed."""
 
     def has_ended(self) -> bool:
         """True if a handler has ended the transaction, so that no savepoint in it is left."""
@@ -211,9 +226,12 @@ class Ledger(ABC):
         lease: Lease | None,
         store_id: str | None,
         epoch: int,
+        *,
+        applies: bool = False,
     ) -> None:
         """Before events are applied: locks the partitions of their streams until the end.
 
+        applies: whether handlers are to run, which must not commit before `move`.
         Raises LostLease, WrongStore for events of another store than those before them, and
         OtherEpoch for those of another epoch of it.
         """
@@ -221,7 +239,8 @@ class Ledger(ABC):
             {partition} if view.partitions == 1 else {partition, *map(view.partition_of, streams)}
         )
         for each in sorted(partitions):
-            known, its_epoch, token = self.lock_partition(each, lease)
+            is_applied = applies and each == partition
+            known, its_epoch, token = self.lock_partition(each, lease, applies=is_applied)
             if each == partition and lease is not None and lease.token != token:
                 raise LostLease(
                     f"partition {partition} was taken by another synchroniser: claim a share again"
@@ -268,6 +287,8 @@ class Ledger(ABC):
         """Stores the progress of a partition, and its store, if that is known.
 
         reached: the position of the last event that was applied, if it is known, or 0.
+        Raises BadHandler, where that shows, if handlers have ended the transaction since it was locked,
+        and Unsettled if what the database does was changed by one of them, and which is not known.
         """
         if versions:
             self.move_guards(versions)

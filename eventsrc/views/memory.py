@@ -95,6 +95,7 @@ class Tables:
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], None]] = []
+        self._depth = 0
         self._tables: dict[str, Table[Any, Any]] = {}
 
     def __getitem__(self, name: str) -> Table[Any, Any]:
@@ -114,21 +115,22 @@ class Tables:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """A transaction: all changes in it are undone if it raises."""
-        self._undo.clear()
+        """A transaction: all changes in it are undone if it raises. One in another is a part of it."""
+        before = len(self._undo)
+        self._depth += 1
         try:
             yield
         except BaseException:
-            self.undo_to(0)
+            self._undo_to(before)
             raise
+        finally:
+            self._depth -= 1
+            if not self._depth:
+                self._undo.clear()
 
-    def mark(self) -> int:
-        """A mark in the transaction, for `undo_to`."""
-        return len(self._undo)
-
-    def undo_to(self, mark: int) -> None:
-        """Undoes the changes in the transaction since a mark."""
-        while len(self._undo) > mark:
+    def _undo_to(self, before: int) -> None:
+        """Undoes the changes in the transaction but for so many."""
+        while len(self._undo) > before:
             self._undo.pop()()
 
 
@@ -167,6 +169,7 @@ class MemoryViews(LedgerViews):
         self._lock = guarded_across_forks(threading.Lock())  # held for a moment only
         self._turns: dict[tuple[str, int], threading.Lock] = {}
         self._timeout = timeout
+        self._at_work: dict[tuple[str, int], int] = {}  # the threads that have a turn
         self._ledgers: dict[tuple[str, int], MemoryLedger] = {}
         self._live_versions: dict[str, int] = {}
         for view in distinct(views):
@@ -215,13 +218,18 @@ class MemoryViews(LedgerViews):
             turn = self._turns.get((name, version))
             if turn is None:
                 turn = self._turns[name, version] = guarded_across_forks(threading.Lock())
-        if not turn.acquire(timeout=timeout):
-            raise StoreBusy(
-                f"others used view {name!r} for {timeout} seconds, or a handler does itself"
+        if self._at_work.get((name, version)) == threading.get_ident():
+            raise ViewError(
+                f"view {name!r} is in use in this very thread: a handler, or who reads, has its tables "
+                "already, and uses those"
             )
+        if not turn.acquire(timeout=timeout):
+            raise StoreBusy(f"others used view {name!r} for {timeout} seconds")
+        self._at_work[name, version] = threading.get_ident()
         try:
             yield
         finally:
+            del self._at_work[name, version]
             turn.release()
 
     def _found(self, view: View[Any]) -> MemoryLedger | None:
@@ -267,14 +275,14 @@ class MemoryLedger(Ledger):
 
     def savepoint(self) -> None:
         """Sets a savepoint."""
-        self._savepoint = self.tables.mark()
+        self._savepoint = len(self.tables._undo)
 
     def release(self) -> None:
         """Nothing is to be released."""
 
     def roll_back(self) -> None:
         """Undoes all changes since the savepoint."""
-        self.tables.undo_to(self._savepoint)
+        self.tables._undo_to(self._savepoint)
 
     def make(self, view: View[Any]) -> None:
         """Makes the view's tables, the first time."""
@@ -288,7 +296,9 @@ class MemoryLedger(Ledger):
             PartitionProgress(row.cursor, row.applied, row.owner) for row in self._partitions.values()
         )
 
-    def lock_partition(self, partition: int, lease: Lease | None) -> tuple[str, int, int]:
+    def lock_partition(
+        self, partition: int, lease: Lease | None, *, applies: bool = False
+    ) -> tuple[str, int, int]:
         """The store of a partition, the epoch of that, and the token."""
         row = self._partitions[partition]
         return row.cursor.store, row.cursor.epoch, row.token

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import wraps
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal
@@ -53,7 +54,10 @@ class ViewError(EventsrcError):
 
 
 class BadHandler(ViewError):
-    """A handler ended the transaction that it runs in, or left it aborted: its event is parked."""
+    """A handler did with the transaction that it runs in, or left undone, what no handler may.
+
+    Its event is parked, as that of a handler that raises an error is.
+    """
 
 
 class View(ByName, Generic[DB]):
@@ -141,7 +145,7 @@ class View(ByName, Generic[DB]):
         ) -> Callable[[DB, Sequence[Recorded[E]]], None]:
             _check_plain(self, handler)
             self._many[name] = handler
-            self._handlers[name] = lambda database, event: handler(database, (event,))
+            self._handlers[name] = wraps(handler)(lambda database, event: handler(database, (event,)))
             return handler
 
         return register
@@ -193,11 +197,27 @@ class View(ByName, Generic[DB]):
             return
         try:
             answer = handler(database, event)
-        except Exception as error:
-            error.add_note(f"while {self!r} applied {event!r}, position {event.record.position}")
+            if answer is not None:
+                _check_ran(self, answer)
+        except BaseException as error:
+            self.tell(error, event)
             raise
-        if answer is not None:
-            _check_ran(self, answer)
+
+    def tell(self, error: BaseException, event: Recorded[Any]) -> None:
+        """Adds to an error, once, at which event it came, and in which handler."""
+        record = event.record
+        began = f"while {self!r} applied "
+        if any(str(note).startswith(began) for note in getattr(error, "__notes__", ())):
+            return
+        opaque = None if event.is_known else self._handlers.get(_OPAQUE)
+        handler = opaque or self._handlers.get(event.type)
+        name = getattr(handler, "__qualname__", type(handler).__qualname__)
+        by = "" if handler is None else f", by its handler {name}"
+        try:
+            told = repr(event)
+        except Exception:  # of a `__repr__` of the user's
+            told = f"<{record.stream}@{record.version}>"
+        error.add_note(f"{began}{told}, position {record.position}{by}")
 
     def runs(self, events: Sequence[Recorded[Any]]) -> Iterator[Sequence[Recorded[Any]]]:
         """Events as `apply_run` takes them: of one type, or by themselves."""
@@ -253,11 +273,11 @@ def _check_plain(view: View[Any], function: Callable[..., object]) -> None:
 
 
 def _check_ran(view: View[Any], answer: object) -> None:
-    """Raises ViewError for an answer that is work not done: an awaitable or a generator."""
+    """Raises BadHandler for an answer that is work not done: an awaitable or a generator."""
     if inspect.isawaitable(answer) or inspect.isgenerator(answer) or inspect.isasyncgen(answer):
         if inspect.iscoroutine(answer):
             answer.close()  # or Python warns that it was never awaited
-        raise ViewError(
+        raise BadHandler(
             f"a handler of {view!r} answered {answer!r:.100} and has not run: handlers are plain "
             "functions, which await nothing"
         )

@@ -1,24 +1,35 @@
-"""Handlers in Postgres that end their transaction, leave it aborted, or fail where nobody looks.
+"""Handlers in Postgres that meddle with their transaction or connection, or fail where nobody looks.
 
-Passed if that is the failure of the event at hand: its stream is parked, with the event and the view in
-the error, all other events are applied once, and after a fix the parked one is too.
+What a handler does is the failure of its event, or of none: see tests/contracts/handlers.py.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 
+import eventsrc.postgres.views
+import eventsrc.views._ledger
 from eventsrc import Recorded, View, synchronise
-from eventsrc.following.parking import retry
-from eventsrc.postgres import PostgresViews
+from eventsrc.errors import EventsrcError
 from eventsrc.postgres.views import PostgresLedger
+from eventsrc.stores.operations import StoreError
 from eventsrc.views.operations import GetParked
+from tests.contracts.handlers import (
+    HandlerContract,
+    Meddle,
+    check_parked,
+    check_unseen,
+    numbers,
+    raising,
+    rows,
+)
+from tests.views.kit import Kit
 from tests.views.library import TYPES, Noted, books, filled
 
 Connection = psycopg.Connection[Any]
@@ -26,16 +37,17 @@ Connection = psycopg.Connection[Any]
 TABLES = """
     CREATE TABLE known (number int PRIMARY KEY);
     INSERT INTO known VALUES (0), (1), (2), (4), (5);
-    CREATE TABLE row (
+    CREATE TABLE beside (
         number int PRIMARY KEY,
         other int REFERENCES known DEFERRABLE INITIALLY DEFERRED,
         once int UNIQUE DEFERRABLE INITIALLY DEFERRED,
         long text,
         words tsvector GENERATED ALWAYS AS (to_tsvector('english', long)) STORED
     );
-    CREATE INDEX ON row (long)
+    CREATE INDEX ON beside (long);
+    CREATE SEQUENCE numbers;
 """
-INSERT = "INSERT INTO row (number, other) VALUES (33, 1)"
+INSERT = "INSERT INTO beside (number, other) VALUES (33, 1)"
 
 
 def swallowed(db: Connection) -> None:
@@ -43,120 +55,292 @@ def swallowed(db: Connection) -> None:
         db.execute("INSERT INTO row VALUES (3)")
 
 
-def too_late(_: Connection) -> None:
-    raise TimeoutError("a service did not answer")
+def closed_cursor(db: Connection) -> None:
+    with db.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    cursor.fetchall()
 
 
-MEDDLING: dict[str, Callable[[Connection], object]] = {
-    "COMMIT": lambda db: db.execute("COMMIT"),
+def own_connection(_: Connection) -> None:
+    psycopg.connect("host=127.0.0.1 port=1 connect_timeout=2")
+
+
+def unfinished(db: Connection) -> None:
+    rows = db.cursor().stream("SELECT * FROM generate_series(1, 100000)")
+    next(iter(rows))
+    KEPT.append(rows)  # or it ends as it is forgotten
+
+
+KEPT: list[Any] = []
+
+
+def swallowed_close(db: Connection) -> None:
+    db.close()
+    with suppress(psycopg.Error):
+        db.execute("SELECT 1")
+
+
+def does(sql: str, *parameters: Any) -> Meddle:
+    return lambda db: db.execute(sql, parameters or None)
+
+
+MEDDLING: dict[str, Meddle] = {
+    "COMMIT": does("COMMIT"),
     "commit()": lambda db: db.commit(),
-    "COMMIT AND CHAIN": lambda db: db.execute(f"{INSERT}; COMMIT AND CHAIN"),
-    "a script that commits": lambda db: db.execute(f"BEGIN; {INSERT}; COMMIT"),
-    "ROLLBACK": lambda db: db.execute("ROLLBACK"),
+    "COMMIT AND CHAIN": does(f"{INSERT}; COMMIT AND CHAIN"),
+    "a script that commits": does(f"BEGIN; {INSERT}; COMMIT"),
+    "COMMIT after a look at what refuses it": does(
+        f"UPDATE eventsrc_part SET handling = 0; {INSERT}; COMMIT; BEGIN"
+    ),
+    "COMMIT of what is turned off": does(
+        "UPDATE eventsrc_part SET handling = 5; SET CONSTRAINTS eventsrc_whole IMMEDIATE; COMMIT"
+    ),
+    "COMMIT of what is forgotten": does(f"DELETE FROM eventsrc_part; {INSERT}; COMMIT; BEGIN"),
+    "ROLLBACK": does("ROLLBACK"),
     "rollback()": lambda db: db.rollback(),
-    "ROLLBACK AND CHAIN": lambda db: db.execute("ROLLBACK AND CHAIN"),
+    "ROLLBACK AND CHAIN": does("ROLLBACK AND CHAIN"),
+    "ROLLBACK and BEGIN": does("ROLLBACK; BEGIN"),
+    "ROLLBACK and the same numbers": does("ROLLBACK; BEGIN; UPDATE eventsrc_part SET handling = 1"),
+    "RELEASE": does("RELEASE SAVEPOINT eventsrc_event"),
+    "ROLLBACK TO": does("ROLLBACK TO SAVEPOINT eventsrc_event"),
+    "PREPARE TRANSACTION": does("PREPARE TRANSACTION 'mine'"),
+    "close()": lambda db: db.close(),
+    "a close() that is swallowed": swallowed_close,
+    "a statement in the middle": unfinished,
     "an error that is swallowed": swallowed,
-    "a foreign key, at commit": lambda db: db.execute("INSERT INTO row VALUES (33, 77)"),
-    "a unique key, at commit": lambda db: db.execute("INSERT INTO row VALUES (33, 1, 5), (34, 1, 5)"),
-    "the limit of an index": lambda db: db.execute(
-        "INSERT INTO row (number, long) SELECT 33, string_agg(md5(n::text), '') "
+    "a foreign key, at commit": does("INSERT INTO beside VALUES (33, 77)"),
+    "a unique key, at commit": does("INSERT INTO beside VALUES (33, 1, 5), (34, 1, 5)"),
+    "the limit of an index": does(
+        "INSERT INTO beside (number, long) SELECT 33, string_agg(md5(n::text), '') "
         "FROM generate_series(1, 1000) AS n"
     ),
-    "the limit of a tsvector": lambda db: db.execute(
-        "INSERT INTO row (number, long) SELECT 33, string_agg(md5(n::text), ' ') "
+    "the limit of a tsvector": does(
+        "INSERT INTO beside (number, long) SELECT 33, string_agg(md5(n::text), ' ') "
         "FROM generate_series(1, 200000) AS n"
     ),
-    "its own TimeoutError": too_late,
+    "the limit of parameters": lambda db: db.execute(
+        f"SELECT {', '.join(['%s'] * 70_000)}", ["x"] * 70_000
+    ),
+    "a closed cursor": closed_cursor,
+    "currval() too early": does("SELECT currval('numbers')"),
+    "a server that is not there": own_connection,
+    "an OperationalError": raising(psycopg.OperationalError("could not connect")),
+    "a connection of its own that broke": raising(psycopg.errors.AdminShutdown("shutdown")),
+    "an InterfaceError": raising(psycopg.InterfaceError("the connection is closed")),
+    "what it has set, to be read only": does("SET TRANSACTION READ ONLY"),
+    "a write where it reads only": does("SET TRANSACTION READ ONLY; INSERT INTO known VALUES (9)"),
+    "a Rollback": raising(psycopg.Rollback()),
+    "a timeout": does("SET LOCAL statement_timeout = 20; SELECT pg_sleep(10)"),
+    "a lock of its own, by force": does("SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(9)"),
+    "all constraints": does("SET CONSTRAINTS ALL IMMEDIATE"),
+    "a role that is not there": does("SET ROLE nobody_at_all"),
 }
 
 
-def rows(meddle: Callable[[Connection], object]) -> View[Connection]:
-    """A view of a row for each event, whose handler meddles at number 3."""
-    view: View[Connection] = View("rows", types=TYPES)
-
-    @view.schema
-    def create(db: Connection) -> None:
-        db.execute(TABLES)
-
-    @view.on(Noted)
-    def noted(db: Connection, event: Recorded[Noted]) -> None:
-        db.execute("INSERT INTO row (number) VALUES (%s)", (event.data.number,))
-        if event.data.number == 3:
-            meddle(db)
-
-    return view
-
-
 @pytest.fixture
-def views(postgres_dsn: str) -> Iterator[PostgresViews]:
-    with PostgresViews(postgres_dsn) as views:
-        yield views
+def kit(postgres_dsn: str) -> Kit:
+    with psycopg.connect(postgres_dsn) as db:
+        db.execute(TABLES)
+    return Kit(postgres_dsn)
 
 
-def numbers(views: PostgresViews, view: View[Connection]) -> list[int]:
-    with views.reading(view) as db:
-        return [number for (number,) in db.execute("SELECT number FROM row ORDER BY number")]
+class TestHandlers(HandlerContract):
+    """The suite."""
 
 
 @pytest.mark.parametrize("how", MEDDLING)
-def test_what_a_handler_does_to_its_transaction_is_the_failure_of_its_event(
-    views: PostgresViews, how: str
-) -> None:
-    store, view = filled(2, 6), rows(MEDDLING[how])
-    for _ in range(2):
-        (store | views).run(synchronise(view))
-    (parked,) = views.run(GetParked(view))
-    assert (parked.stream, parked.version) == (books[1].id, 2)
-    assert how == "its own TimeoutError" or len(parked.error) > 30
-    assert numbers(views, view) == [0, 1, 2, 4]
-    assert [each.stream for each in (store | views).run(retry(view))] == [books[1].id]
-    assert numbers(views, view) == [0, 1, 2, 4]
-    assert (store | views).run(retry(rows(lambda _: None))) == ()
-    assert numbers(views, view) == [0, 1, 2, 3, 4, 5]
+def test_what_a_handler_does_to_its_transaction_is_the_failure_of_its_event(kit: Kit, how: str) -> None:
+    check_parked(kit, MEDDLING[how])
+    with psycopg.connect(kit.address) as db:
+        assert db.execute("SELECT count(*) FROM beside").fetchone() == (0,)
+        assert db.execute("SELECT count(*) FROM known").fetchone() == (5,)
 
 
-def test_control_a_handler_that_may_commit_is_caught(
-    views: PostgresViews, monkeypatch: pytest.MonkeyPatch
+CONTROLS: dict[str, tuple[str, Callable[[pytest.MonkeyPatch], object]]] = {
+    "one that may go on in another transaction": (
+        "ROLLBACK AND CHAIN",
+        lambda patch: (
+            patch.setattr(PostgresLedger, "_check_whole", lambda *_: None),
+            patch.setattr(PostgresLedger, "move", lambda *_: None),
+        ),
+    ),
+    "savepoints of a name that is known": (
+        "ROLLBACK TO",
+        lambda patch: [
+            patch.setattr(eventsrc.views._ledger, name, f"{before} SAVEPOINT eventsrc_event".lstrip())
+            for name, before in (
+                ("SAVEPOINT", ""),
+                ("RELEASE", "RELEASE"),
+                ("ROLL_BACK", "ROLLBACK TO"),
+            )
+        ],
+    ),
+    "an OperationalError that is taken for the connection's": (
+        "currval() too early",
+        lambda patch: patch.setattr(
+            eventsrc.postgres.views,
+            "is_passing",
+            lambda error: isinstance(error, psycopg.OperationalError),
+        ),
+    ),
+    "a connection that is closed, and taken for a broken one": (
+        "close()",
+        lambda patch: patch.setattr(PostgresLedger, "_is_closed_by_handler", lambda _: False),
+    ),
+}
+
+
+@pytest.mark.parametrize("how", CONTROLS)
+def test_control_a_view_that_is_stopped_is_caught(
+    kit: Kit, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("_begin_handling", "_end_handling", "check_handled"):
-        monkeypatch.setattr(PostgresLedger, name, lambda _: None)
+    meddling, spoil = CONTROLS[how]
+    spoil(monkeypatch)
+    with pytest.raises((AssertionError, ValueError, EventsrcError, psycopg.Error)):
+        check_parked(kit, MEDDLING[meddling])
+
+
+def test_control_a_handler_that_may_commit_is_caught(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    with kit.open(rows(kit, lambda _: None)), psycopg.connect(kit.address) as db:
+        db.execute("ALTER TABLE eventsrc_views_rows_1.eventsrc_part DISABLE TRIGGER eventsrc_whole")
     with pytest.raises((AssertionError, ValueError)):
-        test_what_a_handler_does_to_its_transaction_is_the_failure_of_its_event(
-            views, "COMMIT AND CHAIN"
-        )
+        check_parked(kit, MEDDLING["COMMIT AND CHAIN"])
 
 
-class Unprintable(Exception):
-    """An error whose text cannot be had."""
+# --- what a handler may do
 
-    def __str__(self) -> str:
-        raise RuntimeError
+
+SETTINGS: dict[str, Meddle] = {
+    "SET search_path": does("SET search_path TO nowhere"),
+    "SET LOCAL search_path": does("SET LOCAL search_path TO nowhere"),
+    "set_config": does("SELECT set_config('search_path', 'nowhere', false)"),
+    "a function": does("SELECT pg_temp.elsewhere()"),
+    "SET TimeZone": does("SET TimeZone = 'Asia/Kolkata'"),
+    "SET LOCAL DateStyle": does("SET LOCAL DateStyle = 'German'"),
+    "SET of its own": does("SET app.tenant = 'one'"),
+    "SET LOCAL of its own": does("SET LOCAL app.tenant = 'one'"),
+    "set_config of its own": does("SELECT set_config(%s, 'one', true)", "app.tenant"),
+    "a script": does("SELECT 1; SET app.tenant = 'one'"),
+    "RESET": does("RESET search_path"),
+    "SET ROLE": does("SET ROLE pg_monitor"),
+    "SET LOCAL ROLE": does("SET LOCAL ROLE pg_monitor"),
+    "SET SESSION AUTHORIZATION": does("SET SESSION AUTHORIZATION pg_monitor"),
+    "statement_timeout": does("SET statement_timeout = '1h'"),
+    "a constraint that is checked now": does("SET CONSTRAINTS beside_other_fkey IMMEDIATE"),
+    "a row factory": lambda db: setattr(db, "row_factory", dict_row),
+}
+
+
+def looked(db: Connection) -> Any:
+    """What a handler finds that settings change."""
+    db.execute(
+        "CREATE OR REPLACE FUNCTION pg_temp.elsewhere() RETURNS void LANGUAGE sql AS "
+        "$$ SELECT set_config('search_path', 'nowhere', true) $$"
+    )
+    db.execute("CREATE TEMP TABLE IF NOT EXISTS late (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    try:
+        with db.transaction():
+            db.execute("INSERT INTO beside (number, other) VALUES (77, 77)")
+            db.execute("DELETE FROM beside WHERE number = 77")
+            is_late = True
+    except psycopg.errors.ForeignKeyViolation:
+        is_late = False
+    asked = db.execute(
+        "SELECT current_schemas(false), current_user, session_user, current_setting('TimeZone'), "
+        "current_date::text, coalesce(current_setting('app.tenant', true), ''), "
+        "current_setting('statement_timeout')"
+    )
+    return is_late, asked.fetchone()
+
+
+@pytest.mark.parametrize("how", SETTINGS)
+def test_a_setting_of_a_handler_is_seen_by_no_event_after_it(kit: Kit, how: str) -> None:
+    check_unseen(kit, SETTINGS[how], looked)
+
+
+@pytest.mark.parametrize("how", ["a function", "SET search_path", "SET ROLE", "SET of its own"])
+def test_control_a_setting_that_stays_is_caught(
+    kit: Kit, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PostgresLedger, "_restore", lambda _: None)
+    monkeypatch.setattr("eventsrc.postgres._connection.changes_settings", lambda *_: False)
+    with pytest.raises((AssertionError, ValueError, LookupError, EventsrcError)):
+        check_unseen(kit, SETTINGS[how], looked)
+
+
+def test_what_a_reader_sets_is_not_found_by_the_next_one(kit: Kit) -> None:
+    view = rows(kit, lambda _: None)
+    with kit.open(view) as views:
+        with views.reading(view) as db:
+            db.execute("SET TimeZone = 'Asia/Kolkata'")
+        with views.reading(view) as db:
+            assert db.execute("SHOW TimeZone").fetchone() != ("Asia/Kolkata",)
+
+
+# --- the database itself
+
+
+def ended(kit: Kit) -> Meddle:
+    """Ends the session of a handler from outside."""
+
+    def meddle(db: Connection) -> None:
+        with psycopg.connect(kit.address) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", (db.info.backend_pid,))
+        db.execute("SELECT 1")
+
+    return meddle
+
+
+def ended_and_swallowed(kit: Kit) -> Meddle:
+    def meddle(db: Connection) -> None:
+        with suppress(psycopg.Error):
+            ended(kit)(db)
+        raise ValueError("no rows")
+
+    return meddle
+
+
+@pytest.mark.parametrize("how", [ended, ended_and_swallowed])
+def test_a_connection_that_breaks_under_a_handler_parks_nothing(
+    kit: Kit, how: Callable[[Kit], Meddle]
+) -> None:
+    store, view = filled(2, 6), rows(kit, how(kit))
+    with kit.open(view) as views:
+        with pytest.raises(StoreError):
+            (store | views).run(synchronise(view))
+        assert views.run(GetParked(view)) == ()
+        fixed = rows(kit, lambda _: None)
+        (store | views).run(synchronise(fixed))
+        assert numbers(kit, views, fixed) == [0, 1, 2, 3, 4, 5]
+
+
+def wrapped(_: Connection) -> None:
+    try:
+        raise psycopg.errors.DeadlockDetected
+    except psycopg.Error as error:
+        raise ValueError("it did not go well") from error
 
 
 @pytest.mark.parametrize(
-    "error",
-    [ValueError("bad '\0'"), ValueError("half \ud800"), Unprintable(), ValueError("x" * 10**6)],
-    ids=["a NUL", "half a letter", "no text", "a long one"],
+    "meddle",
+    [
+        wrapped,
+        raising(psycopg.errors.SerializationFailure()),
+        raising(psycopg.errors.LockNotAvailable()),
+        raising(psycopg.errors.DiskFull()),
+    ],
+    ids=["a deadlock, wrapped", "a serialization failure", "a lock", "a full disk"],
 )
-def test_a_stream_is_parked_whatever_the_text_of_its_error_is(
-    views: PostgresViews, error: Exception, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.CRITICAL + 1)  # what is captured goes through a pipe, as UTF-8
-
-    def fail(_: Connection) -> None:
-        raise error
-
-    store, view = filled(2, 6), rows(fail)
-    (store | views).run(synchronise(view))
-    (parked,) = views.run(GetParked(view))
-    assert parked.stream == books[1].id
-    assert parked.error.startswith(type(error).__name__)
-    assert len(parked.error) < 20_000
-    assert numbers(views, view) == [0, 1, 2, 4]
+def test_what_passes_by_itself_parks_nothing(kit: Kit, meddle: Meddle) -> None:
+    store, view = filled(2, 6), rows(kit, meddle)
+    with kit.open(view) as views:
+        with pytest.raises((StoreError, ValueError)):
+            (store | views).run(synchronise(view))
+        assert views.run(GetParked(view)) == ()
 
 
 def test_a_key_that_may_be_deferred_and_is_not_is_checked_at_once_also_after_a_failure(
-    views: PostgresViews,
+    kit: Kit,
 ) -> None:
     view: View[Connection] = View("rows", types=TYPES)
 
@@ -177,6 +361,7 @@ def test_a_key_that_may_be_deferred_and_is_not_is_checked_at_once_also_after_a_f
         db.execute("UPDATE row SET late = number")  # what is checked late may be wrong for a while
 
     store = filled(2, 6)
-    (store | views).run(synchronise(view))
-    assert [each.stream for each in views.run(GetParked(view))] == [books[1].id]
-    assert numbers(views, view) == [0, 2, 4]
+    with kit.open(view) as views:
+        (store | views).run(synchronise(view))
+        assert [each.stream for each in views.run(GetParked(view))] == [books[1].id]
+        assert numbers(kit, views, view) == [0, 2, 4]

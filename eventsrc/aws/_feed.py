@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import secrets
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import Final
 
+from eventsrc._clock import monotonic
 from eventsrc.aws._ids import OwnIds
 from eventsrc.aws._items import (
     BUCKET,
@@ -86,7 +86,7 @@ class Feed:
     @property
     def is_shared(self) -> bool:
         """Whether another process has stored something within the last second."""
-        return time.monotonic() - self._others < 1.0
+        return monotonic() - self._others < 1.0
 
     def knows(self, stream: str) -> bool:
         """Whether the head of a stream is known."""
@@ -201,13 +201,13 @@ class Feed:
 
     def awaited(self, talk: Talk, keys: Sequence[Key]) -> list[Key]:
         """Waits for some items, and answers which of them do not become visible in time."""
-        until = time.monotonic() + PATIENCE
+        until = monotonic() + PATIENCE
         pause = 0.01
         missing = list(keys)
         while missing:
             found = talk.many(missing, keys_only=True)
             missing = [one for one in missing if one not in found]
-            if not missing or time.monotonic() > until or talk.is_over:
+            if not missing or monotonic() > until or talk.is_over:
                 break
             talk.pause(pause)
             pause *= 2
@@ -265,7 +265,7 @@ class Feed:
                 continue
             commit = commit_of(item)
             if commit.token[:8] != self.me:
-                self._others = time.monotonic()
+                self._others = monotonic()
             self.add(commit)
 
     def add(self, commit: Commit) -> None:
@@ -309,13 +309,13 @@ class Feed:
 
     def covering(self, talk: Talk, position: int) -> Commit:
         """The commit that has a position. One of which a part was seen may become visible soon."""
-        until = time.monotonic() + PATIENCE
+        until = monotonic() + PATIENCE
         pause = 0.01
         while True:
             commit = self._find_covering(talk, position)
             if commit is not None:
                 return commit
-            if position <= self.end or time.monotonic() > until or talk.is_over:
+            if position <= self.end or monotonic() > until or talk.is_over:
                 raise Corrupted(
                     f"position {position} of the feed is missing: the table was changed, or {REPAIR}"
                 )

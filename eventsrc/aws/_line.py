@@ -11,10 +11,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
+from contextlib import suppress
 from typing import Final, Generic, TypeVar
 
 import attrs
 
+from eventsrc._clock import within
 from eventsrc.stores.operations import StoreClosed
 
 A = TypeVar("A")
@@ -87,8 +89,9 @@ class Line(Generic[J, A]):
 
         future = self.join(job)
         waiting = asyncio.wrap_future(future)
-        done, _ = await asyncio.wait({waiting}, timeout=timeout)
-        if not done and future.cancel():
+        with suppress(TimeoutError):
+            await within(timeout, asyncio.wait({waiting}))
+        if not waiting.done() and future.cancel():
             raise self._too_late()
         try:
             return await waiting

@@ -8,7 +8,6 @@ there, and the feed ends before the first part that is not there yet: it never p
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID, uuid4
 
+from eventsrc._clock import monotonic
 from eventsrc.aws._feed import PATIENCE, REPAIR, Feed
 from eventsrc.aws._ids import NEAR
 from eventsrc.aws._items import (
@@ -113,7 +113,7 @@ class Reading:
 
     def read(self, talk: Talk, op: Read) -> Page[Any]:
         """A page of a stream."""
-        until = time.monotonic() + PATIENCE
+        until = monotonic() + PATIENCE
         pause = 0.005
         while True:
             records, head = self._backwards(talk, op) if op.backwards else self._forwards(talk, op)
@@ -124,7 +124,7 @@ class Reading:
                 wanted = range(op.after + 1, min(op.after + op.limit, head) + 1)
             if [record.version for record in records] == [*wanted]:
                 break
-            if time.monotonic() > until or talk.is_over:
+            if monotonic() > until or talk.is_over:
                 raise Corrupted(
                     f"events of {op.stream} after {op.after} are missing: the table was changed, or "
                     f"{REPAIR}"
@@ -229,12 +229,12 @@ class Reading:
         check_end(op, end)
         search = _Search(self, talk, op, after)
         blocked: Blocked | None = None
-        until = min(time.monotonic() + PATIENCE, talk.deadline)
+        until = min(monotonic() + PATIENCE, talk.deadline)
         pause = 0.005
         while after < end and not search.advance(end):
             if search.at > after:
                 break  # what is there is a page
-            if time.monotonic() > until:
+            if monotonic() > until:
                 blocked = Blocked(
                     f"{search.missing} is not visible yet, which has position {after + 1}"
                 )
@@ -314,9 +314,9 @@ class _Search:
         self._talk = talk
         self._op = op
         self._is_wanted = _wanted(op)
-        left = talk.deadline - time.monotonic()
+        left = talk.deadline - monotonic()
         self._is_filtered = bool(op.prefix) or op.types is not None
-        self._until = time.monotonic() + (min(left / 4, _LEISURE) if self._is_filtered else left / 2)
+        self._until = monotonic() + (min(left / 4, _LEISURE) if self._is_filtered else left / 2)
         self.found: list[Record] = []
         self.at = after
         self.missing = ""
@@ -341,7 +341,7 @@ class _Search:
                     if self._is_full:
                         return True
                     batch, count = [], 0
-            if time.monotonic() > self._until:
+            if monotonic() > self._until:
                 break
         return self._take(batch, scanned)
 

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
+from eventsrc._clock import monotonic
 from eventsrc.stores.operations import (
     Lost,
     NotAStore,
@@ -101,11 +102,11 @@ class Table:
 
     def talk(self) -> Talk:
         """The conversation of an operation that begins now."""
-        return Talk(self, time.monotonic() + self.timeout)
+        return Talk(self, monotonic() + self.timeout)
 
 
 class Talk:
-    """The requests of one operation, until its deadline by time.monotonic()."""
+    """The requests of one operation, until its deadline by _clock.monotonic()."""
 
     def __init__(self, table: Table, deadline: float) -> None:
         self._table = table
@@ -114,11 +115,11 @@ class Talk:
     @property
     def is_over(self) -> bool:
         """Whether its time is over."""
-        return time.monotonic() >= self.deadline
+        return monotonic() >= self.deadline
 
     def pause(self, most: float) -> None:
         """Waits a moment of random length, and not beyond the deadline."""
-        left = self.deadline - time.monotonic()
+        left = self.deadline - monotonic()
         if left > 0:
             time.sleep(min(most * (0.5 + random.random() / 2), left))
 

@@ -8,9 +8,9 @@ another's: whoever waits skips a number that has been served for too long, by it
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
+from eventsrc._clock import monotonic
 from eventsrc.aws._items import META
 from eventsrc.aws._talk import Talk, Throttled, Unmet, Unsent, number
 from eventsrc.stores.operations import Lost
@@ -44,17 +44,17 @@ class Turns:
             self._serve(talk, ticket)
 
     def _wait(self, talk: Talk, serving: int) -> None:
-        since = time.monotonic()
+        since = monotonic()
         while serving < self._ticket and not talk.is_over:
             ahead = self._ticket - serving
-            if time.monotonic() - since > TURN:
+            if monotonic() - since > TURN:
                 self._serve(talk, serving)
             else:
                 talk.pause(0.004 * min(ahead, 8))
             item = talk.get(*_PLACE)
             now = number(item, "s") + 1 if item else self._ticket
             if now != serving:
-                serving, since = now, time.monotonic()
+                serving, since = now, monotonic()
 
     def _serve(self, talk: Talk, ticket: int) -> None:
         """Marks a number as served, and so the next one's turn."""

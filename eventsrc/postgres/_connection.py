@@ -8,7 +8,6 @@ import os
 import random
 import select
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
@@ -18,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import ExecStatus, Format, TransactionStatus
 from psycopg.rows import tuple_row
 
+from eventsrc._clock import monotonic
 from eventsrc.postgres._conversation import Statement
 from eventsrc.postgres._errors import stuck, translation
 from eventsrc.postgres._settings import changes_settings
@@ -75,7 +75,7 @@ class Session:
         self.is_unsettled = False
         """Whether its user has changed settings, so that it is nobody else's after that."""
         self.used = -math.inf
-        """When it was last in use, by time.monotonic()."""
+        """When it was last in use, by _clock.monotonic()."""
         self.was_autocommit = connection.autocommit
         self.watched: Final = Watched(connection) if is_watched else Unwatched()
         self._pid = os.getpid()
@@ -97,7 +97,7 @@ class Session:
         """Waits for the server no longer than so many seconds. Raises StoreClosed after a fork."""
         if not self.is_ours:
             raise forked()
-        self.watched.start(time.monotonic() + seconds)
+        self.watched.start(monotonic() + seconds)
         try:
             yield
         finally:
@@ -162,7 +162,7 @@ def limit_here(seconds: float) -> Statement:
 
 def left_until(deadline: float) -> float:
     """The seconds that are left. Raises StoreBusy if there are none."""
-    left = deadline - time.monotonic()
+    left = deadline - monotonic()
     if left <= 0:
         raise StoreBusy("there was no time left to ask Postgres")
     return left

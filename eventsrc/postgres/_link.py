@@ -17,6 +17,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+from eventsrc._clock import Timer, call_later, monotonic, sleep, timeout, within
 from eventsrc.postgres._connection import (
     MOMENT,
     Session,
@@ -107,7 +108,7 @@ class AsyncDriver(Generic[P]):
                 elif isinstance(request, Connect):
                     value = Session(await _connected_async(request))
                 else:
-                    await asyncio.sleep(request.seconds)
+                    await sleep(request.seconds)
                 step = dialogue.send
             except StopIteration as stop:
                 answer: T = stop.value
@@ -172,8 +173,8 @@ class _AsyncRights:
 
     def take(self, deadline: float) -> Awaitable[Any]:
         if self._free.locked():
-            return asyncio.wait_for(self._free.acquire(), _left(deadline))
-        return self._free.acquire()  # at once, without the task that wait_for makes
+            return within(_left(deadline), self._free.acquire())
+        return self._free.acquire()  # at once, without a timer
 
     def give(self, _: Session | None) -> None:
         self._free.release()
@@ -308,7 +309,7 @@ def _is_in_the_middle(session: Session) -> bool:
 
 def _left(deadline: float) -> float:
     """The seconds until a deadline; 0.0 after it."""
-    return max(deadline - time.monotonic(), 0.0)
+    return max(deadline - monotonic(), 0.0)
 
 
 def _executed(session: Session, statement: Statement, until: float) -> Rows:
@@ -342,7 +343,7 @@ class _Interruptible:
     def __await__(self) -> Generator[Any, Any, Rows]:
         session, statement = self._request.session, self._request.statement
         watched = session.watched
-        timer: asyncio.TimerHandle | None = None
+        timer: Timer | None = None
         watched.start(self._request.until)
         try:
             cursor = session.cursor if statement.parameters is not None else session.text_cursor()
@@ -358,8 +359,8 @@ class _Interruptible:
                     step = coroutine.send
                 except BaseException as error:
                     if timer is None and isinstance(error, asyncio.CancelledError):
-                        watched.start(time.monotonic() + MOMENT)
-                        timer = asyncio.get_running_loop().call_later(MOMENT, self._cancel)
+                        watched.start(monotonic() + MOMENT)
+                        timer = call_later(MOMENT, self._cancel)
                     step, value = coroutine.throw, error
             rows: Rows = (yield from cursor.fetchall().__await__()) if has_rows(cursor) else []
             return rows
@@ -412,7 +413,7 @@ def _connected(asked: Connect) -> psycopg.Connection[Any]:
 async def _connected_async(asked: Connect) -> psycopg.AsyncConnection[Any]:
     """Like `_connected`, in an event loop."""
     try:
-        async with asyncio.timeout(asked.seconds):
+        async with timeout(asked.seconds):
             return await psycopg.AsyncConnection.connect(asked.address, **asked.options)
     except TimeoutError:
         raise _too_late() from None

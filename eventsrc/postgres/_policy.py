@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, Final, TypeAlias, TypeVar
@@ -20,6 +19,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
+from eventsrc._clock import monotonic
 from eventsrc.postgres._connection import (
     Session,
     check_isolation,
@@ -61,7 +61,7 @@ class Take:
     """Answered with a session on a connection of the user's pool or, without one, with None.
 
     None is the right to one of the store's own connections. Raises TimeoutError, or what a pool raises.
-    deadline: when to give up, by time.monotonic().
+    deadline: when to give up, by _clock.monotonic().
     """
 
     deadline: float
@@ -80,7 +80,7 @@ class Connect:
 class Execute:
     """Answered with the rows of a statement. Raises StoreError.
 
-    until: when to end the connection of a server that has not answered, by time.monotonic().
+    until: when to end the connection of a server that has not answered, by _clock.monotonic().
     """
 
     session: Session
@@ -137,7 +137,7 @@ class Policy:
     def execute(self, statement: Statement, deadline: float) -> Dialogue[Rows]:
         """Executes a statement, in a transaction of its own, on any connection.
 
-        deadline: when to give up, by time.monotonic().
+        deadline: when to give up, by _clock.monotonic().
         """
         raise NotImplementedError
 
@@ -146,7 +146,7 @@ class Policy:
         try:
             return (yield from self.execute(statement, deadline))
         except Lost:
-            if time.monotonic() >= deadline:
+            if monotonic() >= deadline:
                 raise
         return (yield from self.execute(statement, deadline))
 
@@ -173,7 +173,7 @@ class Policy:
         if self.holders is None:
             return error
         try:
-            found = yield from self.execute(self.holders, time.monotonic() + _LOOK)
+            found = yield from self.execute(self.holders, monotonic() + _LOOK)
         except StoreError:
             return error
         names = who_holds(found)
@@ -193,7 +193,7 @@ class Connections(Policy):
 
     def deadline(self) -> float:
         """The deadline of what begins now."""
-        return time.monotonic() + self.timeout
+        return monotonic() + self.timeout
 
     def execute(self, statement: Statement, deadline: float) -> Dialogue[Rows]:
         losses = self._losses
@@ -303,7 +303,7 @@ class OwnConnections(Connections):
 
         Raises psycopg.OperationalError.
         """
-        each = (deadline - time.monotonic()) / len(self._hosts)
+        each = (deadline - monotonic()) / len(self._hosts)
         errors: list[psycopg.OperationalError] = []
         for host in self._hosts:
             try:
@@ -325,7 +325,7 @@ class OwnConnections(Connections):
             self._lose()
             session.close()
         else:
-            session.used = time.monotonic()
+            session.used = monotonic()
             self._idle.append(session)
 
     def _lose(self) -> None:
@@ -338,7 +338,7 @@ class OwnConnections(Connections):
         self._check_open()
         while self._idle:
             session = self._idle.pop()
-            if time.monotonic() - session.used < _FRESH or not is_stale(session.connection):
+            if monotonic() - session.used < _FRESH or not is_stale(session.connection):
                 return session
             session.close()
             self._lose()
@@ -347,11 +347,11 @@ class OwnConnections(Connections):
     def _made(self, deadline: float) -> Dialogue[Session]:
         """A new session; it tries again until a deadline."""
         pause = 0.01
-        while time.monotonic() < deadline:
+        while monotonic() < deadline:
             try:
                 return (yield from self.connected(deadline))
             except psycopg.OperationalError as error:
-                if not may_come_back(error) or time.monotonic() + pause >= deadline:
+                if not may_come_back(error) or monotonic() + pause >= deadline:
                     raise Unreachable(f"Postgres cannot be connected to: {error}") from error
             yield Pause(pause)
             pause = min(2 * pause, 0.2)
@@ -375,7 +375,7 @@ class PoolConnections(Connections):
 
     def take(self, deadline: float) -> Dialogue[Session]:
         self.check_usable()
-        seconds = max(deadline - time.monotonic(), 0.0)
+        seconds = max(deadline - monotonic(), 0.0)
         try:
             session: Session = yield Take(deadline)
         except (PoolTimeout, TooManyRequests, PoolClosed) as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import secrets
-import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,6 +13,7 @@ from typing import Any, Final
 
 from returns.result import Failure, Success
 
+from eventsrc._clock import monotonic
 from eventsrc.events.codec import Codec, Kind
 from eventsrc.events.epochs import FIRST, Epochs, WrongEpoch
 from eventsrc.events.pages import Events, EventsData
@@ -600,7 +600,7 @@ class Questions:
             wanted["kinds"] = array(number for kind, number in kinds if kind.type in op.types)
         statement = sql.FEED.replace("{filters}", filters)
         records: list[tuple[Any, ...]] = []
-        began, last = time.monotonic(), after
+        began, last = monotonic(), after
         leisure = min(self._timeout / 4, _LEISURE)
         while True:
             until, room = last + WINDOW, op.limit - len(records)
@@ -610,7 +610,7 @@ class Questions:
             found = yield from self._records(rows, None)
             records += found
             last = found[-1][0] if len(found) == room else min(until, end)
-            if len(found) == room or last == end or time.monotonic() - began > leisure:
+            if len(found) == room or last == end or monotonic() - began > leisure:
                 return Events(_shown(op, records), self.codec), last, end, epoch
 
     def _data(

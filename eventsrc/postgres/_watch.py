@@ -12,11 +12,12 @@ import math
 import os
 import socket
 import threading
-import time
 import weakref
 from typing import Final
 
 import psycopg
+
+from eventsrc._clock import monotonic
 
 
 class Watched:
@@ -31,7 +32,7 @@ class Watched:
         _watch.add(self)
 
     def start(self, until: float) -> None:
-        """Watches the connection until a time, by time.monotonic()."""
+        """Watches the connection until a time, by _clock.monotonic()."""
         self.until = until
         if until < _watch.wakes:
             _watch.wake(until)
@@ -99,7 +100,7 @@ class _Watch:
     def _run(self) -> None:
         with self._changed:
             while True:
-                now = time.monotonic()
+                now = monotonic()
                 for watched in self._all:
                     if watched.until <= now:
                         watched.cut()

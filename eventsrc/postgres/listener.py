@@ -21,6 +21,7 @@ from typing import Final
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from eventsrc._clock import within
 from eventsrc.events.positions import Cursor
 from eventsrc.following.waiting import WaitForEvents
 from eventsrc.postgres._connection import Session, forked
@@ -116,7 +117,7 @@ class PostgresListener(Opened[WaitForEvents]):
         """Waits until the feed goes beyond the cursor, without holding up the event loop."""
         news = self._expect(op.after)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(news), op.within)
+            return await within(op.within, asyncio.wrap_future(news))
         except TimeoutError:
             return False
         finally:

@@ -16,6 +16,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from returns.result import Failure
 
+from eventsrc._clock import monotonic
 from eventsrc._pickling import OfOneProcess
 from eventsrc.events.codec import Codec
 from eventsrc.events.epochs import Epochs
@@ -383,14 +384,14 @@ def _answering(policy: Policy, questions: Questions, op: Any, timeout: float) ->
     _check_open(questions)
     asked = _question(op.__class__)(questions, op)
     execute = policy.find if isinstance(op, FindAppend) else policy.read
-    return answered(asked, partial(execute, deadline=time.monotonic() + timeout))
+    return answered(asked, partial(execute, deadline=monotonic() + timeout))
 
 
 def _appending(
     policy: Policy, questions: Questions, group: Sequence[Prepared], timeout: float
 ) -> Dialogue[list[_Answer | ToRaise]]:
     """Stores appends that came together, and answers them in their order."""
-    write = partial(policy.write, deadline=time.monotonic() + timeout)
+    write = partial(policy.write, deadline=monotonic() + timeout)
     return answered(questions.appending(group), write)
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 from uuid import UUID, uuid4
 
+from eventsrc._clock import monotonic, sleep
 from eventsrc.programs.interpreter import Interpreter, on
 from eventsrc.programs.operation import Command, Query
 
@@ -51,7 +52,7 @@ class RealWorld(Interpreter[World]):
 
     @on(Elapsed)
     def elapsed(self, op: Elapsed) -> float:
-        return time.monotonic()
+        return monotonic()
 
     @on(NewId)
     def new_id(self, op: NewId) -> UUID:
@@ -68,9 +69,7 @@ class RealWorld(Interpreter[World]):
 
     @on(Sleep).coroutine
     async def sleep_async(self, op: Sleep) -> None:
-        import asyncio  # a third of the library's import time, for those who have an event loop
-
-        await asyncio.sleep(op.seconds)
+        await sleep(op.seconds)
 
 
 world: Interpreter[World] = RealWorld()

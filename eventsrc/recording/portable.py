@@ -24,6 +24,7 @@ from returns.result import Failure, Success
 
 from eventsrc._errors import EventsrcError
 from eventsrc.events._exact import shown
+from eventsrc.events._shapes import REAL, real
 from eventsrc.events.codec import Codec, Encoded, Kind
 from eventsrc.events.event import Opaque
 from eventsrc.events.pages import Events
@@ -84,7 +85,7 @@ class Portable:
             return value
         if kind is float:
             return value if value - value == 0 else {"$float": str(value)}
-        write = _WRITE.get(kind)
+        write = _WRITE.get(kind) or _WRITE.get(real(kind))
         if write is not None:
             return write(self, value)
         if isinstance(value, self._opaque):
@@ -397,8 +398,8 @@ _WRITE: Final[Mapping[type, Callable[[Portable, Any], Any]]] = {
     bytes: lambda _, value: {"$bytes": base64.b64encode(value).decode()},
     UUID: lambda _, value: {"$uuid": str(value)},
     Decimal: lambda _, value: {"$decimal": str(value)},
-    datetime.datetime: lambda _, value: {"$datetime": value.isoformat()},
-    datetime.date: lambda _, value: {"$date": value.isoformat()},
+    REAL.datetime: lambda _, value: {"$datetime": value.isoformat()},
+    REAL.date: lambda _, value: {"$date": value.isoformat()},
     datetime.time: lambda _, value: {"$time": value.isoformat()},
     datetime.timedelta: lambda _, value: {
         "$timedelta": [value.days, value.seconds, value.microseconds]
@@ -419,8 +420,8 @@ _READ: Final[Mapping[str, Callable[[Portable, Any, Any], Any]]] = {
     "$bytes": lambda _, value, __: base64.b64decode(value),
     "$uuid": lambda _, value, __: UUID(value),
     "$decimal": lambda _, value, __: Decimal(value),
-    "$datetime": lambda _, value, __: datetime.datetime.fromisoformat(value),
-    "$date": lambda _, value, __: datetime.date.fromisoformat(value),
+    "$datetime": lambda _, value, __: REAL.datetime.fromisoformat(value),
+    "$date": lambda _, value, __: REAL.date.fromisoformat(value),
     "$time": lambda _, value, __: datetime.time.fromisoformat(value),
     "$timedelta": lambda _, value, __: datetime.timedelta(*value),
     "$success": lambda p, value, _: Success(p.value(value)),

@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 
+from eventsrc._clock import monotonic
 from eventsrc.sqlite import _forks
 from eventsrc.sqlite._errors import commit_error, is_busy, is_refused, translation
 from eventsrc.sqlite._pool import Pool
@@ -119,8 +120,8 @@ class SqliteFile:
     def writing(self, deadline: float | None = None) -> WriteTransaction:
         """A transaction that may write: committed at the end, rolled back if something is raised.
 
-        deadline: when the turn to write must have come, by time.monotonic(); `timeout` from now if not
-            given.
+        deadline: when the turn to write must have come, by _clock.monotonic(); `timeout` from now if
+            not given.
         Raises StoreBusy if it has not come by then, StoreFull, StoreReadOnly and StoreError for what
         SQLite reports, and CommitFailed if the commit itself failed.
         """
@@ -138,7 +139,7 @@ class SqliteFile:
         writing = WriteTransaction(self, deadline)
         try:
             self._take_lock(writing)
-            if self._turn.is_free(time.monotonic()):
+            if self._turn.is_free(monotonic()):
                 with contextlib.suppress(_Busy):
                     return _number(self._try(sql, parameters))
             self._begin(deadline)
@@ -240,7 +241,7 @@ class SqliteFile:
         return connection
 
     def _enter_wal(self) -> None:
-        deadline = time.monotonic() + self.timeout
+        deadline = monotonic() + self.timeout
         for pause in pauses(deadline):
             try:
                 (mode,) = self._writer.execute("PRAGMA journal_mode = WAL").fetchone()
@@ -290,7 +291,7 @@ class SqliteFile:
         holder = self._holder
         if self._is_opening or (holder is not None and holder.thread == threading.get_ident()):
             return None
-        if not self._lock.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
+        if not self._lock.acquire(timeout=max(deadline - monotonic(), 0.0)):
             return None
         readers = self._readers.rest(deadline)
         if readers is None:
@@ -311,7 +312,7 @@ class SqliteFile:
     def _take_lock(self, writing: WriteTransaction) -> None:
         """Waits for the other threads of this process."""
         self._check_writable()
-        wait = max(writing.deadline - time.monotonic(), 0.0)
+        wait = max(writing.deadline - monotonic(), 0.0)
         # No handler of a signal can run between a step of `map` and the assignment.
         for is_taken in map(self._lock.acquire, (True,), (wait,)):
             if is_taken:
@@ -336,14 +337,14 @@ class SqliteFile:
 
     def _begin(self, deadline: float) -> None:
         """Begins a transaction with SQLite's lock for writing, which it waits for."""
-        began = time.monotonic()
+        began = monotonic()
         if self._turn.is_free(began):
             with contextlib.suppress(_Busy):
                 self._try("BEGIN IMMEDIATE")
                 return
         try:
             for pause in pauses(deadline):
-                if self._turn.take(insisting=time.monotonic() > began + _PATIENCE):
+                if self._turn.take(insisting=monotonic() > began + _PATIENCE):
                     with contextlib.suppress(_Busy):
                         self._try("BEGIN IMMEDIATE")
                         return
@@ -377,7 +378,7 @@ class WriteTransaction:
 
     def __init__(self, file: SqliteFile, deadline: float | None) -> None:
         self._file = file
-        self.deadline = time.monotonic() + file.timeout if deadline is None else deadline
+        self.deadline = monotonic() + file.timeout if deadline is None else deadline
         self.is_committed = False
         self.thread = threading.get_ident()
 

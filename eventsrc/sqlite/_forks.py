@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 import weakref
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
+
+from eventsrc._clock import monotonic
 
 _PATIENCE: Final = 1.0
 """The seconds a fork waits for the users of a connection: one may be the forking thread itself."""
@@ -58,7 +59,7 @@ _in_use: Final[list[tuple[int, int] | None]] = []
 
 
 def _before() -> None:
-    deadline = time.monotonic() + _PATIENCE
+    deadline = monotonic() + _PATIENCE
     for owner in list(_owners):
         resting = owner.rest(deadline)
         if resting is None:

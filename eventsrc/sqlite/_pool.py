@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from eventsrc._clock import monotonic
 from eventsrc.sqlite import _forks
 
 _PAUSE: Final = 0.001
@@ -61,7 +62,7 @@ class Pool:
 
     def rest(self, deadline: float) -> _forks.Resting | None:
         """All connections, once nobody uses one; None if somebody still does at the deadline."""
-        if not self._changing.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
+        if not self._changing.acquire(timeout=max(deadline - monotonic(), 0.0)):
             return None
         found: list[sqlite3.Connection] = []
 
@@ -74,7 +75,7 @@ class Pool:
                 found.append(self._idle.pop())
             if len(found) == self._count:
                 return _forks.Resting(found, wake)
-            if time.monotonic() >= deadline:
+            if monotonic() >= deadline:
                 wake()
                 return None
             time.sleep(_PAUSE)

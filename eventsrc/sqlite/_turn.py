@@ -6,11 +6,12 @@ import contextlib
 import os
 import random
 import sys
-import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+
+from eventsrc._clock import monotonic
 
 if sys.platform != "win32":
     import fcntl
@@ -104,6 +105,6 @@ def pauses(deadline: float) -> Iterator[float]:
     longest = 0.0005
     while True:
         yield random.random() * longest
-        if time.monotonic() >= deadline:
+        if monotonic() >= deadline:
             return
         longest = min(longest * 1.5, _LONGEST_POLL)

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 from returns.result import Failure, Success
 
+from eventsrc._clock import monotonic
 from eventsrc._errors import EventsrcError
 from eventsrc.events.codec import Codec
 from eventsrc.events.epochs import Epochs
@@ -90,7 +91,7 @@ class _Job:
 
     asked: Prepared
     deadline: float
-    """When its turn to write must have come, by time.monotonic()."""
+    """When its turn to write must have come, by _clock.monotonic()."""
 
 
 class SqliteStore(Opened[StoreOp | EpochOp]):
@@ -172,7 +173,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
     def _job(self, op: Append | AppendAll) -> _Job:
         self._file.check_usable()
         asked = prepare(op, self.codec, self.store_id)
-        return _Job(asked, time.monotonic() + self._file.timeout)
+        return _Job(asked, monotonic() + self._file.timeout)
 
     def _commit(self, group: Sequence[_Job]) -> list[_Answer | ToRaise]:
         """Stores a group in one transaction; if that fails, each of it in one of its own.

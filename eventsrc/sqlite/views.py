@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
+from eventsrc._clock import monotonic
 from eventsrc.events.stream_id import StreamId
 from eventsrc.sqlite import _forks
 from eventsrc.sqlite._copy import SqliteCopy, quoted
@@ -217,7 +218,7 @@ class SqliteViews(LedgerViews):
         """A transaction that may write, with the view's tables made."""
         file = self._opened(view.name, view.version)
         wait = file.timeout if within is None else min(within, file.timeout)
-        writing = file.writing(time.monotonic() + wait)
+        writing = file.writing(monotonic() + wait)
         try:
             with writing as connection:
                 database = file.database if self.target is None else self.target

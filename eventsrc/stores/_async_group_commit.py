@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from eventsrc._clock import Timer, call_later, monotonic
 from eventsrc.stores._group_commit import ToRaise
 
 A = TypeVar("A")
@@ -49,7 +50,7 @@ class AsyncGroupCommit(Generic[J, A]):
         self._most = most
         self._line: deque[_Waiting[J, A]] = deque()
         self._leader: asyncio.Task[None] | None = None
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: Timer | None = None
         self._pause = 0.0
         """The seconds that each of those who are answered keeps the event loop busy then."""
 
@@ -61,12 +62,12 @@ class AsyncGroupCommit(Generic[J, A]):
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[A | ToRaise] = loop.create_future()
-        waiting = _Waiting(job, future, loop.time() + timeout)
+        waiting = _Waiting(job, future, monotonic() + timeout)
         self._line.append(waiting)
         if self._leader is None:
             self._leader = loop.create_task(self._lead())
         if self._alarm is None:
-            self._alarm = loop.call_at(waiting.deadline, self._expire)
+            self._alarm = call_later(timeout, self._expire)
         try:
             answer = await future
         except asyncio.CancelledError:
@@ -95,7 +96,7 @@ class AsyncGroupCommit(Generic[J, A]):
         try:
             while self._line:
                 group = [self._line.popleft() for _ in range(min(len(self._line), self._most))]
-                began = loop.time()
+                began = monotonic()
                 _tell(untold)
                 untold = ()
                 answers: Sequence[A | ToRaise]
@@ -107,7 +108,7 @@ class AsyncGroupCommit(Generic[J, A]):
                     untold = [(waiting, self._interrupted(waiting.job)) for waiting in group]
                     raise
                 answered = list(zip(group, answers, strict=True))
-                done = loop.time()
+                done = monotonic()
                 crowd = len(group) + len(self._line)
                 in_halves = done - began < crowd * self._pause
                 if in_halves and self._line:
@@ -118,20 +119,19 @@ class AsyncGroupCommit(Generic[J, A]):
                 untold = answered[at_once:]
                 if crowd > 1:
                     await asyncio.sleep(0)
-                    self._pause = (loop.time() - done) / at_once
+                    self._pause = (monotonic() - done) / at_once
         finally:
             _tell(untold)
             self._leader = loop.create_task(self._lead()) if self._line else None
 
     def _expire(self) -> None:
         """Ends the wait of those whose deadline has come. One alarm serves all: it is set anew."""
-        loop = asyncio.get_running_loop()
-        while self._line and self._line[0].deadline <= loop.time():
+        while self._line and self._line[0].deadline <= monotonic():
             waiting = self._line.popleft()
             if not waiting.future.done():
                 waiting.future.set_result(ToRaise(self._too_late()))
         following = self._line[0].deadline if self._line else None
-        self._alarm = None if following is None else loop.call_at(following, self._expire)
+        self._alarm = None if following is None else call_later(following - monotonic(), self._expire)
 
 
 def _tell(answered: Iterable[tuple[_Waiting[J, A], A | ToRaise]]) -> None:

@@ -16,14 +16,15 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
 
 import attrs
 
+from eventsrc._clock import call_later, monotonic
 from eventsrc._errors import EventsrcError
 from eventsrc.stores.operations import StoreClosed
 
@@ -162,7 +163,7 @@ class GroupCommit(Generic[J, A]):
                 return answer
             waiter: _Thread[J, A] = _Thread(job)
             me = waiter
-            return self._wait(waiter, time.monotonic() + timeout)
+            return self._wait(waiter, monotonic() + timeout)
         finally:
             if self._leader is me:
                 self._leader = None
@@ -175,7 +176,7 @@ class GroupCommit(Generic[J, A]):
 
         loop = get_running_loop()
         waiter: _Task[J, A] = _Task(job, self._lead_elsewhere, loop)
-        alarm = loop.call_later(timeout, self._expire, waiter)
+        alarm = call_later(timeout, partial(self._expire, waiter))
         try:
             self._join(waiter)
             if self._leader is None:
@@ -210,7 +211,7 @@ class GroupCommit(Generic[J, A]):
         try:
             self._join(waiter)
             while not waiter.is_done:
-                left = deadline - time.monotonic()
+                left = deadline - monotonic()
                 if self._leader is waiter:
                     self._lead()
                 elif self._leader is None:

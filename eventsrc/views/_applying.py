@@ -33,6 +33,7 @@ from zlib import crc32
 
 import attrs
 
+from eventsrc._clock import monotonic
 from eventsrc.events.pages import Events, of_streams
 from eventsrc.events.positions import START, Cursor
 from eventsrc.events.recorded import Recorded
@@ -342,7 +343,7 @@ class LedgerViews(OpenedViews[ViewOp]):
         Raises _Failing for one that cannot be applied.
         """
         view, database = op.view, ledger.database
-        clock, end, is_open = time.monotonic, _end(op), ledger.is_open
+        clock, end, is_open = monotonic, _end(op), ledger.is_open
         is_one = not view.takes_many
         apply: Callable[[Any, Any], None] = view.apply if is_one else view.apply_run
         steps = cast("Iterable[Any]", events if is_one else view.runs(events))
@@ -398,7 +399,7 @@ class LedgerViews(OpenedViews[ViewOp]):
                         raise _Ended(event, what) from error
                     failed.add(stream)
                     failures.append(failing)
-                if not ledger.is_open() or time.monotonic() > end:
+                if not ledger.is_open() or monotonic() > end:
                     break
         return count
 
@@ -479,9 +480,9 @@ def _with_events(op: Apply, events: Sequence[Recorded[Any]], cursor: Cursor | No
 
 
 def _end(op: Apply) -> float:
-    """The time by which to commit, by time.monotonic()."""
+    """The time by which to commit, by _clock.monotonic()."""
     seconds = LONG if op.lease is None else min(LONG, op.lease.seconds / 3)
-    return time.monotonic() + seconds
+    return monotonic() + seconds
 
 
 def _cursor(op: Apply, events: Sequence[Recorded[Any]], count: int) -> Cursor | None:

@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
+from eventsrc._clock import monotonic
 from eventsrc.events.positions import START, Cursor
 from eventsrc.events.stream_id import StreamId
 from eventsrc.stores._forking import guarded_across_forks
@@ -165,7 +166,7 @@ class MemoryViews(LedgerViews):
         clock: Callable[[], float] | None = None,
     ) -> None:
         super().__init__(time.time if clock is None else clock)
-        self._monotonic = time.monotonic if clock is None else clock
+        self._monotonic = monotonic if clock is None else clock
         self._lock = guarded_across_forks(threading.Lock())  # held for a moment only
         self._turns: dict[tuple[str, int], threading.Lock] = {}
         self._timeout = timeout

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from returns.result import Failure, Success
 
+from eventsrc._clock import monotonic
 from eventsrc.events.positions import START, Cursor
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
@@ -214,9 +215,9 @@ def at_once(*works: Callable[[], object]) -> None:
         running = [threading.Thread(target=run, args=(work,), daemon=True) for work in works]
         for thread in running:
             thread.start()
-        end = time.monotonic() + DEADLINE
+        end = monotonic() + DEADLINE
         for thread in running:
-            thread.join(max(end - time.monotonic(), 0.0))
+            thread.join(max(end - monotonic(), 0.0))
     finally:
         sys.setswitchinterval(interval)
     if errors:

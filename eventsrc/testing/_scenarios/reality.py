@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import attrs
 
+from eventsrc._clock import monotonic
 from eventsrc.programs import _loop
 from eventsrc.programs._scope import Scope
 from eventsrc.stores.operations import Append, AppendAll
@@ -57,9 +58,9 @@ def at_once(programs: Mapping[str, Any], scope: Scope) -> RealRun:
     threads = [threading.Thread(target=run, args=its, daemon=True) for its in programs.items()]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + DEADLINE
+    deadline = monotonic() + DEADLINE
     for name, thread in zip(programs, threads, strict=True):
-        thread.join(max(0.0, deadline - time.monotonic()))
+        thread.join(max(0.0, deadline - monotonic()))
         if thread.is_alive():
             raise TimeoutError(f"{name} has not ended after {DEADLINE} seconds")
     return RealRun(sorted(steps, key=lambda step: step.ended), outcomes, spans)

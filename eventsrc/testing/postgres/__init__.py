@@ -40,6 +40,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 from uuid import uuid4
 
+from eventsrc._clock import monotonic
 from eventsrc.testing.postgres import _keeper
 from eventsrc.testing.postgres._account import as_whom
 from eventsrc.testing.postgres._binaries import (
@@ -338,9 +339,9 @@ class PostgresServer:
         return lines[0] == str(process.pid) and len(lines) > 7 and lines[7].strip() == "ready"
 
     def _wait(self, what: str, done: Callable[[], bool]) -> None:
-        end = time.monotonic() + self.deadline
+        end = monotonic() + self.deadline
         while not done():
-            if time.monotonic() > end:
+            if monotonic() > end:
                 raise self._failed(f"did not {what} within {self.deadline:g} s")
             time.sleep(0.002)
 

@@ -32,6 +32,7 @@ from uuid import uuid4
 
 import attrs
 
+from eventsrc._clock import monotonic
 from eventsrc._errors import EventsrcError
 from eventsrc.testing.servers import _keeper
 
@@ -134,8 +135,8 @@ class Server:
 
     def _becomes_ready(self, url: str) -> bool:
         assert self._keeper is not None
-        deadline = time.monotonic() + DEADLINE
-        while time.monotonic() < deadline and self._keeper.poll() is None:
+        deadline = monotonic() + DEADLINE
+        while monotonic() < deadline and self._keeper.poll() is None:
             try:
                 with urllib.request.urlopen(url, timeout=1):
                     return True

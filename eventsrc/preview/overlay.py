@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Never
+from typing import Any, Final, Never, TypeVar, cast
 from uuid import UUID
 
 from returns.result import Failure, Success
@@ -22,7 +22,16 @@ from eventsrc.events.positions import START, Cursor, Token
 from eventsrc.events.record import Record
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
-from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter, Translation, on
+from eventsrc.programs._rewiring import surrounded_like
+from eventsrc.programs.interpreter import (
+    AsyncInterpreter,
+    Interpreter,
+    Translation,
+    Wrappable,
+    on,
+    rescoped,
+    scope_of,
+)
 from eventsrc.programs.program import Do, Outcome
 from eventsrc.stores.epochs import get_epochs
 from eventsrc.stores.operations import (
@@ -60,6 +69,10 @@ from eventsrc.stores.prepare import (
     prepare,
 )
 from eventsrc.streams.past import as_of
+
+K = TypeVar("K")
+
+_WRITES: Final = (Append, AppendAll, SaveSnapshot)
 
 
 class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
@@ -312,7 +325,7 @@ def over(
     """
     end = store.run(ReadFeed(START, 1)).end
     overlay = Overlay(end, _codec_of(store, codec))
-    return overlay, overlay.into(as_of(store, end))
+    return overlay, _as_over(store, overlay.into(as_of(store, end)))
 
 
 async def over_async(
@@ -321,7 +334,13 @@ async def over_async(
     """As `over`, for a store that needs an event loop."""
     end = (await store.run_async(ReadFeed(START, 1))).end
     overlay = Overlay(end, _codec_of(store, codec))
-    return overlay, overlay.into(as_of(store, end))
+    return overlay, _as_over(store, overlay.into(as_of(store, end)))
+
+
+def _as_over(store: AsyncInterpreter[StoreOp], both: Wrappable[K]) -> K:
+    """Both, with the middleware that the store has around writes, which the overlay performs."""
+    scope = scope_of(cast("AsyncInterpreter[Any]", both))
+    return rescoped(both, surrounded_like(scope, scope_of(store), _WRITES))
 
 
 def _codec_of(store: object, codec: Codec | None) -> Codec:

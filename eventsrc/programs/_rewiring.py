@@ -16,6 +16,15 @@ def rewired(scope: Scope, change: Change) -> Scope:
     return _rewired(scope, change, {})
 
 
+def surrounded_like(scope: Scope, other: Scope, op_types: tuple[type, ...]) -> Scope:
+    """A scope with the middleware that another has around some types of operations."""
+    for around in other.arounds:
+        its = tuple(op_type for op_type in op_types if issubclass(op_type, around.only))
+        if its:
+            scope = scope.surrounded(around.expands.function, its, around.using)
+    return scope
+
+
 def _rewired(scope: Scope, change: Change, done: dict[int, Scope]) -> Scope:
     made = done.get(id(scope))
     if made is None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from eventsrc._errors import EventsrcError
-from eventsrc.programs.operation import Derived
+from eventsrc.programs.operation import Derived, Operation
 from eventsrc.programs.program import Body
 
 
@@ -80,6 +80,29 @@ MEANING: Final = Expands(_meaning, None)
 """The way to perform a derived operation that nobody handles."""
 
 
+class Around:
+    """Middleware around the operations of some types that a scope performs."""
+
+    __slots__ = ("expands", "named", "only", "using")
+
+    def __init__(self, only: tuple[type, ...], expands: Expands, using: Scope | None) -> None:
+        self.only = only
+        self.expands = expands
+        self.using = using
+        self.named = tuple(op_type for op_type in only if issubclass(op_type, Derived))
+        """The derived operations that are surrounded as they are, and not only what they mean."""
+
+    def covers(self, op_type: type, base: type, handler: Any) -> bool:
+        """Whether it is around a type that is performed by the handler of a base class."""
+        inner = self.expands.scope
+        assert inner is not None
+        return (
+            issubclass(op_type, self.only)
+            and not issubclass(base, self.only)
+            and inner.handler(base) is handler
+        )
+
+
 class Scope:
     """The handlers in force. Direct ones, by far the most used, have a dictionary of their own.
 
@@ -87,9 +110,10 @@ class Scope:
         of the others it gets what they mean.
     only, below: if `only` is given, `rest` gets operations of these types alone. The others are handled
         as in the scope below; where that is by a program, `rest` gets what the program performs.
+    arounds: the middleware that has been put around, the outermost last.
     """
 
-    __slots__ = ("accepted", "below", "direct", "only", "rest", "special", "taking")
+    __slots__ = ("accepted", "arounds", "below", "direct", "only", "rest", "special", "taking")
 
     def __init__(
         self,
@@ -106,6 +130,7 @@ class Scope:
         self.taking = taking
         self.only = only
         self.below = below
+        self.arounds: tuple[Around, ...] = ()
         self.accepted: set[Any] = set()
         """The program functions all of whose declared operations are known to have handlers."""
 
@@ -128,14 +153,21 @@ class Scope:
         if self.only is not None and not issubclass(op_type, self.only):
             return self._find_below(op_type)
         for base in op_type.__mro__[1:]:
+            handler = self.handler(base)
+            if handler is None:
+                continue
+            for around in reversed(self.arounds):
+                if handler is not MEANING and around.covers(op_type, base, handler):
+                    self.special[op_type] = around.expands
+                    return True
             if base in self.direct:
-                self.direct[op_type] = self.direct[base]
-                return True
-            if base in self.special:
-                self.special[op_type] = self.special[base]
-                return True
+                self.direct[op_type] = handler
+            else:
+                self.special[op_type] = handler
+            return True
         if issubclass(op_type, Derived) and not (self.rest and issubclass(op_type, self.taking)):
-            self.special[op_type] = MEANING
+            named = (each.expands for each in reversed(self.arounds) if issubclass(op_type, each.named))
+            self.special[op_type] = next(named, MEANING)
         elif self.rest is not None:
             self.special[op_type] = self.rest
         else:
@@ -159,6 +191,10 @@ class Scope:
         self.special[op_type] = handler
         return True
 
+    def handler(self, op_type: type) -> Any:
+        """The handler of just this type, if there is one."""
+        return self.direct.get(op_type) or self.special.get(op_type)
+
     def handles(self, op_type: type) -> bool:
         """Whether an operation of this type could be performed."""
         if self.rest is not None or any(
@@ -177,7 +213,62 @@ class Scope:
             op_type: its for op_type, its in (special | other.special).items() if its is not MEANING
         }
         rest, taking = other.rest or self.rest, other.taking + self.taking
-        return Scope(direct | other.direct, special, rest, taking)
+        made = Scope(direct | other.direct, special, rest, taking)
+        made.arounds = self.arounds + other.arounds
+        return made
+
+    def surrounded(
+        self,
+        middleware: Callable[[Any], Body[Any, Any]],
+        only: tuple[type, ...],
+        using: Scope | None = None,
+    ) -> Scope:
+        """These handlers, with middleware around the operations of some types.
+
+        using: performs what else the middleware asks for.
+        Derived operations that mean some of those are not left out: the middleware is around what they
+        mean. Raises MissingHandlers if none of the types could be performed.
+        """
+        inner = self if using is None else using.overlaid(self)
+        around = Around(only, Expands(middleware, inner), using)
+        special: dict[type, Awaits | Expands] = {}
+        meant: list[type] = []
+        for op_type in self:
+            handler = self.handler(op_type)
+            if issubclass(op_type, only):
+                special[op_type] = around.expands
+            elif not _means(op_type, only):
+                continue
+            elif type(handler) is not Expands:
+                meant.append(op_type)
+            elif handler.scope is not None and handler.scope.performs(only):
+                within = handler.scope.surrounded(middleware, only, using)
+                special[op_type] = Expands(handler.function, within)
+        if not self.performs(only):
+            raise MissingHandlers(only, "what is to be surrounded", "name operations that it performs")
+        made = self.overlaid(Scope(special=special))
+        made.arounds = *self.arounds, around
+        for op_type in meant:  # found anew as what they mean
+            made.direct.pop(op_type, None)
+            made.special.pop(op_type, None)
+        return made
+
+    def performs(self, only: tuple[type, ...]) -> bool:
+        """Whether an operation of some types could be performed; a class that is none may mark some."""
+        return any(
+            kind is Derived
+            or not issubclass(kind, Operation)
+            or self.handles(kind)
+            or any(issubclass(op_type, kind) for op_type in self)
+            for kind in only
+        )
+
+
+def _means(op_type: type, only: tuple[type, ...]) -> bool:
+    """Whether an operation is derived from some of these types."""
+    return issubclass(op_type, Derived) and any(
+        issubclass(lower, only) or _means(lower, only) for lower in op_type.lower
+    )
 
 
 OPEN = Scope()

@@ -123,7 +123,10 @@ class AsyncInterpreter(Handles[O_contra, O_contra]):
 
         middleware: makes a program of an operation; its result is the answer, and where it performs
             the operation, this interpreter does.
-        only: the operation types to surround, base classes such as Query included.
+        only: the types to surround, with their subclasses: operations, base classes such as Query, or
+            classes of one's own that mark operations. Of a derived operation, such as Load, what it
+            means is surrounded, unless it is named itself. Raises MissingHandlers if none of them could
+            be performed.
         using: answers what else the middleware performs.
         """
         return _made_async(self._surrounded(middleware, only, using))
@@ -162,11 +165,8 @@ class AsyncInterpreter(Handles[O_contra, O_contra]):
         only: type | tuple[type, ...],
         using: AsyncInterpreter[Any] | None,
     ) -> Scope:
-        inner = self._scope if using is None else using._scope.overlaid(self._scope)
-        wrapped = {
-            op_type: Expands(middleware, inner) for op_type in self._scope if issubclass(op_type, only)
-        }
-        return self._scope.overlaid(Scope(special=dict(wrapped)))
+        types = only if isinstance(only, tuple) else (only,)
+        return self._scope.surrounded(middleware, types, None if using is None else using._scope)
 
 
 class Interpreter(SyncHandles[O_contra, O_contra], AsyncInterpreter[O_contra]):

@@ -20,6 +20,7 @@ from psycopg.rows import tuple_row
 from eventsrc._clock import monotonic
 from eventsrc.postgres._conversation import Statement
 from eventsrc.postgres._errors import stuck, translation
+from eventsrc.postgres._nul import may_have_nul, rows_of, take_nul
 from eventsrc.postgres._settings import changes_settings
 from eventsrc.postgres._watch import Unwatched, Watched
 from eventsrc.stores.operations import StoreBusy, StoreClosed, StoreError
@@ -171,7 +172,7 @@ def left_until(deadline: float) -> float:
 @contextmanager
 def limited_cursors(session: Session, seconds: float) -> Iterator[None]:
     """Has `execute` of a user's cursors wait for the server no longer than so many seconds, and note
-    whether it changes settings.
+    whether it changes settings; and has all of them take U+0000.
 
     COPY, `executemany`, `stream` and named cursors are left as they are: how long these take cannot be
     told from how long they wait.
@@ -201,14 +202,31 @@ def _limited(factory: type[Any]) -> type[Any]:
         session: Session
         seconds: float
 
-        def execute(self, query: Any, *args: Any, **options: Any) -> Any:
+        def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
             session = self.session
+            if may_have_nul(params):
+                take_nul(self.adapters)
             try:
                 with session.within(self.seconds):
-                    return super().execute(query, *args, **options)
+                    return super().execute(query, params, **options)
             finally:
                 if changes_settings(query, self.statusmessage):
                     session.is_unsettled = True
+
+        def executemany(self, query: Any, params_seq: Any, **options: Any) -> None:
+            rows = rows_of(params_seq)
+            if may_have_nul(rows):
+                take_nul(self.adapters)
+            super().executemany(query, rows, **options)
+
+        def stream(self, query: Any, params: Any = None, **options: Any) -> Any:
+            if may_have_nul(params):
+                take_nul(self.adapters)
+            return super().stream(query, params, **options)
+
+        def copy(self, statement: Any, params: Any = None, **options: Any) -> Any:
+            take_nul(self.adapters)  # of rows that are to come
+            return super().copy(statement, params, **options)
 
     return Limited
 

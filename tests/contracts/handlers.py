@@ -16,12 +16,13 @@ from typing import Any, TypeAlias
 import pytest
 
 import eventsrc.views._applying
-from eventsrc import Recorded, View, synchronise
+from eventsrc import MemoryStore, ReadFeed, Recorded, View, synchronise
 from eventsrc.following.parking import retry
+from eventsrc.stores.metadata import with_metadata
 from eventsrc.stores.operations import StoreBusy, Unreachable
 from eventsrc.views.operations import GetParked, Parked
 from tests.views.kit import Kit, Views
-from tests.views.library import TYPES, Noted, books, filled
+from tests.views.library import CODEC, TYPES, Closed, Noted, books, filled
 
 Meddle: TypeAlias = Callable[[Any], Any]
 
@@ -231,6 +232,45 @@ class HandlerContract:
             (store | views).run(synchronise(view))
             assert views.run(GetParked(view)) == ()
             assert numbers(kit, views, view) == [0, 1, 2, 3, 4, 5]
+
+    def test_an_event_whose_text_has_u0000_is_kept_as_it_is_and_fails_no_handler(
+        self, kit: Kit
+    ) -> None:
+        view: View[Any] = View("texts", types=TYPES)
+
+        @view.schema
+        def create(db: Any) -> None:
+            if not kit.is_memory:
+                db.execute("CREATE TABLE row (text TEXT PRIMARY KEY)")
+
+        @view.on(Closed)
+        def closed(db: Any, event: Recorded[Closed]) -> None:
+            if kit.is_memory:
+                db["row"][event.data.why] = ""
+            else:
+                kit.execute(db, "INSERT INTO row VALUES (?)", event.data.why)
+
+        texts = ["plain", "a\0b", "\0", "\\u0000"]
+        with MemoryStore(CODEC) if kit.is_memory else kit.open_store() as store:
+            for number, text in enumerate(texts):
+                store.run(with_metadata(books[number].append(Closed(text)), actor=text))
+            read = [store.run(books[number].read()).events[0] for number in range(len(texts))]
+            assert [event.data for event in read] == [Closed(text) for text in texts]
+            assert [event.metadata["actor"] for event in read] == texts
+            fed = store.run(ReadFeed()).events
+            assert [event.data for event in fed] == [Closed(text) for text in texts]
+            with kit.open(view) as views:
+                done = (store | views).run(synchronise(view))
+                assert (done.applied, done.parked) == (len(texts), ())
+                shown = [text.replace("\0", "\ufffd") if kit.is_postgres else text for text in texts]
+                with views.reading(view) as db:
+                    if kit.is_memory:
+                        assert set(db["row"]) == set(shown)
+                        return
+                    found = kit.execute(db, "SELECT text FROM row")
+                    assert {text for (text,) in found} == set(shown)
+                    for text in texts:  # whoever looks for it finds it
+                        assert kit.execute(db, "SELECT 1 FROM row WHERE text = ?", text) == [(1,)]
 
 
 # --- SQLite

@@ -5,18 +5,24 @@ What a handler does is the failure of its event, or of none: see tests/contracts
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg.adapt import AdaptersMap, PyFormat
 from psycopg.rows import dict_row
+from psycopg.types.json import Json, Jsonb
 
 import eventsrc.postgres.views
 import eventsrc.views._ledger
 from eventsrc import Recorded, View, synchronise
 from eventsrc.errors import EventsrcError
+from eventsrc.postgres._nul import may_have_nul, take_nul
 from eventsrc.postgres.views import PostgresLedger
 from eventsrc.stores.operations import StoreError
 from eventsrc.views.operations import GetParked
@@ -275,6 +281,132 @@ def test_what_a_reader_sets_is_not_found_by_the_next_one(kit: Kit) -> None:
             db.execute("SET TimeZone = 'Asia/Kolkata'")
         with views.reading(view) as db:
             assert db.execute("SHOW TimeZone").fetchone() != ("Asia/Kolkata",)
+
+
+# --- U+0000
+
+
+class Odd(str):
+    """A text, as ids of streams are."""
+
+
+def custom_json(value: Any) -> str:
+    return json.dumps({"all": str(value)})
+
+
+WRITING: dict[str, tuple[Callable[[Connection, str], object], str]] = {
+    "a parameter": (lambda db, text: db.execute("INSERT INTO texts VALUES (%s)", (text,)), "text"),
+    "one with a name": (
+        lambda db, text: db.execute("INSERT INTO texts VALUES (%(text)s)", {"text": text}),
+        "text",
+    ),
+    "a binary one": (lambda db, text: db.execute("INSERT INTO texts VALUES (%b)", [text]), "text"),
+    "a text of a kind": (
+        lambda db, text: db.execute("INSERT INTO texts VALUES (%s)", (Odd(text),)),
+        "text",
+    ),
+    "one of several": (
+        lambda db, text: db.execute("INSERT INTO texts (texts) VALUES (%s)", (["x", text],)),
+        "texts[2]",
+    ),
+    "JSON": (
+        lambda db, text: db.execute("INSERT INTO texts (doc) VALUES (%s)", (Jsonb([{"a": text}]),)),
+        "doc->0->>'a'",
+    ),
+    "a key of JSON": (
+        lambda db, text: db.execute("INSERT INTO texts (doc) VALUES (%s)", (Json({text: 1}),)),
+        "(SELECT jsonb_object_keys(doc))",
+    ),
+    "JSON of one's own": (
+        lambda db, text: db.execute(
+            "INSERT INTO texts (doc) VALUES (%s)", (Jsonb(Odd(text), dumps=custom_json),)
+        ),
+        "doc->>'all'",
+    ),
+    "many": (
+        lambda db, text: db.cursor().executemany(
+            "INSERT INTO texts VALUES (%s)", ((each,) for each in (text,))
+        ),
+        "text",
+    ),
+    "a COPY": (lambda db, text: copied(db, "COPY texts (text) FROM STDIN", text), "text"),
+    "a binary COPY": (
+        lambda db, text: copied(db, "COPY texts (text) FROM STDIN (FORMAT binary)", text),
+        "text",
+    ),
+    "a cursor": (
+        lambda db, text: db.cursor().execute("INSERT INTO texts VALUES (%s)", (text,)),
+        "text",
+    ),
+}
+
+
+def copied(db: Connection, sql: str, text: str) -> None:
+    with db.cursor().copy(sql.encode()) as copy:
+        copy.set_types(["text"])
+        copy.write_row((text,))
+
+
+def written(kit: Kit, how: str, text: str) -> list[str]:
+    """What a view has of a text that its handler writes in one of these ways."""
+    writing, column = WRITING[how]
+
+    def write(db: Connection) -> None:
+        writing(db, text)
+
+    with psycopg.connect(kit.address) as db:
+        db.execute("DROP TABLE IF EXISTS texts")
+        db.execute("CREATE TABLE texts (text text, texts text[], doc jsonb)")
+    store, view = filled(2, 6), rows(kit, write)
+    with kit.open(view) as views:
+        (store | views).run(synchronise(view))
+        assert views.run(GetParked(view)) == ()
+        with views.reading(view) as db:
+            return [found for (found,) in db.execute(f"SELECT {column} FROM texts".encode())]
+
+
+@pytest.mark.parametrize("how", WRITING)
+def test_u0000_is_replaced_however_a_handler_writes_it(kit: Kit, how: str) -> None:
+    text = 'a\0\\u0000\\\0"\0\0'
+    assert written(kit, how, text) == [text.replace("\0", "\ufffd")]
+
+
+@pytest.mark.parametrize("how", WRITING)
+def test_control_a_view_that_sends_u0000_as_it_is_is_caught(
+    kit: Kit, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventsrc.postgres._connection.take_nul", lambda _: None)
+    with pytest.raises(AssertionError):
+        written(kit, how, "a\0b")
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text('a\0\\"u0'),
+        lambda value: (
+            st.lists(value, max_size=3) | st.dictionaries(st.text("a\0\\u0"), value, max_size=3)
+        ),
+    )
+)
+def test_of_json_that_is_sent_only_u0000_is_another(value: Any) -> None:
+    adapters = AdaptersMap(psycopg.adapters)
+    take_nul(adapters)
+    dumper = adapters.get_dumper(Jsonb, PyFormat.TEXT)(Jsonb)
+    sent = json.loads(bytes(dumper.dump(Jsonb(value)) or b""))
+    assert json.dumps(sent) == json.dumps(json.loads(_shown(json.dumps(value, ensure_ascii=False))))
+    assert may_have_nul(Jsonb(value)) == (sent != value)
+
+
+def _shown(text: str) -> str:
+    r"""JSON with U+FFFD for each \u0000, found one letter after the other."""
+    shown, at = "", 0
+    while at < len(text):
+        size = 2 if text[at] == "\\" else 1
+        if text.startswith("\\u0000", at):
+            shown, at = f"{shown}\ufffd", at + 6
+        else:
+            shown, at = shown + text[at : at + size], at + size
+    return shown
 
 
 # --- the database itself

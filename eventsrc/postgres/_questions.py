@@ -73,6 +73,9 @@ LIGHT: Final = 1024 * 1024
 WINDOW: Final = 20_000
 """The positions of the feed that one statement looks at when it searches for some of the events."""
 
+_WINDOWS: Final = 5
+"""The most such statements that a page of the feed takes."""
+
 _LEISURE: Final = 0.25
 """For how many seconds a page of the feed is searched for at most; another goes on from there."""
 
@@ -600,7 +603,7 @@ class Questions:
             wanted["kinds"] = array(number for kind, number in kinds if kind.type in op.types)
         statement = sql.FEED.replace("{filters}", filters)
         records: list[tuple[Any, ...]] = []
-        began, last = monotonic(), after
+        began, last, most = monotonic(), after, after + _WINDOWS * WINDOW
         leisure = min(self._timeout / 4, _LEISURE)
         while True:
             until, room = last + WINDOW, op.limit - len(records)
@@ -610,7 +613,7 @@ class Questions:
             found = yield from self._records(rows, None)
             records += found
             last = found[-1][0] if len(found) == room else min(until, end)
-            if len(found) == room or last == end or monotonic() - began > leisure:
+            if len(found) == room or last == end or last >= most or monotonic() - began > leisure:
                 return Events(_shown(op, records), self.codec), last, end, epoch
 
     def _data(

@@ -134,7 +134,7 @@ END: Final = """
 FEED: Final = """
     SELECT position, name, version, kind, recorded_at, data, data_crc, rest
     FROM eventsrc_event CROSS JOIN eventsrc_stream ON eventsrc_stream.id = stream
-    WHERE position > :after AND position <= :end
+    WHERE position > :after AND position <= :until
         AND (:prefix = '' OR (name >= :prefix AND name < :beyond))
         AND (:types IS NULL OR kind IN (
             SELECT id FROM eventsrc_kind WHERE type IN (SELECT value FROM json_each(:types))

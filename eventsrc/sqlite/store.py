@@ -49,6 +49,7 @@ from eventsrc.stores._group_commit import GroupCommit, ToRaise
 from eventsrc.stores._ids import OwnIds
 from eventsrc.stores._known import Heads, Kinds
 from eventsrc.stores.operations import (
+    MAX_PAGE,
     Append,
     AppendAll,
     Appended,
@@ -395,17 +396,17 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
                 last = min(after + op.limit, end)
                 events = self._feed_data(connection, op, after, last)
             else:
-                events, last = self._feed(connection, op, after, end)
+                events, last = self._feed(connection, op, after, min(after + MAX_PAGE, end))
         at = partial(Cursor, self.store_id, epoch=epoch)
         return FeedPage(events, at(last), at(end))
 
     def _feed(
-        self, connection: sqlite3.Connection, op: ReadFeed, after: int, end: int
+        self, connection: sqlite3.Connection, op: ReadFeed, after: int, until: int
     ) -> tuple[Events[Any], int]:
         """The events that are asked for of the feed, and the last position that was looked at."""
         wanted = {
             "after": after,
-            "end": end,
+            "until": until,
             "limit": op.limit,
             "prefix": op.prefix,
             "beyond": op.prefix[:-1] + chr(ord("/") + 1),
@@ -415,9 +416,9 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
         check_streams([row[1] for row in rows])
         check_positions([row[0] for row in rows])
         if not op.prefix and op.types is None:
-            check_complete("the feed", [row[0] for row in rows], after + 1, end)
+            check_complete("the feed", [row[0] for row in rows], after + 1, until)
         kinds = kinds_of(connection, self._kinds, [row[3] for row in rows])
-        last = rows[-1][0] if len(rows) == op.limit else max(after, end)
+        last = rows[-1][0] if len(rows) == op.limit else max(after, until)
         shown = shown_of(op, [row[1] for row in rows])
         if shown is not None:
             rows = [*compress(rows, shown)]

@@ -27,6 +27,7 @@ from eventsrc.programs.program import Outcome
 from eventsrc.stores._forking import guarded_across_forks
 from eventsrc.stores.operations import (
     CONFLICT_EVENTS,
+    MAX_PAGE,
     Append,
     AppendAll,
     Appended,
@@ -133,8 +134,9 @@ class MemoryStore(Opened[StoreOp | EpochOp]):
         epochs.check(op.after)
         check_end(op, end)
         found: list[Record] = []
-        while position < end and len(found) < op.limit:  # up to there, the feed never changes
-            some = self._feed[position : min(position + op.limit - len(found), end)]
+        until = min(position + MAX_PAGE, end)
+        while position < until and len(found) < op.limit:  # up to there, the feed never changes
+            some = self._feed[position : min(position + op.limit - len(found), until)]
             position += len(some)
             found += asked_for(op, some)
         at = partial(Cursor, self.store_id, epoch=epochs.current)

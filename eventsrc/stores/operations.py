@@ -257,8 +257,8 @@ class ReadFeed(Query[FeedPage[Any]]):
     whole: as of Read.
     all_streams: whether to tell of the library's own streams too, below `eventsrc/`. A prefix of theirs
         asks for them as well.
-    A page may be short, or empty, before the end of the feed, since a store looks at so much of it at a
-    time and no more, and there is more than what was asked for: go on from `next` until that is `end`.
+    A page may be short, or empty, before the end of the feed, since a store looks at so many events at
+    a time and no more, such as 10 000, whatever it finds: go on from `next` until that is `end`.
     """
 
     after: Cursor = START

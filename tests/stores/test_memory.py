@@ -32,7 +32,7 @@ from eventsrc import (
     event,
 )
 from eventsrc.events.event import EventTypes
-from eventsrc.stores.operations import FindAppend
+from eventsrc.stores.operations import MAX_PAGE, FindAppend
 from eventsrc.testing import StoreContract, StoreMachine, appends, appends_to_several, events
 from eventsrc.testing._contract.samples import Noted
 from tests.faults import scaled
@@ -146,3 +146,16 @@ def test_an_append_that_a_signal_interrupts_is_stored_whole_or_not_at_all() -> N
 def test_control_a_store_that_takes_nothing_back_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MemoryStore, "_take_back", lambda *_: None)
     assert torn(MemoryStore(CODEC), 10_000) is not None
+
+
+def test_a_page_of_a_few_events_looks_at_no_more_than_there_are_in_a_page() -> None:
+    store = MemoryStore(CODEC)
+    for _ in range(MAX_PAGE // 1000 + 1):
+        store.run(Append(HERE, tuple(Tick(0, n, 1000) for n in range(1000)))).unwrap()
+    last = store.run(Append(StreamId("rare/1"), (Tick(1, 0, 1),))).unwrap().cursor
+    first = store.run(ReadFeed(prefix="rare/"))
+    assert not first.events
+    assert first.next.position == MAX_PAGE
+    second = store.run(ReadFeed(first.next, prefix="rare/"))
+    assert [event.stream for event in second.events] == ["rare/1"]
+    assert second.next == second.end == last

@@ -35,10 +35,11 @@ from eventsrc.aws._items import (
 from eventsrc.aws._talk import LAST, Item, Talk, Unmet, number
 from eventsrc.events.codec import Codec
 from eventsrc.events.pages import Events
-from eventsrc.events.positions import Cursor, Token
+from eventsrc.events.positions import Cursor
 from eventsrc.events.record import Corrupted, Record
 from eventsrc.events.stream_id import RESERVED, StreamId
 from eventsrc.stores.operations import (
+    MAX_PAGE_BYTES,
     Appended,
     Blocked,
     FeedPage,
@@ -48,7 +49,7 @@ from eventsrc.stores.operations import (
     ReadFeed,
     Snapshot,
 )
-from eventsrc.stores.prepare import appended, asked_for, check_end
+from eventsrc.stores.prepare import appended, asked_for, check_end, of_one_page, page_of, size_of
 
 _BODIES: Final = 32 * 1024 * 1024
 """The bytes of those bodies, kept apart, that are remembered: a page seldom has all of one."""
@@ -61,9 +62,6 @@ _PARTS: Final = 100
 
 _LEISURE: Final = 0.25
 """The seconds for which some events of the feed are searched for; another page goes on from there."""
-
-PAGE_BYTES: Final = 8 * 1024 * 1024
-"""The bytes of data after which a page of the feed ends."""
 
 
 class Bodies:
@@ -116,12 +114,14 @@ class Reading:
         until = monotonic() + PATIENCE
         pause = 0.005
         while True:
-            records, head = self._backwards(talk, op) if op.backwards else self._forwards(talk, op)
+            found, head = self._backwards(talk, op) if op.backwards else self._forwards(talk, op)
+            records = of_one_page(found)
+            limit = len(records) if len(records) < len(found) else op.limit
             if op.backwards:
                 top = min(op.after - 1 if op.after else head, head)
-                wanted = range(top, max(top - op.limit, 0), -1)
+                wanted = range(top, max(top - limit, 0), -1)
             else:
-                wanted = range(op.after + 1, min(op.after + op.limit, head) + 1)
+                wanted = range(op.after + 1, min(op.after + limit, head) + 1)
             if [record.version for record in records] == [*wanted]:
                 break
             if monotonic() > until or talk.is_over:
@@ -131,17 +131,20 @@ class Reading:
                 )
             talk.pause(pause)  # what a later append was built upon may become visible after it
             pause *= 2
-        token = Token(self.feed.store_id, {op.stream: head}, self.feed.epochs.current)
-        return Page(Events(records, self._codec), head, token)
+        events: Events[Any] = Events(records, self._codec)
+        return page_of(op, events, self.feed.store_id, head, self.feed.epochs.current)
 
     def _forwards(self, talk: Talk, op: Read) -> tuple[list[Record], int]:
-        """Some events of a stream, oldest first, and its head when they were read."""
+        """Some events of a stream, oldest first, and its head when they were read.
+
+        They are as many as were asked for, or more than a page holds.
+        """
         asked, low = stream_key(op.stream), op.after + 1
         records: list[Record] = []
         head: int | None = None
         newest: Part | None = None
-        has_more = True
-        while has_more and len(records) < op.limit:
+        has_more, room = True, MAX_PAGE_BYTES
+        while has_more and _is_wanting(records, room, op):
             items, has_more = talk.query(asked, low, LAST, op.limit - len(records))
             parts = [part_of(item) for item in items]
             if low == op.after + 1 and low > 1 and (not parts or parts[0].first > low):
@@ -150,8 +153,10 @@ class Reading:
                 )
                 parts = [part_of(item) for item in covering] + parts
             for part in parts:
-                if len(records) < op.limit:
-                    records += [r for r in self.records(talk, part) if r.version > op.after]
+                if _is_wanting(records, room, op):
+                    some = [r for r in self.records(talk, part) if r.version > op.after]
+                    records += some
+                    room -= size_of(some)
             if parts:
                 newest = parts[-1]
                 low = newest.last + 1
@@ -167,20 +172,25 @@ class Reading:
         return records, head
 
     def _backwards(self, talk: Talk, op: Read) -> tuple[list[Record], int]:
-        """Some events of a stream, newest first, and its head before they were read."""
+        """Some events of a stream, newest first, and its head before they were read.
+
+        They are as many as were asked for, or more than a page holds.
+        """
         asked = stream_key(op.stream)
         head = self.head(talk, op.stream)
         high = min(op.after - 1 if op.after else head, head)
         records: list[Record] = []
-        at = high
-        while at > 0 and len(records) < op.limit:
+        at, room = high, MAX_PAGE_BYTES
+        while at > 0 and _is_wanting(records, room, op):
             items, _ = talk.query(asked, 1, at, op.limit - len(records), newest=True)
             if not items:
                 break
             for item in items:
-                if len(records) < op.limit:
+                if _is_wanting(records, room, op):
                     part = part_of(item)
-                    records += [r for r in self.records(talk, part)[::-1] if r.version <= high]
+                    some = [r for r in self.records(talk, part)[::-1] if r.version <= high]
+                    records += some
+                    room -= size_of(some)
                     at = part.first - 1
         del records[op.limit :]
         return records, head
@@ -306,6 +316,11 @@ class Reading:
             talk.put(item, "attribute_not_exists(p) OR s < :s", {":s": item["s"]})
 
 
+def _is_wanting(records: Sequence[Record], room: int, op: Read) -> bool:
+    """Whether a page needs more records than these. room: that they leave in it."""
+    return len(records) < op.limit and (room >= 0 or len(records) < 2)
+
+
 class _Search:
     """The page of the feed that is being looked for: what was found, and how far it has come."""
 
@@ -320,7 +335,7 @@ class _Search:
         self.found: list[Record] = []
         self.at = after
         self.missing = ""
-        self._size = 0
+        self._room = MAX_PAGE_BYTES
 
     def advance(self, end: int) -> bool:
         """Goes on to the end, or as far as a page goes; False if it meets a part that is not there."""
@@ -352,7 +367,7 @@ class _Search:
 
     @property
     def _is_full(self) -> bool:
-        return len(self.found) >= self._op.limit or self._size >= PAGE_BYTES
+        return len(self.found) >= self._op.limit or self._room < 0
 
     def _take(self, batch: Sequence[tuple[Entry, int]], scanned: int) -> bool:
         """Takes the events of some parts, as far as they fit; False if one is not visible."""
@@ -369,8 +384,11 @@ class _Search:
                 if self._is_full:
                     return True
                 if record.position > self.at:
-                    self.found += asked_for(self._op, [record])
-                    self._size += len(record.data)
+                    asked = asked_for(self._op, [record])
+                    self._room -= size_of(asked)
+                    if self._room < 0 and self.found:
+                        return True
+                    self.found += asked
                     self.at = record.position
         self.at = scanned
         return True

@@ -115,7 +115,7 @@ def _retry(view: View[Any], stream: StreamId) -> Do[RetryOp, None]:
             if done.left:
                 continue
             at += len(page.events)
-            if len(page.events) < PAGE:
+            if page.is_last:
                 break
         if (yield from Unpark(view, stream)):
             return

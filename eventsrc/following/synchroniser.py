@@ -10,8 +10,7 @@ that takes long is committed in parts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
@@ -26,7 +25,8 @@ from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.program import Do, Effect, Try, program
 from eventsrc.programs.world import Elapsed, Sleep
 from eventsrc.stores.epochs import check_token, get_epochs
-from eventsrc.stores.operations import Page, Read, ReadFeed, StoreBusy
+from eventsrc.stores.operations import MAX_PAGE_BYTES, Page, Read, ReadFeed, StoreBusy
+from eventsrc.stores.prepare import size_of
 from eventsrc.views.guard import Gap
 from eventsrc.views.operations import (
     Applied,
@@ -164,8 +164,7 @@ def deliver(view: View[Any], events: Iterable[Recorded[Any]]) -> Do[SyncOp, Appl
     What is missing in between is read from the store.
     """
     applied = ignored = held = 0
-    rest = iter(events)
-    while batch := tuple(islice(rest, PAGE)):
+    for batch in _batches(events):
         try:
             done = yield from _apply(Apply(view, batch), [])
         except OtherEpoch:  # of what was read to fill a gap
@@ -175,6 +174,24 @@ def deliver(view: View[Any], events: Iterable[Recorded[Any]]) -> Do[SyncOp, Appl
         ignored += done.ignored
         held += done.held
     return Applied(applied, ignored, held=held)
+
+
+def _batches(events: Iterable[Recorded[Any]]) -> Iterator[tuple[Recorded[Any], ...]]:
+    """The events, at a time as many, and as many bytes, as are applied in one transaction."""
+    batch: list[Recorded[Any]] = []
+    room = MAX_PAGE_BYTES
+    for event in events:
+        size = size_of([event.record])
+        if batch and size > room:
+            yield tuple(batch)
+            batch, room = [], MAX_PAGE_BYTES
+        batch.append(event)
+        room -= size
+        if len(batch) == PAGE:
+            yield tuple(batch)
+            batch, room = [], MAX_PAGE_BYTES
+    if batch:
+        yield tuple(batch)
 
 
 @program

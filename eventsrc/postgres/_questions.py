@@ -29,6 +29,7 @@ from eventsrc.stores._ids import OwnIds
 from eventsrc.stores._known import Heads, Kinds
 from eventsrc.stores.operations import (
     CONFLICT_EVENTS,
+    MAX_PAGE_BYTES,
     Appended,
     AppendOutcome,
     Conflict,
@@ -61,6 +62,7 @@ from eventsrc.stores.prepare import (
     check_end,
     check_seen,
     microseconds,
+    page_of,
     shown_of,
 )
 
@@ -117,6 +119,8 @@ class Questions:
         self._heads = Heads()
         self._recent = Recent()
         self._losses = 0
+        self._are_large = False
+        """Whether the events of the last page were too large for the statement that is faster."""
         self._epochs = FIRST
 
     def in_transaction(self) -> Questions:
@@ -512,36 +516,63 @@ class Questions:
 
     def reading(self, op: Read) -> Conversation[Page[Any]]:
         """A page of a stream."""
+        place = op.after
         if op.backwards:
-            statement, place = sql.READ_BACKWARDS, op.after or 2**63 - 1
+            page, place = sql.READ_BACKWARDS, op.after or 2**63 - 1
         else:
-            statement, place = (sql.READ if op.whole else sql.READ_DATA), op.after
-        places = (place, place + op.limit) if statement is sql.READ_DATA else (place,)
-        rows = yield self._ask(statement, (op.stream, *places, op.limit))
+            page = sql.READ if op.whole else sql.READ_DATA
+        wanted = {"stream": op.stream, "after": place, "until": min(place + op.limit, 2**63 - 1)}
+        rows, is_cut = yield from self._page(page, wanted, op.limit)
         head, epoch = 0, self._epochs.current
         if rows:
             number, head, epoch = rows[0][:3]
             if epoch != self._epochs.current:
                 yield from self.learning_epochs()
             self._heads.move(op.stream, number, head)
-        if op.backwards:
-            last = min(place - 1, head)
-            first = last - min(op.limit, last) + 1
-        else:
-            first, last = op.after + 1, min(op.after + op.limit, head)
+        found = [row[3:] for row in rows if row[3] is not None]
+        last = min(place - 1, head)
+        count = min(op.limit, last) if op.backwards else max(min(op.limit, head - op.after), 0)
+        if is_cut:
+            count = min(count, len(found))
         events: Events[Any]
-        if statement is sql.READ_DATA:
-            found = [row[3:] for row in rows if row[3] is not None]
-            versions = range(first, last + 1)
-            _check_count(op.stream, len(found), first, last)
+        if page is sql.READ_DATA:
+            if len(found) != count:
+                raise _missing(op.stream, op.after + 1)
+            versions = range(op.after + 1, op.after + count + 1)
             columns = [*zip(*found, strict=True)] or [()] * 3
-            events = yield from self._data([op.stream] * len(found), versions, *columns)
+            events = yield from self._data([op.stream] * count, versions, *columns)
         else:
             records = yield from self._records(rows, op.stream)
             found_versions = [record[2] for record in records]
-            _check_complete(op.stream, found_versions[:: -1 if op.backwards else 1], first, last)
+            if op.backwards:
+                _check_complete(op.stream, found_versions[::-1], last - count + 1, last)
+            else:
+                _check_complete(op.stream, found_versions, op.after + 1, op.after + count)
             events = Events(records, self.codec)
-        return Page(events, head, Token(self.store_id, {op.stream: head}, epoch))
+        return page_of(op, events, self.store_id, head, epoch)
+
+    def _page(
+        self,
+        page: sql.PageOf,
+        wanted: dict[str, Any],
+        limit: int,
+        room: int = MAX_PAGE_BYTES,
+        least: int = 1,
+    ) -> Conversation[tuple[Rows, bool]]:
+        """The rows of a page, and whether more of them were asked for than it holds.
+
+        limit, room: the most events, and bytes of them. least: so many come, however large.
+        """
+        wanted |= {"limit": limit, "room": room, "least": least}
+        share = room // limit if limit > least else 2**62
+        if not self._are_large:
+            rows = yield self._ask(page.of_small, wanted | {"share": share})
+            if not any(map(_lacks_data, rows)):
+                return rows, False
+        rows = yield self._ask(page.of_any, wanted)
+        self._are_large = any(len(row[-1] or b"") > share // 2 for row in rows)
+        is_cut = any(map(_lacks_data, rows[-1:]))
+        return (rows[:-1] if is_cut else rows), is_cut
 
     def finding_head(self, op: Head) -> Conversation[int]:
         """The version of a stream."""
@@ -555,19 +586,18 @@ class Questions:
         if op.prefix or op.types is not None:
             events, last, end, epoch = yield from self._search(op, after)
         else:
-            statement = sql.FEED if op.whole else sql.FEED_DATA
-            wanted = {"after": after, "until": after + op.limit, "limit": op.limit}
-            rows = yield self._ask(statement.replace("{filters}", ""), wanted)
+            wanted = {"after": after, "until": after + op.limit}
+            page = (sql.FEED if op.whole else sql.FEED_DATA).filtered("")
+            rows, is_cut = yield from self._page(page, wanted, op.limit)
             end, epoch = yield from self._end(op, rows)
-            last = min(after + op.limit, end)
+            rows = [row for row in rows if row[2] is not None]
+            last = after + len(rows) if is_cut else min(after + op.limit, end)
+            _check_complete("the feed", [row[2] for row in rows], after + 1, last)
             if op.whole:
                 records = yield from self._records(rows, None)
-                _check_complete("the feed", [record[0] for record in records], after + 1, last)
                 events = Events(_shown(op, records), self.codec)
             else:
-                found = [row[2:] for row in rows if row[2] is not None]
-                _check_count("the feed", len(found), after + 1, last)
-                columns = [*zip(*found, strict=True)] or [()] * 5
+                _, _, _, *columns = zip(*rows, strict=True) if rows else ((),) * 8
                 shown = shown_of(op, columns[0])
                 if shown is not None:
                     columns = [tuple(compress(column, shown)) for column in columns]
@@ -601,19 +631,22 @@ class Questions:
             yield from self._learn_kinds()
             kinds = self._kinds.numbers.items()
             wanted["kinds"] = array(number for kind, number in kinds if kind.type in op.types)
-        statement = sql.FEED.replace("{filters}", filters)
+        page = sql.FEED.filtered(filters)
         records: list[tuple[Any, ...]] = []
+        room = MAX_PAGE_BYTES
         began, last, most = monotonic(), after, after + _WINDOWS * WINDOW
         leisure = min(self._timeout / 4, _LEISURE)
         while True:
-            until, room = last + WINDOW, op.limit - len(records)
-            wanted |= {"after": last, "until": until, "limit": room}
-            rows = yield self._ask(statement, wanted)
+            until, left = last + WINDOW, op.limit - len(records)
+            wanted |= {"after": last, "until": until}
+            rows, is_full = yield from self._page(page, wanted, left, room, 0 if records else 1)
             end, epoch = yield from self._end(op, rows)
             found = yield from self._records(rows, None)
             records += found
-            last = found[-1][0] if len(found) == room else min(until, end)
-            if len(found) == room or last == end or last >= most or monotonic() - began > leisure:
+            room -= sum(len(record[5]) + len(record[7]) for record in found)
+            is_full = is_full or len(found) == left
+            last = (found[-1][0] if found else last) if is_full else min(until, end)
+            if is_full or last == end or last >= most or monotonic() - began > leisure:
                 return Events(_shown(op, records), self.codec), last, end, epoch
 
     def _data(
@@ -621,8 +654,8 @@ class Questions:
         streams: Sequence[str],
         versions: Sequence[int],
         names: Sequence[int],
-        datas: Sequence[bytes],
         data_crcs: Sequence[int],
+        datas: Sequence[bytes],
     ) -> Conversation[EventsData[Any]]:
         """Events of which only these columns were read. names: the numbers of their kinds."""
         if not {*names} <= self._kinds.kinds.keys():
@@ -717,7 +750,7 @@ def _records(rows: Rows, kinds: Any, stream: str | None) -> list[tuple[Any, ...]
         case 10 if stream is not None:
             return [
                 (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)
-                for _, _, _, position, version, kind, recorded_at, data, data_crc, rest in rows
+                for _, _, _, position, version, kind, recorded_at, rest, data_crc, data in rows
                 if version is not None
             ]
         case 8:
@@ -728,7 +761,7 @@ def _records(rows: Rows, kinds: Any, stream: str | None) -> list[tuple[Any, ...]
         case _:
             return [
                 (position, stream, version, kinds[kind], recorded_at, data, data_crc, rest)
-                for _, _, position, stream, version, kind, recorded_at, data, data_crc, rest in rows
+                for _, _, position, stream, version, kind, recorded_at, rest, data_crc, data in rows
                 if version is not None
             ]
 
@@ -739,15 +772,14 @@ def _shown(op: ReadFeed, records: list[tuple[Any, ...]]) -> list[tuple[Any, ...]
     return records if shown is None else [*compress(records, shown)]
 
 
+def _lacks_data(row: Sequence[Any]) -> bool:
+    """Whether a row of a page has an event whose data did not come."""
+    return row[-1] is None and row[-2] is not None
+
+
 def _check_complete(what: str, numbers: Sequence[int], first: int, last: int) -> None:
     """Raises Corrupted unless the numbers are those from the first to the last."""
     if [*numbers] != [*range(first, last + 1)]:
-        raise _missing(what, first)
-
-
-def _check_count(what: str, count: int, first: int, last: int) -> None:
-    """Raises Corrupted unless there are as many events as from the first to the last."""
-    if count != max(last - first + 1, 0):
         raise _missing(what, first)
 
 

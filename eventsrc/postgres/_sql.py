@@ -12,7 +12,8 @@ and then the unique position refuses what it inserts.
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from typing import Final, NamedTuple
 
 REACH: Final = 255
 """How far behind the position that the id of an append names the append may begin.
@@ -354,53 +355,104 @@ HEADS: Final = """
     ), 0)
     FROM {s}.stream WHERE name = ANY(%s)
 """
-_PAGE: Final = """
-    WITH known AS MATERIALIZED (
-        SELECT id, coalesce((
-            SELECT version FROM {s}.event WHERE stream = named.id ORDER BY version DESC LIMIT 1
-        ), 0) AS head, (SELECT max(number) FROM {s}.epoch) AS epoch
-        FROM {s}.stream AS named WHERE name = %s
-    )
-    SELECT id, head, epoch, {columns} FROM known
-    LEFT JOIN LATERAL (
-        SELECT {columns} FROM {s}.event
-        WHERE stream = known.id AND version {beyond} %s
-        ORDER BY version {order} LIMIT %s
-    ) AS page ON true
+
+
+class PageOf(NamedTuple):
+    """Two statements that answer the same page; the first is the faster, where all events are small.
+
+    Data that may not have room comes as NULL, in the last column. In the first that is all that is
+    larger than an equal share of the room, and no page can be made of such rows; in the second it is
+    that of the last row, which does not fit any more. Neither reads what does not come: octet_length
+    looks at the head of a value only.
+    """
+
+    of_small: str
+    of_any: str
+
+    def filtered(self, filters: str) -> PageOf:
+        """With more conditions on an event."""
+        return PageOf(*(statement.replace("{filters}", filters) for statement in self))
+
+
+_OF_SMALL: Final = """
+    SELECT {small} FROM {s}.event WHERE {where} ORDER BY {order} LIMIT %(limit)s
+"""
+_OF_ANY: Final = """
+    SELECT {fitting} FROM (
+        SELECT *, octet_length(data) + octet_length(rest) AS size,
+            sum(octet_length(data) + octet_length(rest)) OVER so_far AS sizes,
+            row_number() OVER so_far AS nth
+        FROM (
+            SELECT * FROM {s}.event WHERE {where} ORDER BY {order} LIMIT %(limit)s
+        ) AS asked
+        WINDOW so_far AS (ORDER BY {order} ROWS UNBOUNDED PRECEDING)
+    ) AS sized
+    WHERE sizes - size <= %(room)s OR nth <= %(least)s + 1
 """
 
 
-def _page(columns: str, beyond: str, order: str) -> str:
-    page = _PAGE.replace("{columns}", columns)
-    return page.replace("{beyond}", beyond).replace("{order}", order)
+def _page(statement: str, columns: str, where: str, order: str) -> PageOf:
+    """Statements for a page. statement: the whole, in which the page stands as `{page}`."""
 
+    def part(query: str) -> str:
+        query = query.replace("{where}", where).replace("{order}", order)
+        return statement.replace("{page}", query)
 
-_WHOLE: Final = "position, version, kind, recorded_at, data, data_crc, rest"
-READ: Final = _page(_WHOLE, ">", "ASC")
-READ_BACKWARDS: Final = _page(_WHOLE, "<", "DESC")
-READ_DATA: Final = _page("kind, data, data_crc", "> %s AND version <=", "ASC")
-
-# by the primary key, in its order: what is left out is looked up for each event, which keeps Postgres
-# from looking at all streams, or all events that follow, for the sake of one page
-FEED: Final = """
-    WITH feed AS MATERIALIZED (
-        SELECT coalesce(max(position), 0) AS last, (SELECT max(number) FROM {s}.epoch) AS epoch
-        FROM {s}.event
-    ),
-    page AS MATERIALIZED (
-        SELECT position, stream, version, kind, recorded_at, data, data_crc, rest
-        FROM {s}.event
-        WHERE position > %(after)s AND position <= %(until)s
-            AND position <= (SELECT last FROM feed) {filters}
-        ORDER BY position LIMIT %(limit)s
+    small = _if(columns, "octet_length(data) + octet_length(rest) <= %(share)s")
+    fitting = _if(columns, "sizes <= %(room)s OR nth <= %(least)s")
+    return PageOf(
+        part(_OF_SMALL).replace("{small}", small), part(_OF_ANY).replace("{fitting}", fitting)
     )
-    SELECT last, epoch, position, name, version, kind, recorded_at, data, data_crc, rest
-    FROM feed LEFT JOIN (page JOIN {s}.stream ON stream.id = page.stream) ON true
-    ORDER BY position
-"""
-FEED_DATA: Final = FEED.replace("recorded_at, data, data_crc, rest", "data, data_crc").replace(
-    "epoch, position, name", "epoch, name"
+
+
+def _if(columns: str, fits: str) -> str:
+    """Columns, of which those without a bound are NULL unless an event fits."""
+    return re.sub(r"\b(rest|data)\b", rf"CASE WHEN {fits} THEN \1 END AS \1", columns)
+
+
+def _of_stream(columns: str, where: str, order: str) -> PageOf:
+    statement = """
+        WITH known AS MATERIALIZED (
+            SELECT id, coalesce((
+                SELECT version FROM {s}.event WHERE stream = named.id ORDER BY version DESC LIMIT 1
+            ), 0) AS head, (SELECT max(number) FROM {s}.epoch) AS epoch
+            FROM {s}.stream AS named WHERE name = %(stream)s
+        )
+        SELECT id, head, epoch, page.* FROM known LEFT JOIN LATERAL ({page}) AS page ON true
+    """
+    return _page(statement, columns, f"stream = known.id AND {where}", order)
+
+
+_WHOLE: Final = "position, version, kind, recorded_at, rest, data_crc, data"
+READ: Final = _of_stream(_WHOLE, "version > %(after)s", "version")
+READ_BACKWARDS: Final = _of_stream(_WHOLE, "version < %(after)s", "version DESC")
+READ_DATA: Final = _of_stream(
+    "kind, data_crc, data", "version > %(after)s AND version <= %(until)s", "version"
 )
+
+
+def _of_feed(columns: str) -> PageOf:
+    # by the primary key, in its order: what is left out is looked up for each event, which keeps
+    # Postgres from looking at all streams, or all events that follow, for the sake of one page
+    statement = """
+        WITH feed AS MATERIALIZED (
+            SELECT coalesce(max(position), 0) AS last, (SELECT max(number) FROM {s}.epoch) AS epoch
+            FROM {s}.event
+        ),
+        page AS MATERIALIZED ({page})
+        SELECT last, epoch, {columns}
+        FROM feed LEFT JOIN (page JOIN {s}.stream ON stream.id = page.stream) ON true
+        ORDER BY position
+    """.replace("{columns}", columns.replace("stream", "name"))
+    where = """
+        position > %(after)s AND position <= %(until)s
+            AND position <= (SELECT last FROM feed) {filters}
+    """
+    return _page(statement, columns, where, "position")
+
+
+FEED: Final = _of_feed("position, stream, version, kind, recorded_at, rest, data_crc, data")
+FEED_DATA: Final = _of_feed("position, stream, version, kind, data_crc, data")
 OF_PREFIX: Final = """
     AND (
         SELECT name >= %(prefix)s AND name < %(beyond)s FROM {s}.stream WHERE stream.id = event.stream

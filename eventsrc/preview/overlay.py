@@ -18,7 +18,7 @@ from returns.result import Failure, Success
 from eventsrc.events.codec import Codec
 from eventsrc.events.epochs import Epochs
 from eventsrc.events.pages import Events
-from eventsrc.events.positions import START, Cursor, Token
+from eventsrc.events.positions import START, Cursor
 from eventsrc.events.record import Record
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
@@ -66,6 +66,8 @@ from eventsrc.stores.prepare import (
     check_end,
     check_seen,
     microseconds,
+    of_one_page,
+    page_of,
     prepare,
 )
 from eventsrc.streams.past import as_of
@@ -151,9 +153,12 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
             until = min(last, below)
             after = until + 1 if op.backwards else first
             page = yield from Read(op.stream, after, until - first, op.backwards, op.whole)
-            parts = (events, page.events) if op.backwards else (page.events, events)
-            events = page.events if not events else tuple(event for part in parts for event in part)
-        return Page(events, head, Token(self.end.store, {op.stream: head}, self._epoch))
+            if op.backwards or len(page.events) == until - first:
+                events = _together(*((events, page.events) if op.backwards else (page.events, events)))
+            else:  # it holds no more
+                events = page.events
+        events = _of_one_page(events)
+        return page_of(op, events, self.end.store, head, self._epoch)
 
     @on(Head).program
     def head(self, op: Head) -> Do[StoreOp, int]:
@@ -189,7 +194,11 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
             some = own[position - below : position - below + room]
             position += len(some)
             found += asked_for(op, some)
-        return FeedPage((*events, *self._events(found)), Cursor(store, position, self._epoch), end)
+        both = (*events, *self._events(found))
+        held = _of_one_page(both)
+        if len(held) < len(both):
+            position = held[-1].position if len(held) > len(events) else below
+        return FeedPage(held, Cursor(store, position, self._epoch), end)
 
     @on(LoadSnapshot).program
     def load_snapshot(self, op: LoadSnapshot) -> Do[StoreOp, Snapshot | None]:
@@ -299,6 +308,17 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
 
     def _events(self, records: Sequence[Record], backwards: bool = False) -> Sequence[Recorded[Any]]:
         return Events(records[::-1] if backwards else records, self.codec)
+
+
+def _together(
+    before: Sequence[Recorded[Any]], after: Sequence[Recorded[Any]]
+) -> Sequence[Recorded[Any]]:
+    return (*before, *after) if before and after else before or after
+
+
+def _of_one_page(events: Sequence[Recorded[Any]]) -> Sequence[Recorded[Any]]:
+    """The first of some events that one page holds."""
+    return events[: len(of_one_page([event.record for event in events]))]
 
 
 def _records_of(found: Appended) -> Do[StoreOp, list[Record]]:

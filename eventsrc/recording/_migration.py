@@ -84,7 +84,18 @@ def _attrs(plain: Any) -> Any:
     function = plain["fields"].get("function") if name == f"{PREFIX}Bind" else None
     if isinstance(function, dict) and "$partial" in function:  # of `then`
         return {"$then": [_value(plain["fields"]["source"]), *map(_value, function["args"])]}
-    return {"$attrs": name, "fields": _fields(name, plain["fields"])}
+    fields = _fields(name, plain["fields"])
+    if name == f"{PREFIX}Page" and "is_last" not in fields:
+        fields["is_last"] = _is_last(fields)
+    return {"$attrs": name, "fields": fields}
+
+
+def _is_last(page: Any) -> bool:
+    """Whether a page was the last, in the direction that its events show."""
+    (events,) = page["events"].values()
+    versions = [event["$recorded"]["version"] for event in events]
+    is_backwards = versions[:1] > versions[-1:]
+    return not versions or versions[-1] == (1 if is_backwards else page["head"])
 
 
 def _reference(plain: Any) -> Any:

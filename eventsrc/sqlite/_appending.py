@@ -20,6 +20,7 @@ from eventsrc.sqlite._rows import (
     epochs_of,
     head_of,
     kinds_of,
+    of_one_page,
     position_of,
     records_of,
     records_of_append,
@@ -126,7 +127,7 @@ class Appending:
         rows: list[Any] = []
         if isinstance(expected, int):
             wanted = self.numbers.get(stream), expected, CONFLICT_EVENTS
-            rows = self.connection.execute(sql.READ, wanted).fetchall()
+            rows, _ = of_one_page(self.connection.execute(sql.READ, wanted), data=4, rest=6)
         kinds = kinds_of(self.connection, self.kinds.copy(), [row[1] for row in rows])
         events: Events[Any] = Events(records_of(stream, rows), self.codec, kinds)
         return Conflict(stream, expected, actual, events)

@@ -14,6 +14,7 @@ from eventsrc.events.record import LOST_KIND, Corrupted, Record
 from eventsrc.sqlite import _sql as sql
 from eventsrc.stores._ids import OwnIds
 from eventsrc.stores._known import Kinds
+from eventsrc.stores.operations import MAX_PAGE_BYTES
 
 
 def stored_kinds(connection: sqlite3.Connection) -> dict[Kind, int]:
@@ -78,6 +79,25 @@ def _no_epoch(found: object) -> Corrupted:
     return Corrupted(f"the store's epoch is {found!r:.100}: the file is damaged")
 
 
+def of_one_page(cursor: sqlite3.Cursor, data: int, rest: int | None = None) -> tuple[list[Any], bool]:
+    """The first rows of a query that one page holds, and whether there are more. No other is read.
+
+    data, rest: the columns that have an event's data and, if they are read, its metadata.
+    """
+    rows: list[Any] = []
+    room = MAX_PAGE_BYTES
+    for row in cursor:
+        try:
+            room -= len(row[data]) + (0 if rest is None else len(row[rest]))
+        except TypeError:  # a damaged one, of which its reader is told
+            room -= 1
+        if room < 0 and rows:
+            cursor.close()
+            return rows, True
+        rows.append(row)
+    return rows, False
+
+
 def columns(rows: Sequence[Any], width: int) -> tuple[tuple[Any, ...], ...]:
     """The columns of rows that have so many."""
     return tuple(zip(*rows, strict=True)) or ((),) * width
@@ -101,9 +121,9 @@ def check_complete(what: str, numbers: Sequence[int], first: int, end: int) -> N
         raise _missing(what, first)
 
 
-def check_count(what: str, rows: Sequence[Any], first: int, count: int) -> None:
-    """Raises Corrupted unless there are so many rows, of numbers from `first` on without holes."""
-    if len(rows) != count:
+def check_count(what: str, found: int, first: int, count: int) -> None:
+    """Raises Corrupted unless so many rows were found, of numbers from `first` on without holes."""
+    if found != count:
         raise _missing(what, first)
 
 

@@ -147,6 +147,7 @@ FEED_DATA: Final = """
     WHERE position > ? AND position <= ?
     ORDER BY position
 """
+COUNT: Final = "SELECT count(*) FROM eventsrc_event WHERE position > ? AND position <= ?"
 KINDS: Final = "SELECT id, type, schema, codec FROM eventsrc_kind"
 KIND: Final = "SELECT id FROM eventsrc_kind WHERE type = ? AND schema = ? AND codec = ?"
 

@@ -42,6 +42,7 @@ from eventsrc.sqlite._rows import (
     epochs_of,
     head_of,
     kinds_of,
+    of_one_page,
     records_of,
     records_of_append,
 )
@@ -76,6 +77,7 @@ from eventsrc.stores.prepare import (
     check,
     check_end,
     microseconds,
+    page_of,
     prepare,
     shown_of,
 )
@@ -339,7 +341,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
                 events = self._data(connection, op, number, head)
         if number is not None:
             self._heads.move(op.stream, number, head)
-        return Page(events, head, Token(self.store_id, {op.stream: head}, epoch))
+        return page_of(op, events, self.store_id, head, epoch)
 
     def _events(
         self, connection: sqlite3.Connection, op: Read, number: int | None, head: int
@@ -347,12 +349,13 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
         """The events asked for of a stream, and its version, which others may have moved on."""
         statement = sql.READ_BACKWARDS if op.backwards else sql.READ
         place = (op.after or head + 1) if op.backwards else op.after
-        rows = connection.execute(statement, (number, place, op.limit)).fetchall()
+        cursor = connection.execute(statement, (number, place, op.limit))
+        rows, is_cut = of_one_page(cursor, data=4, rest=6)
         versions = [row[0] for row in rows]
         check_positions([row[2] for row in rows])
         if op.backwards:
             newest = max([min(place - 1, head), *versions[:1]])
-            first = newest - min(op.limit, newest) + 1
+            first = newest - (len(rows) if is_cut else min(op.limit, newest)) + 1
             check_complete(op.stream, versions[::-1], first, newest)
         else:
             check_complete(op.stream, versions, op.after + 1, head)
@@ -365,8 +368,11 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
     ) -> Events[Any]:
         """The data of those that are asked for of a stream that is at a version."""
         count = max(min(op.limit, head - op.after), 0)
-        rows = connection.execute(sql.READ_DATA, (number, op.after, op.after + count)).fetchall()
-        check_count(op.stream, rows, op.after + 1, count)
+        cursor = connection.execute(sql.READ_DATA, (number, op.after, op.after + count))
+        rows, is_cut = of_one_page(cursor, data=1)
+        if is_cut:  # a hole among them is found by their checksums, as each has its version in it
+            count = len(rows)
+        check_count(op.stream, len(rows), op.after + 1, count)
         names, datas, data_crcs = columns(rows, 3)
         kinds = kinds_of(connection, self._kinds, names)
         versions = range(op.after + 1, op.after + count + 1)
@@ -393,8 +399,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
                 epochs.check(op.after)
             check_end(op, end)
             if is_all and not op.whole:
-                last = min(after + op.limit, end)
-                events = self._feed_data(connection, op, after, last)
+                events, last = self._feed_data(connection, op, after, min(after + op.limit, end))
             else:
                 events, last = self._feed(connection, op, after, min(after + MAX_PAGE, end))
         at = partial(Cursor, self.store_id, epoch=epoch)
@@ -412,13 +417,13 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
             "beyond": op.prefix[:-1] + chr(ord("/") + 1),
             "types": None if op.types is None else json.dumps(sorted(op.types)),
         }
-        rows = connection.execute(sql.FEED, wanted).fetchall()
+        rows, is_full = of_one_page(connection.execute(sql.FEED, wanted), data=5, rest=7)
         check_streams([row[1] for row in rows])
         check_positions([row[0] for row in rows])
         if not op.prefix and op.types is None:
             check_complete("the feed", [row[0] for row in rows], after + 1, until)
         kinds = kinds_of(connection, self._kinds, [row[3] for row in rows])
-        last = rows[-1][0] if len(rows) == op.limit else max(after, until)
+        last = rows[-1][0] if is_full or len(rows) == op.limit else max(after, until)
         shown = shown_of(op, [row[1] for row in rows])
         if shown is not None:
             rows = [*compress(rows, shown)]
@@ -426,16 +431,20 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
 
     def _feed_data(
         self, connection: sqlite3.Connection, op: ReadFeed, after: int, last: int
-    ) -> Events[Any]:
-        """The data of the events of the feed from one position to another."""
-        rows = connection.execute(sql.FEED_DATA, (after, last)).fetchall()
-        check_count("the feed", rows, after + 1, last - after)
+    ) -> tuple[Events[Any], int]:
+        """The data of the events of the feed from one position to another, and the last of those."""
+        rows, is_cut = of_one_page(connection.execute(sql.FEED_DATA, (after, last)), data=3)
+        count = len(rows)
+        if is_cut:
+            last = after + count
+            ((count,),) = connection.execute(sql.COUNT, (after, last)).fetchall()
+        check_count("the feed", count, after + 1, last - after)
         found = columns(rows, 5)
         check_streams(found[0])
         shown = shown_of(op, found[0])
         if shown is not None:
             found = tuple(tuple(compress(column, shown)) for column in found)
-        return EventsData(found, kinds_of(connection, self._kinds, found[2]), self.codec)
+        return EventsData(found, kinds_of(connection, self._kinds, found[2]), self.codec), last
 
     # --- snapshots
 

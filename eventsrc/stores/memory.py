@@ -18,7 +18,7 @@ from returns.result import Failure, Success
 from eventsrc.events.codec import Codec
 from eventsrc.events.epochs import FIRST, Epochs
 from eventsrc.events.pages import Events
-from eventsrc.events.positions import Cursor, Token
+from eventsrc.events.positions import Cursor
 from eventsrc.events.record import Record
 from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.interpreter import on
@@ -56,6 +56,8 @@ from eventsrc.stores.prepare import (
     check_end,
     microseconds,
     new_append_id,
+    of_one_page,
+    page_of,
     prepare,
 )
 
@@ -114,7 +116,7 @@ class MemoryStore(Opened[StoreOp | EpochOp]):
                 found = records[max(end - op.limit, 0) : end][::-1]
             else:
                 found = records[op.after : op.after + op.limit]
-        return Page(self._events(found), head, Token(self.store_id, {op.stream: head}, epoch))
+        return page_of(op, self._events(of_one_page(found)), self.store_id, head, epoch)
 
     @on(Head)
     def head(self, op: Head) -> int:
@@ -139,8 +141,11 @@ class MemoryStore(Opened[StoreOp | EpochOp]):
             some = self._feed[position : min(position + op.limit - len(found), until)]
             position += len(some)
             found += asked_for(op, some)
+        held = of_one_page(found)
+        if len(held) < len(found):
+            position = held[-1].position
         at = partial(Cursor, self.store_id, epoch=epochs.current)
-        return FeedPage(self._events(found), at(position), at(end))
+        return FeedPage(self._events(held), at(position), at(end))
 
     @on(LoadSnapshot)
     def load_snapshot(self, op: LoadSnapshot) -> Snapshot | None:
@@ -221,7 +226,7 @@ class MemoryStore(Opened[StoreOp | EpochOp]):
         since: Sequence[Record] = ()
         if isinstance(expected, int):
             since = self._streams.get(stream, [])[expected : expected + CONFLICT_EVENTS]
-        return Conflict(stream, expected, actual, self._events(since))
+        return Conflict(stream, expected, actual, self._events(of_one_page(since)))
 
     def _events(self, records: Sequence[Record]) -> Events[object]:
         return Events(records, self.codec)

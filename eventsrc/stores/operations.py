@@ -31,8 +31,11 @@ E_co = TypeVar("E_co", covariant=True)
 MAX_PAGE: Final = 10_000
 """The most events that one page holds."""
 
+MAX_PAGE_BYTES: Final = 8 * 1024 * 1024
+"""The most bytes of data, with the metadata that was read, that a page of more than one event holds."""
+
 CONFLICT_EVENTS: Final = 100
-"""The most events that a Conflict carries."""
+"""The most events that a Conflict carries: fewer where they are more than one page holds."""
 
 
 # --- conditions -----------------------------------------------------------------------------------
@@ -114,7 +117,8 @@ class Conflict:
     expected: int | Expect
     actual: int
     events: Sequence[Recorded[Any]] = ()
-    """The events since the expected version, at most 100; none if that was not an exact version."""
+    """The first events since the expected version, at most 100 and at most what a page holds; none if
+    that was not an exact version."""
 
 
 @attrs.frozen
@@ -152,6 +156,8 @@ class Page(Generic[E_co]):
     """The stream's version when the page was read."""
     token: Token
     """The stream's head: what the reader of its last page has seen."""
+    is_last: bool
+    """Whether nothing came after it, in the direction of reading, when it was read."""
 
     @property
     def data(self) -> Sequence[E_co]:
@@ -228,7 +234,8 @@ class Read(Query[Page[Any]]):
     """One page of a stream, oldest first or (`backwards`) newest first.
 
     after: the version to go on from in that direction, exclusive; 0 for the oldest or newest event.
-    limit: at most so many events, 1 to 10 000. A shorter page is the last one at that moment.
+    limit: at most so many events, 1 to 10 000. A page has fewer before the last one, too, where they
+        would be more than 8 MiB of data; it has one at least, however large that is.
     whole: whether more is wanted than the events themselves: their positions, times, ids and metadata,
         which a store may otherwise leave out, to be faster.
     A stream that does not exist is an empty page at version 0, not an error.
@@ -258,7 +265,8 @@ class ReadFeed(Query[FeedPage[Any]]):
     all_streams: whether to tell of the library's own streams too, below `eventsrc/`. A prefix of theirs
         asks for them as well.
     A page may be short, or empty, before the end of the feed, since a store looks at so many events at
-    a time and no more, such as 10 000, whatever it finds: go on from `next` until that is `end`.
+    a time and no more, such as 10 000, whatever it finds, and a page is bounded as of Read: go on from
+    `next` until that is `end`.
     """
 
     after: Cursor = START

@@ -8,10 +8,11 @@ make and keep the records; answer `appended`. stores/memory.py does this in a pa
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from itertools import compress, repeat
+from itertools import accumulate, compress, repeat
 from operator import contains, itemgetter
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeVar
 from uuid import UUID
 
 import attrs
@@ -26,6 +27,7 @@ from eventsrc.events.epochs import Epochs
 from eventsrc.events.event import Opaque
 from eventsrc.events.positions import BadCursor, Cursor, Token
 from eventsrc.events.record import Record, make_records
+from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import MAX_ID_BYTES as MAX_NAME
 from eventsrc.events.stream_id import RESERVED, BadStreamId, StreamId, checked_prefix
 from eventsrc.programs.program import Outcome
@@ -33,6 +35,7 @@ from eventsrc.stores.metadata import check_metadata
 from eventsrc.stores.operations import (
     ANY,
     MAX_PAGE,
+    MAX_PAGE_BYTES,
     Append,
     AppendAll,
     Appended,
@@ -43,6 +46,7 @@ from eventsrc.stores.operations import (
     Head,
     LoadSnapshot,
     NotAppended,
+    Page,
     Read,
     ReadFeed,
     Rejected,
@@ -51,6 +55,9 @@ from eventsrc.stores.operations import (
     StreamAppend,
     is_met,
 )
+
+E = TypeVar("E")
+R = TypeVar("R", bound=Record)
 
 # --- checking appends -----------------------------------------------------------------------------
 
@@ -417,6 +424,37 @@ _BEGINS_RESERVED: Final = "\0" + RESERVED
 
 
 # --- answering ------------------------------------------------------------------------------------
+
+
+def of_one_page(records: Sequence[R]) -> Sequence[R]:
+    """The first of some records that one page holds: 8 MiB of data and metadata, or one."""
+    if size_of(records) <= MAX_PAGE_BYTES:
+        return records
+    sizes = [size_of([record]) for record in records]
+    return records[: max(bisect_right([*accumulate(sizes)], MAX_PAGE_BYTES), 1)]
+
+
+def size_of(records: Sequence[Record]) -> int:
+    """The bytes of data and metadata that records have."""
+    return sum(map(len, map(_DATA_OF_RECORD, records))) + sum(map(len, map(_REST_OF_RECORD, records)))
+
+
+_DATA_OF_RECORD: Final[Callable[[Record], bytes]] = itemgetter(5)
+_REST_OF_RECORD: Final[Callable[[Record], bytes]] = itemgetter(7)
+
+
+def page_of(
+    op: Read, events: Sequence[Recorded[E]], store_id: str, head: int, epoch: int = 1
+) -> Page[E]:
+    """The page that answers a Read of a stream that is at a version, in the store's current epoch.
+
+    events: those that were asked for, from the first on; all of them, or as many as a page holds.
+    """
+    if op.backwards:
+        is_last = len(events) >= (min(op.after - 1, head) if op.after else head)
+    else:
+        is_last = op.after + len(events) >= head
+    return Page(events, head, Token(store_id, {op.stream: head}, epoch), is_last)
 
 
 def appended(append_id: UUID, records: Sequence[Record], store_id: str, epoch: int = 1) -> Appended:

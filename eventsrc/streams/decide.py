@@ -176,7 +176,7 @@ def _before(
         page: Page[Any] = yield from Read(stream, version - len(events) + 1, backwards=True)
         its = [event for event in page.events if event.append_id == append_id]
         events += [event.data for event in its]
-        if len(its) < len(page.events) or not its:
+        if len(its) < len(page.events) or page.is_last:
             return Decided(folded.state, tuple(reversed(events)), version, found.token)
 
 

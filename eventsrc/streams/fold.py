@@ -137,7 +137,7 @@ class Load(Derived[Folded[Any]]):
                 break
             state = fold.apply(state, page.events)
             version += len(page.events)
-            if version >= page.head or len(page.events) < PAGE:
+            if page.is_last:
                 break
         if fold.snapshots is not None and fold.snapshots.is_due(start, version):
             yield from SaveSnapshot(fold.snapshots.snapshot(stream, version, state))
@@ -231,5 +231,5 @@ def load_as_of(stream: StreamId, fold: Fold[S, Any], time: datetime.datetime) ->
         until = next((n for n, event in enumerate(page.events) if event.recorded_at > time), PAGE)
         state = fold.apply(state, page.events[:until])
         version += min(until, len(page.events))
-        if len(page.events) < PAGE or until < PAGE:
+        if page.is_last or until < len(page.events):
             return Folded(state, version, Token(page.token.store, {stream: version}, page.token.epoch))

@@ -36,7 +36,7 @@ from eventsrc.stores.operations import (
     Snapshot,
     StoreOp,
 )
-from eventsrc.stores.prepare import check, check_end
+from eventsrc.stores.prepare import check, check_end, page_of
 from eventsrc.streams.fold import Folded, Load, NoSuchVersion
 
 
@@ -71,7 +71,7 @@ class _Past(Translation[StoreOp | GetEpochs | Load, StoreOp]):
             room = max(until - op.after, 0)
             page = yield from Read(op.stream, op.after, min(op.limit, room or 1), False, op.whole)
             events = page.events[:room]
-        return Page(events, until, Token(page.token.store, {op.stream: until}, page.token.epoch))
+        return page_of(op, events, page.token.store, until, page.token.epoch)
 
     @on(Head).program
     def head(self, op: Head) -> Do[Read | ReadFeed, int]:

@@ -347,7 +347,7 @@ def _history(stream: StreamId) -> Do[Read, tuple[Recorded[Any], ...]]:
     while True:
         page = yield from Read(stream, len(events), 1000)
         events += page.events
-        if len(page.events) < 1000:
+        if page.is_last:
             return tuple(events)
 
 

@@ -9,7 +9,6 @@ import attrs
 from returns.result import Failure, Success
 
 from eventsrc._errors import EventsrcError
-from eventsrc.events.positions import Token
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.operation import Query
@@ -27,6 +26,7 @@ from eventsrc.stores.operations import (
     Read,
     SaveSnapshot,
 )
+from eventsrc.stores.prepare import page_of
 from eventsrc.testing._written import compared, compared_events, renewed, shown
 
 
@@ -204,7 +204,7 @@ class _Known:
         is_whole = not op.whole or all(event.record.position for event in events)
         if len(events) < len(versions) or not is_whole:
             return None
-        return Page(events, head, Token(self._store, {op.stream: head}))
+        return page_of(op, events, self._store, head)
 
     def _see(self, index: int, heads: dict[StreamId, int], events: Any) -> None:
         for stream, head in heads.items():

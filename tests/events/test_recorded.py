@@ -250,7 +250,7 @@ def rotten(op: Read) -> Do[Read, Page[Any]]:
         else event
         for event in page.events
     ]
-    return Page(tuple(events), page.head, page.token)
+    return Page(tuple(events), page.head, page.token, page.is_last)
 
 
 def test_a_corrupted_event_stops_only_those_who_want_it() -> None:

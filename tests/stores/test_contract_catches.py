@@ -448,6 +448,72 @@ class KeepsTheLastSnapshot(MemoryStore):
         self._snapshots[kept.stream, kept.fold, kept.fold_version] = kept
 
 
+class HoldsAsMuchAsIsAskedFor(MemoryStore):
+    """Has pages of a hundred large events, if so many are asked for."""
+
+    @on(Read)
+    def read(self, op: Read) -> Page[object]:
+        """A page of a stream."""
+        some = self._streams.get(op.stream, [])[op.after : op.after + op.limit]
+        page = super().read(op)
+        return page if op.backwards else attrs.evolve(page, events=self._events(some), is_last=True)
+
+
+class HoldsAsMuchOfTheFeed(MemoryStore):
+    """Bounds pages of streams, and not those of the feed."""
+
+    @on(ReadFeed)
+    def read_feed(self, op: ReadFeed) -> FeedPage[object]:
+        """A page of the feed."""
+        page = super().read_feed(op)
+        while len(page.events) < op.limit and page.next < page.end:
+            limit = op.limit - len(page.events)
+            more = super().read_feed(ReadFeed(page.next, limit, op.prefix, op.types))
+            page = attrs.evolve(page, events=(*page.events, *more.events), next=more.next)
+        return page
+
+
+class TellsAllThatCame(MemoryStore):
+    """Puts a hundred events into a Conflict, however large."""
+
+    def _conflict(self, stream: StreamId, expected: int | Expect, actual: int) -> Conflict:
+        since: Sequence[Record] = ()
+        if isinstance(expected, int):
+            since = self._streams.get(stream, [])[expected:][:100]
+        return Conflict(stream, expected, actual, self._events(since))
+
+
+class EndsWithAFullPage(MemoryStore):
+    """Takes a page that has fewer events than were asked for to be the last one."""
+
+    @on(Read)
+    def read(self, op: Read) -> Page[object]:
+        """A page of a stream."""
+        page = super().read(op)
+        return attrs.evolve(page, is_last=page.is_last or len(page.events) < op.limit)
+
+
+class NeverEnds(MemoryStore):
+    """Says of the last page that more come, if it is full."""
+
+    @on(Read)
+    def read(self, op: Read) -> Page[object]:
+        """A page of a stream."""
+        page = super().read(op)
+        return attrs.evolve(page, is_last=len(page.events) < op.limit)
+
+
+class SkipsWhatHasNoRoom(MemoryStore):
+    """Goes on after all that was asked for of the feed, also where not all of it had room."""
+
+    @on(ReadFeed)
+    def read_feed(self, op: ReadFeed) -> FeedPage[object]:
+        """A page of the feed."""
+        page = super().read_feed(op)
+        position = min(page.next.position + op.limit - len(page.events), page.end.position)
+        return attrs.evolve(page, next=attrs.evolve(page.next, position=position))
+
+
 class TakesCursorsOfOthers(MemoryStore):
     """Does not look at whose cursor it is."""
 
@@ -572,6 +638,12 @@ CAUGHT: Final[dict[type[MemoryStore], str]] = {
     TellsTheNewestEvents: "test_a_conflict_carries_the_oldest_hundred_events_at_most",
     IgnoresFoldVersions: "test_a_snapshot_of_another_stream_fold_or_fold_version_is_ignored",
     KeepsTheLastSnapshot: "test_a_newer_snapshot_replaces_an_older_one_and_not_the_reverse",
+    HoldsAsMuchAsIsAskedFor: "test_a_page_holds_8_mib_of_data_at_most_or_one_event",
+    HoldsAsMuchOfTheFeed: "test_a_page_holds_8_mib_of_data_at_most_or_one_event",
+    TellsAllThatCame: "test_a_page_holds_8_mib_of_data_at_most_or_one_event",
+    EndsWithAFullPage: "test_a_page_holds_8_mib_of_data_at_most_or_one_event",
+    NeverEnds: "test_a_page_says_whether_it_is_the_last",
+    SkipsWhatHasNoRoom: "test_a_page_holds_8_mib_of_data_at_most_or_one_event",
     TakesCursorsOfOthers: "test_a_cursor_of_another_store_is_refused",
     ReadsBackwardsFromTheWrongEvent: "test_a_page_is_the_events_after_a_version",
     ForgetsMetadata: "test_every_event_of_an_append_has_its_metadata",

@@ -18,6 +18,7 @@ from eventsrc import (
     START,
     Append,
     AppendAll,
+    Codec,
     Cursor,
     Fold,
     Head,
@@ -31,15 +32,18 @@ from eventsrc import (
     StoreOp,
     Stream,
     StreamAppend,
+    StreamId,
     Token,
     attempt,
+    event,
     gather,
     trace,
 )
 from eventsrc.errors import NotInToken, PastIsReadOnly
+from eventsrc.events.event import EventTypes
 from eventsrc.events.positions import BadCursor, WrongStore
 from eventsrc.stores.operations import FindAppend, LoadSnapshot, SaveSnapshot, Snapshot
-from eventsrc.streams.fold import LATEST_SNAPSHOT, NoSuchVersion
+from eventsrc.streams.fold import LATEST_SNAPSHOT, NoSuchVersion, load, load_as_of, load_at
 from eventsrc.streams.past import as_of
 from eventsrc.streams.remembering import remembering
 from tests.streams.counting import Counted, Counting, counter, total
@@ -273,3 +277,35 @@ def test_a_snapshot_newer_than_the_past_is_not_there() -> None:
     loading = LoadSnapshot(counter.id, "total", 1)
     assert store.run(loading) is not None
     assert as_of(store, place).run(loading) is None
+
+
+TYPES = EventTypes()
+
+
+@event("test.past.text", types=TYPES)
+class Text:
+    text: str
+
+
+joined: Fold[str, Text] = Fold("", lambda text, event: text + event.text)
+
+
+def test_pages_of_large_events_are_bounded_in_the_past_too() -> None:
+    store = MemoryStore(Codec(TYPES))
+    stream = StreamId("large")
+    for _ in range(4):
+        cursor = store.run(Append(stream, (Text("x" * 3 * 2**20),))).unwrap().cursor
+    store.run(Append(stream, (Text("later"),))).unwrap()
+    past = as_of(store, cursor)
+    for backwards, wanted in ((False, [1, 2, 3, 4]), (True, [4, 3, 2, 1])):
+        first = past.run(Read(stream, backwards=backwards))
+        last = past.run(Read(stream, first.events[-1].version, backwards=backwards))
+        assert [event.version for page in (first, last) for event in page.events] == wanted
+        assert (len(first.events), first.is_last, last.is_last) == (2, False, True)
+    pages = [past.run(ReadFeed())]
+    pages.append(past.run(ReadFeed(pages[0].next)))
+    assert [len(page.events) for page in pages] == [2, 2]
+    assert pages[1].next == pages[1].end == cursor
+    for loaded in (load(stream, joined), load_at(stream, joined, 4)):
+        assert past.run(loaded).state == "x" * 12 * 2**20
+    assert store.run(load_as_of(stream, joined, datetime.now(UTC))).state == "x" * 12 * 2**20 + "later"

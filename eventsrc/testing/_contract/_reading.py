@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import example, given
@@ -14,12 +14,15 @@ from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.program import Outcome
 from eventsrc.stores.operations import (
     MAX_PAGE,
+    MAX_PAGE_BYTES,
     Append,
     AppendAll,
     Appended,
     Condition,
     Conflict,
+    FeedPage,
     Head,
+    Page,
     Read,
     ReadFeed,
     StreamAppend,
@@ -30,6 +33,7 @@ from eventsrc.testing._contract._shared import (
     Store,
     accepted,
     append,
+    but,
     end_of,
     feed_of,
     filled,
@@ -40,10 +44,19 @@ from eventsrc.testing._contract._shared import (
     new_family,
     pages_of,
     read_all,
+    refusal,
     reprs,
 )
 from eventsrc.testing._contract.samples import Counted, Noted
 from eventsrc.testing._strategies import batches
+
+MIB: Final = 2**20
+
+
+def is_bounded(page: Page[Any] | FeedPage[Any] | Conflict) -> bool:
+    """Whether a page is no larger than pages are."""
+    data = sum(len(recorded.record.data) for recorded in page.events)
+    return len(page.events) <= 1 or data <= MAX_PAGE_BYTES
 
 
 class Reading(ContractPart):
@@ -90,11 +103,9 @@ class Reading(ContractPart):
             while True:
                 page = store.run(Read(stream, after, limit, backwards=way))
                 seen += [recorded.data.text for recorded in page.events]
-                if len(page.events) < limit:
+                if page.is_last:
                     break
                 after = page.events[-1].version
-                if way and after == 1:
-                    break
         assert forwards == ["1", "2", "3", "4", "5", "6", "7"]
         assert backwards == forwards[::-1]
 
@@ -113,6 +124,50 @@ class Reading(ContractPart):
         assert store.run(Read(stream, after)).events == ()
         came = store.run(Read(stream, after, backwards=True)).events
         assert [recorded.version for recorded in came] == [4, 3, 2, 1][max(5 - after, 0) :]
+
+    def test_a_page_holds_8_mib_of_data_at_most_or_one_event(self, store: Store) -> None:
+        stream, begin = fresh(), end_of(store)
+        sizes = [3 * MIB, 3 * MIB, 3 * MIB, 1, 9 * MIB, 1]
+        for size in sizes:
+            append(store, stream, "x" * size)
+        for backwards, whole in ((False, True), (False, False), (True, True)):
+            pages: list[Page[Any]] = []
+            while not pages or not pages[-1].is_last:
+                after = pages[-1].events[-1].version if pages else 0
+                pages.append(store.run(Read(stream, after, backwards=backwards, whole=whole)))
+                assert (pages[-1].head, pages[-1].token[stream]) == (len(sizes), len(sizes))
+            found = [event for page in pages for event in page.events]
+            assert [len(event.data.text) for event in found] == sizes[:: -1 if backwards else 1]
+            assert all(map(is_bounded, pages))
+            assert len(pages) < len(sizes)
+        family = stream.rpartition("/")[0] + "/"
+        for asked in (
+            ReadFeed(begin),
+            ReadFeed(begin, whole=False),
+            ReadFeed(begin, prefix=family),
+            ReadFeed(begin, types=frozenset({"eventsrc.testing.noted"})),
+        ):
+            parts = [store.run(asked)]
+            while parts[-1].next < parts[-1].end:
+                parts.append(store.run(but(asked, after=parts[-1].next)))
+            assert [len(e.data.text) for part in parts for e in part.events] == sizes
+            assert all(map(is_bounded, parts))
+        conflict = refusal(store.run(Append(stream, (Noted("new"),), 1)))
+        assert isinstance(conflict, Conflict)
+        assert conflict.actual == len(sizes)
+        assert conflict.events
+        assert is_bounded(conflict)
+        versions = [event.version for event in conflict.events]
+        assert versions == [*range(2, 2 + len(versions))]
+
+    @pytest.mark.parametrize("limit", range(1, 5))
+    def test_a_page_says_whether_it_is_the_last(self, store: Store, limit: int) -> None:
+        stream = filled(store, 3)
+        for after in range(5):
+            page = store.run(Read(stream, after, limit, whole=False))
+            assert page.is_last == (after + limit >= 3)
+            back = store.run(Read(stream, after, limit, backwards=True))
+            assert back.is_last == ((min(after - 1, 3) if after else 3) <= limit)
 
     # --- reading the feed -----------------------------------------------------------------------------
 

@@ -354,8 +354,8 @@ def _plain(answer: Any, names: _Names) -> Any:
             return "Conflict", stream, expected, actual, _events(since, names)
         case Rejected():
             return "Rejected"
-        case Page(found, head, token):
-            return _events(found, names), head, _plain(token, names)
+        case Page(found, head, token, is_last):
+            return _events(found, names), head, _plain(token, names), is_last
         case FeedPage(found, following, end, blocked):
             assert blocked is None
             return _events(found, names), following >= end

@@ -96,7 +96,7 @@ class Appending:
         self._feed = reading.feed
         self._codec = codec
         self._clock = clock
-        self._turns = Turns()
+        self._turns = Turns(self._feed)
         self.commits = 0
         """The transactions that were stored."""
         self.lost_races = 0
@@ -139,40 +139,37 @@ class Appending:
 
     # --- a group
 
-    def store(self, jobs: Sequence[Job]) -> list[Answer | Raised]:
-        """Stores appends that wait together, and answers them in their order."""
+    def store(self, jobs: Sequence[Job], more: Callable[[], Sequence[Job]]) -> list[Answer | Raised]:
+        """Stores appends that wait together, and answers them in their order.
+
+        more: takes those that have come meanwhile into the group.
+        """
         group = _Group(jobs)
         talk = self._table.talk()
         try:
             while group.left:
                 if talk.is_over:
                     raise talk.busy()
+                self._turns.take(talk)
+                if talk.has_time:
+                    group.join(more())
                 self._round(talk, group)
-        except (
-            EventsrcError
-        ) as error:  # it is nobody's in particular, and those that are left are not stored
+        except EventsrcError as error:  # nobody's in particular; those that are left are not stored
             group.fail(group.left, error)
+        finally:
+            self._turns.give(talk)
         return group.answers()
 
     def _round(self, talk: Talk, group: _Group) -> None:
         """Stores, or answers, some of a group."""
-        is_shared = self._feed.is_shared
-        if is_shared:  # taking turns is cheaper than lost races
-            self._turns.take(talk)
-        try:
-            if is_shared:
-                self._feed.refresh(talk)
-            plan = self._plan(talk, group)
-            if plan.taken:
-                self._send(talk, group, plan)
-            elif group.left and not self._feed.refresh(talk):  # so what was judged is so
-                for index in plan.unmet:
-                    answer = self._unmet(talk, group.jobs[index])
-                    if answer is not None:
-                        group.answer(index, answer)
-        finally:
-            if is_shared:
-                self._turns.give(talk)
+        plan = self._plan(talk, group)
+        if plan.taken:
+            self._send(talk, group, plan)
+        elif group.left and not self._feed.refresh(talk):  # so what was judged is so
+            for index in plan.unmet:
+                answer = self._unmet(talk, group.jobs[index])
+                if answer is not None:
+                    group.answer(index, answer)
 
     def _plan(self, talk: Talk, group: _Group) -> _Plan:
         """As many of a group as are in turn and fit into a transaction."""
@@ -181,7 +178,7 @@ class Appending:
         streams = [asked.stream for index in group.left for asked in group.jobs[index].asked.streams]
         end, epochs, heads = self._feed.known(streams)
         token = self._feed.me + secrets.token_bytes(8)
-        plan = _Plan(self._feed, end, epochs, heads, token, group.most)
+        plan = _Plan(self._feed, end, epochs, heads, token, group.most, self._turns.ticket)
         for index in group.left:
             plan.take(index, group.jobs[index])
         return plan
@@ -303,6 +300,7 @@ class Appending:
 
     def _stored(self, talk: Talk, group: _Group, plan: _Plan, commit: Commit) -> None:
         self.commits += 1
+        self._turns.committed()
         self._feed.add(commit)
         for index, answer in plan.answers.items():
             group.answer(index, answer)
@@ -383,12 +381,18 @@ class _Group:
     """Appends that are stored together, and what became of each."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
-        self.jobs = jobs
-        self.left = list(range(len(jobs)))
+        self.jobs: list[Job] = []
+        self.left: list[int] = []
         self.most = ACTIONS
         """The most of them that may share a transaction."""
         self._answers: dict[int, Answer | Raised] = {}
         self._pause = 0.005
+        self.join(jobs)
+
+    def join(self, jobs: Sequence[Job]) -> None:
+        """Takes more of them in."""
+        self.left += range(len(self.jobs), len(self.jobs) + len(jobs))
+        self.jobs += jobs
 
     def answer(self, index: int, answer: Answer | Raised) -> None:
         """Answers one."""
@@ -414,10 +418,18 @@ class _Plan:
     """The appends that one transaction is to store."""
 
     def __init__(
-        self, feed: Feed, end: int, epochs: Epochs, heads: dict[str, int], token: bytes, most: int
+        self,
+        feed: Feed,
+        end: int,
+        epochs: Epochs,
+        heads: dict[str, int],
+        token: bytes,
+        most: int,
+        turn: int,
     ) -> None:
         self._feed = feed
         self._most = most
+        self._turn = turn
         self._heads = heads
         self._entries: list[Entry] = []
         self._ids: set[UUID] = set()
@@ -434,7 +446,7 @@ class _Plan:
 
     def commit(self) -> Commit:
         """The commit."""
-        return Commit(self._end + 1, self._last, self.token, self._entries)
+        return Commit(self._end + 1, self._last, self.token, self._entries, self._turn)
 
     def take(self, index: int, job: Job) -> None:
         """Adds an append, if its conditions hold and there is room."""

@@ -61,10 +61,13 @@ _BEHIND: Final = 3
 _NEWEST: Final = 10
 """The newest commits of which it is seen, at opening, that all their parts are there."""
 
+_RECENT: Final = 200
+"""The most commits that are remembered, for those who follow the feed."""
+
 PATIENCE: Final = 1.5
 """The seconds in which all that a transaction has stored becomes visible."""
 
-REPAIR: Final = "restored from a backup: run `python -m eventsrc.aws.repair TABLE` before it is used"
+REPAIR: Final = "restored from a backup: run `python -m eventsrc.aws.upkeep repair TABLE` first"
 
 
 class Feed:
@@ -76,9 +79,12 @@ class Feed:
         """The beginning of the tokens of this process's commits."""
         self.ids = OwnIds(b"-")
         self.end = 0
+        self.served = 0
+        """The number of the last turn that was seen to be served by a commit."""
         self.epochs = FIRST
         self._lock = threading.Lock()
         self._heads: OrderedDict[str, int] = OrderedDict()  # as of `end`, or later
+        self._recent: OrderedDict[int, Commit] = OrderedDict()
         self._others = -1e9
 
     # --- what is known
@@ -271,11 +277,15 @@ class Feed:
     def add(self, commit: Commit) -> None:
         """Moves the end and the heads by a commit, unless another thread has: all at once."""
         with self._lock:
+            self.served = max(self.served, commit.turn)
             if commit.first > self.end:
                 _check_next(self.end, commit)
                 for entry in commit.entries:
                     self._move(entry.stream, entry.first + entry.length - 1)
                 self.end = commit.last
+                self._recent[commit.first] = commit
+                if len(self._recent) > _RECENT:
+                    self._recent.popitem(last=False)
 
     def learn_head(self, talk: Talk, stream: str) -> int:
         """The version of a stream, from its newest part."""
@@ -297,6 +307,11 @@ class Feed:
         """
         at = after
         while at < end:
+            recent = self._recent.get(at + 1)
+            if recent is not None:
+                yield recent
+                at = recent.last
+                continue
             items, _ = talk.query(self.key_at(at + 1), at + 1, end, min(limit, _PAGE))
             commits = [commit_of(item) for item in items if not is_fence(item)]
             if not commits or commits[0].first > at + 1:  # the place is within a commit

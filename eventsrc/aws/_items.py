@@ -328,6 +328,8 @@ class Commit:
     last: int
     token: bytes
     entries: list[Entry]
+    turn: int = 0
+    """The number of the turn that it serves; 0 for none."""
 
     def item(self, epoch: int) -> Item:
         """Its item."""
@@ -352,6 +354,7 @@ class Commit:
             "l": {"N": str(self.last)},
             "k": {"B": self.token},
             "w": {"B": squeezed(told)},
+            **({"h": {"N": str(self.turn)}} if self.turn else {}),
         }
 
 
@@ -366,7 +369,7 @@ def commit_of(item: Item) -> Commit:
         first, last = number(item, "n"), int(item["l"]["N"])
         if sum([entry.length for entry in entries]) != last - first + 1:
             raise ValueError("it has another number of events than of positions")
-        return Commit(first, last, bytes(item["k"]["B"]), entries)
+        return Commit(first, last, bytes(item["k"]["B"]), entries, number(item, "h"))
     except (KeyError, ValueError, TypeError, IndexError, zlib.error) as error:
         raise Corrupted(f"item {item.get('p')}, {item.get('n')} is no commit: {error}") from error
 

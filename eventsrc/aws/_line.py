@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
 from contextlib import suppress
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 import attrs
@@ -36,13 +37,14 @@ class Raised:
 class Line(Generic[J, A]):
     """A line of jobs.
 
-    perform: answers several jobs at once, in their order. Only one call of it runs at a time.
+    perform: answers several jobs at once, in their order, with those that it takes from the line itself
+        by calling its second argument. Only one call of it runs at a time.
     too_late: the error for a job that waited until its deadline and was not begun.
     """
 
     def __init__(
         self,
-        perform: Callable[[Sequence[J]], Sequence[A | Raised]],
+        perform: Callable[[Sequence[J], Callable[[], Sequence[J]]], Sequence[A | Raised]],
         too_late: Callable[[], Exception],
     ) -> None:
         self._perform = perform
@@ -112,16 +114,11 @@ class Line(Generic[J, A]):
         """Performs what is in line, group after group, until nobody waits."""
         while True:
             group: list[tuple[J, Future[A]]] = []
-            with self._lock:
-                while self._line and len(group) < MOST:
-                    job, future = self._line.popleft()
-                    if future.set_running_or_notify_cancel():
-                        group.append((job, future))
-                if not group:
-                    self._is_working = False
-                    return
+            jobs = self._taken(group, is_last=True)
+            if not jobs:
+                return
             try:
-                answers = self._perform([job for job, _ in group])
+                answers = self._perform(jobs, partial(self._taken, group))
             except BaseException as error:
                 for _, future in group:
                     future.set_exception(error)
@@ -131,6 +128,18 @@ class Line(Generic[J, A]):
                     future.set_exception(answer.error)
                 else:
                     future.set_result(answer)
+
+    def _taken(self, group: list[tuple[J, Future[A]]], *, is_last: bool = False) -> list[J]:
+        """Takes those that wait into a group. is_last: whether the worker ends if there are none."""
+        before = len(group)
+        with self._lock:
+            while self._line and len(group) < MOST:
+                job, future = self._line.popleft()
+                if future.set_running_or_notify_cancel():
+                    group.append((job, future))
+            if is_last and not group:
+                self._is_working = False
+        return [job for job, _ in group[before:]]
 
 
 def closed() -> StoreClosed:

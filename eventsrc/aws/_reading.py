@@ -39,6 +39,7 @@ from eventsrc.events.positions import Cursor
 from eventsrc.events.record import Corrupted, Record
 from eventsrc.events.stream_id import RESERVED, StreamId
 from eventsrc.stores.operations import (
+    MAX_PAGE,
     MAX_PAGE_BYTES,
     Appended,
     Blocked,
@@ -59,9 +60,6 @@ _WHOLE: Final = 10_000
 
 _PARTS: Final = 100
 """The most parts of the feed that are asked for at once."""
-
-_LEISURE: Final = 0.25
-"""The seconds for which some events of the feed are searched for; another page goes on from there."""
 
 
 class Bodies:
@@ -241,7 +239,8 @@ class Reading:
         blocked: Blocked | None = None
         until = min(monotonic() + PATIENCE, talk.deadline)
         pause = 0.005
-        while after < end and not search.advance(end):
+        last = min(after + MAX_PAGE, end)
+        while after < end and not search.advance(last):
             if search.at > after:
                 break  # what is there is a page
             if monotonic() > until:
@@ -331,14 +330,14 @@ class _Search:
         self._is_wanted = _wanted(op)
         left = talk.deadline - monotonic()
         self._is_filtered = bool(op.prefix) or op.types is not None
-        self._until = monotonic() + (min(left / 4, _LEISURE) if self._is_filtered else left / 2)
+        self._until = monotonic() + left / 2
         self.found: list[Record] = []
         self.at = after
         self.missing = ""
         self._room = MAX_PAGE_BYTES
 
     def advance(self, end: int) -> bool:
-        """Goes on to the end, or as far as a page goes; False if it meets a part that is not there."""
+        """Goes on to a position, or as far as a page goes; False if it meets a part that is missing."""
         after = scanned = self.at
         batch: list[tuple[Entry, int]] = []
         count = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -104,6 +104,21 @@ class Table:
         """The conversation of an operation that begins now."""
         return Talk(self, monotonic() + self.timeout)
 
+    def scan(self, attributes: str) -> Iterator[Item]:
+        """All items of the table, with some of their attributes. Each page has an operation's time."""
+        asked: Item = {
+            "TableName": self.name,
+            "ConsistentRead": True,
+            "ProjectionExpression": ", ".join([f"#{name}" for name in attributes.split(", ")]),
+            "ExpressionAttributeNames": {f"#{name}": name for name in attributes.split(", ")},
+        }
+        while True:
+            page = self.talk().page_of_scan(asked)
+            yield from page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return
+            asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
 
 class Talk:
     """The requests of one operation, until its deadline by _clock.monotonic()."""
@@ -116,6 +131,11 @@ class Talk:
     def is_over(self) -> bool:
         """Whether its time is over."""
         return monotonic() >= self.deadline
+
+    @property
+    def has_time(self) -> bool:
+        """Whether most of its time is left."""
+        return self.deadline - monotonic() > self._table.timeout * 0.75
 
     def pause(self, most: float) -> None:
         """Waits a moment of random length, and not beyond the deadline."""
@@ -183,15 +203,10 @@ class Talk:
             left += undone
         return found
 
-    def scan(self, **asked: Any) -> Iterable[Item]:
-        """All items of the table, of which `asked` says what is wanted."""
-        more: Item = {}
-        while True:
-            page = self._read("scan", TableName=self._table.name, ConsistentRead=True, **asked, **more)
-            yield from page["Items"]
-            if "LastEvaluatedKey" not in page:
-                return
-            more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+    def page_of_scan(self, asked: Item) -> Item:
+        """Some items of the table."""
+        page: Item = self._read("scan", **asked)
+        return page
 
     def _read(self, call: str, **asked: Any) -> Any:
         """An answer, asked for until the deadline."""
@@ -234,6 +249,16 @@ class Talk:
             asked["ConditionExpression"] = condition
         changed: Item = self._ask("update_item", **asked)["Attributes"]
         return changed
+
+    def set(self, p: str, n: int, update: str, values: Item) -> None:
+        """Changes an item, which may be done twice."""
+        self._read(
+            "update_item",
+            TableName=self._table.name,
+            Key=key(p, n),
+            UpdateExpression=update,
+            ExpressionAttributeValues=values,
+        )
 
     def delete(self, p: str, n: int) -> None:
         """Deletes an item, if it is there."""

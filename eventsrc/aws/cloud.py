@@ -21,7 +21,7 @@ def config(timeout: float = 2.0, connections: int = 32) -> Any:
     )
 
     return Config(
-        connect_timeout=1,
+        connect_timeout=min(timeout, 1.0),
         read_timeout=timeout,
         retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=connections,

@@ -24,6 +24,7 @@ from eventsrc.following.synchroniser import Stale, check_store, force
 from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter, Wrappable
 from eventsrc.programs.operation import Query
 from eventsrc.programs.program import Do, Outcome
+from eventsrc.programs.world import Elapsed
 from eventsrc.stores.operations import (
     Append,
     AppendAll,
@@ -65,7 +66,7 @@ class Session:
 
     token: what was seen before; None for nothing. If it is of another store, the first operation raises
         WrongStore, before it does anything: begin again without it.
-    within: for how many seconds a view may be waited for.
+    within: for how many seconds the views of a query may be waited for.
     """
 
     def __init__(self, token: Token | None = None, *, within: float = 5.0) -> None:
@@ -148,11 +149,13 @@ class Session:
             live = yield from GetLive(view)
             if view.version == live or (view.name, live) not in read:
                 read[view.name, live] = view
+        deadline = (yield from Elapsed()) + self._within
         for key, view in read.items():
             known = self._forced.get(key)
             if known is not None and known.covers(token):
                 continue
-            match (yield from force(view, token, self._within)):
+            left = max(deadline - (yield from Elapsed()), 0.0)
+            match (yield from force(view, token, left)):
                 case Failure(stale):
                     raise NotNewEnough(stale)
                 case Success():

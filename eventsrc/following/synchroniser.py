@@ -10,7 +10,7 @@ that takes long is committed in parts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
@@ -22,7 +22,7 @@ from eventsrc.events.pages import of_streams
 from eventsrc.events.positions import BadToken, Cursor, Token
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
-from eventsrc.programs.program import Do, Effect, Try, program
+from eventsrc.programs.program import Do, Effect, Try, for_each, gather_all, program
 from eventsrc.programs.world import Elapsed, Sleep
 from eventsrc.stores.epochs import check_token, get_epochs
 from eventsrc.stores.operations import MAX_PAGE_BYTES, Page, Read, ReadFeed, StoreBusy
@@ -217,10 +217,10 @@ def force(
     deadline = (yield from Elapsed()) + within
     streams = _seen_by(view, token)
     epoch = token.epoch
-    if not streams:
+    if streams:
+        epoch = yield from _check_token(token, streams)
+    else:
         yield from check_store(token)
-    for stream in streams:
-        epoch = yield from _check_token(token, stream)
     version = ((yield from GetLive(view)) if live else 0) or view.version
     asked = view if version == view.version else view.beside(version)
     pause = 0.005
@@ -237,8 +237,7 @@ def force(
         if left <= 0:
             return Failure(Stale(asked, token.only(behind)))
         if asked is view:
-            needed = {stream: applied[stream] for stream in behind}
-            if not (yield from _pull(view, needed, left)):
+            if not (yield from _pull(view, applied, behind, deadline)):
                 continue
         else:
             yield from Sleep(min(pause, left))
@@ -275,24 +274,59 @@ def at_least(
             return Success(((yield from otherwise), had))
 
 
-def _pull(view: View[Any], applied: Mapping[StreamId, int], within: float) -> Do[SyncOp, bool]:
-    """Applies what follows of some streams, unless others keep the view for so many seconds.
+def _pull(
+    view: View[Any],
+    applied: Mapping[StreamId, int],
+    wanted: Mapping[StreamId, int],
+    deadline: float,
+) -> Do[ForceOp, bool]:
+    """Applies what follows of some streams up to the versions that are wanted, until the deadline.
 
-    Answers whether any are parked.
+    As many streams are read together as fill a page. Answers whether any are parked.
     """
     held = 0
-    for stream, version in applied.items():
-        page: Page[Any] = yield from Read(stream, version, PAGE)
+    reads = [Read(stream, at := applied[stream], min(PAGE, wanted[stream] - at)) for stream in wanted]
+    for together in _pages_of(reads):
+        if (yield from Elapsed()) >= deadline:
+            break
+        pages = yield from gather_all(together)
         try:
-            source = page.token
-            op = Apply(view, page.events, store=source.store, within=within, epoch=source.epoch)
-            held += (yield from _apply(op, [])).held
+            held += yield from _apply_until(deadline, view, pages)
         except StoreBusy:
             break
         except OtherEpoch:
             yield from _carry_over(view)
             break
     return held > 0
+
+
+def _pages_of(reads: Iterable[Read]) -> Iterator[list[Read]]:
+    """Reads in their order, in portions that ask for a page of events together."""
+    together: list[Read] = []
+    room = PAGE
+    for op in reads:
+        if op.limit > room:
+            yield together
+            together, room = [], PAGE
+        together.append(op)
+        room -= op.limit
+    yield together
+
+
+def _apply_until(deadline: float, view: View[Any], pages: Sequence[Page[Any]]) -> Do[ForceOp, int]:
+    """Applies events of some streams until the deadline; answers how many of these are parked."""
+    source = pages[0].token
+    held = 0
+    for events in _batches(event for page in pages for event in page.events):
+        while (left := deadline - (yield from Elapsed())) > 0:
+            op = Apply(view, events, store=source.store, within=left, epoch=source.epoch)
+            done = yield from op
+            if done.gaps and not done.left:
+                done = yield from _apply(op, [])
+            if not done.left:
+                held += done.held
+                break
+    return held
 
 
 def _had(view: View[Any], streams: tuple[StreamId, ...], token: Token) -> Do[SyncOp, Token]:
@@ -335,21 +369,20 @@ def check_store(token: Token) -> Do[Read, None]:
     It asks no more than one page of a token of the store's epoch, whatever streams it names.
     """
     page: Page[Any] = yield from Read(next(iter(token.versions), _ANY_STREAM), limit=1)
-    token.check(page.token.store)
-    for stream in token.versions:
-        yield from check_token(token, stream, page)
+    yield from check_token(token, page, *token.versions)
 
 
-def _check_token(token: Token, stream: StreamId) -> Do[SyncOp, int]:
+def _check_token(token: Token, streams: tuple[StreamId, ...]) -> Do[SyncOp, int]:
     """Raises WrongStore or BadToken for a token that the store cannot have made; answers the epoch."""
-    page: Page[Any] = yield from Read(stream, token[stream], 1)
-    yield from check_token(token, stream, page)
-    if page.head < token[stream]:
-        raise BadToken(
-            f"the token has seen version {token[stream]} of {stream}, which is at {page.head}: the "
-            "store was restored from a backup, or the token was not made by it"
-        )
-    return page.token.epoch
+    pages = yield from for_each(streams, lambda stream: Read(stream, token[stream], 1, whole=False))
+    yield from check_token(token, pages[-1], *streams)
+    for stream, page in zip(streams, pages, strict=True):
+        if page.head < token[stream]:
+            raise BadToken(
+                f"the token has seen version {token[stream]} of {stream}, which is at {page.head}: the "
+                "store was restored from a backup, or the token was not made by it"
+            )
+    return pages[-1].token.epoch
 
 
 def _apply(op: Apply, parked: list[Failed]) -> Do[SyncOp, Applied]:

@@ -29,6 +29,7 @@ from eventsrc.stores._ids import OwnIds
 from eventsrc.stores._known import Heads, Kinds
 from eventsrc.stores.operations import (
     CONFLICT_EVENTS,
+    MAX_PAGE,
     MAX_PAGE_BYTES,
     Appended,
     AppendOutcome,
@@ -574,6 +575,41 @@ class Questions:
         is_cut = any(map(_lacks_data, rows[-1:]))
         return (rows[:-1] if is_cut else rows), is_cut
 
+    def reading_several(self, ops: Sequence[Read]) -> Conversation[list[Page[Any]]]:
+        """Pages of streams: as many by one statement as have room in it."""
+        pages: dict[int, Page[Any]] = {}
+        for portion in _together(ops):
+            some = [ops[index] for index in portion]
+            wanted: tuple[Any, ...] = [op.stream for op in some], array(op.after for op in some)
+            wanted += array(op.limit for op in some), MAX_PAGE_BYTES
+            rows = yield self._ask(sql.READ_SEVERAL, wanted)
+            if rows[0][3] != self._epochs.current:
+                yield from self.learning_epochs()
+            rows_of: dict[int, Rows] = defaultdict(list)
+            for row in rows:
+                rows_of[row[0]].append(row[1:])
+            for nth, index in enumerate(portion, 1):
+                page = yield from self._page_of(ops[index], rows_of[nth])
+                if page is not None:
+                    pages[index] = page
+        for index, op in enumerate(ops):
+            if index not in pages:
+                pages[index] = yield from self.reading(op)
+        return [pages[index] for index in range(len(ops))]
+
+    def _page_of(self, op: Read, rows: Rows) -> Conversation[Page[Any] | None]:
+        """The page of one of several streams; None if not all of it had room."""
+        number, head, epoch = rows[0][:3]
+        records = yield from self._records(rows, op.stream)
+        if len(records) < min(op.limit, head - op.after):
+            return None
+        _check_complete(
+            op.stream, [record[2] for record in records], op.after + 1, op.after + len(records)
+        )
+        if number is not None:
+            self._heads.move(op.stream, number, head)
+        return page_of(op, Events(records, self.codec), self.store_id, head, epoch)
+
     def finding_head(self, op: Head) -> Conversation[int]:
         """The version of a stream."""
         rows = yield self._ask(sql.HEADS, ([op.stream],))
@@ -705,6 +741,20 @@ class Questions:
     def _learn_kinds(self) -> Conversation[None]:
         rows = yield self._ask(sql.KINDS)
         self._kinds.add({Kind(*kind): number for number, *kind in rows})
+
+
+def _together(ops: Sequence[Read]) -> list[list[int]]:
+    """The indexes of those that one statement reads, which ask for a page of events at most."""
+    portions: list[list[int]] = []
+    room = 0
+    for index, op in enumerate(ops):
+        if not op.backwards and op.limit <= MAX_PAGE // 2:
+            if op.limit > room:
+                portions.append([])
+                room = MAX_PAGE
+            portions[-1].append(index)
+            room -= op.limit
+    return [portion for portion in portions if len(portion) > 1]
 
 
 def _is_simple(asked: Prepared, epoch: int) -> bool:

@@ -430,6 +430,29 @@ READ_DATA: Final = _of_stream(
     "kind, data_crc, data", "version > %(after)s AND version <= %(until)s", "version"
 )
 
+# by stream's unique name, then event's unique (stream, version); as many events as have room
+READ_SEVERAL: Final = """
+    WITH known AS MATERIALIZED (
+        SELECT nth, after, most, id, coalesce((
+            SELECT version FROM {s}.event WHERE stream = named.id ORDER BY version DESC LIMIT 1
+        ), 0) AS head, (SELECT max(number) FROM {s}.epoch) AS epoch
+        FROM unnest(%b::text[], %s::bigint[], %s::bigint[])
+            WITH ORDINALITY AS asked (name, after, most, nth)
+        LEFT JOIN {s}.stream AS named ON named.name = asked.name
+    ),
+    found AS MATERIALIZED (
+        SELECT nth, {columns},
+            sum(octet_length(data) + octet_length(rest)) OVER (ORDER BY nth, version) AS size
+        FROM known CROSS JOIN LATERAL (
+            SELECT {columns} FROM {s}.event WHERE stream = known.id AND version > known.after
+            ORDER BY version LIMIT known.most
+        ) AS page
+    )
+    SELECT known.nth, id, head, epoch, {columns} FROM known
+    LEFT JOIN found ON found.nth = known.nth AND size <= %s
+    ORDER BY known.nth, version
+""".replace("{columns}", _WHOLE)
+
 
 def _of_feed(columns: str) -> PageOf:
     # by the primary key, in its order: what is left out is looked up for each event, which keeps

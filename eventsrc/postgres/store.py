@@ -160,10 +160,13 @@ class PostgresStore(Opened[StoreOp | EpochOp]):
 
     # --- reading, and snapshots
 
-    @on(Read)
-    def read(self, op: Read) -> Page[Any]:
-        """A page of a stream."""
-        return self._answer(op)
+    @on(Read).batched
+    def read(self, ops: Sequence[Read]) -> Sequence[Page[Any]]:
+        """Pages of streams."""
+        if len(ops) == 1:
+            return [self._answer(ops[0])]
+        policy, questions = self._link.policy, self._questions
+        return self._link.run(_reading_all(policy, questions, ops, self._timeout))
 
     @on(Head)
     def head(self, op: Head) -> int:
@@ -297,10 +300,13 @@ class AsyncPostgresStore(OfOneProcess, AsyncInterpreter[StoreOp | EpochOp]):
         """Finds an append by its id."""
         return await self._answer(op)
 
-    @on(Read).coroutine
-    async def read(self, op: Read) -> Page[Any]:
-        """A page of a stream."""
-        return await self._answer(op)
+    @on(Read).batched_coroutine
+    async def read(self, ops: Sequence[Read]) -> Sequence[Page[Any]]:
+        """Pages of streams."""
+        if len(ops) == 1:
+            return [await self._answer(ops[0])]
+        policy, questions = self._link.policy, self._questions
+        return await self._link.run(_reading_all(policy, questions, ops, self._timeout))
 
     @on(Head).coroutine
     async def head(self, op: Head) -> int:
@@ -385,6 +391,17 @@ def _answering(policy: Policy, questions: Questions, op: Any, timeout: float) ->
     asked = _question(op.__class__)(questions, op)
     execute = policy.find if isinstance(op, FindAppend) else policy.read
     return answered(asked, partial(execute, deadline=monotonic() + timeout))
+
+
+def _reading_all(
+    policy: Policy, questions: Questions, ops: Sequence[Read], timeout: float
+) -> Dialogue[list[Page[Any]]]:
+    """Answers several Reads."""
+    for op in ops:
+        check(op)
+    _check_open(questions)
+    execute = partial(policy.read, deadline=monotonic() + timeout)
+    return answered(questions.reading_several(ops), execute)
 
 
 def _appending(

@@ -353,11 +353,7 @@ class On(Generic[O_co]):
     ) -> AsyncInterpreter[O_co]:
         """As `batch`, asynchronously."""
 
-        async def one(op: Any) -> R:
-            (answer,) = await function([op])
-            return answer
-
-        return _made_async(Scope(special={self.op_type: Awaits(one, function)}))
+        return _made_async(Scope(special={self.op_type: Awaits(_one_of(function), function)}))
 
     def always(self: On[Operation[R]], answer: R) -> Interpreter[O_co]:
         """The interpreter that always gives this answer."""
@@ -384,6 +380,12 @@ class On(Generic[O_co]):
     ) -> Callable[[S, Sequence[O_co]], Sequence[R]]:
         """Marks a method that answers several such operations at once as their handler."""
         return mark(method, self.op_type, "batched")
+
+    def batched_coroutine(
+        self: On[Operation[R]], method: Callable[[S, Sequence[O_co]], Awaitable[Sequence[R]]]
+    ) -> Callable[[S, Sequence[O_co]], Awaitable[Sequence[R]]]:
+        """Marks an asynchronous method that answers several at once (in `run_async`)."""
+        return mark(method, self.op_type, "batched_coroutine")
 
     def program(
         self: On[Operation[R]], method: Callable[[S, O_co], Body[L, R]]
@@ -428,11 +430,24 @@ def _scope_of_methods(interpreter: AsyncInterpreter[Any]) -> Scope:
         plain = Batches(methods["batched"]) if "batched" in methods else methods.get("plain")
         if "program" in methods:
             scope.special[op_type] = Expands(methods["program"], None)
+        elif "batched_coroutine" in methods:
+            many = methods["batched_coroutine"]
+            scope.special[op_type] = Awaits(_one_of(many), many, plain)
         elif "coroutine" in methods:
             scope.special[op_type] = Awaits(methods["coroutine"], plain=plain)
         elif plain is not None:
             scope.direct[op_type] = plain
     return scope
+
+
+def _one_of(many: Callable[[Sequence[Any]], Awaitable[Sequence[R]]]) -> Callable[[Any], Awaitable[R]]:
+    """The handler of one operation that a handler of several is."""
+
+    async def one(op: Any) -> R:
+        (answer,) = await many([op])
+        return answer
+
+    return one
 
 
 def _over(upper: Translates[Any, Any, Any], lower: AsyncInterpreter[Any]) -> Scope:

@@ -7,7 +7,7 @@ from typing import Any, Never
 from eventsrc.events.epochs import Epochs
 from eventsrc.events.positions import Token
 from eventsrc.events.stream_id import StreamId
-from eventsrc.programs.program import Do, program
+from eventsrc.programs.program import Do, gather_all, program
 from eventsrc.stores.operations import GetEpochs, Page, RaiseEpoch, Read
 from eventsrc.stores.prepare import check_seen
 
@@ -28,15 +28,18 @@ def get_epochs() -> Do[Never, Epochs]:
     return (yield from GetEpochs())  # type: ignore[misc]  # pyright: ignore
 
 
-def check_token(token: Token, stream: StreamId, page: Page[Any]) -> Do[Read, None]:
-    """Raises WrongStore or WrongEpoch if a token saw of a stream what the store does not have.
+def check_token(token: Token, page: Page[Any], *streams: StreamId) -> Do[Read, None]:
+    """Raises WrongStore or WrongEpoch if a token saw of some streams what the store does not have.
 
     page: any of the store, which says its epoch; if that is the token's, nothing more is asked.
     """
     token.check(page.token.store)
-    version, epoch = token[stream], token.epoch_of(stream)
-    if epoch == page.token.epoch or not version:
+    epoch = page.token.epoch
+    old = [stream for stream in streams if token[stream] and token.epoch_of(stream) != epoch]
+    if not old:
         return
     epochs = yield from get_epochs()
-    its: Page[Any] = yield from Read(stream, version - 1, 1)
-    check_seen(epochs, epoch, stream, version, its.events[0].position if its.events else None)
+    pages = yield from gather_all([Read(stream, token[stream] - 1, 1) for stream in old])
+    for stream, its in zip(old, pages, strict=True):
+        position = its.events[0].position if its.events else None
+        check_seen(epochs, token.epoch_of(stream), stream, token[stream], position)

@@ -164,7 +164,7 @@ def load(
 def _has_seen(token: Token, stream: StreamId, page: Page[Any]) -> Do[Read, bool]:
     """Whether the store still has what a token has seen of a stream. page: any of the store."""
     try:
-        yield from check_token(token, stream, page)
+        yield from check_token(token, page, stream)
     except WrongEpoch:
         return False
     return True
@@ -193,7 +193,7 @@ def load_at(
     """
     if isinstance(at, Token):
         its_page: Page[Any] = yield from Read(stream, 0, 1)
-        yield from check_token(at, stream, its_page)
+        yield from check_token(at, its_page, stream)
         at = at.of(stream)
     if not isinstance(at, int):
         raise TypeError(

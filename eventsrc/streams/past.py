@@ -175,7 +175,7 @@ def _seen(token: Token, stream: StreamId) -> Do[Read, int]:
     """The version of a stream that a token has seen."""
     page = yield from Read(stream, 0, 1, whole=False)
     version = token.of(stream)
-    yield from check_token(token, stream, page)
+    yield from check_token(token, page, stream)
     if page.head < version:
         raise NoSuchVersion(f"{stream} is at version {page.head}: it has not reached {version}")
     return version

@@ -482,6 +482,8 @@ def _with_events(op: Apply, events: Sequence[Recorded[Any]], cursor: Cursor | No
 def _end(op: Apply) -> float:
     """The time by which to commit, by _clock.monotonic()."""
     seconds = LONG if op.lease is None else min(LONG, op.lease.seconds / 3)
+    if op.within is not None:
+        seconds = min(seconds, op.within)
     return monotonic() + seconds
 
 

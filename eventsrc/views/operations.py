@@ -165,8 +165,8 @@ class Apply(Command[Applied]):
     lease: what makes the partition the caller's; raises LostLease if it is another's.
     parked_too: whether to try events of parked streams.
     store: whose events they are, if that is known; raises WrongStore if the view is of another.
-    within: for how many seconds to wait for others who apply, before StoreBusy; None for as long as the
-        views wait for anything.
+    within: for how many seconds to wait for others who apply, before StoreBusy, and then to leave what
+        is not applied yet; None for as long as the views wait for anything.
     epoch: of the store, in which the events were read, if there is no cursor; raises OtherEpoch, a
         WrongEpoch, if the view is of another: see CarryOver.
     """

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import pytest
 
 from eventsrc import (
+    Do,
     Failure,
+    Interpreter,
     MemoryStore,
     Outcome,
     Program,
@@ -24,13 +29,17 @@ from eventsrc import (
     View,
     at_least,
     force,
+    on,
     pure,
     rebuild,
     synchronise,
     world,
 )
 from eventsrc.events.positions import WrongStore
+from eventsrc.following import synchroniser
 from eventsrc.following.synchroniser import ForceOp, Stale, deliver
+from eventsrc.programs.world import Elapsed
+from eventsrc.views import _applying
 from eventsrc.views.operations import Apply, GetApplied, GetLive, GetProgress
 from tests.views.kit import Kit, Views
 from tests.views.library import CODEC, Noted, books, filled, folded
@@ -209,3 +218,104 @@ class FreshnessContract:
         with kit.open() as views:
             done = (store | views | world).run(rebuild(view)).unwrap()
             assert (done.applied, done.ignored, done.lag) == (2500, 0, 0)
+
+    # --- many streams
+
+    def test_many_streams_are_read_and_applied_a_page_at_a_time(
+        self, kit: Kit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(_applying, "LONG", 1e9)  # or a busy machine has a page applied in parts
+        store, view = filled(STREAMS, 2 * STREAMS), kit.notes()
+        token = seen_of(store, STREAMS)
+        with kit.open(view) as views:
+            clock, app = ticking(store | views)
+            assert isinstance(app.run(force(view, token, 1e9)), Success)
+            assert clock.performed[Apply] == -(-2 * STREAMS // synchroniser.PAGE)
+            assert kit.rows(views, view) == folded(store)
+            clock.performed.clear()
+            assert isinstance(app.run(force(view, token, 1e9)), Success)
+            assert clock.performed == {Read: STREAMS, GetLive: 1, GetApplied: 1}
+
+    def test_forcing_many_streams_has_one_deadline(
+        self, kit: Kit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(synchroniser, "PAGE", 10)
+        store, view = filled(STREAMS, STREAMS), kit.notes()
+        token = seen_of(store, STREAMS)
+        with kit.open(view) as views:
+            clock, app = ticking(store | views, {Apply: 1.0})
+            stale = app.run(force(view, token, 2.5)).failure()
+            assert isinstance(stale, Stale)
+            assert clock.within == [2.5, 1.5, 0.5]
+            assert len(stale.missing.versions) == STREAMS - 30
+            assert len(kit.rows(views, view)) == 30
+
+    def test_control_a_deadline_for_each_stream_is_seen(
+        self, kit: Kit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def patient(
+            view: View[Any], applied: Mapping[Any, int], wanted: Mapping[Any, int], _: float
+        ) -> Do[ForceOp, bool]:
+            for stream in wanted:
+                page = yield from Read(stream, applied[stream])
+                yield from Apply(view, page.events, store=page.token.store, within=2.5)
+            return False
+
+        monkeypatch.setattr(synchroniser, "_pull", patient)
+        store, view = filled(STREAMS, STREAMS), kit.notes()
+        with kit.open(view) as views:
+            clock, app = ticking(store | views, {Apply: 1.0})
+            app.run(force(view, seen_of(store, STREAMS), 2.5))
+            assert clock.seconds > 10 * 2.5
+
+    def test_slow_handlers_are_left_at_the_deadline(
+        self, kit: Kit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = Ticking({})
+        monkeypatch.setattr(_applying, "monotonic", clock.now)
+        store, view = filled(STREAMS, STREAMS), kit.notes(lambda _db, _event: clock.pass_by(0.01))
+        with kit.open(view) as views:
+            app = (store | views | world).but(on(Elapsed).run(lambda _: clock.now()))
+            assert isinstance(app.run(force(view, seen_of(store, STREAMS), 0.2)), Failure)
+            assert 0.2 <= clock.seconds < 0.2 + 0.03
+            assert 20 <= len(kit.rows(views, view)) <= 23
+
+
+STREAMS = 600
+
+
+def seen_of(store: MemoryStore, streams: int) -> Token:
+    """A token that has seen all of some books."""
+    tokens = [store.run(Read(books[number].id, limit=1)).token for number in range(streams)]
+    return reduce(or_, tokens)
+
+
+class Ticking:
+    """A clock on which operations take as long as they are said to."""
+
+    def __init__(self, seconds: Mapping[type, float]) -> None:
+        self.seconds = 0.0
+        self.performed: Counter[type] = Counter()
+        self.within: list[float | None] = []
+        """Of each Apply."""
+        self._each = seconds
+
+    def now(self) -> float:
+        return self.seconds
+
+    def pass_by(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def around(self, op: Any) -> Do[Any, Any]:
+        self.performed[type(op)] += 1
+        if isinstance(op, Apply):
+            self.within.append(op.within)
+        answer = yield from op
+        self.seconds += self._each.get(type(op), 0.0)
+        return answer
+
+
+def ticking(app: Interpreter[Any], seconds: Mapping[type, float] | None = None) -> tuple[Ticking, Any]:
+    """An application with such a clock, which counts what is performed on it."""
+    clock = Ticking(seconds or {})
+    return clock, app.around(clock.around) | world.but(on(Elapsed).run(lambda _: clock.now()))

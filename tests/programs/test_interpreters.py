@@ -402,6 +402,25 @@ def test_asynchronous_batches_get_a_round_at_once() -> None:
     assert sizes == [2]
 
 
+class Several(AsyncInterpreter[Get]):
+    """A handler of several operations at once that needs an event loop."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    @on(Get).batched_coroutine
+    async def get(self, ops: Sequence[Get]) -> Sequence[int]:
+        self.sizes.append(len(ops))
+        return [len(op.key) for op in ops]
+
+
+def test_a_method_can_be_an_asynchronous_batch_handler() -> None:
+    several = Several()
+    assert asyncio.run(several.run_async(gather_all([Get("a"), Get("bb")]))) == [1, 2]
+    assert asyncio.run(several.run_async(Get("ccc"))) == 3
+    assert several.sizes == [2, 1]
+
+
 def test_cancelling_raises_in_the_program_which_may_still_clean_up() -> None:
     cells = Dict()
 

@@ -46,6 +46,8 @@ pickled, with their attributes and notes. In parentheses: which of Python's exce
         ViewError
             BadHandler
             LostLease
+            OtherDefinition
+            StartedOver
         GapRemains
         NotNewEnough
 
@@ -94,7 +96,7 @@ from eventsrc.streams.fold import NoSuchVersion
 from eventsrc.streams.past import PastIsReadOnly
 from eventsrc.streams.serializable import NotSerializable, NotSerialized
 from eventsrc.streams.snapshots import BadSnapshot
-from eventsrc.views.operations import LostLease
+from eventsrc.views.operations import LostLease, OtherDefinition, StartedOver
 from eventsrc.views.view import BadHandler, ViewError
 
 __all__ = [
@@ -126,12 +128,14 @@ __all__ = [
     "NotSerializable",
     "NotSerialized",
     "NotStorable",
+    "OtherDefinition",
     "OtherEpoch",
     "PastIsReadOnly",
     "PreviewError",
     "PreviewIsDry",
     "Problem",
     "Refused",
+    "StartedOver",
     "StoreBusy",
     "StoreClosed",
     "StoreError",

@@ -8,6 +8,10 @@ up to date first.
 
 A rebuild that is killed or cancelled goes on where it was when it is run again; `status` tells how
 far it is; it is cancelled by ending it.
+
+`rebuild(view, in_place=True)` builds a version anew where it is, with no other beside it: after its
+definition has changed and its version has not, or after its store was restored. Queries then read what
+there is meanwhile, which is nothing at first.
 """
 
 from __future__ import annotations
@@ -21,10 +25,10 @@ from eventsrc.events.positions import Cursor
 from eventsrc.following.synchroniser import PAGE, Synchronised, SyncOp, synchronise
 from eventsrc.programs.program import Try, program
 from eventsrc.programs.world import Elapsed, Sleep
-from eventsrc.views.operations import Apply, GetParked, GoLive, Parked
+from eventsrc.views.operations import Apply, GetParked, GoLive, Parked, StartOver
 from eventsrc.views.view import View
 
-RebuildOp: TypeAlias = SyncOp | GoLive | Elapsed | Sleep
+RebuildOp: TypeAlias = SyncOp | StartOver | GoLive | Elapsed | Sleep
 """The operations of rebuilding."""
 
 
@@ -37,17 +41,23 @@ class Unsound:
 
 
 @program
-def rebuild(view: View[Any], pace: float | None = None) -> Try[RebuildOp, Synchronised, Unsound]:
+def rebuild(
+    view: View[Any], pace: float | None = None, *, in_place: bool = False
+) -> Try[RebuildOp, Synchronised, Unsound]:
     """Builds a version of a view, and has queries read it when it has caught up.
 
     pace: at most so many events per second of those that were there when it began, so that others are
         not disturbed; None for no limit. What has come since is applied without one, so that it ends
         also if more comes in a second than that.
+    in_place: whether to remove first what this version has built, and make its tables anew. If it ends
+        before it has caught up, go on with `synchronise`, or without this.
     Answers Failure of Unsound, with the old version live, if streams of the new one are parked.
     """
     if pace is not None and not pace > 0:
         raise ValueError(f"a pace of {pace} events per second never ends: give more, or None")
     began = yield from Elapsed()
+    if in_place:
+        yield from StartOver(view)
     yield from Apply(view, ())  # which makes its tables, if there is nothing to apply yet
     applied = ignored = 0
     size = PAGE if pace is None else max(1, int(min(PAGE, pace)))

@@ -38,6 +38,7 @@ from eventsrc.views.operations import (
     GetParked,
     GetProgress,
     Lease,
+    StartedOver,
 )
 from eventsrc.views.view import View
 
@@ -143,9 +144,13 @@ def synchronise_partition(
             if view.partitions > 1:
                 events = of_streams(events, lambda stream: view.partition_of(stream) == partition)
             try:
-                done = yield from _apply(Apply(view, events, page.next, partition, lease), parked)
+                op = Apply(view, events, page.next, partition, lease, after=at)
+                done = yield from _apply(op, parked)
             except OtherEpoch:
                 yield from _carry_over(view)
+                continue
+            except StartedOver:
+                at = (yield from GetProgress(view)).partitions[partition].cursor
                 continue
             applied += done.applied
             ignored += done.ignored

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import random
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -23,13 +24,15 @@ from eventsrc.events.positions import Cursor
 from eventsrc.postgres._connection import Session
 from eventsrc.postgres._conversation import Rows, Statement, answered, array
 from eventsrc.postgres._copy import PostgresCopy
+from eventsrc.postgres._described import DESCRIBED
 from eventsrc.postgres._errors import is_passing, translated
 from eventsrc.postgres._link import Link
 from eventsrc.postgres._schema import Tables, quoted
 from eventsrc.postgres._settings import NAMES, RESTORE, SEPARATOR, SETTINGS
 from eventsrc.stores.operations import Lost, NotAStore, StoreError
 from eventsrc.views._applying import LedgerViews
-from eventsrc.views._ledger import Ledger, Unsettled
+from eventsrc.views._definition import Definition
+from eventsrc.views._ledger import DEFINITION, Ledger, Ownership, Place, Unsettled
 from eventsrc.views.guard import Moves
 from eventsrc.views.operations import Lease, LostLease
 from eventsrc.views.rows import Copy
@@ -110,6 +113,12 @@ _VIEW_SCRIPTS: Final = (
     ALTER TABLE {s}.eventsrc_part ADD COLUMN reached bigint NOT NULL DEFAULT 0;
     UPDATE {s}.eventsrc_part SET reached = position;
 
+    CREATE TABLE {s}.eventsrc_definition (one integer PRIMARY KEY, definition text NOT NULL);
+    ALTER TABLE {s}.eventsrc_part ADD COLUMN defined bigint NOT NULL DEFAULT 0;
+    ALTER TABLE {s}.eventsrc_parked ADD COLUMN is_undecodable boolean NOT NULL DEFAULT false;
+    UPDATE {s}.eventsrc_parked SET is_undecodable = true
+    WHERE error LIKE 'UnknownEvent:%' OR error LIKE 'Undecodable:%';
+
     -- While handlers run it is a number by which their transaction is known, and whoever commits then
     -- is refused; when all is done it is turned to its negative.
     ALTER TABLE {s}.eventsrc_part ADD COLUMN handling bigint NOT NULL DEFAULT 0;
@@ -134,11 +143,13 @@ _VIEW_SCRIPTS: Final = (
 )
 
 # by the primary keys; whoever applies keeps the row to itself until it commits
-_PLACE: Final = "SELECT store, epoch, token FROM {s}.eventsrc_part WHERE part = ? FOR UPDATE"
+_PLACE: Final = """
+    SELECT store, epoch, token, position, defined FROM {s}.eventsrc_part WHERE part = ? FOR UPDATE
+"""
 # the same before handlers run, with the settings from which each of them is to begin
 _BEGIN: Final = """
     UPDATE {s}.eventsrc_part SET handling = ? WHERE part = ?
-    RETURNING store, epoch, token, {settings}
+    RETURNING store, epoch, token, position, defined, {settings}
 """.replace("{settings}", SETTINGS)
 _MOVE: Final = """
     UPDATE {s}.eventsrc_part SET
@@ -155,6 +166,7 @@ _PAUSE: Final = """
     UPDATE {s}.eventsrc_part SET handling = -handling WHERE part = ? AND handling = ? RETURNING part
 """
 _GO_ON: Final = "UPDATE {s}.eventsrc_part SET handling = ? WHERE part = ?"
+_LOCKED_DEFINITION: Final = "SELECT definition FROM {s}.eventsrc_definition FOR UPDATE"
 _GUARDS: Final = """
     SELECT false, stream, version FROM {s}.eventsrc_guard WHERE stream = ANY(%(streams)b)
     UNION ALL
@@ -184,6 +196,7 @@ _KEEP_LIVE: Final = "LOCK TABLE {s}.eventsrc_live IN SHARE MODE"
 _KEEP: Final = "LOCK TABLE {} IN ACCESS SHARE MODE"
 _TAKE: Final = "LOCK TABLE {} IN ACCESS EXCLUSIVE MODE"
 _DROP: Final = "DROP SCHEMA IF EXISTS {s} CASCADE"
+_MAKE_SCHEMA: Final = "CREATE SCHEMA {s}"
 
 # for the time of a transaction, as are all settings; the path of a user's may be empty
 _SET_PATH: Final = """
@@ -235,6 +248,10 @@ class _Discarded(Exception):
     """A version of a view is not there any more: it ends the transaction."""
 
 
+class _ThrownAway(BaseException):
+    """Ends a transaction of which nothing is kept. No Exception: nothing takes it for an error."""
+
+
 class PostgresViews(LedgerViews):
     """Views in a Postgres database: the store's own, or another.
 
@@ -273,6 +290,7 @@ class PostgresViews(LedgerViews):
             self._prepare(self._main)
             for view in distinct(views):
                 self._made(view)
+                self._check_place(view)
         except BaseException:
             self._link.close()
             raise
@@ -377,6 +395,34 @@ class PostgresViews(LedgerViews):
             self._link.on(session, tables.ask(_DROP))
         self._ready.discard(key)
         self._trust = {of: trust for of, trust in self._trust.items() if of[:2] != key}
+
+    def _start_over(self, view: View[Any]) -> None:
+        tables = self._tables(view.name, view.version)
+        name = f"{quoted(tables.schema)}.eventsrc_part"
+        with translated(), self._link.transaction() as session:
+            ledger = self._ledger(session, tables)
+            leases: Sequence[Ownership] = ()
+            ((is_there,),) = self._link.on(session, tables.ask(_IS_THERE, (name,)))
+            if is_there:
+                self._link.on(session, Statement(_TAKE.format(name).encode()))
+                leases = ledger.leases()
+            self._link.on(session, tables.ask(_DROP))
+            self._link.run(answered(tables.migrate(), partial(self._link.policy.on, session)))
+            self._fill(session, tables, view)
+            ledger.keep_tokens(leases)
+        self._made(view)  # and so it is live, if none was
+
+    @contextlib.contextmanager
+    def _scratch(self, view: View[Any]) -> Iterator[Ledger]:
+        tables = Tables(f"eventsrc_scratch_{secrets.token_hex(8)}", _VIEW_SCRIPTS)
+        try:
+            with translated(), self._link.transaction() as session:
+                self._link.on(session, tables.ask(_MAKE_SCHEMA))
+                self._link.on(session, self._main.ask(_SET_PATH, (quoted(tables.schema),)))
+                yield self._ledger(session, tables)
+                raise _ThrownAway
+        except _ThrownAway:
+            pass
 
     def _made(self, view: View[Any]) -> Tables:
         """The tables that a version of a view has, which are made the first time."""
@@ -516,10 +562,22 @@ class PostgresLedger(Ledger):
         """A copy of the rows of the view's tables."""
         return PostgresCopy(self.database)
 
-    def lock_partition(
-        self, partition: int, lease: Lease | None, *, applies: bool = False
-    ) -> tuple[str, int, int]:
-        """The store of a partition, which is kept from others until the end, its epoch, and the token.
+    def described(self) -> tuple[Sequence[str] | None, str]:
+        """The tables and all else as text, in the words of the server's version."""
+        schema = self._tables.schema
+        rows = self._asked(DESCRIBED, {"schema": schema})
+        texts = [text for text, _ in rows if text is not None]
+        for name in (f"{quoted(schema)}.", f"{schema}."):
+            texts = [text.replace(name, "") for text in texts]
+        return sorted(texts), f"PostgreSQL {max(version for _, version in rows)}"
+
+    def definition(self, *, locks: bool = False) -> Definition | None:
+        """The definition that is kept, if there is one."""
+        rows = self._asked(_LOCKED_DEFINITION if locks else DEFINITION, ())
+        return Definition.parse(rows[0][0]) if rows else None
+
+    def lock_partition(self, partition: int, lease: Lease | None, *, applies: bool = False) -> Place:
+        """A partition as it is kept; nobody else changes it until the end.
 
         applies: whether handlers are to run; Postgres refuses a COMMIT from here on until `move`.
         With a lease, not for longer than that if nothing more is heard of this transaction.
@@ -529,11 +587,12 @@ class PostgresLedger(Ledger):
             idle = min(max(lease.seconds, _SHORTEST_IDLE), _LONGEST_IDLE)
             self._asked(_END_IDLE, (f"{int(idle * 1000)}ms",))
         if not applies:
-            ((store, epoch, token),) = self.ask(_PLACE, partition)
-            return store, epoch, token
+            (row,) = self.ask(_PLACE, partition)
+            return Place(*row)
         self._partition, self._mark = partition, random.getrandbits(62) + 1
-        ((store, epoch, token, self._settings),) = self.ask(_BEGIN, self._mark, partition)
-        return store, epoch, token
+        (row,) = self.ask(_BEGIN, self._mark, partition)
+        self._settings = row[-1]
+        return Place(*row[:-1])
 
     @contextlib.contextmanager
     def handling(self, view: View[Any]) -> Iterator[None]:

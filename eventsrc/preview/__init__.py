@@ -45,7 +45,17 @@ from eventsrc.stores.operations import (
     StreamAppend,
 )
 from eventsrc.views._applying import LedgerViews
-from eventsrc.views.operations import Apply, Claim, Discard, GoLive, Leave, Park, Unpark
+from eventsrc.views.operations import (
+    Apply,
+    Claim,
+    Discard,
+    GoLive,
+    Leave,
+    Park,
+    Skip,
+    StartOver,
+    Unpark,
+)
 from eventsrc.views.view import View
 
 O = TypeVar("O")
@@ -289,7 +299,17 @@ def _previewed(outcome: Success[R] | Failure[Exception], overlay: Overlay) -> Pr
 # --- keeping views unwritten ----------------------------------------------------------------------
 
 
-WRITES_TO_VIEWS: Final = (Apply, Park, Unpark, Claim, Leave, GoLive, Discard)
+WRITES_TO_VIEWS: Final = (
+    Apply,
+    Park,
+    Unpark,
+    Skip,
+    Claim,
+    Leave,
+    GoLive,
+    Discard,
+    StartOver,
+)
 
 
 def _refuse(op: Any) -> NoReturn:

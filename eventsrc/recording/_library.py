@@ -95,6 +95,8 @@ CLASSES: Final[dict[str, Any]] = dict(
         views.GoLive,
         views.Leave,
         views.Park,
+        views.Skip,
+        views.StartOver,
         views.Unpark,
         # values in them and in their answers
         Cursor,
@@ -169,6 +171,8 @@ ERRORS: Final[dict[str, Any]] = dict(
         store.Unreachable,
         synchroniser.GapRemains,
         views.LostLease,
+        views.OtherDefinition,
+        views.StartedOver,
         ViewError,
     )
 ) | {

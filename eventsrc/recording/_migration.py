@@ -18,7 +18,23 @@ from eventsrc.recording._library import PREFIX, PYTHON, named
 
 def from_version_1(run: Any) -> Any:
     """A run of version 1 as version 2 has it. It may name nothing more than one of version 2."""
-    return {key: _value(part) for key, part in run.items()} | {"eventsrc": 2}
+    new = {key: _value(part) for key, part in run.items()} | {"eventsrc": 2}
+    _tell_where_pages_follow(new.get("operations", ()))
+    return new
+
+
+def _tell_where_pages_follow(performed: Any) -> None:
+    """Adds to each Apply of a page of the feed where that began, as the ReadFeed before it says."""
+    began: Any = None
+    for each in performed:
+        name, fields = each["operation"].get("$attrs"), each["operation"].get("fields")
+        if name == f"{PREFIX}ReadFeed":
+            began = fields.get("after", _START)
+        elif name == f"{PREFIX}Apply" and fields.get("cursor") is not None:
+            fields["after"] = began
+
+
+_START: Final = {"$attrs": f"{PREFIX}Cursor", "fields": {"store": "", "position": 0}}
 
 
 def _value(plain: Any) -> Any:

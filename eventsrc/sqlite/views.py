@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from string import ascii_uppercase
 from tempfile import TemporaryDirectory
@@ -32,7 +33,7 @@ from eventsrc.sqlite._pool import Pool
 from eventsrc.sqlite._schema import Schema
 from eventsrc.stores.operations import StoreBusy, StoreError
 from eventsrc.views._applying import LedgerViews
-from eventsrc.views._ledger import PLACE, Ledger
+from eventsrc.views._ledger import PLACE, Ledger, Place
 from eventsrc.views.guard import Moves
 from eventsrc.views.operations import Lease
 from eventsrc.views.rows import Copy
@@ -84,6 +85,12 @@ _VIEW_SCRIPTS: Final = (
     ALTER TABLE eventsrc_part ADD COLUMN epoch INTEGER NOT NULL DEFAULT 1;
     ALTER TABLE eventsrc_part ADD COLUMN reached INTEGER NOT NULL DEFAULT 0;
     UPDATE eventsrc_part SET reached = position;
+
+    CREATE TABLE eventsrc_definition (one INTEGER PRIMARY KEY, definition TEXT NOT NULL);
+    ALTER TABLE eventsrc_part ADD COLUMN defined INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE eventsrc_parked ADD COLUMN is_undecodable INTEGER NOT NULL DEFAULT 0;
+    UPDATE eventsrc_parked SET is_undecodable = 1
+    WHERE error LIKE 'UnknownEvent:%' OR error LIKE 'Undecodable:%';
     """,
 )
 
@@ -119,6 +126,26 @@ _MOVE_GUARD: Final = """
 """
 _ADVANCE_GUARD: Final = _MOVE_GUARD + " AND version = ?"
 _IS_MADE: Final = "SELECT count(*) FROM eventsrc_part"
+_DESCRIBED: Final = """
+    SELECT sql FROM sqlite_master
+    WHERE sql IS NOT NULL AND tbl_name NOT LIKE 'eventsrc!_%' ESCAPE '!'
+    ORDER BY type, name
+"""
+# before others those that others belong to
+_MADE: Final = """
+    SELECT type, name FROM sqlite_master
+    WHERE type <> 'index' AND tbl_name NOT LIKE 'eventsrc!_%' ESCAPE '!'
+        AND name NOT LIKE 'sqlite!_%' ESCAPE '!'
+    ORDER BY type = 'table', sql NOT LIKE 'CREATE VIRTUAL%'
+"""
+_IS_STILL_THERE: Final = "SELECT count(*) FROM sqlite_master WHERE type = ? AND name = ?"
+_FORGET: Final = (
+    "DELETE FROM eventsrc_definition",
+    "DELETE FROM eventsrc_guard",
+    "DELETE FROM eventsrc_guarded",
+    "DELETE FROM eventsrc_parked",
+    "DELETE FROM eventsrc_part",
+)
 
 _LOWER: Final = {ord(letter): letter.lower() for letter in ascii_uppercase}
 _NAMES_OF_SQLITE: Final = frozenset({"main", "temp"})
@@ -170,6 +197,7 @@ class SqliteViews(LedgerViews):
         try:
             for view in distinct(views):
                 self._made(view)
+                self._check_place(view)
         except BaseException:
             self.close()
             raise
@@ -292,6 +320,20 @@ class SqliteViews(LedgerViews):
                 self._forget(*key)
             for suffix in ("", "-wal", "-shm", "-turn"):
                 Path(f"{self._path(*key)}{suffix}").unlink(missing_ok=True)
+
+    def _start_over(self, view: View[Any]) -> None:
+        with self.writing(view.beside(view.version)) as ledger:  # however many partitions it had
+            leases = ledger.leases()
+            assert isinstance(ledger, SqliteLedger)
+            ledger.clear()
+            ledger.make(view)
+            ledger.keep_tokens(leases)
+
+    @contextlib.contextmanager
+    def _scratch(self, view: View[Any]) -> Iterator[Ledger]:
+        with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+            connection.execute("BEGIN")
+            yield SqliteLedger(connection, self._database(connection))
 
     def _path(self, name: str, version: int) -> Path:
         return Path(f"{self._file.path}-{quote(name, safe='')}-{version}")
@@ -495,12 +537,23 @@ class SqliteLedger(Ledger):
         """A copy of the rows of the view's tables."""
         return SqliteCopy(self.ask)
 
-    def lock_partition(
-        self, partition: int, lease: Lease | None, *, applies: bool = False
-    ) -> tuple[str, int, int]:
-        """The store of a partition, the epoch of that, and the token."""
-        ((store, epoch, token),) = self.ask(PLACE, partition)
-        return store, epoch, token
+    def lock_partition(self, partition: int, lease: Lease | None, *, applies: bool = False) -> Place:
+        """A partition as it is kept."""
+        (row,) = self.ask(PLACE, partition)
+        return Place(*row)
+
+    def described(self) -> tuple[Sequence[str] | None, str]:
+        """The statements that made what is there, which sqlite-utils mostly writes."""
+        return [sql for (sql,) in self.ask(_DESCRIBED)], f"sqlite-utils {version('sqlite-utils')}"
+
+    def clear(self) -> None:
+        """Removes the view's own tables and all that is kept of it."""
+        self._connection.execute("PRAGMA defer_foreign_keys = ON")
+        for kind, name in self.ask(_MADE):
+            if self.ask(_IS_STILL_THERE, kind, name) == [(1,)]:  # a table takes its triggers along
+                self.ask(f"DROP {kind} {quoted(name)}")
+        for statement in _FORGET:
+            self.ask(statement)
 
     def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
         """The versions that were applied of some streams, and those of them that are parked."""

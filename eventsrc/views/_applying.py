@@ -29,17 +29,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar, cast
+from weakref import WeakKeyDictionary
 from zlib import crc32
 
 import attrs
 
 from eventsrc._clock import monotonic
+from eventsrc.events.codec import Undecodable, UnknownEvent
 from eventsrc.events.pages import Events, of_streams
 from eventsrc.events.positions import START, Cursor
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.interpreter import on
-from eventsrc.stores.operations import StoreBusy
+from eventsrc.stores.operations import StoreBusy, StoreError
+from eventsrc.views._definition import Definition
 from eventsrc.views._ledger import Ledger, Unsettled
 from eventsrc.views.guard import Moves, moves_of, sort_out
 from eventsrc.views.operations import (
@@ -61,6 +64,8 @@ from eventsrc.views.operations import (
     Parked,
     PartitionProgress,
     Progress,
+    Skip,
+    StartOver,
     Unpark,
     ViewOp,
     check_lease,
@@ -92,6 +97,10 @@ class LedgerViews(OpenedViews[ViewOp]):
         self.target: Final = target
         """The external system, if any, that handlers are given; nothing in it is rolled back."""
         self._trust: dict[tuple[str, int, int], _Trust] = {}
+        self._compared: WeakKeyDictionary[View[Any], tuple[str, ...]] = WeakKeyDictionary()
+        self._definitions: WeakKeyDictionary[View[Any], tuple[tuple[str, ...], Definition]] = (
+            WeakKeyDictionary()
+        )
 
     # Particular to a database:
 
@@ -115,13 +124,29 @@ class LedgerViews(OpenedViews[ViewOp]):
     @abstractmethod
     def _discard(self, view: View[Any]) -> None: ...
 
+    @abstractmethod
+    def _start_over(self, view: View[Any]) -> None: ...
+
+    @abstractmethod
+    def _scratch(self, view: View[Any]) -> AbstractContextManager[Ledger]:
+        """A place for the view's tables that is thrown away with all that is made in it."""
+
     # The same everywhere:
 
     @on(GetProgress)
     def get_progress(self, op: GetProgress) -> Progress:
-        """The progress of a view."""
-        unmade = (PartitionProgress(START, 0),) * op.view.partitions
-        return Progress(self._seen(op.view, lambda ledger: ledger.partitions(), unmade) or unmade)
+        """The progress of a view. The first time, what the view sees and handles is compared with what
+        was built; one without handlers, here, is only looked at."""
+        view, handled = op.view, op.view.handled
+        unmade = (PartitionProgress(START, 0),) * view.partitions
+
+        def look(ledger: Ledger) -> tuple[PartitionProgress, ...]:
+            if handled and self._compared.get(view) != handled:
+                ledger.compare(view, Definition.of(view, None, ""), ledger.definition())
+                self._compared[view] = handled
+            return ledger.partitions()
+
+        return Progress(self._seen(view, look, unmade) or unmade)
 
     @on(GetApplied)
     def get_applied(self, op: GetApplied) -> Mapping[StreamId, int]:
@@ -138,12 +163,15 @@ class LedgerViews(OpenedViews[ViewOp]):
     @on(GetParked)
     def get_parked(self, op: GetParked) -> tuple[Parked, ...]:
         """The parked streams of a view."""
-        return self._seen(op.view, lambda ledger: ledger.parked(), ())
+        if op.limit is not None and op.limit < 1:
+            raise ValueError(f"a limit of {op.limit} parked streams shows none: give 1 at least")
+        return self._seen(op.view, lambda ledger: ledger.parked(op.limit, op.after), ())
 
     @on(Apply)
     def apply(self, op: Apply) -> Applied:
         """Applies events to a view."""
         op = _seen_by_view(op)
+        self._definition(op.view)  # found before the transaction, and kept
         try:
             if op.events and not op.parked_too and self._is_careful(op):
                 return self._apply_each(op)
@@ -177,6 +205,12 @@ class LedgerViews(OpenedViews[ViewOp]):
         with self._at_stream(op.view, op.stream) as ledger:
             return ledger.unpark(op.stream)
 
+    @on(Skip)
+    def skip(self, op: Skip) -> bool:
+        """Goes past the event at which a stream is parked."""
+        with self._at_stream(op.view, op.stream) as ledger:
+            return ledger.skip(op.stream, op.version)
+
     @on(Claim)
     def claim(self, op: Claim) -> tuple[Lease, ...]:
         """Takes or keeps an owner's share of the partitions of a view."""
@@ -204,6 +238,50 @@ class LedgerViews(OpenedViews[ViewOp]):
     def discard(self, op: Discard) -> None:
         """Removes what a version of a view has built."""
         self._discard(op.view)
+
+    @on(StartOver)
+    def start_over(self, op: StartOver) -> None:
+        """Removes what a version of a view has built, and makes its tables anew."""
+        self._start_over(op.view)
+
+    def _definition(self, view: View[Any]) -> Definition:
+        """The definition of a view as it is now."""
+        handled = view.handled
+        known = self._definitions.get(view)
+        if known is None or known[0] != handled:
+            known = handled, Definition.of(view, *self._tables_of(view))
+            self._definitions[view] = known
+        return known[1]
+
+    def _tables_of(self, view: View[Any]) -> tuple[Sequence[str] | None, str]:
+        """The tables that a view's schema function makes, found by running it where nothing is kept."""
+        if self.target is not None:
+            return None, ""
+        ledger: Ledger | None = None
+        try:
+            with self._scratch(view) as ledger:
+                with ledger.handling(view):
+                    view.create(ledger.database)
+                return ledger.described()
+        except Exception as error:
+            if isinstance(error, StoreError) and type(error) is not StoreError:
+                raise  # it is about the database, and not about what is asked of it
+            if ledger is not None and ledger.is_infrastructure(error):
+                raise
+            _log.warning(
+                "whether the schema function of %r has changed is not known: it cannot be run once "
+                "more, in a place where nothing is kept",
+                view,
+                exc_info=error,
+            )
+            return None, ""
+
+    def _check_place(self, view: View[Any]) -> None:
+        """Raises OtherDefinition if a view of another name is kept where this one would be."""
+        with self.looking(view) as ledger:
+            kept = None if ledger is None else ledger.definition()
+        if ledger is not None and kept is not None and kept.view != view.name:
+            ledger.compare(view, Definition.of(view, None, ""), kept)
 
     def _seen(self, view: View[Any], look: Callable[[Ledger], T], nothing: T) -> T:
         """Looks into the ledger of a view; answers `nothing` if it was never made."""
@@ -282,8 +360,7 @@ class LedgerViews(OpenedViews[ViewOp]):
 
     def _apply_in_turn(self, ledger: Ledger, op: Apply, moves: Moves) -> Applied:
         """Applies the events if all of them are next, as mostly they are. Raises _OutOfTurn if not."""
-        place = op.partition, op.lease, _store(op), _epoch(op)
-        ledger.begin(op.view, moves.after, *place, applies=True)
+        self._begin(ledger, op, moves.after, applies=True)
         if moves.after and not ledger.advance(moves):
             raise _OutOfTurn
         events = op.events
@@ -333,9 +410,22 @@ class LedgerViews(OpenedViews[ViewOp]):
     ) -> tuple[dict[str, int], set[str]]:
         """The versions that were applied of the events' streams, and which of them are parked."""
         streams = sorted({event.record.stream for event in op.events})
-        place = op.partition, op.lease, _store(op), _epoch(op)
-        ledger.begin(op.view, streams, *place, applies=applies)
+        self._begin(ledger, op, streams, applies=applies)
         return ledger.guards(streams)
+
+    def _begin(self, ledger: Ledger, op: Apply, streams: Iterable[str], *, applies: bool) -> None:
+        """Locks what events of some streams are to be applied to."""
+        source = op.lease, _store(op), _epoch(op)
+        its = self._definition(op.view)
+        ledger.begin(
+            op.view,
+            streams,
+            op.partition,
+            *source,
+            applies=applies,
+            definition=its,
+            after=op.after,
+        )
 
     def _handle(self, ledger: Ledger, op: Apply, events: Sequence[Recorded[Any]]) -> int:
         """Has the view's handlers apply these events; answers how many, as they may take too long.
@@ -475,7 +565,7 @@ def _seen_by_view(op: Apply) -> Apply:
 
 def _with_events(op: Apply, events: Sequence[Recorded[Any]], cursor: Cursor | None) -> Apply:
     """The same for other events."""
-    beside = op.partition, op.lease, op.parked_too, _store(op), op.within, _epoch(op)
+    beside = op.partition, op.lease, op.parked_too, _store(op), op.within, _epoch(op), op.after
     return Apply(op.view, events, cursor, *beside)
 
 
@@ -589,7 +679,8 @@ class _Failing(Exception):
     def described(self) -> Failed:
         """The event that failed, as views answer it."""
         assert self.event is not None
-        return _failed(self.event, described(self.error))
+        is_undecodable = isinstance(self.error, UnknownEvent | Undecodable)
+        return _failed(self.event, described(self.error), is_undecodable=is_undecodable)
 
 
 class _Ended(_Failing):
@@ -616,9 +707,12 @@ _NEXT: Final = {
 """Which way follows one that ended so. In the last, an event fails only of a view that stops at it."""
 
 
-def _failed(event: Recorded[Any], error: str, *, is_deadly: bool = False) -> Failed:
+def _failed(
+    event: Recorded[Any], error: str, *, is_deadly: bool = False, is_undecodable: bool = False
+) -> Failed:
     position = event.record.position  # 0 if it was not read
-    return Failed(event.stream, event.version, position, event.type, error, is_deadly)
+    beside = event.type, error, is_deadly, is_undecodable
+    return Failed(event.stream, event.version, position, *beside)
 
 
 def described(error: Exception) -> str:

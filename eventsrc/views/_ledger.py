@@ -21,8 +21,17 @@ import attrs
 from eventsrc.events.epochs import Epochs, OtherEpoch
 from eventsrc.events.positions import START, Cursor, WrongStore
 from eventsrc.events.stream_id import StreamId
+from eventsrc.views._definition import Definition
 from eventsrc.views.guard import Moves
-from eventsrc.views.operations import Failed, Lease, LostLease, Parked, PartitionProgress
+from eventsrc.views.operations import (
+    Failed,
+    Lease,
+    LostLease,
+    OtherDefinition,
+    Parked,
+    PartitionProgress,
+    StartedOver,
+)
 from eventsrc.views.rows import Copy
 from eventsrc.views.view import View
 
@@ -33,7 +42,13 @@ ADD_PART: Final = """
         (part, store, position, applied, token, until, seconds, starts, trying, tries)
     VALUES (?, '', 0, 0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING
 """
-PLACE: Final = "SELECT store, epoch, token FROM {s}.eventsrc_part WHERE part = ?"
+PLACE: Final = "SELECT store, epoch, token, position, defined FROM {s}.eventsrc_part WHERE part = ?"
+DEFINITION: Final = "SELECT definition FROM {s}.eventsrc_definition"
+FIRST_DEFINITION: Final = """
+    INSERT INTO {s}.eventsrc_definition (one, definition) VALUES (1, ?) ON CONFLICT DO NOTHING
+"""
+DEFINE: Final = "UPDATE {s}.eventsrc_definition SET definition = ?"
+DEFINED: Final = "UPDATE {s}.eventsrc_part SET defined = ? WHERE part = ?"
 STORES: Final = "SELECT DISTINCT store, epoch FROM {s}.eventsrc_part WHERE store <> ''"
 COUNT: Final = """
     UPDATE {s}.eventsrc_part
@@ -71,20 +86,27 @@ RELEASE: Final = f"RELEASE SAVEPOINT {_EVENT}"
 ROLL_BACK: Final = f"ROLLBACK TO SAVEPOINT {_EVENT}"
 PARK: Final = """
     INSERT INTO {s}.eventsrc_parked
-        (stream, version, position, type, error, attempts, held, since, is_deadly)
-    VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?)
+        (stream, version, position, type, error, attempts, held, since, is_deadly, is_undecodable)
+    VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?, ?)
     ON CONFLICT (stream) DO UPDATE SET
         version = excluded.version, position = excluded.position, type = excluded.type,
-        error = excluded.error, attempts = eventsrc_parked.attempts + 1, is_deadly = excluded.is_deadly
+        error = excluded.error, attempts = eventsrc_parked.attempts + 1, is_deadly = excluded.is_deadly,
+        is_undecodable = excluded.is_undecodable
 """
 PARKED: Final = """
-    SELECT stream, version, position, type, error, attempts, held, since, is_deadly
+    SELECT stream, version, position, type, error, attempts, held, since, is_deadly, is_undecodable
     FROM {s}.eventsrc_parked ORDER BY position
 """
+SOME_PARKED: Final = """
+    SELECT stream, version, position, type, error, attempts, held, since, is_deadly, is_undecodable
+    FROM {s}.eventsrc_parked WHERE stream > ? ORDER BY stream LIMIT ?
+"""
+PARKED_AT: Final = "SELECT version FROM {s}.eventsrc_parked WHERE stream = ?"
 HOLD: Final = "UPDATE {s}.eventsrc_parked SET held = ? WHERE stream = ? AND held < ?"
 UNPARK: Final = """
     DELETE FROM {s}.eventsrc_parked WHERE stream = ? AND held <= ? RETURNING stream
 """
+KEEP_TOKEN: Final = "UPDATE {s}.eventsrc_part SET token = ? WHERE part = ?"
 FORGET_OWNERS: Final = "DELETE FROM {s}.eventsrc_owner WHERE until < ? OR until > ? + seconds"
 KEEP_OWNER: Final = """
     INSERT INTO {s}.eventsrc_owner VALUES (?, ?, ?)
@@ -107,6 +129,18 @@ class Unsettled(Exception):
     """A handler has changed settings, and which is not known: it ends the transaction."""
 
 
+@attrs.frozen
+class Place:
+    """A partition as it is kept: it decides whether events can be applied to it."""
+
+    store: str
+    epoch: int
+    token: int
+    position: int
+    defined: int
+    """The number of the definition by which it was built last; 0 if none was kept."""
+
+
 class Ledger(ABC):
     """A version of a view, in a transaction of its database.
 
@@ -125,10 +159,8 @@ class Ledger(ABC):
         """Executes a statement."""
 
     @abstractmethod
-    def lock_partition(
-        self, partition: int, lease: Lease | None, *, applies: bool = False
-    ) -> tuple[str, int, int]:
-        """Locks a partition until the end; answers its store, the epoch of that, and its token.
+    def lock_partition(self, partition: int, lease: Lease | None, *, applies: bool = False) -> Place:
+        """Locks a partition until the end; answers it as it is kept.
 
         applies: whether handlers are to run, which must not commit before `move`.
         """
@@ -159,6 +191,10 @@ class Ledger(ABC):
     @abstractmethod
     def is_infrastructure(self, error: Exception) -> bool:
         """True if an error that a handler raised is of the database, and not of the event."""
+
+    @abstractmethod
+    def described(self) -> tuple[Sequence[str] | None, str]:
+        """The view's own tables as texts, and by what these were made; None for what is not known."""
 
     @abstractmethod
     def copy(self) -> Copy:
@@ -210,6 +246,67 @@ class Ledger(ABC):
             view.create(self.database)
         for partition in range(view.partitions):
             self.ask(ADD_PART, partition)
+        self.define_first(Definition.of(view, *self.described()))
+
+    def definition(self, *, locks: bool = False) -> Definition | None:
+        """The definition that is kept, if there is one.
+
+        locks: whether nobody else is to change it until the end.
+        """
+        rows = self.ask(DEFINITION)
+        return Definition.parse(rows[0][0]) if rows else None
+
+    def define_first(self, definition: Definition) -> None:
+        """Keeps a definition, unless one is kept."""
+        self.ask(FIRST_DEFINITION, definition.text)
+
+    def define(self, definition: Definition) -> None:
+        """Keeps a definition in the place of the one that is kept."""
+        self.ask(DEFINE, definition.text)
+
+    def set_defined(self, partition: int, number: int) -> None:
+        """Notes the definition by which a partition is built from now on."""
+        self.ask(DEFINED, number, partition)
+
+    def agree(self, view: View[Any], partition: int, given: Definition) -> None:
+        """Compares a definition with the one that is kept, and keeps it if it is the first, or if
+        nothing was applied. Raises OtherDefinition if it is another."""
+        kept = self.definition(locks=True)
+        if kept is None:
+            self.define_first(given)
+            kept = self.definition(locks=True) or given
+        self.compare(view, given, kept)
+        if kept != given and (given.tables is not None or kept.tables is None):
+            self.define(given)
+        self.set_defined(partition, given.number)
+
+    def compare(self, view: View[Any], given: Definition, kept: Definition | None) -> None:
+        """Raises OtherDefinition for a definition other than the one that is kept, if there is one.
+
+        A view that has applied nothing may see and handle other events than before.
+        """
+        if kept is None:
+            return
+        if kept.view != given.view:
+            raise OtherDefinition(
+                f"{view!r} would be kept where view {kept.view!r} is: their names and those of the "
+                "databases of views run together, so give one of these, or one of the views, another",
+                kept.text,
+                given.text,
+            )
+        changes = [*given.differences(kept)]
+        if changes and (given.makes_others_than(kept) or self._has_applied()):
+            what = "; ".join(f"{what}: {then} then, {now} now" for what, then, now in changes)
+            raise OtherDefinition(
+                f"{view!r} is defined otherwise than what was built under its name and version "
+                f"({what}). Give it a higher version, and rebuild that, or build this one anew in its "
+                "place: rebuild(view, in_place=True)",
+                kept.text,
+                given.text,
+            )
+
+    def _has_applied(self) -> bool:
+        return any(part.applied or part.cursor != START for part in self.partitions())
 
     def partitions(self) -> tuple[PartitionProgress, ...]:
         """The progress of the partitions; none if the view was never made."""
@@ -228,25 +325,37 @@ class Ledger(ABC):
         epoch: int,
         *,
         applies: bool = False,
+        definition: Definition | None = None,
+        after: Cursor | None = None,
     ) -> None:
         """Before events are applied: locks the partitions of their streams until the end.
 
         applies: whether handlers are to run, which must not commit before `move`.
-        Raises LostLease, WrongStore for events of another store than those before them, and
-        OtherEpoch for those of another epoch of it.
+        definition: of the view, to compare with the one that is kept.
+        after: where the events follow in the feed, if that is known.
+        Raises LostLease, WrongStore for events of another store than those before them, OtherEpoch for
+        those of another epoch of it, OtherDefinition, and StartedOver if the partition is before that.
         """
         partitions = (
             {partition} if view.partitions == 1 else {partition, *map(view.partition_of, streams)}
         )
         for each in sorted(partitions):
             is_applied = applies and each == partition
-            known, its_epoch, token = self.lock_partition(each, lease, applies=is_applied)
-            if each == partition and lease is not None and lease.token != token:
+            place = self.lock_partition(each, lease, applies=is_applied)
+            if each == partition and lease is not None and lease.token != place.token:
                 raise LostLease(
                     f"partition {partition} was taken by another synchroniser: claim a share again"
                 )
-            if known:
-                _check_store(view, known, its_epoch, store_id, epoch)
+            if place.store:
+                _check_store(view, place.store, place.epoch, store_id, epoch)
+            if each == partition and definition is not None:
+                if place.defined != definition.number:
+                    self.agree(view, partition, definition)
+                if after is not None and after.position > place.position:
+                    raise StartedOver(
+                        f"{view!r} was at position {after.position} and is at {place.position}: it was "
+                        "started over meanwhile, or its database was restored. Synchronise it again"
+                    )
 
     def check_store(self, view: View[Any], store_id: str | None, epoch: int) -> None:
         """Raises WrongStore if the view has applied events of another store, or OtherEpoch."""
@@ -327,7 +436,7 @@ class Ledger(ABC):
         applied, _ = self.guards([stream])
         if applied.get(stream, 0) >= version:
             return
-        beside = failed.type, failed.error, version, since, failed.is_deadly
+        beside = failed.type, failed.error, version, since, failed.is_deadly, failed.is_undecodable
         self.ask(PARK, stream, version, position, *beside)
 
     def hold_back(self, versions: Mapping[str, int]) -> None:
@@ -335,16 +444,20 @@ class Ledger(ABC):
         for stream, version in versions.items():
             self.ask(HOLD, version, stream, version)
 
-    def parked(self) -> tuple[Parked, ...]:
-        """The parked streams, in the order of their events."""
+    def parked(self, limit: int | None = None, after: str = "") -> tuple[Parked, ...]:
+        """The parked streams, in the order of their events; or some, in the order of their ids."""
+        rows = self.ask(PARKED) if limit is None else self.ask(SOME_PARKED, after, limit)
         return tuple(
-            Parked(
-                StreamId(stream), version, position, kind, error, attempts, held, since, bool(deadly)
-            )
-            for stream, version, position, kind, error, attempts, held, since, deadly in self.ask(
-                PARKED
-            )
+            Parked(StreamId(stream), at, position, kind, error, attempts, held, since, bool(a), bool(b))
+            for stream, at, position, kind, error, attempts, held, since, a, b in rows
         )
+
+    def skip(self, stream: StreamId, version: int) -> bool:
+        """Goes past the event at which a stream is parked, if it is this one; answers whether."""
+        if self.ask(PARKED_AT, str(stream)) != [(version,)]:
+            return False
+        self.move_guards({stream: version})
+        return True
 
     def unpark(self, stream: StreamId) -> bool:
         """Lets a stream go on if nothing of it is held back; answers whether it is parked no more."""
@@ -375,6 +488,11 @@ class Ledger(ABC):
                 if token is not None:
                     leases.append(Lease(row.partition, token, seconds))
         return tuple(leases)
+
+    def keep_tokens(self, leases: Iterable[Ownership]) -> None:
+        """Has no lease go on that was given before the view was started over."""
+        for lease in leases:
+            self.ask(KEEP_TOKEN, lease.token + 1, lease.partition)
 
     def forget_owners(self, now: float) -> None:
         """Forgets the owners who were not heard of."""

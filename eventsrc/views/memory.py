@@ -23,7 +23,8 @@ from eventsrc.events.stream_id import StreamId
 from eventsrc.stores._forking import guarded_across_forks
 from eventsrc.stores.operations import StoreBusy
 from eventsrc.views._applying import LedgerViews
-from eventsrc.views._ledger import Ledger, Ownership
+from eventsrc.views._definition import Definition
+from eventsrc.views._ledger import Ledger, Ownership, Place
 from eventsrc.views.guard import Moves
 from eventsrc.views.operations import Failed, Lease, Parked, PartitionProgress
 from eventsrc.views.rows import Copy, RowChange, paired
@@ -146,6 +147,7 @@ class _Row:
     token: int = 0
     until: float = 0.0
     seconds: float = 0.0
+    defined: int = 0
 
 
 class MemoryViews(LedgerViews):
@@ -255,6 +257,22 @@ class MemoryViews(LedgerViews):
                 raise ViewError(f"{view!r} is what queries read: have another version go live first")
             self._ledgers.pop((view.name, view.version), None)
 
+    def _start_over(self, view: View[Any]) -> None:
+        with self._alone(view.name, view.version):
+            ledger = MemoryLedger(self._monotonic)
+            before = self._ledgers.get((view.name, view.version))
+            with ledger.bookkeeping.transaction(), ledger.tables.transaction():
+                ledger.make(view)
+                if before is not None:
+                    ledger.keep_tokens(before.leases())
+            with self._lock:
+                self._ledgers[view.name, view.version] = ledger
+                self._live_versions.setdefault(view.name, view.version)
+
+    @contextmanager
+    def _scratch(self, view: View[Any]) -> Iterator[Ledger]:
+        yield MemoryLedger(self._monotonic)
+
 
 class MemoryLedger(Ledger):
     """A version of a view in memory."""
@@ -269,6 +287,7 @@ class MemoryLedger(Ledger):
         self._guard: Table[str, int] = self.bookkeeping["guard"]
         self._parked: Table[str, Parked] = self.bookkeeping["parked"]
         self._owners: Table[str, Ownership] = self.bookkeeping["owner"]
+        self._definition: Table[int, Definition] = self.bookkeeping["definition"]
 
     def copy(self) -> Copy:
         """A copy of the rows."""
@@ -290,6 +309,34 @@ class MemoryLedger(Ledger):
         view.create(self.tables)
         for partition in range(view.partitions):
             self._partitions[partition] = _Row()
+        self.define_first(Definition.of(view, *self.described()))
+
+    def described(self) -> tuple[Sequence[str] | None, str]:
+        """The names of the tables that there are."""
+        return sorted(self.tables.by_name), "names"
+
+    def definition(self, *, locks: bool = False) -> Definition | None:
+        """The definition that is kept, if there is one."""
+        return self._definition.get(1)
+
+    def define_first(self, definition: Definition) -> None:
+        """Keeps a definition, unless one is kept."""
+        self._definition.setdefault(1, definition)
+
+    def define(self, definition: Definition) -> None:
+        """Keeps a definition in the place of the one that is kept."""
+        self._definition[1] = definition
+
+    def set_defined(self, partition: int, number: int) -> None:
+        """Notes the definition by which a partition is built from now on."""
+        self._partitions[partition] = attrs.evolve(self._partitions[partition], defined=number)
+
+    def keep_tokens(self, leases: Iterable[Ownership]) -> None:
+        """Has no lease go on that was given before the view was started over."""
+        for lease in leases:
+            if lease.partition in self._partitions:
+                row = self._partitions[lease.partition]
+                self._partitions[lease.partition] = attrs.evolve(row, token=lease.token + 1)
 
     def partitions(self) -> tuple[PartitionProgress, ...]:
         """The progress of the partitions."""
@@ -297,12 +344,10 @@ class MemoryLedger(Ledger):
             PartitionProgress(row.cursor, row.applied, row.owner) for row in self._partitions.values()
         )
 
-    def lock_partition(
-        self, partition: int, lease: Lease | None, *, applies: bool = False
-    ) -> tuple[str, int, int]:
-        """The store of a partition, the epoch of that, and the token."""
-        row = self._partitions[partition]
-        return row.cursor.store, row.cursor.epoch, row.token
+    def lock_partition(self, partition: int, lease: Lease | None, *, applies: bool = False) -> Place:
+        """A partition as it is kept."""
+        row, at = self._partitions[partition], self._partitions[partition].cursor
+        return Place(at.store, at.epoch, row.token, at.position, row.defined)
 
     def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
         """The versions that were applied of some streams, and those of them that are parked."""
@@ -389,11 +434,22 @@ class MemoryLedger(Ledger):
             failed.version if before is None else before.held,
             since if before is None else before.since,
             failed.is_deadly,
+            failed.is_undecodable,
         )
 
-    def parked(self) -> tuple[Parked, ...]:
-        """The parked streams, in the order of their events."""
-        return tuple(sorted(self._parked.values(), key=lambda parked: parked.position))
+    def parked(self, limit: int | None = None, after: str = "") -> tuple[Parked, ...]:
+        """The parked streams, in the order of their events; or some, in the order of their ids."""
+        if limit is None:
+            return tuple(sorted(self._parked.values(), key=lambda parked: parked.position))
+        return tuple(self._parked[s] for s in sorted(self._parked) if s > after)[:limit]
+
+    def skip(self, stream: StreamId, version: int) -> bool:
+        """Goes past the event at which a stream is parked, if it is this one; answers whether."""
+        parked = self._parked.get(stream)
+        if parked is None or parked.version != version:
+            return False
+        self.move_guards({stream: version})
+        return True
 
     def unpark(self, stream: StreamId) -> bool:
         """Lets a stream go on if nothing of it is held back; answers whether it is parked no more."""

@@ -88,6 +88,8 @@ class Failed:
     error: str
     is_deadly: bool = False
     """True if it seems to have ended the process, again and again."""
+    is_undecodable: bool = False
+    """True if this process could not decode it, as another may: one of a newer release, say."""
 
 
 @attrs.frozen
@@ -106,6 +108,8 @@ class Parked:
     since: str
     """The time at which it was first parked, UTC."""
     is_deadly: bool
+    is_undecodable: bool = False
+    """True if the process that tried it last could not decode it, as another may."""
 
 
 @attrs.frozen
@@ -130,6 +134,22 @@ class LostLease(ViewError):
     """A partition has another owner by now: nothing was applied."""
 
 
+class StartedOver(ViewError):
+    """A view is not where it was any more, because it was started over: nothing was applied."""
+
+
+class OtherDefinition(ViewError):
+    """A view is defined otherwise than what is kept under its name and version: nothing was applied.
+
+    kept, given: both definitions, as JSON.
+    """
+
+    def __init__(self, message: str, kept: str, given: str) -> None:
+        super().__init__(message)
+        self.kept = kept
+        self.given = given
+
+
 class GetProgress(Query[Progress]):
     """The progress of a view."""
 
@@ -150,9 +170,16 @@ class GetApplied(Query[Mapping[StreamId, int]]):
 
 
 class GetParked(Query[tuple[Parked, ...]]):
-    """The parked streams of a view."""
+    """The parked streams of a view, in the order of their events.
+
+    limit: so many at most, in the order of their ids, to take a look that costs the same however many
+        there are; None for all.
+    after: of those, the ones after this id.
+    """
 
     view: View[Any]
+    limit: int | None = None
+    after: str = ""
 
 
 class Apply(Command[Applied]):
@@ -169,6 +196,9 @@ class Apply(Command[Applied]):
         is not applied yet; None for as long as the views wait for anything.
     epoch: of the store, in which the events were read, if there is no cursor; raises OtherEpoch, a
         WrongEpoch, if the view is of another: see CarryOver.
+    after: where the events follow in the feed; raises StartedOver if the partition is before that.
+
+    Raises OtherDefinition if what the view is defined by has changed, and its version has not.
     """
 
     view: View[Any]
@@ -180,6 +210,7 @@ class Apply(Command[Applied]):
     store: str | None = None
     within: float | None = None
     epoch: int = 1
+    after: Cursor | None = None
 
 
 class CarryOver(Command[None]):
@@ -207,6 +238,17 @@ class Unpark(Command[bool]):
 
     view: View[Any]
     stream: StreamId
+
+
+class Skip(Command[bool]):
+    """Goes past the event at which a stream is parked, for good; what follows it is still held back.
+
+    Answers whether it was parked there. See `eventsrc.following.parking.skip`, which keeps a record.
+    """
+
+    view: View[Any]
+    stream: StreamId
+    version: int
 
 
 class Claim(Command[tuple[Lease, ...]]):
@@ -247,6 +289,15 @@ class Discard(Command[None]):
     view: View[Any]
 
 
+class StartOver(Command[None]):
+    """Removes what a version of a view has built, and makes its tables anew: by its definition now.
+
+    Whoever synchronises it then builds it from the first event. Queries read what there is meanwhile.
+    """
+
+    view: View[Any]
+
+
 ViewOp: TypeAlias = (
     GetProgress
     | GetApplied
@@ -255,11 +306,13 @@ ViewOp: TypeAlias = (
     | CarryOver
     | Park
     | Unpark
+    | Skip
     | Claim
     | Leave
     | GetLive
     | GoLive
     | Discard
+    | StartOver
 )
 """The operations that every database of views interprets."""
 

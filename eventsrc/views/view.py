@@ -151,6 +151,12 @@ class View(ByName, Generic[DB]):
         return register
 
     @property
+    def handled(self) -> tuple[str, ...]:
+        """The stored names of the event types that it has handlers for, and "Opaque" for those of all
+        that are unknown."""
+        return tuple(sorted(name or "Opaque" for name in self._handlers))
+
+    @property
     def takes_many(self) -> bool:
         """True if some of its handlers take several events."""
         return bool(self._many)

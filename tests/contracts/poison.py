@@ -122,13 +122,14 @@ def notes(
 
     view.on(Noted)(noted)
     view.on(Counted)(noted)
-    if is_fixed:
 
-        @view.on(Opaque)
-        def opaque(db: Any, event: Recorded[Opaque]) -> None:
-            kit.execute(
-                db, "UPDATE note SET numbers = numbers || ',newer' WHERE stream = ?", str(event.stream)
-            )
+    @view.on(Opaque)
+    def opaque(db: Any, event: Recorded[Opaque]) -> None:
+        if not is_fixed:
+            raise ValueError("cannot take what is newer")
+        kit.execute(
+            db, "UPDATE note SET numbers = numbers || ',newer' WHERE stream = ?", str(event.stream)
+        )
 
     return view
 

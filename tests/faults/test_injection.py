@@ -77,6 +77,11 @@ SAFE = {
     ("sqlite.store", "_events"): CHOSEN,
     ("postgres.views", "_read"): "LOCK takes no parameters; the names of schemas are quoted",
     ("postgres.views", "_discard"): "LOCK takes no parameters; the name of the schema is quoted",
+    ("postgres.views", "_start_over"): "LOCK takes no parameters; the name of the schema is quoted",
+    (
+        "sqlite.views",
+        "clear",
+    ): "DROP takes no parameters; names are quoted; other statements are constants",
     ("postgres.views", "settle"): "the names of constraints are quoted by Postgres",
     ("postgres.views", "ask"): "it puts in the driver's mark for a parameter",
     ("postgres.views", "_asked"): ASKED,

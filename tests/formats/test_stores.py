@@ -18,12 +18,24 @@ from typing import Any
 import psycopg
 import pytest
 
-from eventsrc import Codec, Cursor, ReadFeed, SqliteStore, SqliteViews, Token, world
+from eventsrc import (
+    Codec,
+    Cursor,
+    ReadFeed,
+    SqliteStore,
+    SqliteViews,
+    Token,
+    View,
+    synchronise,
+    world,
+)
+from eventsrc.events.event import Opaque
 from eventsrc.http import etag, expected
 from eventsrc.http.signing import Signed
 from eventsrc.postgres import PostgresStore, PostgresViews
 from eventsrc.sqlite._sql import SCRIPTS
 from eventsrc.stores.operations import NotAStore
+from eventsrc.views.operations import GetParked, OtherDefinition
 from tests.formats import reading
 from tests.formats.modules import HERE, shop
 
@@ -53,11 +65,21 @@ def check(store: Any, views: Any, expected: Any) -> None:
     assert as_json(reading.store_as_json(store)) == expected_store
     assert as_json(reading.views_as_json(store, views)) == expected["views"]
     assert as_json(reading.live_rows(views)) == expected["orders that queries read"]
+    parked = [each for view in shop.views() for each in views.run(GetParked(view))]
+    undecodable = [each for each in parked if each.error.startswith(("UnknownEvent", "Undecodable"))]
+    assert [each for each in parked if each.is_undecodable] == undecodable
+    assert bool(undecodable) == ("UnknownEvent" in json.dumps(expected["views"]))
     ended = as_json(reading.go_on(store, views, world))
     # An error says by now which event it is about, and which handler.
     text = json.dumps(ended).replace("UnknownEvent: orders/7@1 (position 33): ", "UnknownEvent: ")
     as_before = json.loads(re.sub(r", by its handler [\w.<>]+", "", text))
     assert as_before == expected["views when brought to their end"]
+    # The first that applies keeps its definition, and others are compared with that.
+    view = shop.names_view()
+    other: View[Any] = View(view.name, version=view.version, prefix="elsewhere/")
+    other.on(Opaque)(lambda _, __: None)
+    with pytest.raises(OtherDefinition, match=r"its prefix: .* then, 'elsewhere/' now"):
+        (store | views).run(synchronise(other))
 
 
 def as_json(value: Any) -> Any:

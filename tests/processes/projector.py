@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 from sqlite_utils import Database
 
@@ -45,11 +46,17 @@ def counting_view(*, is_watched: bool = False) -> View[Database]:
     return view
 
 
+def idle(view: View[Any]) -> View[Any]:
+    """A view with handlers of the same events that do nothing."""
+    view._handlers.update(dict.fromkeys(view._handlers, lambda _database, _event: None))
+    return view
+
+
 def apart(views: SqliteViews, *, effects_first: bool, op: Apply) -> Applied:
     """Broken, for the control: the effects are in one transaction, the position in another."""
     streams = tuple({event.stream for event in op.events})
     applied = views.run(GetApplied(op.view, streams))
-    position = Apply(View(op.view.name, types=TYPES), op.events, op.cursor)
+    position = Apply(idle(counting_view()), op.events, op.cursor)
     if not effects_first:
         done = views.apply(position)
     with views.writing(op.view) as ledger:

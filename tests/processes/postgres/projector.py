@@ -18,7 +18,7 @@ from eventsrc import Recorded, View, on, synchronise
 from eventsrc.postgres import PostgresStore, PostgresViews
 from eventsrc.views.operations import Applied, Apply, GetApplied
 from tests.faults.events import CODEC, TYPES, Tick
-from tests.processes.projector import READY
+from tests.processes.projector import READY, idle
 
 Connection = psycopg.Connection[Any]
 
@@ -60,7 +60,7 @@ def apart(views: PostgresViews, *, effects_first: bool, op: Apply) -> Applied:
     """Broken, for the control: the effects are in one transaction, the position in another."""
     streams = tuple({event.stream for event in op.events})
     applied = views.run(GetApplied(op.view, streams))
-    position = Apply(View(op.view.name, types=TYPES), op.events, op.cursor)
+    position = Apply(idle(counting_view()), op.events, op.cursor)
     if not effects_first:
         done = views.apply(position)
     with views.writing(op.view) as ledger:

@@ -6,6 +6,7 @@ for infrastructure that does not work; each is raised by the module that defines
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any, Final
 
 
@@ -18,6 +19,22 @@ class EventsrcError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # By default Python calls the class with `args`, which are not what its __init__ took.
         return _again, (type(self), self.args), vars(self)
+
+
+def harmless(text: str) -> str:
+    """A text whose control and formatting characters are escapes, such as \\x1b."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in _HOSTILE
+        else character
+        for character in text
+    )
+
+
+_HOSTILE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode categories of characters that a terminal or a log takes for more than a character."""
 
 
 def with_article(kind: type | str) -> str:

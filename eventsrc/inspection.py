@@ -19,7 +19,7 @@ from eventsrc.events.codec import Json
 from eventsrc.events.epochs import Epochs
 from eventsrc.events.positions import START, Cursor
 from eventsrc.events.recorded import Recorded
-from eventsrc.events.stream_id import StreamId
+from eventsrc.events.stream_id import StreamId, stored_id
 from eventsrc.programs.program import Do, program
 from eventsrc.stores.epochs import get_epochs
 from eventsrc.stores.operations import FindAppend, Read, ReadFeed
@@ -197,7 +197,7 @@ class Counting:
         """The streams in the order of their ids."""
         for stream in sorted(self._streams):
             version, first, last = self._streams[stream]
-            yield StreamSummary(StreamId(stream), version, _time(first), _time(last))
+            yield StreamSummary(stored_id(stream), version, _time(first), _time(last))
 
     def types(self) -> Iterator[TypeSummary]:
         """The types, the most frequent first."""

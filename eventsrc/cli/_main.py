@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from eventsrc._errors import EventsrcError
+from eventsrc._errors import EventsrcError, harmless
 from eventsrc.cli import _store
-from eventsrc.cli._output import harmless
 from eventsrc.events.positions import BadCursor, BadToken, WrongStore
 from eventsrc.events.stream_id import BadStreamId
 from eventsrc.opening import BadUrl, MissingExtra

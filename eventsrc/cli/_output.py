@@ -8,30 +8,15 @@ from __future__ import annotations
 
 import json
 import sys
-import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 import click
 
+from eventsrc._errors import harmless
 from eventsrc.inspection import Entry
-
-_HOSTILE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode categories of characters that are not shown as they are."""
-
-
-def harmless(text: str) -> str:
-    """A text whose control and formatting characters are escapes, such as \\x1b."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        character.encode("unicode_escape").decode()
-        if unicodedata.category(character) in _HOSTILE
-        else character
-        for character in text
-    )
 
 
 def line(text: str) -> None:

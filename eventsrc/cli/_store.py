@@ -10,9 +10,9 @@ from uuid import UUID
 import attrs
 import click
 
+from eventsrc._errors import harmless
 from eventsrc.cli._output import (
     compact,
-    harmless,
     json_line,
     kind_of,
     line,

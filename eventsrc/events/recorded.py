@@ -12,7 +12,7 @@ from eventsrc._pickling import has_name
 from eventsrc.events.codec import Codec, Encoded, Json, Undecodable, UnknownEvent
 from eventsrc.events.event import Opaque
 from eventsrc.events.record import Record, check_data, check_rest, seed_of
-from eventsrc.events.stream_id import StreamId
+from eventsrc.events.stream_id import StreamId, stored_id
 
 E_co = TypeVar("E_co", covariant=True)
 
@@ -44,7 +44,7 @@ class Recorded(Generic[E_co]):
     @property
     def stream(self) -> StreamId:
         """The stream that the event is in."""
-        return StreamId(self._record.stream)
+        return stored_id(self._record.stream)
 
     @property
     def version(self) -> int:

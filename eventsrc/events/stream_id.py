@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from typing import Any, Final
 
 from eventsrc._errors import EventsrcError, with_article
 
@@ -14,6 +15,12 @@ RESERVED: Final = "eventsrc/"
 """The beginning of the ids of the library's own streams, and the names of its own event types."""
 
 
+CONTROLS: Final = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]"
+)
+"""Control characters, line separators, and those that change the direction of writing."""
+
+
 class BadStreamId(EventsrcError, ValueError):
     """A text that cannot be a stream id, or no id of the family that it is looked for in."""
 
@@ -21,9 +28,10 @@ class BadStreamId(EventsrcError, ValueError):
 class StreamId(str):
     """The id of a stream: segments that are not empty, with `/` between them.
 
-    A `str` in all respects; making one raises BadStreamId for a text with an empty segment, a NUL
-    character or a lone surrogate, and for one of more than 512 bytes. Ids are compared as they are
-    written: upper and lower case, and different Unicode forms of one letter, are different ids.
+    A `str` in all respects; making one raises BadStreamId for a text with an empty segment, a control
+    character, one that changes the direction of writing, or a lone surrogate, and for one of more than
+    512 bytes. Ids are compared as they are written: upper and lower case, and different Unicode forms
+    of one letter, are different ids.
     """
 
     __slots__ = ()
@@ -37,14 +45,22 @@ class StreamId(str):
             raise BadStreamId(
                 f"{text[:100]!r} is no stream id: write non-empty segments with / between them"
             )
-        if "\0" in text:
-            raise BadStreamId(f"{text[:100]!r} is no stream id: remove the NUL character")
+        if not text.isprintable() and (found := CONTROLS.search(text)):
+            raise BadStreamId(
+                f"{text[:100]!r} is no stream id: remove {found[0]!r}, which a terminal or a log would "
+                "take for more than a character; the key of a family of streams may have it"
+            )
         if len(text) > MAX_ID_BYTES or not text.isascii():
             check_length(text)
         return str.__new__(cls, text)
 
-    def __getnewargs__(self) -> tuple[str]:
-        return (str(self),)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return stored_id, (str(self),)
+
+
+def stored_id(text: str) -> StreamId:
+    """The id of a stream that is stored, unchecked: older ones may have control characters."""
+    return str.__new__(StreamId, text)
 
 
 def check_length(text: str) -> None:

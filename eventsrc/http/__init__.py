@@ -19,14 +19,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
-from uuid import UUID, uuid5
+from urllib.parse import quote
+from uuid import UUID, uuid4, uuid5
 
 import attrs
 
-from eventsrc._errors import EventsrcError
+from eventsrc._errors import EventsrcError, harmless
 from eventsrc.events.codec import NotStorable
 from eventsrc.events.epochs import WrongEpoch
 from eventsrc.events.positions import START, BadCursor, BadToken, Cursor, NotInToken, Token, WrongStore
@@ -50,6 +52,8 @@ from eventsrc.stores.operations import (
 )
 from eventsrc.streams.decide import AppendFailed, NotDecided
 
+_log: Final = logging.getLogger("eventsrc.http")
+
 PLAIN: Final = Plain()
 """Tokens as they are, without a signature."""
 
@@ -63,6 +67,9 @@ LONGEST_TAG: Final = 4_000
 """The most characters of an entity tag: two fit in a header."""
 
 _KEYS: Final = UUID("6f1b6a0e-3e0a-5d5e-9a35-4f4f1f1f8a10")
+MOST_STREAMS: Final = 100
+"""The most streams of a token that a sender may show: making views as new as it takes work for each."""
+
 _FORM_MARK: Final = "~"
 """The mark between a token and the form: no text of a token has it."""
 
@@ -358,6 +365,8 @@ def refusal(why: object, texts: TokenTexts = PLAIN, *, current: Token | None = N
     """The response to what a store or view did not do: a failure's value, or an error of this library.
 
     current: what a sender whose condition did not hold should have seen.
+    The texts are fixed: what else is known of a reason is logged at INFO by "eventsrc.http", under the
+    `reference` that the response has.
     Raises TypeError for anything else: what a domain refuses, the domain says (`problem`).
     """
     match why:
@@ -376,12 +385,10 @@ def refusal(why: object, texts: TokenTexts = PLAIN, *, current: Token | None = N
                 version=actual,
                 since=[{"version": each.version, "type": each.type} for each in events],
             )
-        case Rejected(reason=reason):
-            return problem(422, "It cannot be stored", reason)
-        case NotStorable():
-            return problem(422, "It cannot be stored", str(why))
+        case Rejected() | NotStorable():
+            return _referred(422, "It cannot be stored", why)
         case BadStreamId():
-            return problem(404, "There is nothing of that name", str(why))
+            return _referred(404, "There is nothing of that name", why)
         case Unknown(append_id=id):
             return problem(
                 503,
@@ -397,9 +404,11 @@ def refusal(why: object, texts: TokenTexts = PLAIN, *, current: Token | None = N
         case StoreFull():
             return problem(507, "There is no room for more")
         case NotInToken() | WrongEpoch():
-            return problem(412, "The condition does not hold", str(why))
+            return _referred(412, "The condition does not hold", why, "read it anew, and decide again")
         case BadCursor() | BadToken() | WrongStore():
-            return problem(400, "This is no token of ours", str(why))
+            return _referred(
+                400, "This is no token of ours", why, "pass on what was received, as it is"
+            )
         case StoreError():
             return _later("The store cannot be used now")
         case _:
@@ -427,7 +436,7 @@ def feed_page(
     kept = f"{'public' if is_public else 'private'}, max-age=31536000, immutable"
     sent = {
         "Content-Type": "application/json",
-        "Link": f'<{path}?after={page.next}&limit={limit}>; rel="next"',
+        "Link": f'<{path}?after={quote(str(page.next))}&limit={limit}>; rel="next"',
         "Cache-Control": kept if is_settled else "no-cache",
     }
     body = {
@@ -490,10 +499,18 @@ def _tag(token: Token, texts: TokenTexts, form: str) -> str:
 
 def _token(tag: str, texts: TokenTexts) -> Token:
     """The token of a tag, whatever its form and its way. Raises BadToken for another text."""
-    for text in _as_sent(tag.partition(_FORM_MARK)[0]):
-        with contextlib.suppress(BadToken):
-            return texts.read(text)
-    return texts.read(tag)
+    for text in (*_as_sent(tag.partition(_FORM_MARK)[0]), tag):
+        try:
+            token = texts.read(text)
+        except BadToken as error:
+            wrong = error
+        else:
+            break
+    else:
+        raise wrong
+    if len(token.versions) > MOST_STREAMS:
+        raise _bad(f"a token names {len(token.versions)} streams, and {MOST_STREAMS} is the most")
+    return token
 
 
 def _varying(form: str) -> dict[str, str]:
@@ -504,6 +521,16 @@ def _json(value: Any) -> bytes:
     """A value as JSON. A lone half of a pair of UTF-16, which UTF-8 does not have, is escaped."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.encode("utf-8", "backslashreplace")
+
+
+def _referred(status: int, title: str, why: object, detail: str = "") -> Response:
+    """A problem whose reason, which may name what its reader may not see, is in the log alone.
+
+    A reference is in both.
+    """
+    reference = uuid4().hex[:12]
+    _log.info("%s %s: %s", reference, title, harmless(str(why)))
+    return problem(status, title, detail, reference=reference)
 
 
 def _bad(detail: str) -> Problem:

@@ -18,6 +18,7 @@ from psycopg.pq import ExecStatus, Format, TransactionStatus
 from psycopg.rows import tuple_row
 
 from eventsrc._clock import monotonic
+from eventsrc._errors import with_article
 from eventsrc.postgres._conversation import Statement
 from eventsrc.postgres._errors import stuck, translation
 from eventsrc.postgres._nul import may_have_nul, rows_of, take_nul
@@ -299,18 +300,34 @@ def check_address(address: object, pool: type, others: type) -> None:
     """Raises TypeError or ValueError for what is neither a connection string nor such a pool.
 
     others: the pools of the other kind of store, which are easily taken for these.
+    No part of the address is in the error, since any may be a part of a password.
     """
     if isinstance(address, str):
-        try:
-            conninfo_to_dict(address)
-        except psycopg.ProgrammingError as error:
-            raise ValueError(
-                f"the address is no connection string, such as postgresql://app@host/shop: {error}"
-            ) from error
+        _check_text(address)
     elif isinstance(address, others):
         raise TypeError(f"the address is an {others.__name__}: give this one a {pool.__name__}")
     elif not isinstance(address, pool):
-        raise TypeError(f"the address is {address!r}: give a connection string or a {pool.__name__}")
+        kind = with_article(type(address))
+        raise TypeError(f"the address is {kind}: give a connection string or a {pool.__name__}")
+
+
+def _check_text(address: str) -> None:
+    wrong = None
+    try:
+        fields = conninfo_to_dict(address)
+    except psycopg.ProgrammingError:
+        wrong = "is no connection string"
+    else:
+        ports = [port for port in str(fields.get("port", "")).split(",") if port]
+        if not all(port.isascii() and port.isdigit() for port in ports):
+            wrong = "has a port that is no number"
+        elif any("@" in str(fields.get(name, "")) for name in ("host", "dbname")):
+            wrong = "has an @ in its host or database"
+    if wrong is not None:
+        raise ValueError(
+            f"the address {wrong}: write it as postgresql://app:password@host:5432/shop, with %-codes "
+            "for special characters in the password (@ is %40, / is %2F, % is %25)"
+        )
 
 
 def check_session_settings(connection: AnyConnection) -> None:

@@ -9,7 +9,7 @@ import attrs
 
 from eventsrc.events.positions import Cursor
 from eventsrc.events.recorded import Recorded
-from eventsrc.events.stream_id import StreamId
+from eventsrc.events.stream_id import StreamId, stored_id
 from eventsrc.following.synchroniser import PAGE, GapRemains
 from eventsrc.programs.interpreter import Interpreter
 from eventsrc.stores.operations import ReadFeed, StoreOp
@@ -151,4 +151,4 @@ class _Run:
                     raise _Stuck(Failed(*place, described(error))) from error
         if work.applied:
             self.ledger.move_guards(work.applied)
-        self.held |= {StreamId(stream): None for stream in work.held}
+        self.held |= {stored_id(stream): None for stream in work.held}

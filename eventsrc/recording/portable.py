@@ -30,7 +30,7 @@ from eventsrc.events.event import Opaque
 from eventsrc.events.pages import Events
 from eventsrc.events.record import make_record
 from eventsrc.events.recorded import Recorded
-from eventsrc.events.stream_id import StreamId
+from eventsrc.events.stream_id import StreamId, stored_id
 from eventsrc.programs.operation import Operation
 from eventsrc.programs.program import Bind, Call, Gather, Map, Program, following, ignoring
 from eventsrc.recording import _library
@@ -410,9 +410,15 @@ _WRITE: Final[Mapping[type, Callable[[Portable, Any], Any]]] = {
     Unwritten: lambda _, value: {"$unwritten": value.kind},
 }
 
+
+def _stream(value: Any) -> StreamId:
+    """The id of a stream, which may be one that was stored when ids could have control characters."""
+    return stored_id(value) if type(value) is str else StreamId(value)
+
+
 _READ: Final[Mapping[str, Callable[[Portable, Any, Any], Any]]] = {
     "$float": lambda _, value, __: float(value),
-    "$stream": lambda _, value, __: StreamId(value),
+    "$stream": lambda _, value, __: _stream(value),
     "$tuple": lambda p, value, _: tuple(p.value(value)),
     "$dict": lambda p, value, _: {p.value(key): p.value(item) for key, item in value},
     "$set": lambda p, value, _: set(p.value(value)),

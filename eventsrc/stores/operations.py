@@ -120,6 +120,10 @@ class Conflict:
     """The first events since the expected version, at most 100 and at most what a page holds; none if
     that was not an exact version."""
 
+    def __str__(self) -> str:
+        # without the events, which may hold what not everybody who reads errors may see
+        return f"a conflict: {self.stream} is at version {self.actual}, not {self.expected}"
+
 
 @attrs.frozen
 class Rejected:

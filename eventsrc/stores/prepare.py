@@ -29,7 +29,7 @@ from eventsrc.events.positions import BadCursor, Cursor, Token
 from eventsrc.events.record import Record, make_records
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import MAX_ID_BYTES as MAX_NAME
-from eventsrc.events.stream_id import RESERVED, BadStreamId, StreamId, checked_prefix
+from eventsrc.events.stream_id import RESERVED, BadStreamId, StreamId, checked_prefix, stored_id
 from eventsrc.programs.program import Outcome
 from eventsrc.stores.metadata import check_metadata
 from eventsrc.stores.operations import (
@@ -460,7 +460,7 @@ def page_of(
 def appended(append_id: UUID, records: Sequence[Record], store_id: str, epoch: int = 1) -> Appended:
     """The answer to an append that stored these records, in the store's current epoch."""
     versions = {record[1]: record[2] for record in records}  # the last of each stream remains
-    seen = {StreamId(stream): version for stream, version in versions.items()}
+    seen = {stored_id(stream): version for stream, version in versions.items()}
     place = Cursor(store_id, records[-1].position, epoch)
     return Appended(append_id, Token(store_id, seen, epoch), place)
 

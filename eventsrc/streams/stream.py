@@ -18,6 +18,7 @@ import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 import attrs
@@ -27,7 +28,7 @@ from eventsrc.events.codec import Json
 from eventsrc.events.event import EventTypeError, is_own_event
 from eventsrc.events.positions import BadToken, Token
 from eventsrc.events.recorded import Recorded
-from eventsrc.events.stream_id import RESERVED, BadStreamId, StreamId
+from eventsrc.events.stream_id import CONTROLS, RESERVED, BadStreamId, StreamId
 from eventsrc.programs._declared import members_of
 from eventsrc.programs.program import Do, Outcome, Program, name_of, program
 from eventsrc.stores.operations import (
@@ -425,8 +426,9 @@ def _segment(part: object) -> str:
     text = str(part.value if isinstance(part, enum.Enum) else part)
     if not text:
         raise BadStreamId("a key is empty, and cannot be a segment of a stream id")
-    return text.replace("%", "%25").replace("/", "%2F")
+    text = text.replace("%", "%25").replace("/", "%2F")
+    return text if text.isprintable() else CONTROLS.sub(lambda found: quote(found[0]), text)
 
 
 def _unsegment(text: str) -> str:
-    return text.replace("%2F", "/").replace("%25", "%")
+    return unquote(text, errors="strict") if "%" in text else text

@@ -38,10 +38,15 @@ E = TypeVar("E")
 
 # --- stream ids -----------------------------------------------------------------------------------
 
+_letters: Final = st.characters(
+    exclude_categories=["Cc", "Cs", "Zl", "Zp"],
+    exclude_characters="/\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",
+    codec="utf-8",
+)
 _segments: Final = (
     st.text("abc", min_size=1, max_size=2)
     | st.sampled_from(HOSTILE_NAMES)
-    | st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=20)
+    | st.text(_letters, min_size=1, max_size=20)
 )
 
 

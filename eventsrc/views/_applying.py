@@ -35,6 +35,7 @@ from zlib import crc32
 import attrs
 
 from eventsrc._clock import monotonic
+from eventsrc._errors import harmless
 from eventsrc.events.codec import Undecodable, UnknownEvent
 from eventsrc.events.pages import Events, of_streams
 from eventsrc.events.positions import START, Cursor
@@ -532,7 +533,7 @@ class LedgerViews(OpenedViews[ViewOp]):
                 why = f"{tries - 1} processes in a row ended while they applied this event"
                 failed[stream] = _failed(event, why, is_deadly=True)
                 self.park(Park(op.view, failed[stream]))
-                _log.error("%r parks %s: %s", op.view, stream, why)
+                _log.error("%r parks %s: %s", op.view, stream, harmless(str(why)))
                 continue
             cursor = None
             if op.cursor is not None and not work.gaps and not failed:

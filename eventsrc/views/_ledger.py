@@ -20,7 +20,7 @@ import attrs
 
 from eventsrc.events.epochs import Epochs, OtherEpoch
 from eventsrc.events.positions import START, Cursor, WrongStore
-from eventsrc.events.stream_id import StreamId
+from eventsrc.events.stream_id import StreamId, stored_id
 from eventsrc.views._definition import Definition
 from eventsrc.views.guard import Moves
 from eventsrc.views.operations import (
@@ -448,7 +448,9 @@ class Ledger(ABC):
         """The parked streams, in the order of their events; or some, in the order of their ids."""
         rows = self.ask(PARKED) if limit is None else self.ask(SOME_PARKED, after, limit)
         return tuple(
-            Parked(StreamId(stream), at, position, kind, error, attempts, held, since, bool(a), bool(b))
+            Parked(
+                stored_id(stream), at, position, kind, error, attempts, held, since, bool(a), bool(b)
+            )
             for stream, at, position, kind, error, attempts, held, since, a, b in rows
         )
 

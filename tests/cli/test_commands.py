@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventsrc import Append, Codec, SqliteStore, StreamId, event
+from eventsrc._errors import harmless
 from eventsrc.cli import main
-from eventsrc.cli._output import harmless
 from eventsrc.events.event import EventTypes
 from tests.docs.pages import ROOT
 

@@ -301,7 +301,6 @@ BAD = {
     b"web, ,all,t2,ask,A,ann,2020-01-01 10:00:00+01:00": "case:concept:name",
     b"web,c1,all,,ask,A,ann,2020-01-01 10:00:00+01:00": "concept:instance",
     b"web,c1,all,t2,ask,A,\xff\xfe,2020-01-01 10:00:00+01:00": "utf-8",
-    b"web,c1\x00,all,t2,ask,A,ann,2020-01-01 10:00:00+01:00": "NUL",
     b"web," + b"c" * 600 + b",all,t2,ask,A,ann,2020-01-01 10:00:00+01:00": "512",
     b'web,c1,all,t2,"ask,A,ann,2020-01-01 10:00:00+01:00': "CSV",
     b"web,c1,all,t2,ask,A,ann,2020-01-01\r10:00:00+01:00": "CSV",

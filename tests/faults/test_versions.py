@@ -19,6 +19,7 @@ import pytest
 from eventsrc import Append, Read, SqliteStore, StreamId, Success
 from eventsrc._errors import EventsrcError
 from eventsrc.events.event import Opaque
+from eventsrc.events.stream_id import stored_id
 from eventsrc.sqlite import _sql
 from eventsrc.sqlite._file import SqliteFile
 from eventsrc.sqlite._schema import Schema
@@ -72,7 +73,7 @@ def test_a_file_of_a_released_version_opens_with_every_event_as_it_was(
 ) -> None:
     path = made_by(version, tmp_path / "store.db")
     assert events_hash(path) == RELEASED[version]
-    users, odd = StreamId("users"), StreamId("o'dd;--\nΩ")
+    users, odd = StreamId("users"), stored_id("o'dd;--\nΩ")
     for _ in range(2):
         with SqliteStore(path, CODEC) as store:
             assert store.store_id == "0123456789abcdef"

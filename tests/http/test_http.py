@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -30,10 +31,11 @@ from eventsrc import (
 )
 from eventsrc.events._exact import NotStorable
 from eventsrc.events.epochs import WrongEpoch
-from eventsrc.events.positions import BadToken, NotInToken, WrongStore
+from eventsrc.events.positions import BadToken, Cursor, NotInToken, WrongStore
 from eventsrc.events.stream_id import BadStreamId
 from eventsrc.following.synchroniser import Stale
 from eventsrc.http import (
+    MOST_STREAMS,
     Preferences,
     Problem,
     Response,
@@ -53,7 +55,7 @@ from eventsrc.http import (
     seen,
 )
 from eventsrc.http.signing import Plain, Signed, TokenTexts
-from eventsrc.stores.operations import StoreBusy, StoreClosed, StoreFull
+from eventsrc.stores.operations import FeedPage, StoreBusy, StoreClosed, StoreFull
 from eventsrc.streams.decide import AppendFailed
 from tests.views.library import CODEC, Noted, notes_view
 
@@ -414,10 +416,31 @@ def test_a_conflict_tells_what_came_since_and_where_it_is_now() -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_asked_of_a_store_has_a_status(why: EventsrcError, status: int) -> None:
-    sent = refusal(why)
+def test_the_reason_of_a_refusal_is_in_the_log_alone_under_its_reference(
+    why: EventsrcError, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "eventsrc.http"):
+        sent = refusal(why)
     assert sent.status == status
-    assert str(why) in json.loads(sent.body)["detail"]
+    assert str(why).encode() not in sent.body
+    (line,) = caplog.messages
+    assert json.loads(sent.body)["reference"] in line
+    assert str(why) in line
+
+
+def test_a_token_of_more_streams_than_a_request_is_about_is_refused() -> None:
+    streams = {StreamId(f"s{number}"): 1 for number in range(MOST_STREAMS + 1)}
+    for names, is_good in ((MOST_STREAMS, True), (MOST_STREAMS + 1, False)):
+        token = Token("here", dict([*streams.items()][:names]))
+        with contextlib.nullcontext() if is_good else pytest.raises(Problem, match="the most"):
+            assert expected({"If-Match": etag(token)}) == token
+
+
+def test_the_link_of_a_page_is_one_header_whatever_the_store_is_called() -> None:
+    cursor = Cursor("x>; rel=a\r\nSet-Cookie: a=b", 1)
+    link = feed_page(FeedPage((), cursor, cursor), START, 1, lambda event: None).headers["Link"]
+    assert not set("\r\n") & set(link)
+    assert link.count(">") == 1
 
 
 def test_an_answer_from_a_view_says_what_it_has_seen_and_has_no_etag() -> None:

@@ -67,6 +67,35 @@ def made(request: pytest.FixtureRequest) -> Open:
 # --- what is given
 
 
+SECRET = "hunter2-s3cr3t"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"postgres//app:{SECRET}@db.example/shop",
+        f"postgresql+psycopg://app:{SECRET}@db.example/shop",
+        f"postgresql://app:{SECRET}@db.example:54x2/shop",
+        f"postgresql://app:{SECRET}/x@db.example/shop",
+        f"postgresql://app:x@{SECRET}@db.example/shop",
+        f"postgresql://app:{SECRET}%zz@db.example/shop",
+        f"host=db.example user=app password='{SECRET}",
+        f"host=127.0.0.1 port=1 user=app password={SECRET}",
+        f"postgresql://app:{SECRET}@db.example/shop".encode(),
+    ],
+)
+def test_no_part_of_a_password_is_in_an_error_or_repr(made: Open, address: Any) -> None:
+    error: BaseException | None = None
+    try:
+        shown = repr(made(address, timeout=0.2))  # some connect later
+    except (ValueError, TypeError, StoreError) as caught:
+        shown, error = "", caught
+    while error is not None:
+        shown += f"{error!r} {error} {getattr(error, '__notes__', '')}"
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    assert SECRET not in shown
+
+
 def test_what_is_no_connection_string_is_refused_at_once(made: Open) -> None:
     with pytest.raises(ValueError, match="no connection string"):
         made("nonsense")

@@ -369,7 +369,8 @@ def test_a_decision_gives_up_at_its_deadline(store: MemoryStore) -> None:
     simulated = SimulatedWorld()
     app = over(store, always_a_rival, simulated)
     with pytest.raises(
-        NotDecided, match=r"gave up on counter after \d+ attempts; the last met Conflict"
+        NotDecided,
+        match=r"gave up on counter after \d+ attempts; the last met a conflict: counter",
     ):
         app.run(counter.change(total, increment, within=2.0))
     assert 1.9 < simulated.time <= 2.0

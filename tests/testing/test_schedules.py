@@ -539,7 +539,7 @@ def real_memory() -> Iterator[Interpreter[Any]]:
 @pytest.mark.parametrize("run", [Scenario.explore, lambda its: its.for_real(real_memory, rounds=1)])
 def test_a_program_that_comes_first_and_fails_is_no_beginning(run: Any) -> None:
     its = Scenario({"ann": Read(A)}, on=SimulatedStore, before=Append(A, (Counted(1),), 7), holds=bool)
-    with pytest.raises(BadScenario, match="run before the others answered .*Conflict"):
+    with pytest.raises(BadScenario, match="run before the others answered .*conflict"):
         run(its)
 
 

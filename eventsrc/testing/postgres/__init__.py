@@ -121,8 +121,10 @@ class PostgresServer:
         self._major: int | None = None
 
     def __repr__(self) -> str:
-        where = self._address if self._files is None else self._files.directory
-        return f"<{type(self).__name__} {self._major or ''} {where or 'not started'}>"
+        where: object = "elsewhere" if self._address else "not started"  # its address has a password
+        if self._files is not None:
+            where = self._files.directory
+        return f"<{type(self).__name__} {self._major or ''} {where}>"
 
     def __enter__(self) -> Self:
         self.start()

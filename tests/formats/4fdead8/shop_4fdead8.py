@@ -304,7 +304,7 @@ ODD_IDS: Final = (
     StreamId("e\u0301"),  # the same to the eye
     StreamId("Orders/1"),  # not orders/1
     StreamId("日本/Ω/👩‍👩‍👧"),
-    StreamId('o\'dd;-- "x"\n\t%2F'),
+    str.__new__(StreamId, 'o\'dd;-- "x"\n\t%2F'),  # which StreamId refuses now
     StreamId("long/" + "x" * 507),  # 512 bytes, the most there are
 )
 

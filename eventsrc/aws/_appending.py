@@ -367,7 +367,10 @@ class Appending:
             group.most = len(plan.taken) // 2
             return
         group.most = ACTIONS
-        group.fail(plan.taken, error)
+        if "size" in str(error).lower():  # as all say that DynamoDB refuses for their size
+            group.answer(plan.taken[0], Failure(Rejected(str(error))))
+        else:
+            group.fail(plan.taken, error)
 
     def _too_large(self, group: _Group, plan: _Plan, why: str) -> None:
         if len(plan.taken) > 1:

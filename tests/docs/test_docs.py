@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from eventsrc.errors import MissingExtra
 from eventsrc.testing.postgres import NoPostgres
+from eventsrc.testing.servers import NoServer
 from tests.docs.pages import PAGES, ROOT, blocks, run_page
 
 EXECUTED = {"console", "python", "text", "sh"}
@@ -22,7 +24,7 @@ def test_the_code_on_the_page_runs_and_prints_what_is_shown(
     monkeypatch.chdir(tmp_path)
     try:
         wrong = run_page(page)
-    except NoPostgres as error:
+    except (NoPostgres, NoServer, MissingExtra) as error:
         pytest.skip(str(error))
     assert wrong == []
 

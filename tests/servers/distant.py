@@ -147,12 +147,12 @@ def unsent() -> Exception:
     return ConnectTimeoutError(endpoint_url="http://far.away")  # type: ignore[no-any-return]
 
 
-def refusal(code: str, *reasons: str, status: int = 400) -> Exception:
+def refusal(code: str, *reasons: str, status: int = 400, message: str = "a stub says so") -> Exception:
     """A refusal of DynamoDB. reasons: of the actions of a transaction."""
     from botocore.exceptions import ClientError
 
     response: dict[str, Any] = {
-        "Error": {"Code": code, "Message": "a stub says so"},
+        "Error": {"Code": code, "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
     if reasons:

@@ -92,8 +92,6 @@ SAFE = {
     ("views.rows", "__init__"): "it copies the tables that there are; their names are quoted",
     ("sqlite._copy", "_keyed"): "it reads the tables that there are; their names are quoted",
     ("postgres._copy", "_keyed"): "it reads the tables that there are; their names are quoted",
-    ("sqlite._handling", "settings_of"): "PRAGMA takes no parameters; the names are our own",
-    ("sqlite._handling", "restore"): "PRAGMA takes no parameters; names of our own, numbers",
     (
         "aws._talk",
         "_read",

@@ -16,13 +16,13 @@ from math import inf
 from typing import Any, TypeAlias
 
 from eventsrc.events.positions import Cursor
-from eventsrc.following.parking import Retries
+from eventsrc.following._retries import Retries
 from eventsrc.following.synchroniser import ROUNDS, SyncOp, synchronise_partition
 from eventsrc.following.waiting import EVERY, check_every, wait_for_events
 from eventsrc.programs.program import Do, program
 from eventsrc.programs.world import Elapsed, Sleep
 from eventsrc.stores.operations import StoreBusy, StoreError
-from eventsrc.views.operations import Claim, Lease, LostLease, Unpark, check_lease
+from eventsrc.views.operations import Claim, Failed, Lease, LostLease, Unpark, check_lease
 from eventsrc.views.view import View, ViewError
 
 FollowOp: TypeAlias = SyncOp | Unpark | Claim | Elapsed | Sleep
@@ -83,15 +83,15 @@ class _Follower:
         """Applies a page to each of its partitions; answers whether there is more to apply."""
         yield from self._claim()
         ends: list[Cursor] = []
-        has_more = is_more_parked = False
+        has_more, failed = False, list[Failed]()
         for partition, lease in self._partitions.items():
             done = yield from synchronise_partition(self._view, partition, 1, lease)
             self._losses = 0
             ends.append(done.cursor)
             has_more = has_more or done.lag > 0
-            is_more_parked = is_more_parked or bool(done.parked)
+            failed += done.parked
         self._cursor = min(ends, default=None)
-        yield from self._retries.of(is_more_parked, self._partitions)
+        yield from self._retries.of(failed, self._partitions)
         return has_more
 
     def rest(self) -> Do[FollowOp, None]:

@@ -2,40 +2,64 @@
 
 The stream is parked: nothing more of it is applied, so that its order holds, and all other streams go
 on. `GetParked` lists what is parked, with the error; after a fix, `retry` applies the event and all
-that was held back behind it. (A sequenced dead-letter queue, as in Axon Framework.)
+that was held back behind it, of one stream or of all; `skip` goes on without the event, for good. (A
+sequenced dead-letter queue, as in Axon Framework.)
 
 A follower retries what is parked a few times by itself, since an error can pass: see follow.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from math import inf
 from typing import Any, Final, TypeAlias
 
 from eventsrc.events.epochs import OtherEpoch
+from eventsrc.events.event import own_event
 from eventsrc.events.stream_id import StreamId
 from eventsrc.following.synchroniser import PAGE, ROUNDS, GapRemains
 from eventsrc.programs.program import Do, program
-from eventsrc.programs.world import Elapsed
 from eventsrc.stores.epochs import get_epochs
-from eventsrc.stores.operations import Page, Read
+from eventsrc.stores.operations import Append, Page, Read
+from eventsrc.streams.stream import Stream
 from eventsrc.views.guard import Gap
-from eventsrc.views.operations import Apply, CarryOver, GetApplied, GetParked, Parked, Unpark
-from eventsrc.views.view import View
+from eventsrc.views.operations import (
+    Apply,
+    CarryOver,
+    Failed,
+    GetApplied,
+    GetParked,
+    Parked,
+    Skip,
+    Unpark,
+)
+from eventsrc.views.view import View, ViewError
+
+SkipOp: TypeAlias = Read | GetApplied | GetParked | Apply | CarryOver | Unpark | Append | Skip
+"""The operations of skipping."""
 
 RetryOp: TypeAlias = Read | GetApplied | GetParked | Apply | CarryOver | Unpark
 """The operations of retrying."""
 
-ATTEMPTS: Final = 5
-"""Attempts of `follow` to apply an event before it leaves it parked."""
+OPERATORS: Final = StreamId("eventsrc/operators")
+"""The stream of what operators have decided by hand."""
 
-LOOK: Final = 1.0
-"""Seconds between two looks of `follow` for streams that others have parked."""
 
-FIRST_RETRY: Final = 0.1
-"""Seconds until `follow` first tries a parked stream again; it waits four times as long for each
-further attempt."""
+@own_event("operators.event-skipped")
+class EventSkipped:
+    """An operator has a view go on without an event.
+
+    view, view_version: the view. stream, version: of the event. error: the reason why it was parked.
+    """
+
+    view: str
+    view_version: int
+    stream: str
+    version: int
+    type: str
+    error: str
+    why: str
+
+
+_operators: Final = Stream(OPERATORS, events=EventSkipped)
 
 
 @program
@@ -48,48 +72,35 @@ def retry(view: View[Any], *streams: StreamId) -> Do[RetryOp, tuple[Parked, ...]
     parked = yield from GetParked(view)
     chosen = {each.stream for each in parked if not streams or each.stream in streams}
     for stream in chosen:
-        yield from _retry(view, stream)
+        yield from retry_stream(view, stream)
     left = yield from GetParked(view)
     return tuple([each for each in left if each.stream in chosen])
 
 
-class Retries:
-    """The times at which the parked streams of a view are tried again, whoever has parked them."""
+@program
+def skip(view: View[Any], stream: StreamId, why: str) -> Do[SkipOp, tuple[Parked, ...]]:
+    """Goes past the event at which a stream is parked, for good, and applies what was held back.
 
-    def __init__(self, view: View[Any]) -> None:
-        self._view = view
-        self._due: dict[StreamId, float] = {}
-        self._look = -inf
-
-    @property
-    def due(self) -> float:
-        """The time at which there is something to do next, by `Elapsed`."""
-        return min([self._look, *self._due.values()])
-
-    def of(self, is_more_parked: bool, partitions: Collection[int]) -> Do[RetryOp | Elapsed, None]:
-        """Tries the streams of some partitions whose time has come."""
-        now = yield from Elapsed()
-        if is_more_parked or now >= self._look:
-            yield from self._plan(now, partitions)
-        for stream in [stream for stream, due in self._due.items() if due <= now]:
-            yield from _retry(self._view, stream)
-            self._due.pop(stream, None)
-            yield from self._plan((yield from Elapsed()), partitions)
-
-    def _plan(self, now: float, partitions: Collection[int]) -> Do[GetParked, None]:
-        """Plans retries of parked streams; those planned before keep their time."""
-        self._look = now + LOOK
-        self._due = {
-            each.stream: self._due.get(each.stream, now + FIRST_RETRY * 4.0 ** (each.attempts - 1))
-            for each in (yield from GetParked(self._view))
-            if each.attempts < ATTEMPTS
-            and not each.is_deadly
-            and self._view.partition_of(each.stream) in partitions
-        }
+    why: is kept in the stream `eventsrc/operators`, before it is done, with the event and its error;
+        `with_metadata` says who does it.
+    Answers the stream if it is parked again, by a later event. Raises ValueError for no reason, and
+    ViewError for a stream that is not parked.
+    """
+    if not why.strip():
+        raise ValueError("an event is skipped for a reason: say why, for those who look for it later")
+    found = [each for each in (yield from GetParked(view)) if each.stream == stream]
+    if not found:
+        raise ViewError(f"{stream} is not parked in {view!r}: GetParked lists the streams that are")
+    (its,) = found
+    place = view.name, view.version, str(stream), its.version
+    yield from _operators.append(EventSkipped(*place, its.type, its.error, why))
+    yield from Skip(view, stream, its.version)
+    yield from retry_stream(view, stream)
+    return tuple([each for each in (yield from GetParked(view)) if each.stream == stream])
 
 
-def _retry(view: View[Any], stream: StreamId) -> Do[RetryOp, None]:
-    """Applies what is missing of a parked stream, unless an event of it fails again."""
+def retry_stream(view: View[Any], stream: StreamId) -> Do[RetryOp, Failed | None]:
+    """Applies what is missing of a parked stream; answers the event of it that fails again, if any."""
     rounds = 0
     while True:
         at = (yield from GetApplied(view, (stream,)))[stream]
@@ -111,14 +122,14 @@ def _retry(view: View[Any], stream: StreamId) -> Do[RetryOp, None]:
                 yield from CarryOver(view, (yield from get_epochs()))
                 continue
             if done.failed:
-                return
+                return done.failed[0]
             if done.left:
                 continue
             at += len(page.events)
             if page.is_last:
                 break
         if (yield from Unpark(view, stream)):
-            return
+            return None
         rounds += 1  # more of it came meanwhile
         if rounds > ROUNDS and not page.events:
             raise GapRemains(Gap(stream, at, at + 1))

@@ -53,6 +53,7 @@ PROGRAMS: Final[dict[str, Any]] = dict(
     _by_own_name(
         epochs.restored,
         parking.retry,
+        parking.skip,
         rebuild.rebuild,
         serializable.serializable,
         status.status,

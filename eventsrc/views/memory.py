@@ -196,7 +196,6 @@ class MemoryViews(LedgerViews):
         key = view.name, view.version
         with self._alone(*key, within):
             ledger = self._found(view) or MemoryLedger(self._monotonic)
-            ledger.has_handled = False
             with ledger.bookkeeping.transaction(), ledger.tables.transaction():
                 if key not in self._ledgers:
                     ledger.make(view)
@@ -447,7 +446,7 @@ class MemoryLedger(Ledger):
     def skip(self, stream: StreamId, version: int) -> bool:
         """Goes past the event at which a stream is parked, if it is this one; answers whether."""
         parked = self._parked.get(stream)
-        if parked is None or parked.version != version:
+        if parked is None or not parked.version == version == self._guard.get(stream, 0) + 1:
             return False
         self.move_guards({stream: version})
         return True

@@ -27,7 +27,7 @@ EventsrcError GapRemains Lost LostLease NoSuchVersion NotAStore NotDecided NotIn
 NotRead NotStorable NotSerializable NotSerialized PastIsReadOnly Refused StoreBusy StoreClosed
 StoreError StoreFull StoreReadOnly Undecodable UnknownEvent Unreachable ViewError WrongEpoch WrongStore
 CarryOver Epochs GetEpochs OtherEpoch RaiseEpoch restored
-OtherDefinition Skip StartOver StartedOver
+OtherDefinition Skip StartOver StartedOver skip
 """
 
 

@@ -211,7 +211,7 @@ _SET_PATH_IF: Final = """
         'search_path',
         pg_catalog.concat_ws(', ', %s::text, nullif(current_setting('search_path'), '')),
         true
-    ), to_regclass(%s) IS NOT NULL
+    ), set_config('lock_timeout', %s, true), to_regclass(%s) IS NOT NULL
 """
 _ARE_THERE: Final = """
     SELECT n - 1 FROM pg_catalog.unnest(%s::text[]) WITH ORDINALITY AS wanted (name, n)
@@ -219,7 +219,6 @@ _ARE_THERE: Final = """
 """
 _ONLY_READ: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _END_IDLE: Final = "SELECT set_config('idle_in_transaction_session_timeout', %s, true)"
-_WAIT: Final = "SELECT set_config('lock_timeout', %s, true)"
 _CHECK_NOW: Final = "SET CONSTRAINTS ALL IMMEDIATE"
 _CHECK_LATER: Final = "SET CONSTRAINTS {} DEFERRED"
 # not all of them: a key that may be deferred, and is not at first, is checked at once in a handler
@@ -234,6 +233,9 @@ _SHORTEST_IDLE: Final = 0.5
 """Seconds for which a transaction may be silent: a busy machine takes a while."""
 
 _LONGEST_IDLE: Final = 86_400.0
+
+_FOR_LOCKS: Final = 0.8
+"""The part of a statement's timeout for which it waits for others: so it is told from a slow one."""
 
 _IN_TRANSACTION: Final = int(TransactionStatus.INTRANS)
 
@@ -343,11 +345,12 @@ class PostgresViews(LedgerViews):
         tables = self._made(view)
         ledger: PostgresLedger | None = None
         with _losing(lambda: ledger), translated(), self._link.transaction() as session:
-            wanted = quoted(tables.schema), f"{quoted(tables.schema)}.eventsrc_part"
-            ((_, is_there),) = self._link.on(session, self._main.ask(_SET_PATH_IF, wanted))
+            wait = self._link.policy.timeout * _FOR_LOCKS
             if within is not None:
-                wait = max(min(within, self._link.policy.timeout), 0.001)
-                self._link.on(session, self._main.ask(_WAIT, (f"{math.ceil(wait * 1000)}ms",)))
+                wait = max(min(within, wait), 0.001)
+            schema = quoted(tables.schema)
+            wanted = schema, f"{math.ceil(wait * 1000)}ms", f"{schema}.eventsrc_part"
+            ((*_, is_there),) = self._link.on(session, self._main.ask(_SET_PATH_IF, wanted))
             if not is_there:  # others have discarded it
                 self._link.run(answered(tables.migrate(), partial(self._link.policy.on, session)))
                 self._fill(session, tables, view)

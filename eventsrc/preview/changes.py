@@ -13,7 +13,7 @@ from eventsrc.events.stream_id import StreamId, stored_id
 from eventsrc.following.synchroniser import PAGE, GapRemains
 from eventsrc.programs.interpreter import Interpreter
 from eventsrc.stores.operations import ReadFeed, StoreOp
-from eventsrc.views._applying import LedgerViews, described
+from eventsrc.views._applying import LedgerViews, blamed, described
 from eventsrc.views._ledger import Ledger
 from eventsrc.views.guard import sort_out
 from eventsrc.views.operations import Failed
@@ -144,11 +144,11 @@ class _Run:
             for event in work.to_apply:
                 try:
                     self.view.apply(self.ledger.database, event)
-                except Exception as error:
-                    if self.ledger.is_infrastructure(error):
-                        raise
+                    self.ledger.check_handled()
+                except BaseException as error:
+                    what = blamed(self.ledger, self.view, event, error)
                     place = event.stream, event.version, event.position, event.type
-                    raise _Stuck(Failed(*place, described(error))) from error
+                    raise _Stuck(Failed(*place, described(what))) from error
         if work.applied:
             self.ledger.move_guards(work.applied)
         self.held |= {stored_id(stream): None for stream in work.held}

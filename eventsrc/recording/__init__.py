@@ -185,7 +185,7 @@ class Run:
         except Exception as bad:
             self._file.fail(not_portable(bad))
             return
-        hide = hiding(self._portable.masked)
+        hide = hiding(self._portable.masked, self._portable.fields)
         try:
             run = {
                 "eventsrc": FORMAT,
@@ -195,9 +195,9 @@ class Run:
                 **within(ended, hide),
             }
             self._file.write(json.dumps(run, separators=(",", ":")).encode() + b"\n")
-        except (NotPortable, OSError) as error:
+        except OSError as error:
             self._file.fail(error)
-        except RecursionError as error:
+        except Exception as error:  # whatever it is, it does not change how the run ended
             self._file.fail(not_portable(error))
 
     def _end(self, value: Any, error: BaseException | None) -> dict[str, Any]:

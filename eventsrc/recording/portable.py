@@ -58,7 +58,8 @@ class Portable:
     """Writes and reads values; make one for each run that is written.
 
     codec: of the events. opaque: classes of which only the name is written, and no value.
-    mask: replaces values, see Mask. `masked` then has the texts that it has replaced.
+    mask: replaces values, see Mask. `masked` then has the texts that it has replaced, those of numbers,
+        ids and times too, and `fields` the names that are no texts of anybody's.
     views: those that may be read, which are written by name and version.
     names: of all else, and what may be read of it; only what is of the library if not given.
     """
@@ -77,6 +78,7 @@ class Portable:
         self._names = Names() if names is None else names
         self._views = {(view.name, view.version): view for view in views}
         self.masked: dict[str, str] = {}
+        self.fields: set[str] = set()
 
     def plain(self, value: Any) -> Any:
         """A value as JSON has it. Raises NotPortable, naming the value and the remedy."""
@@ -160,13 +162,28 @@ class Portable:
         return new
 
     def _remember(self, value: Any, new: Any) -> None:
-        """Keeps the texts that a mask has replaced."""
-        if isinstance(value, str) and isinstance(new, str):
-            if value and value != new:
-                self.masked[str(value)] = str(new)
-        elif isinstance(value, list | tuple) and isinstance(new, list | tuple):
-            for part, its in zip(value, new, strict=False):
-                self._remember(part, its)
+        """Keeps the texts that a mask has replaced, however deep in a value they are."""
+        kind = type(value)
+        if value is None or kind is bool or value is new:
+            return
+        if isinstance(value, Mapping):
+            others = list(new.items()) if isinstance(new, Mapping) and len(new) == len(value) else []
+            for index, item in enumerate(value.items()):
+                its = others[index] if others else (new, new)
+                self._remember(item[0], its[0])
+                self._remember(item[1], its[1])
+        elif isinstance(value, list | tuple | set | frozenset):
+            is_alike = type(new) is kind and isinstance(new, list | tuple) and len(new) == len(value)
+            for index, part in enumerate(value):
+                self._remember(part, new[index] if is_alike else new)
+        elif attrs.has(kind):
+            for field in attrs.fields(kind):
+                its = getattr(new, field.name) if type(new) is kind else new
+                self._remember(getattr(value, field.name), its)
+        else:
+            for text, other in zip(_texts(value), _texts(new), strict=False):
+                if text and text != other:
+                    self.masked[text] = other
 
     def _plain_dict(self, value: Mapping[Any, Any]) -> Any:
         if all(type(key) is str and not key.startswith("$") for key in value):
@@ -199,6 +216,7 @@ class Portable:
         """A value of an event with all masks applied."""
         kind = type(value)
         if attrs.has(kind) and kind is not Opaque:
+            self.fields.update(each.name for each in attrs.fields(kind))
             found = {each: getattr(value, each.name) for each in attrs.fields(kind) if each.init}
             new = {each: self._evolved(self._masked(kind, each.name, v)) for each, v in found.items()}
             changed = {each.alias: v for each, v in new.items() if v is not found[each]}
@@ -409,6 +427,21 @@ _WRITE: Final[Mapping[type, Callable[[Portable, Any], Any]]] = {
     Bind: lambda p, value: p._plain_bind(value),
     Unwritten: lambda _, value: {"$unwritten": value.kind},
 }
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """The forms of a value that may stand in a text or a stream's id; "***" for what has none."""
+    if isinstance(value, str):
+        return (str(value),) * 3
+    if isinstance(value, UUID):
+        return str(value), value.hex, value.urn
+    if isinstance(value, datetime.date | datetime.time):
+        return (value.isoformat(), str(value), value.isoformat().replace("+00:00", "Z"))
+    if isinstance(value, bytes):
+        return (base64.b64encode(value).decode(),) * 3
+    if isinstance(value, int | float | Decimal | enum.Enum):
+        return (str(value.value if isinstance(value, enum.Enum) else value),) * 3
+    return ("***",) * 3
 
 
 def _stream(value: Any) -> StreamId:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import enum
 import logging
 import sys
+import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -102,6 +103,7 @@ class LedgerViews(OpenedViews[ViewOp]):
         self._definitions: WeakKeyDictionary[View[Any], tuple[tuple[str, ...], Definition]] = (
             WeakKeyDictionary()
         )
+        self._applying: set[tuple[str, int, int]] = set()
 
     # Particular to a database:
 
@@ -173,13 +175,23 @@ class LedgerViews(OpenedViews[ViewOp]):
         """Applies events to a view."""
         op = _seen_by_view(op)
         self._definition(op.view)  # found before the transaction, and kept
+        mine = op.view.name, op.view.version, threading.get_ident()
+        if mine in self._applying:
+            raise BadHandler(
+                f"a handler of {op.view!r} had its own view brought forward, which waits for it"
+            )
+        self._applying.add(mine)
         try:
             if op.events and not op.parked_too and self._is_careful(op):
                 return self._apply_each(op)
             return self._apply(op)
+        except SystemExit:  # the process ends, and the next one is to know at which event
+            raise
         except BaseException:
             self._take_back(op)
             raise
+        finally:
+            self._applying.discard(mine)
 
     @on(Apply).coroutine
     async def apply_async(self, op: Apply) -> Applied:
@@ -328,7 +340,9 @@ class LedgerViews(OpenedViews[ViewOp]):
                     raise why.error from None
                 before = op.events[: [*op.events].index(why.event)]  # which went with the transaction
                 if before:
-                    applied += self._apply(_with_events(op, before, None), is_safe=is_safe).applied
+                    done = self._apply(_with_events(op, before, None), is_safe=is_safe)
+                    applied += done.applied
+                    ended += done.failed
                 ended.append(why.described())
                 self.park(Park(op.view, ended[-1]))
                 _log.error("%r parks %s", op.view, ended[-1].stream, exc_info=why.error)
@@ -342,10 +356,26 @@ class LedgerViews(OpenedViews[ViewOp]):
                     first = why.error
                 way = _NEXT[way, type(why)]
             except Exception as error:
-                if ledger is None or not ledger.has_handled or way is _Way.ONE_BY_ONE:
+                if ledger is None or not ledger.has_handled:
                     raise
                 _check_blame(ledger, error)
-                first, way = error, _Way.ONE_BY_ONE  # what one of the events did
+                if way is not _Way.ONE_BY_ONE:
+                    first, way = error, _Way.ONE_BY_ONE  # what one of the events did
+                elif op.view.failing == "stop":
+                    raise
+                elif op.parked_too or len(op.events) == 1:
+                    event = op.events[0]
+                    op.view.tell(error, event)
+                    ended.append(_Ended(event, error).described())
+                    self.park(Park(op.view, ended[-1]))
+                    _log.error("%r parks %s", op.view, ended[-1].stream, exc_info=error)
+                    return Applied(applied, 0, failed=tuple(ended))
+                else:  # each in a transaction of its own: what one does shows as that is committed
+                    for event in op.events:
+                        done = self._apply(_with_events(op, (event,), None), is_safe=is_safe)
+                        applied += done.applied
+                        ended += done.failed
+                    way = _Way.SORTED
             else:
                 if proves:
                     self._trust[_key(op)] = _Trust.PROVED
@@ -446,7 +476,7 @@ class LedgerViews(OpenedViews[ViewOp]):
                     try:
                         apply(database, step)
                     except BaseException as error:
-                        what = _blamed(ledger, view, step if is_one else None, error)
+                        what = blamed(ledger, view, step if is_one else None, error)
                         raise _Failing(step if is_one else None, what) from error
                     count += 1 if is_one else len(step)
                     if not is_open() or clock() > end:
@@ -477,7 +507,7 @@ class LedgerViews(OpenedViews[ViewOp]):
                     ledger.settle()
                     ledger.release()
                 except BaseException as error:
-                    what = _blamed(ledger, view, event, error)
+                    what = blamed(ledger, view, event, error)
                     if ledger.has_ended():
                         raise _Ended(event, what) from error
                     failing = _Failing(event, what)
@@ -541,6 +571,8 @@ class LedgerViews(OpenedViews[ViewOp]):
             alone = _with_events(op, (event,), cursor)
             try:
                 done = self._apply(alone, is_safe=False)
+            except SystemExit:
+                raise
             except BaseException:
                 with suppress(Exception), self.writing(op.view, _SOON) as ledger:
                     ledger.untried(op.partition)
@@ -597,7 +629,7 @@ def _is_before(event: Recorded[Any], failed: Mapping[str, Failed]) -> bool:
     return failure is None or event.record.version < failure.version
 
 
-def _blamed(
+def blamed(
     ledger: Ledger, view: View[Any], event: Recorded[Any] | None, error: BaseException
 ) -> Exception:
     """The fault of a handler that raised an error. Raises it again if no event is to blame."""

@@ -448,10 +448,8 @@ class Ledger(ABC):
         """The parked streams, in the order of their events; or some, in the order of their ids."""
         rows = self.ask(PARKED) if limit is None else self.ask(SOME_PARKED, after, limit)
         return tuple(
-            Parked(
-                stored_id(stream), at, position, kind, error, attempts, held, since, bool(a), bool(b)
-            )
-            for stream, at, position, kind, error, attempts, held, since, a, b in rows
+            Parked(stored_id(name), at, position, kind, error, tries, held, since, bool(a), bool(b))
+            for name, at, position, kind, error, tries, held, since, a, b in rows
         )
 
     def skip(self, stream: StreamId, version: int) -> bool:

@@ -196,6 +196,7 @@ class MemoryViews(LedgerViews):
         key = view.name, view.version
         with self._alone(*key, within):
             ledger = self._found(view) or MemoryLedger(self._monotonic)
+            ledger.has_handled = False
             with ledger.bookkeeping.transaction(), ledger.tables.transaction():
                 if key not in self._ledgers:
                     ledger.make(view)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from decimal import Decimal
 from pathlib import Path
+from uuid import UUID, uuid1
 
 import pytest
 
@@ -30,6 +32,8 @@ def test_events_are_stored_and_read_before_while_and_after_the_time_is_frozen(
     class Due:
         at: dt.datetime
         day: dt.date | None = None
+        amount: Decimal = Decimal("1.10")
+        id: UUID | None = None
 
     due, store = Stream("due", events=Due), MemoryStore(codec)
     early = Due(NOON, NOON.date())
@@ -37,7 +41,7 @@ def test_events_are_stored_and_read_before_while_and_after_the_time_is_frozen(
     if used_before:
         store.run(due.append(early))
     with freeze("2024-05-05"):
-        now = Due(dt.datetime.now(dt.UTC), dt.date.today())  # noqa: DTZ011
+        now = Due(dt.datetime.now(dt.UTC), dt.date.today(), Decimal("2.50"), uuid1())  # noqa: DTZ011
         for one in (early, now):
             store.run(due.append(one))
         assert [each.data for each in store.run(due.history())] == [*made, early, now]
@@ -45,6 +49,8 @@ def test_events_are_stored_and_read_before_while_and_after_the_time_is_frozen(
     back = [each.data for each in store.run(due.history())]
     assert back == [*made, early, now, now]
     assert {type(each.at) for each in back} == {dt.datetime}
+    assert {type(each.day) for each in back} == {dt.date}
+    assert [(type(each.amount), type(each.id)) for each in back[-2:]] == [(Decimal, UUID)] * 2
     assert now.at.year == 2024
 
 

@@ -197,6 +197,19 @@ class HandlerContract:
         with pytest.raises(asyncio.CancelledError):
             check_parked(kit, cancelled)
 
+    def test_a_handler_that_brings_its_own_view_forward_fails_at_its_event(self, kit: Kit) -> None:
+        store = filled(2, 6)
+
+        def itself(_: Any) -> None:
+            (store | views).run(synchronise(view))
+
+        view = rows(kit, itself)
+        with kit.open(view) as views:
+            (store | views).run(synchronise(view))
+            (parked,) = views.run(GetParked(view))
+            assert (parked.stream, parked.version) == (books[1].id, 2)
+            assert numbers(kit, views, view) == [0, 1, 2, 4]
+
     def test_who_interrupts_the_process_is_no_failure_of_an_event(self, kit: Kit) -> None:
         store, view = filled(2, 6), rows(kit, raising(KeyboardInterrupt()))
         with kit.open(view) as views:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import pytest
@@ -142,7 +143,20 @@ def kill_on(*deadly: int) -> Callable[[Any, Recorded[Noted]], None]:
     return kill
 
 
-def following(kit: Kit, say: Say, deadly: tuple[int, ...], is_broken: bool) -> None:
+EXITED: Final = 3
+
+
+def exit_on(*deadly: int) -> Callable[[Any, Recorded[Noted]], None]:
+    def leave(_: Any, event: Recorded[Noted]) -> None:
+        if event.data.number in deadly:
+            sys.exit(EXITED)
+
+    return leave
+
+
+def following(
+    kit: Kit, say: Say, deadly: tuple[int, ...], is_broken: bool, exits: bool = False
+) -> None:
     """Follows a view, saying "idle" when it has caught up; broken, it never parks."""
     if is_broken:
         eventsrc.views._applying.VAIN_TRIES = 10**9  # type: ignore[misc]
@@ -151,18 +165,20 @@ def following(kit: Kit, say: Say, deadly: tuple[int, ...], is_broken: bool) -> N
         say("idle")
         time.sleep(op.seconds)
 
-    view = kit.notes(kill_on(*deadly))
+    view = kit.notes((exit_on if exits else kill_on)(*deadly))
     with kit.open_store() as store, kit.open(view) as views:
         (store | views | world.but(on(Sleep).run(sleep))).run(follow(view))
 
 
-def starts_until_idle(kit: Kit, deadly: tuple[int, ...], most: int, *, is_broken: bool = False) -> int:
+def starts_until_idle(
+    kit: Kit, deadly: tuple[int, ...], most: int, *, is_broken: bool = False, exits: bool = False
+) -> int:
     """How often a follower starts until one catches up; one more than the most if none does."""
     for start in range(1, most + 1):
-        with Worker(following, kit, deadly, is_broken) as worker:
+        with Worker(following, kit, deadly, is_broken, exits) as worker:
             if worker.says("idle"):
                 return start
-            assert worker.ended() == -signal.SIGKILL
+            assert worker.ended() == (EXITED if exits else -signal.SIGKILL)
     return most + 1
 
 
@@ -289,6 +305,17 @@ class PoisonContract:
             assert [parked.position for parked in views.run(GetParked(view))] == [3, 8]
             assert all(parked.is_deadly for parked in views.run(GetParked(view)))
             assert kit.rows(views, view) == {"books/0": "0,4,8", "books/1": "1,5,9", "books/3": "3"}
+
+    @pytest.mark.timeout(600)
+    def test_an_event_whose_handler_exits_is_parked_at_the_fourth_start(self, kit: Kit) -> None:
+        view = kit.notes()
+        with kit.open_store() as store, kit.open(view) as views:
+            for number in range(12):
+                store.run(books[number % 4].append(Noted(number)))
+            assert starts_until_idle(kit, (7,), STARTS, exits=True) <= STARTS
+            (parked,) = views.run(GetParked(view))
+            assert (parked.stream, parked.is_deadly) == (books[3].id, True)
+            assert kit.rows(views, view)[books[0].id] == "0,4,8"
 
     def test_control_a_process_that_never_parks_what_ends_it_is_caught(self, kit: Kit) -> None:
         with kit.open_store() as store:

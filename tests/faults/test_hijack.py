@@ -37,6 +37,7 @@ from eventsrc.events.event import EventTypes
 from eventsrc.events.json_converter import json_converter
 from eventsrc.sqlite._file import WriteTransaction
 from eventsrc.views.operations import GetProgress
+from eventsrc.views.view import BadHandler
 
 HERE = StreamId("here")
 
@@ -285,6 +286,6 @@ def test_a_handler_that_synchronises_its_view_is_refused_in_time(
             (store | views).run(synchronise(view))
 
         view = view_with(again)
-        with pytest.raises(Exception, match="busy"):
+        with pytest.raises(BadHandler, match="its own view brought forward"):
             (store | views).run(synchronise(view))
         assert view_goes_on(store, views)

@@ -59,6 +59,7 @@ SAFE = {
     ("postgres._policy", "_named"): ASKED,
     ("postgres._link", "execute"): ASKED,
     ("postgres._connection", "execute"): "the statement is the user's",
+    ("postgres._connection", "executemany"): "the statement is the user's",
     ("postgres._link", "_executed"): ASKED,
     ("postgres._link", "__await__"): ASKED,
     (
@@ -67,6 +68,8 @@ SAFE = {
     ): "SET takes no parameters; numbers of our own, formatted as numbers",
     ("sqlite._file", "_connect"): "PRAGMA takes no parameters; the word is one of two of our own",
     ("sqlite._file", "_try"): ASKED,
+    ("sqlite._handling", "settings_of"): "PRAGMA takes no parameters; the names are our own",
+    ("sqlite._handling", "restore"): "PRAGMA takes no parameters; names and numbers of our own",
     ("sqlite._file", "write"): "one INSERT of the store, a constant",
     (
         "sqlite._schema",
@@ -89,8 +92,6 @@ SAFE = {
     ("views.rows", "__init__"): "it copies the tables that there are; their names are quoted",
     ("sqlite._copy", "_keyed"): "it reads the tables that there are; their names are quoted",
     ("postgres._copy", "_keyed"): "it reads the tables that there are; their names are quoted",
-    ("sqlite._handling", "settings_of"): "PRAGMA takes no parameters; the names are our own",
-    ("sqlite._handling", "restore"): "PRAGMA takes no parameters; names of our own, numbers",
     (
         "aws._talk",
         "_read",

@@ -24,11 +24,12 @@ from eventsrc import Recorded, View, synchronise
 from eventsrc.errors import EventsrcError
 from eventsrc.postgres._nul import may_have_nul, take_nul
 from eventsrc.postgres.views import PostgresLedger
-from eventsrc.stores.operations import StoreError
+from eventsrc.stores.operations import StoreBusy, StoreError
 from eventsrc.views.operations import GetParked
 from tests.contracts.handlers import (
     HandlerContract,
     Meddle,
+    cancelled,
     check_parked,
     check_unseen,
     numbers,
@@ -80,10 +81,20 @@ def unfinished(db: Connection) -> None:
 KEPT: list[Any] = []
 
 
+def left_open(db: Connection) -> None:
+    KEPT.append(db.transaction())
+    KEPT[-1].__enter__()
+
+
 def swallowed_close(db: Connection) -> None:
     db.close()
     with suppress(psycopg.Error):
         db.execute("SELECT 1")
+
+
+def left_open_and_failed(db: Connection) -> None:
+    left_open(db)
+    cancelled(db)
 
 
 def does(sql: str, *parameters: Any) -> Meddle:
@@ -138,6 +149,11 @@ MEDDLING: dict[str, Meddle] = {
     "a Rollback": raising(psycopg.Rollback()),
     "a timeout": does("SET LOCAL statement_timeout = 20; SELECT pg_sleep(10)"),
     "a lock of its own, by force": does("SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(9)"),
+    "a cursor that fails at the commit": does(
+        "DECLARE late CURSOR WITH HOLD FOR SELECT 1 / (n - 1) FROM generate_series(1, 2) AS n"
+    ),
+    "a transaction that it leaves open": left_open,
+    "one that it leaves open as it fails": left_open_and_failed,
     "all constraints": does("SET CONSTRAINTS ALL IMMEDIATE"),
     "a role that is not there": does("SET ROLE nobody_at_all"),
 }
@@ -163,13 +179,6 @@ def test_what_a_handler_does_to_its_transaction_is_the_failure_of_its_event(kit:
 
 
 CONTROLS: dict[str, tuple[str, Callable[[pytest.MonkeyPatch], object]]] = {
-    "one that may go on in another transaction": (
-        "ROLLBACK AND CHAIN",
-        lambda patch: (
-            patch.setattr(PostgresLedger, "_check_whole", lambda *_: None),
-            patch.setattr(PostgresLedger, "move", lambda *_: None),
-        ),
-    ),
     "savepoints of a name that is known": (
         "ROLLBACK TO",
         lambda patch: [
@@ -186,7 +195,7 @@ CONTROLS: dict[str, tuple[str, Callable[[pytest.MonkeyPatch], object]]] = {
         lambda patch: patch.setattr(
             eventsrc.postgres.views,
             "is_passing",
-            lambda error: isinstance(error, psycopg.OperationalError),
+            lambda error: isinstance(error.__cause__ or error, psycopg.OperationalError),
         ),
     ),
     "a connection that is closed, and taken for a broken one": (
@@ -209,8 +218,45 @@ def test_control_a_view_that_is_stopped_is_caught(
 def test_control_a_handler_that_may_commit_is_caught(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     with kit.open(rows(kit, lambda _: None)), psycopg.connect(kit.address) as db:
         db.execute("ALTER TABLE eventsrc_views_rows_1.eventsrc_part DISABLE TRIGGER eventsrc_whole")
+    go_on_in_any_transaction(monkeypatch)
     with pytest.raises((AssertionError, ValueError)):
         check_parked(kit, MEDDLING["COMMIT AND CHAIN"])
+
+
+def go_on_in_any_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    blind = eventsrc.postgres.views._MOVE.replace("AND handling = %(mark)s", "")
+    monkeypatch.setattr(eventsrc.postgres.views, "_MOVE", blind)
+    monkeypatch.setattr(PostgresLedger, "_check_whole", lambda *_: None)
+
+
+@pytest.mark.parametrize("is_blind", [False, True])
+def test_a_transaction_that_the_last_handler_of_a_page_ends_is_noticed(
+    kit: Kit, is_blind: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_blind:  # for the control
+        go_on_in_any_transaction(monkeypatch)
+    again = does("ROLLBACK; BEGIN; SET LOCAL search_path TO eventsrc_views_rows_1, public")
+    store, view = filled(2, 4), rows(kit, again)
+    with kit.open(view) as views:
+        done = (store | views).run(synchronise(view))
+        assert done.lag == 0
+        assert numbers(kit, views, view) == ([] if is_blind else [0, 1, 2])
+        assert len(views.run(GetParked(view))) == (0 if is_blind else 1)
+
+
+def test_a_statement_that_others_keep_waiting_parks_nothing(kit: Kit) -> None:
+    store, view = filled(2, 6), rows(kit, does("UPDATE known SET number = number"))
+    with kit.open(view, timeout=0.5) as views, psycopg.connect(kit.address) as other:
+        other.execute("LOCK TABLE known")
+        with pytest.raises(StoreBusy):
+            (store | views).run(synchronise(view))
+        assert views.run(GetParked(view)) == ()
+        other.rollback()
+        assert (store | views).run(synchronise(view)).lag == 0
+
+
+def test_a_statement_that_takes_too_long_by_itself_is_the_failure_of_its_event(kit: Kit) -> None:
+    check_parked(kit, does("SELECT pg_sleep(60)"), timeout=0.5)
 
 
 # --- what a handler may do

@@ -119,13 +119,13 @@ def examine(dsn: str, views: str, feed: list[tuple[str, int]]) -> Found:
 
 
 def dump(dsn: str, views: str) -> list[tuple[object, ...]]:
-    """All rows of the view and of its progress."""
+    """All rows of the view and of its progress, but for the number of the last transaction."""
     view = counting_view()
     found: list[tuple[object, ...]] = []
     with opened(dsn, views, view) as place, place.reading(view) as db:
         for table in (b"effect", b"count", b"eventsrc_part", b"eventsrc_guard"):
-            query = b"SELECT %b::text AS name, %b::text FROM %b ORDER BY 2"
-            found += db.execute(query % (b"'" + table + b"'", table, table)).fetchall()
+            query = b"SELECT '%b', (to_jsonb(its) - 'handling')::text FROM %b AS its ORDER BY 2"
+            found += db.execute(query % (table, table)).fetchall()
     return found
 
 

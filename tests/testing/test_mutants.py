@@ -506,7 +506,7 @@ def test_a_guard_with_a_fault_is_caught(guard: Any, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_lease_whose_token_nobody_compares_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MemoryLedger, "begin", lambda *_: None)
+    monkeypatch.setattr(MemoryLedger, "begin", lambda *_, **__: None)
     found = owners().explore()
     assert not found.holds
     assert "applied after it lost its lease" in found.story

@@ -259,7 +259,7 @@ _SCALARS: Final[Mapping[str, Callable[[str], Any]]] = {
     "$date": date.fromisoformat,
     "$time": time.fromisoformat,
 }
-"""How values that are written as texts are read, by their tags."""
+"""Readers of the values that are written as texts, by their tags."""
 
 
 def _is_alike(tag: str, text: str) -> bool:

@@ -90,7 +90,7 @@ class SqliteFile:
         self._is_opening = True
         _warn_of_version()
         self._writers: list[sqlite3.Connection] = []  # one, or none if it is only read
-        self._turn = Turn(Path(f"{self.path}-turn"))
+        self._turn = Turn(self.path)
         self._opened: tuple[int, int] | None = None
         if _forks.is_unsafe(self._in_place()):
             raise StoreClosed(
@@ -100,6 +100,8 @@ class SqliteFile:
             )
         _forks.watch(self)
         try:
+            if self._mode == "rwc":
+                self._make()
             applied = self._checked(schema)
             self._opened = self._in_place()
             if not read_only:
@@ -190,6 +192,15 @@ class SqliteFile:
             finally:
                 self._lock.release()
 
+    def _make(self) -> None:
+        """Makes the file if it is not there, to be read and written by its owner alone.
+
+        SQLite gives its log the same rights. Whoever shares a file gives others the right to it.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+        with contextlib.suppress(OSError):  # it is there; or SQLite says what is wrong
+            os.close(os.open(self.path, flags, 0o600))
+
     def _checked(self, schema: Schema) -> int:
         """The number of the schema's scripts that the file has seen; nothing is written to find out."""
         with self.reading() as connection:
@@ -235,6 +246,8 @@ class SqliteFile:
         )
         try:
             connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self.durability]}")
+            if not self._is_shared:
+                connection.execute("PRAGMA trusted_schema = OFF")
         except BaseException:
             connection.close()
             raise

@@ -9,6 +9,7 @@ from typing import Final
 
 import attrs
 
+from eventsrc.sqlite._objects import check_objects
 from eventsrc.stores.operations import NotAStore
 
 _MAKE_SCHEMA: Final = """
@@ -52,6 +53,12 @@ def applied_scripts(connection: sqlite3.Connection, path: Path, schema: Schema) 
             f"{path} has version {applied} of the {part}, and the newest known here is {newest}: "
             "update eventsrc"
         )
+
+    def made() -> list[str]:
+        seen = schema.scripts[:applied]
+        return [_MAKE_SCHEMA, *(each for script in seen for each in statements_of(script))]
+
+    check_objects(connection, path, made)
     return applied
 
 

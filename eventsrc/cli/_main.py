@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from eventsrc._errors import EventsrcError, harmless
-from eventsrc.cli import _store
+from eventsrc.cli import _store, _views
 from eventsrc.events.positions import BadCursor, BadToken, WrongStore
 from eventsrc.events.stream_id import BadStreamId
 from eventsrc.opening import BadUrl, MissingExtra
@@ -32,9 +32,10 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="eventsrc")
 def main() -> None:
-    """Look into a store of events.
+    """Look into a store of events and its views.
 
-    A store is a URL: sqlite:PATH or postgresql://USER@HOST/DATABASE. It is opened to be read.
+    A store is a URL: sqlite:PATH or postgresql://USER@HOST/DATABASE. It is opened to be read, but for
+    what mends views, which asks first.
     """
 
 
@@ -45,5 +46,6 @@ for command in (
     _store.event,
     _store.tail,
     _store.stats,
+    _views.views,
 ):
     main.add_command(command)

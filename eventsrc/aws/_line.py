@@ -91,8 +91,12 @@ class Line(Generic[J, A]):
 
         future = self.join(job)
         waiting = asyncio.wrap_future(future)
-        with suppress(TimeoutError):
-            await within(timeout, asyncio.wait({waiting}))
+        try:
+            with suppress(TimeoutError):
+                await within(timeout, asyncio.wait({waiting}))
+        except BaseException:
+            future.cancel()
+            raise
         if not waiting.done() and future.cancel():
             raise self._too_late()
         try:

@@ -35,6 +35,7 @@ pickled, with their attributes and notes. In parentheses: which of Python's exce
             CommitFailed
             Refused
 
+        OtherRequest
         AppendFailed
         NotDecided
         NotSerialized
@@ -91,6 +92,7 @@ from eventsrc.stores.operations import (
     StoreReadOnly,
     Unreachable,
 )
+from eventsrc.stores.requests import OtherRequest
 from eventsrc.streams.decide import AppendFailed, NotDecided
 from eventsrc.streams.fold import NoSuchVersion
 from eventsrc.streams.past import PastIsReadOnly
@@ -130,6 +132,7 @@ __all__ = [
     "NotStorable",
     "OtherDefinition",
     "OtherEpoch",
+    "OtherRequest",
     "PastIsReadOnly",
     "PreviewError",
     "PreviewIsDry",

@@ -107,7 +107,7 @@ class Appending:
     def job(self, op: Append | AppendAll) -> Job:
         """An append, checked and encoded. Raises as `prepare` does."""
         feed = self._feed
-        asked = prepare(op, self._codec, feed.store_id, lambda: feed.ids.new(feed.end))
+        asked = prepare(op, self._codec, feed.store_id, lambda: feed.ids.new(feed.end), feed.ids.key)
         now = microseconds(self._clock)
         bodies: list[Body] = []
         place = 0

@@ -21,6 +21,7 @@ class OwnIds:
     """The ids that a store makes, as UUIDs of version 8. key: the store's secret, of 1 to 64 bytes."""
 
     def __init__(self, key: bytes) -> None:
+        self.key: Final = key
         self._hash = blake2b(key=key, digest_size=6)
 
     def new(self, end: int) -> UUID:

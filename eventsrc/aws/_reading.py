@@ -44,6 +44,7 @@ from eventsrc.stores.operations import (
     Appended,
     Blocked,
     FeedPage,
+    FindAppend,
     LoadSnapshot,
     Page,
     Read,
@@ -51,6 +52,7 @@ from eventsrc.stores.operations import (
     Snapshot,
 )
 from eventsrc.stores.prepare import appended, asked_for, check_end, of_one_page, page_of, size_of
+from eventsrc.stores.requests import check_request
 
 _BODIES: Final = 32 * 1024 * 1024
 """The bytes of those bodies, kept apart, that are remembered: a page seldom has all of one."""
@@ -285,13 +287,14 @@ class Reading:
                 return [record for one in keys for record in self.records(talk, part_of(items[one]))]
         return []
 
-    def find(self, talk: Talk, append_id: UUID) -> Appended | None:
+    def find(self, talk: Talk, op: FindAppend) -> Appended | None:
         """The original result of an append; None if nothing with this id is stored."""
         self.feed.refresh(talk)
-        records = self.stored(talk, append_id)
+        records = self.stored(talk, op.append_id)
         if not records:
             return None
-        return appended(append_id, records, self.feed.store_id, self.feed.epochs.current)
+        check_request(op.request, op.append_id, records[0].metadata, self.feed.ids.key)
+        return appended(op.append_id, records, self.feed.store_id, self.feed.epochs.current)
 
     # --- snapshots
 

@@ -138,7 +138,7 @@ _QUESTIONS: Final[Mapping[type[Operation[Any]], Callable[[_Core, Talk, Any], Any
     Read: lambda core, talk, op: core.reading.read(talk, op),
     Head: lambda core, talk, op: core.reading.head(talk, op.stream),
     ReadFeed: lambda core, talk, op: core.reading.read_feed(talk, op),
-    FindAppend: lambda core, talk, op: core.reading.find(talk, op.append_id),
+    FindAppend: lambda core, talk, op: core.reading.find(talk, op),
     LoadSnapshot: lambda core, talk, op: core.reading.load_snapshot(talk, op),
     SaveSnapshot: lambda core, talk, op: core.reading.save_snapshot(talk, op.snapshot, core.now()),
     GetEpochs: lambda core, talk, _: core.feed.get_epochs(talk),

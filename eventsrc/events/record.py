@@ -11,6 +11,10 @@ from zlib import crc32
 from eventsrc._errors import EventsrcError
 from eventsrc.events.codec import Encoded, Kind
 
+REQUEST: Final = "$request"
+"""The key, in the metadata, of the digest of the request that an append was made for. It is the store's
+own, and not shown as metadata: see `eventsrc.stores.requests`."""
+
 
 class Corrupted(EventsrcError):
     """A stored event is not what was stored: its checksum does not fit."""

@@ -11,7 +11,7 @@ from eventsrc._errors import REFUSALS, EventsrcError
 from eventsrc._pickling import has_name
 from eventsrc.events.codec import Codec, Encoded, Json, Undecodable, UnknownEvent
 from eventsrc.events.event import Opaque
-from eventsrc.events.record import Record, check_data, check_rest, seed_of
+from eventsrc.events.record import REQUEST, Record, check_data, check_rest, seed_of
 from eventsrc.events.stream_id import StreamId, stored_id
 
 E_co = TypeVar("E_co", covariant=True)
@@ -111,7 +111,9 @@ class Recorded(Generic[E_co]):
     @property
     def metadata(self) -> Json:
         """The metadata that the event was appended with. Raises Corrupted."""
-        return self._codec.decode_metadata(self._sound_rest().metadata)
+        metadata = self._codec.decode_metadata(self._sound_rest().metadata)
+        metadata.pop(REQUEST, None)  # type: ignore[attr-defined]
+        return metadata
 
     @property
     def recorded_at(self) -> datetime:

@@ -50,6 +50,7 @@ from eventsrc.stores.operations import (
     StoreFull,
     Unknown,
 )
+from eventsrc.stores.requests import OtherRequest
 from eventsrc.streams.decide import AppendFailed, NotDecided
 
 _log: Final = logging.getLogger("eventsrc.http")
@@ -384,6 +385,12 @@ def refusal(why: object, texts: TokenTexts = PLAIN, *, current: Token | None = N
                 headers={} if current is None else {"ETag": etag(current, texts)},
                 version=actual,
                 since=[{"version": each.version, "type": each.type} for each in events],
+            )
+        case OtherRequest():
+            return problem(
+                422,
+                "The Idempotency-Key was used for another request",
+                "choose a new key for a new request, and send a retry just as it was sent first",
             )
         case Rejected() | NotStorable():
             return _referred(422, "It cannot be stored", why)

@@ -66,6 +66,7 @@ from eventsrc.stores.prepare import (
     page_of,
     shown_of,
 )
+from eventsrc.stores.requests import check_request
 
 LARGEST: Final = 16 * 1024 * 1024
 """The most bytes of data that appends may have together to travel in one statement."""
@@ -143,6 +144,11 @@ class Questions:
     def identity(self) -> StoreIdentity:
         """The store to which a user's connection must lead."""
         return StoreIdentity(self._ask(sql.HOME, ()), self.store_id)
+
+    @property
+    def key(self) -> bytes:
+        """The store's secret."""
+        return self._ids.key
 
     def holders(self) -> Statement:
         """Asks who has the order lock: see who_holds."""
@@ -498,6 +504,7 @@ class Questions:
             return None
         stored = yield from self._records_of(key, rows[0][0])
         epochs = yield from self.learning_epochs()
+        check_request(op.request, append_id, stored[0].metadata, self.key)
         return appended(append_id, stored, self.store_id, epochs.current)
 
     def _records_of(self, append_id: bytes, position: int) -> Conversation[list[Record]]:

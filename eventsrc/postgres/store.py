@@ -207,7 +207,7 @@ class PostgresStore(Opened[StoreOp | EpochOp]):
 
     def _prepared(self, op: Append | AppendAll) -> Prepared:
         self._link.policy.check_usable()
-        return prepare(op, self.codec, self.store_id)
+        return prepare(op, self.codec, self.store_id, key=self._questions.key)
 
     def _commit(self, group: Sequence[Prepared]) -> Sequence[_Answer | ToRaise]:
         return self._link.run(_appending(self._link.policy, self._questions, group, self._timeout))
@@ -348,7 +348,7 @@ class AsyncPostgresStore(OfOneProcess, AsyncInterpreter[StoreOp | EpochOp]):
     def _prepared(self, op: Append | AppendAll) -> Prepared:
         _check_open(self._questions)
         self._link.policy.check_usable()
-        return prepare(op, self.codec, self.store_id)
+        return prepare(op, self.codec, self.store_id, key=self._questions.key)
 
     async def _commit(self, group: Sequence[Prepared]) -> Sequence[_Answer | ToRaise]:
         asked = _appending(self._link.policy, self._questions, group, self._timeout)

@@ -92,6 +92,8 @@ class Previewed(Generic[R_co]):
     """Whether the run has read the feed, whose end is in no token."""
     has_chosen_ids: bool = False
     """Whether the run has chosen the append_id of an append that it made."""
+    request: bytes | None = None
+    """The request that its one append was made for, if it was: see the operation Append."""
 
     @property
     def result(self) -> R_co:
@@ -131,7 +133,7 @@ class Previewed(Generic[R_co]):
                 "or have it read streams"
             )
         given = self._append_id() if append_id is None else append_id
-        return _applied(self._appends(), self._conditions(), given, self._metadata())
+        return _applied(self._appends(), self._conditions(), given, self._metadata(), self.request)
 
     def _appends(self) -> tuple[StreamAppend, ...]:
         return tuple(
@@ -186,10 +188,11 @@ def _applied(
     conditions: tuple[Condition, ...],
     append_id: UUID | None,
     metadata: Json,
+    request: bytes | None,
 ) -> Do[AppendAll, Outcome[Appended, NotAppended] | None]:
     if not appends:
         return None
-    return (yield from AppendAll(appends, conditions, append_id, metadata))
+    return (yield from AppendAll(appends, conditions, append_id, metadata, request))
 
 
 def _as_appended(event: Recorded[Any]) -> object:
@@ -293,6 +296,7 @@ def _previewed(outcome: Success[R] | Failure[Exception], overlay: Overlay) -> Pr
         token,
         has_read_feed=overlay.has_read_feed,
         has_chosen_ids=overlay.has_chosen_ids,
+        request=overlay.request,
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Never, TypeVar, cast
 from uuid import UUID
 
+import attrs
 from returns.result import Failure, Success
 
 from eventsrc.events.codec import Codec
@@ -54,6 +55,7 @@ from eventsrc.stores.operations import (
     RaiseEpoch,
     Read,
     ReadFeed,
+    Rejected,
     SaveSnapshot,
     Snapshot,
     StoreOp,
@@ -70,6 +72,7 @@ from eventsrc.stores.prepare import (
     page_of,
     prepare,
 )
+from eventsrc.stores.requests import OtherRequest, check_request
 from eventsrc.streams.past import as_of
 
 K = TypeVar("K")
@@ -97,6 +100,8 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
         self._seen: dict[StreamId, int] = {}
         self._has_read_feed = False
         self._has_chosen_ids = False
+        self._key = end.store.encode()[:64]
+        self._requests: dict[UUID, bytes] = {}
         self._feed: list[Record] = []
         self._streams: dict[str, list[Record]] = {}
         self._appends: dict[UUID, list[Record]] = {}
@@ -124,15 +129,20 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
         """Whether an append was kept whose id its caller chose."""
         return self._has_chosen_ids
 
+    @property
+    def request(self) -> bytes | None:
+        """That of the appends that were kept, if there is one."""
+        return next(iter(self._requests.values()), None) if len(self._appends) == 1 else None
+
     @on(Append).program
     def append(self, op: Append) -> Do[StoreOp, Outcome[Appended, NotAppended]]:
         """Appends to one stream."""
-        return (yield from self._append(prepare(op, self.codec, self.end.store)))
+        return (yield from self._append(prepare(op, self.codec, self.end.store), op.request))
 
     @on(AppendAll).program
     def append_all(self, op: AppendAll) -> Do[StoreOp, Outcome[Appended, NotAppended]]:
         """Appends to several streams."""
-        return (yield from self._append(prepare(op, self.codec, self.end.store)))
+        return (yield from self._append(prepare(op, self.codec, self.end.store), op.request))
 
     @on(Read).program
     def read(self, op: Read) -> Do[StoreOp, Page[Any]]:
@@ -229,6 +239,7 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
         with self._lock:
             own = self._appends.get(op.append_id)
         if own is not None:
+            check_request(op.request, op.append_id, own[0].metadata, self._key)
             return appended(op.append_id, own, self.end.store, self._epoch)
         return (yield from op)
 
@@ -249,11 +260,17 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
     def _epochs(self) -> Do[Never, Epochs]:
         return self._raised or (yield from get_epochs())
 
-    def _append(self, asked: Prepared) -> Do[StoreOp, Outcome[Appended, NotAppended]]:
+    def _append(
+        self, asked: Prepared, request: bytes | None
+    ) -> Do[StoreOp, Outcome[Appended, NotAppended]]:
         if asked.is_keyed and asked.append_id not in self._appends:
-            found = yield from FindAppend(asked.append_id)
+            try:
+                found = yield from FindAppend(asked.append_id, request)
+            except OtherRequest as other:
+                return Failure(Rejected(str(other)))
             if found is not None:
-                return asked.again((yield from _records_of(found)), self.end.store, self._epoch)
+                alike = attrs.evolve(asked, digest=None)  # it is the same request, as was told below
+                return alike.again((yield from _records_of(found)), self.end.store, self._epoch)
         for stream, version, epoch in asked.of_other_epochs(self._epoch):
             seen = (yield from self.read(Read(stream, version - 1, 1))).events
             epochs = yield from self._epochs()
@@ -269,6 +286,8 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
                 return asked.again(stored, self.end.store, self._epoch)
             unmet = asked.unmet(self._version)
             if unmet is None:
+                if request is not None:
+                    self._requests[asked.append_id] = request
                 return Success(self._keep(asked))
         return Failure((yield from self._conflict(*unmet)))
 

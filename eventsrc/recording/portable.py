@@ -238,7 +238,7 @@ class Portable:
                 "recorded_at": record.recorded_at,
                 "append_id": str(recorded.append_id),
                 "nth": record.nth,
-                "metadata": self.plain(recorded.metadata),
+                "metadata": self.plain(self._codec.decode_metadata(record.metadata)),
             }
         return {"$recorded": about, "event": self._plain_event(event)}
 

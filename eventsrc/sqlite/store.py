@@ -81,6 +81,7 @@ from eventsrc.stores.prepare import (
     prepare,
     shown_of,
 )
+from eventsrc.stores.requests import check_request
 
 GROUP: Final = 512
 """The most appends that share a commit."""
@@ -175,7 +176,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
 
     def _job(self, op: Append | AppendAll) -> _Job:
         self._file.check_usable()
-        asked = prepare(op, self.codec, self.store_id)
+        asked = prepare(op, self.codec, self.store_id, key=self._ids.key)
         return _Job(asked, monotonic() + self._file.timeout)
 
     def _commit(self, group: Sequence[_Job]) -> list[_Answer | ToRaise]:
@@ -276,6 +277,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
             if not stored:
                 return None
             self._notice(epochs_of(connection))
+        check_request(op.request, op.append_id, stored[0].metadata, self._ids.key)
         return appended(op.append_id, stored, self.store_id, self._epochs.current)
 
     # --- epochs

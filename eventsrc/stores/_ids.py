@@ -12,6 +12,7 @@ others store, and an id that somebody made up names a place that there is not.
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Final
 from uuid import UUID
 
 from eventsrc.events._uuids import uuid_of
@@ -21,6 +22,7 @@ class OwnIds:
     """The ids that one store makes. key: the store's secret, of 1 to 64 bytes."""
 
     def __init__(self, key: bytes) -> None:
+        self.key: Final = key
         self._hash = blake2b(key=key, digest_size=6)
 
     def naming(self, append_id: UUID, position: int) -> UUID:

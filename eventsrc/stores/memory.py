@@ -60,6 +60,7 @@ from eventsrc.stores.prepare import (
     page_of,
     prepare,
 )
+from eventsrc.stores.requests import check_request
 
 
 class MemoryStore(Opened[StoreOp | EpochOp]):
@@ -81,6 +82,7 @@ class MemoryStore(Opened[StoreOp | EpochOp]):
     ) -> None:
         self.codec = Codec() if codec is None else codec
         self.store_id = secrets.token_hex(8) if store_id is None else store_id
+        self._key = self.store_id.encode()[:64]  # nobody reads it but through the store
         self._clock = clock
         self._new_id: Callable[[], UUID] = new_append_id
         self._lock = guarded_across_forks(threading.Lock())
@@ -96,12 +98,12 @@ class MemoryStore(Opened[StoreOp | EpochOp]):
     @on(Append)
     def append(self, op: Append) -> Outcome[Appended, NotAppended]:
         """Appends to one stream."""
-        return self._append(prepare(op, self.codec, self.store_id, self._new_id))
+        return self._append(prepare(op, self.codec, self.store_id, self._new_id, self._key))
 
     @on(AppendAll)
     def append_all(self, op: AppendAll) -> Outcome[Appended, NotAppended]:
         """Appends to several streams."""
-        return self._append(prepare(op, self.codec, self.store_id, self._new_id))
+        return self._append(prepare(op, self.codec, self.store_id, self._new_id, self._key))
 
     @on(Read)
     def read(self, op: Read) -> Page[object]:
@@ -172,6 +174,7 @@ class MemoryStore(Opened[StoreOp | EpochOp]):
             stored = self._appends.get(op.append_id)
             if stored is None:
                 return None
+            check_request(op.request, op.append_id, stored[0].metadata, self._key)
             return appended(op.append_id, stored, self.store_id, self._epochs.current)
 
     @on(GetEpochs)

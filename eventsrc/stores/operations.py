@@ -212,7 +212,10 @@ class Append(Command[Outcome[Appended, NotAppended]]):
 
     append_id: chosen by the caller to make a retry safe: the same events with the same id are stored
         once, and answered with the original result; other events with it are Rejected. None: a new one.
+        Streams, events and their order are compared, and neither `expected` nor the metadata.
     metadata: stored with each of the events. Some keys have fixed meanings: see stores/metadata.py.
+    request: what is asked for under the append_id, as `eventsrc.stores.requests.request_of` makes it.
+        A digest of it is kept: the same events, under the same id, for another request are Rejected.
     """
 
     stream: StreamId
@@ -220,6 +223,7 @@ class Append(Command[Outcome[Appended, NotAppended]]):
     expected: Expected = ANY
     append_id: UUID | None = None
     metadata: Json = attrs.field(factory=dict[str, Any], hash=False)
+    request: bytes | None = None
 
 
 class AppendAll(Command[Outcome[Appended, NotAppended]]):
@@ -232,6 +236,7 @@ class AppendAll(Command[Outcome[Appended, NotAppended]]):
     conditions: tuple[Condition, ...] = ()
     append_id: UUID | None = None
     metadata: Json = attrs.field(factory=dict[str, Any], hash=False)
+    request: bytes | None = None
 
 
 class Read(Query[Page[Any]]):
@@ -296,9 +301,14 @@ class SaveSnapshot(Command[None]):
 
 
 class FindAppend(Query[Appended | None]):
-    """Asks for an append's original result by its id; None if nothing with this id is stored."""
+    """Asks for an append's original result by its id; None if nothing with this id is stored.
+
+    request: that for which it must be, as of Append; None for any. Raises OtherRequest if it is not
+        known to be.
+    """
 
     append_id: UUID
+    request: bytes | None = None
 
 
 class GetEpochs(Derived[Epochs]):

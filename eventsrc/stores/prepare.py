@@ -26,7 +26,7 @@ from eventsrc.events.codec import MAX_DATA_BYTES, Codec, Encoded, Json
 from eventsrc.events.epochs import Epochs
 from eventsrc.events.event import Opaque
 from eventsrc.events.positions import BadCursor, Cursor, Token
-from eventsrc.events.record import Record, make_records
+from eventsrc.events.record import REQUEST, Record, make_records
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import MAX_ID_BYTES as MAX_NAME
 from eventsrc.events.stream_id import RESERVED, BadStreamId, StreamId, checked_prefix, stored_id
@@ -55,6 +55,7 @@ from eventsrc.stores.operations import (
     StreamAppend,
     is_met,
 )
+from eventsrc.stores.requests import digest_in, digest_of, other_request
 
 E = TypeVar("E")
 R = TypeVar("R", bound=Record)
@@ -98,6 +99,8 @@ class Prepared:
     metadata: bytes
     is_keyed: bool
     """Whether the caller chose the append_id, so that it may have been stored before."""
+    digest: str | None = None
+    """Of the request that it is made for; it is in the metadata too."""
 
     @property
     def streams(self) -> tuple[Part | Demand, ...]:
@@ -151,6 +154,8 @@ class Prepared:
         self, stored: Sequence[Record], store_id: str, epoch: int = 1
     ) -> Outcome[Appended, NotAppended]:
         """The answer to this append where events with its append_id are stored already."""
+        if self.digest is not None and digest_in(stored[0].metadata) != self.digest:
+            return Failure(Rejected(str(other_request(self.append_id))))
         brought = [(part.stream, *encoded) for part in self.parts for encoded in part.events]
         if brought != [(record.stream, record.kind, record.data) for record in stored]:
             return Failure(
@@ -167,11 +172,14 @@ def prepare(
     codec: Codec,
     store_id: str,
     new_id: Callable[[], UUID] | None = None,
+    key: bytes = b"",
 ) -> Prepared:
     """An append, checked and encoded.
 
     store_id: the store's id, which tokens are held against.
     new_id: makes an id for an append whose caller chose none; at random if not given.
+    key: the store's secret, of 1 to 64 bytes, for the digest of a request; without one, who reads the
+        store can try out which request it was.
     Raises ValueError or TypeError for one that makes no sense, EventTypeError for an object that is no
     event, WrongStore for a token of another store, NotInToken for one that does not name the stream,
     BadStreamId, and NotStorable with the path to what cannot be stored, such as the key `$sealed`.
@@ -198,11 +206,27 @@ def prepare(
     beside = codec.encode_metadata(metadata)
     if beside:
         _check_metadata(metadata, beside)
-    return Prepared(append_id, parts, demands, beside, op.append_id is not None)
+    digest = None
+    if op.request is not None:
+        _check_request(op.request, op.append_id)
+        digest = digest_of(op.request, append_id, key or store_id.encode()[:64])
+        beside = codec.encode_metadata({**metadata, REQUEST: digest})
+    return Prepared(append_id, parts, demands, beside, op.append_id is not None, digest)
+
+
+def _check_request(request: object, append_id: UUID | None) -> None:
+    if type(request) is not bytes:
+        _refuse_type("request", request, "the bytes that request_of makes of it")
+    if append_id is None:
+        raise ValueError(
+            "a request is given, and no append_id under which a retry would come: give one"
+        )
 
 
 def _check_metadata(metadata: Json, encoded: bytes) -> None:
     check_metadata(metadata)
+    if REQUEST in metadata:
+        raise ValueError(f"metadata has the key {REQUEST}, which is the library's own: leave it out")
     try:
         check_unsealed(encoded)
     except NotStorable as bad:
@@ -332,6 +356,8 @@ def check(op: Read | Head | ReadFeed | FindAppend | LoadSnapshot | SaveSnapshot)
         case FindAppend(append_id=append_id):
             if not isinstance(append_id, UUID):
                 _refuse_type("append_id", append_id, "a UUID")
+            if op.request is not None:
+                _check_request(op.request, append_id)
         case LoadSnapshot(stream=stream, fold=fold, fold_version=fold_version):
             _check_fold(stream, fold, fold_version)
         case SaveSnapshot(snapshot=kept):

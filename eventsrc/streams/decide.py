@@ -37,6 +37,7 @@ from eventsrc.stores.operations import (
     Rejected,
     Unknown,
 )
+from eventsrc.stores.requests import request_of
 from eventsrc.streams.fold import Fold, Folded, FoldOp, load, load_at
 
 E = TypeVar("E")
@@ -95,6 +96,7 @@ def decide(
     within: float = WITHIN,
     metadata: Json | None = None,
     append_id: UUID | None = None,
+    request: object = None,
 ) -> Try[DecideOp, Decided[S, E], F]:
     """Appends what the decider makes of the stream's state, or ends with the decider's failure.
 
@@ -103,11 +105,14 @@ def decide(
     within: for how many seconds to try again when others are faster.
     append_id: makes a retry safe: what was decided under this id before is answered again, whatever
         the state is now.
-    Raises NotDecided at the deadline, and AppendFailed if the store rejects the events, or the id was
-    used for an append to another stream.
+    request: what is asked for, as `eventsrc.stores.requests.request_of` takes it: it is answered again
+        for this request alone. None: for any under this id.
+    Raises NotDecided at the deadline, OtherRequest if the id was used before and not for this request,
+    and AppendFailed if the store rejects the events, or the id was used for another stream.
     """
+    asked = key_of(append_id, request)
     if append_id is not None:
-        before = yield from _before(stream, fold, append_id)
+        before = yield from _before(stream, fold, append_id, asked)
         if before is not None:
             return Success(before)
     folded = yield from load(stream, fold)
@@ -119,7 +124,7 @@ def decide(
                 events = tuple(decided)
             case Failure() as refused:
                 # perhaps because of what was stored under the id meanwhile
-                before = yield from _before(stream, fold, append_id)
+                before = yield from _before(stream, fold, append_id, asked)
                 return refused if before is None else Success(before)
             case answer:
                 raise TypeError(
@@ -133,7 +138,7 @@ def decide(
             state = fold.evolve(state, event)
         if deadline is None:
             deadline = (yield from Elapsed()) + within
-        wanted = Append(stream, events, folded.version, append_id, metadata or {})
+        wanted = Append(stream, events, folded.version, append_id, metadata or {}, asked)
         outcome = yield from wanted
         if type(outcome) is not Success and isinstance(outcome.failure(), Unknown):
             outcome = yield from _settle(wanted, outcome, deadline)
@@ -141,7 +146,7 @@ def decide(
             case Success(appended) if appended.version == folded.version + len(events):
                 return Success(Decided(state, events, appended.version, appended.token))
             case Success():  # the same events were stored under the id meanwhile, on an earlier state
-                before = yield from _before(stream, fold, append_id)
+                before = yield from _before(stream, fold, append_id, asked)
                 assert before is not None
                 return Success(before)
             case Failure(Conflict() as conflict):
@@ -149,19 +154,30 @@ def decide(
                 folded = yield from _caught_up(fold, folded, conflict)
                 attempt += 1
             case Failure(why):  # perhaps because another decision was stored under the id meanwhile
-                before = yield from _before(stream, fold, append_id)
+                before = yield from _before(stream, fold, append_id, asked)
                 if before is None:
                     raise AppendFailed(why)
                 return Success(before)
 
 
+def key_of(append_id: UUID | None, request: object) -> bytes | None:
+    """A request as the store operations take it. Raises ValueError for one without an append_id."""
+    if request is None:
+        return None
+    if append_id is None:
+        raise ValueError(
+            "a request is given, and no append_id under which a retry would come: give one"
+        )
+    return request_of(request)
+
+
 def _before(
-    stream: StreamId, fold: Fold[S, Any], append_id: UUID | None
+    stream: StreamId, fold: Fold[S, Any], append_id: UUID | None, request: bytes | None
 ) -> Do[FindAppend | Read | LoadSnapshot, Decided[S, Any] | None]:
     """The decision made before under an append_id, if there is one and any was."""
     if append_id is None:
         return None
-    found = yield from FindAppend(append_id)
+    found = yield from FindAppend(append_id, request)
     if found is None:
         return None
     if found.token.versions.keys() != {stream}:
@@ -205,9 +221,7 @@ def _settle(
     attempt = 0
     while isinstance(outcome, Failure) and isinstance(unknown := outcome.failure(), Unknown):
         yield from _wait(attempt, deadline, wanted, unknown)
-        wanted = Append(
-            wanted.stream, wanted.events, wanted.expected, unknown.append_id, wanted.metadata
-        )
+        wanted = attrs.evolve(wanted, append_id=unknown.append_id)  # type: ignore[misc]
         outcome = yield from wanted
         attempt += 1
     return outcome

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 from bisect import bisect_right
+from collections.abc import Callable
 from typing import Any, Never, NoReturn, overload
 
 from eventsrc._errors import EventsrcError
@@ -233,3 +234,33 @@ def as_of(
     and BadCursor for a place that the store never had. Raises ValueError for a time without a zone.
     """
     return _Past(at).into(store)
+
+
+def before(appended: Appended) -> Do[Read, Callable[[Load | Read | Head], Do[StoreOp, Any]]]:
+    """Answers queries as of the moment at which an append was stored, without its events."""
+    places: list[int] = []
+    for stream, version in appended.token.versions.items():
+        (event,) = (yield from Read(stream, version - 1, 1)).events
+        places.append(event.record.nth)  # positions of an append stand together
+    end = appended.cursor
+    return _queries(Cursor(end.store, end.position - max(places) - 1, end.epoch))
+
+
+def after(appended: Appended) -> Callable[[Load | Read | Head], Do[StoreOp, Any]]:
+    """As `before`, with its events."""
+    return _queries(appended.cursor)
+
+
+def _queries(at: Cursor) -> Callable[[Load | Read | Head], Do[StoreOp, Any]]:
+    past = _Past(at)
+
+    def ask(op: Load | Read | Head) -> Do[StoreOp, Any]:
+        match op:
+            case Load():
+                return (yield from past.load(op))
+            case Read():
+                return (yield from past.read(op))
+            case Head():
+                return (yield from past.head(op))
+
+    return ask

@@ -11,12 +11,12 @@ concurrency control, 1981.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 import attrs
-from returns.result import Failure
+from returns.result import Failure, Success
 
 from eventsrc._errors import EventsrcError
 from eventsrc.events.positions import Token
@@ -27,24 +27,28 @@ from eventsrc.stores.operations import (
     CONFLICT_EVENTS,
     Append,
     AppendAll,
+    Appended,
     AppendOutcome,
     Condition,
     Conflict,
     Expected,
+    FindAppend,
     Head,
     Read,
     ReadFeed,
+    StoreOp,
     StreamAppend,
     Unknown,
     is_met,
 )
-from eventsrc.streams.decide import WITHIN, pause
+from eventsrc.streams.decide import WITHIN, key_of, pause
 from eventsrc.streams.fold import Load
+from eventsrc.streams.past import after, before
 
 O = TypeVar("O")
 R = TypeVar("R")
 
-SerializableOp: TypeAlias = Read | Head | AppendAll | Elapsed | Chance | Sleep
+SerializableOp: TypeAlias = StoreOp | Elapsed | Chance | Sleep
 """The operations that `serializable` performs besides the program's own."""
 
 _SEEN: Final = (Load, Read, Head, ReadFeed, Append, AppendAll)
@@ -69,6 +73,15 @@ class NotSerializable(EventsrcError):
     """The program does what cannot be made conditional on its reads."""
 
 
+class _Stored(BaseException):
+    """The write is stored already. No Exception, as _Changed."""
+
+    def __init__(self, reads: _Reads, appended: Appended) -> None:
+        super().__init__(appended)
+        self.reads = reads
+        self.appended = appended
+
+
 class _Changed(BaseException):
     """A stream that was read has changed. No Exception: the program's own handlers let it pass."""
 
@@ -79,7 +92,13 @@ class _Changed(BaseException):
 
 
 @program
-def serializable(source: Effect[O, R], *, within: float = WITHIN) -> Do[O | SerializableOp, R]:
+def serializable(
+    source: Effect[O, R],
+    *,
+    within: float = WITHIN,
+    append_id: UUID | None = None,
+    request: object = None,
+) -> Do[O | SerializableOp, R]:
     """The program, with its append conditional on every stream that it has read; again if one changed.
 
     source: a program over store operations, run once or several times: its reads are Read, Head and
@@ -88,17 +107,34 @@ def serializable(source: Effect[O, R], *, within: float = WITHIN) -> Do[O | Seri
         program that writes nothing and reads several streams is run until it has seen them as they were
         at one moment.
     within: for how many seconds to run it again.
+    append_id: that of its write, to make a retry safe: what was stored under it before is not stored
+        again. The program is then run on what its streams were when that was stored, and its write is
+        answered as it was then; so it answers as the first time, if it goes by nothing but its streams.
+    request: what is asked for, as `eventsrc.stores.requests.request_of` takes it: it is answered again
+        for this request alone. None: for any under this id.
     A conflict at a version that the program expects, and has not read, is its own, answered as ever.
-    Raises NotSerialized at the deadline, and NotSerializable for a second write, or a read of the feed.
+    Raises NotSerialized at the deadline, OtherRequest if the append_id was used before and not for this
+    request, and NotSerializable for a second write, a read of the feed, an append_id of the program's
+    own beside the one that is given, or a program that does not append, to the same streams, what was
+    stored under its id.
     """
+    asked = key_of(append_id, request)
+    if append_id is not None:
+        found = yield from FindAppend(append_id, asked)
+        if found is not None:
+            return (yield from _replayed(source, found))
     deadline = (yield from Elapsed()) + within
     attempt = 0
     while True:
-        reads = _Reads()
+        reads = _Reads(append_id, asked)
         try:
             result = yield from intercept(source, reads.handle, taking=(Load,), only=_SEEN)
             yield from reads.confirm()
             return result
+        except _Stored as stored:
+            if stored.reads is not reads:
+                raise
+            return (yield from _replayed(source, stored.appended))
         except _Changed as changed:
             if changed.reads is not reads:  # of a serializable program around this one
                 raise
@@ -106,6 +142,65 @@ def serializable(source: Effect[O, R], *, within: float = WITHIN) -> Do[O | Seri
         attempt += 1
         if not (yield from pause(attempt - 1, deadline)):
             raise NotSerialized((yield from _with_events(conflict)), attempt)
+
+
+def _replayed(source: Effect[O, R], stored: Appended) -> Do[O | SerializableOp, R]:
+    """The program once more, on what it read when its append was stored."""
+    replay = _Replay(stored, (yield from before(stored)))
+    result: R = yield from intercept(source, replay.handle, taking=(Load,), only=_SEEN)
+    if not replay.is_written:
+        raise NotSerializable(
+            f"append_id {stored.append_id} has been used, and {source!r:.200} appends nothing where "
+            "that was stored: use a new id for another program, and decide by nothing but the streams"
+        )
+    return result
+
+
+class _Replay:
+    """A run of a program whose write is stored already."""
+
+    def __init__(self, stored: Appended, ask: Callable[[Any], Do[StoreOp, Any]]) -> None:
+        self._stored = stored
+        self._ask = ask
+        self.is_written = False
+
+    def handle(self, op: Any) -> Do[Any, Any]:
+        """Answers one of the program's reads and writes, as it was answered then."""
+        match op:
+            case ReadFeed():
+                raise _reads_feed(op)
+            case Append() | AppendAll():
+                return self._write(op)
+            case _:
+                return (yield from self._ask(op))
+
+    def _write(self, op: Append | AppendAll) -> AppendOutcome:
+        if self.is_written:
+            raise _second(op)
+        appends = [op] if isinstance(op, Append) else op.appends
+        if {part.stream for part in appends} != self._stored.token.versions.keys():
+            others = ", ".join(self._stored.token.versions)
+            raise NotSerializable(
+                f"append_id {self._stored.append_id} was used for an append to {others}: use a new id "
+                f"for {op!r:.200}"
+            )
+        self.is_written = True
+        self._ask = after(self._stored)
+        return Success(self._stored)
+
+
+def _reads_feed(op: ReadFeed) -> NotSerializable:
+    return NotSerializable(
+        f"{op!r} reads all streams, and every append would change it: read the streams that the "
+        "decision depends on"
+    )
+
+
+def _second(op: Append | AppendAll) -> NotSerializable:
+    return NotSerializable(
+        f"{op!r:.200} is a second write: make it one AppendAll with the first, so that both are stored "
+        "or neither"
+    )
 
 
 def _with_events(conflict: Conflict) -> Do[Read, Conflict]:
@@ -118,7 +213,9 @@ def _with_events(conflict: Conflict) -> Do[Read, Conflict]:
 class _Reads:
     """The versions that one run of a program has read, and what became of its write."""
 
-    def __init__(self) -> None:
+    def __init__(self, append_id: UUID | None = None, request: bytes | None = None) -> None:
+        self._append_id = append_id
+        self._request = request
         self._versions: dict[StreamId, int] = {}
         self._is_written = False
         self._unknown: UUID | None = None
@@ -139,15 +236,14 @@ class _Reads:
                 self._see(stream, version)
                 return version
             case ReadFeed():
-                raise NotSerializable(
-                    f"{op!r} reads all streams, and every append would change it: read the streams "
-                    "that the decision depends on"
-                )
+                raise _reads_feed(op)
             case _:
                 return (yield from self._write(op))
 
-    def confirm(self) -> Do[Head, None]:
+    def confirm(self) -> Do[Head | FindAppend, None]:
         """Makes sure that what was read was so at one moment, if no write has made sure already."""
+        if not self._is_written and self._unknown is None:
+            yield from self._find()  # perhaps it writes nothing because of what was stored meanwhile
         if self._is_written or self._unknown is not None or len(self._versions) < 2:
             return
         # Versions only grow: those that are now as they were read, were so when the last was read.
@@ -160,12 +256,10 @@ class _Reads:
             if before != version:
                 raise _Changed(self, Conflict(stream, before, version))
 
-    def _write(self, op: Append | AppendAll) -> Do[Append | AppendAll, AppendOutcome]:
+    def _write(self, op: Append | AppendAll) -> Do[Append | AppendAll | FindAppend, AppendOutcome]:
         if self._is_written or self._unknown not in (None, op.append_id):
-            raise NotSerializable(
-                f"{op!r:.200} is a second write: make it one AppendAll with the first, so that both "
-                "are stored or neither"
-            )
+            raise _second(op)
+        op = self._named(op)
         parts = _parts(op)
         unmet = self._unmet(parts)
         if unmet is not None:
@@ -173,6 +267,8 @@ class _Reads:
         outcome: AppendOutcome = yield from self._conditional(op, parts)
         if not isinstance(outcome, Failure):
             self._is_written = True
+            if self._append_id is not None and not self._fits(op, outcome.unwrap()):
+                raise _Stored(self, outcome.unwrap())
             return outcome
         why = outcome.failure()
         if isinstance(why, Unknown):
@@ -181,7 +277,35 @@ class _Reads:
             if self._versions.get(why.stream) == why.expected:
                 raise _Changed(self, why)
             self._see(why.stream, why.actual)  # which the program is told
+        else:  # perhaps because the same request, with other events, was stored meanwhile
+            yield from self._find()
         return outcome
+
+    def _find(self) -> Do[FindAppend, None]:
+        """Raises _Stored if there is an append under the id that was given."""
+        if self._append_id is not None:
+            found = yield from FindAppend(self._append_id, self._request)
+            if found is not None:
+                raise _Stored(self, found)
+
+    def _named(self, op: Append | AppendAll) -> Append | AppendAll:
+        """The write under the id that was given."""
+        if self._append_id is None:
+            return op
+        if op.append_id not in (None, self._append_id):
+            raise NotSerializable(
+                f"{op!r:.200} has an append_id of its own beside {self._append_id}: leave one out"
+            )
+        return attrs.evolve(op, append_id=self._append_id, request=self._request)  # type: ignore[misc]
+
+    def _fits(self, op: Append | AppendAll, stored: Appended) -> bool:
+        """Whether what was stored came after just what was read."""
+        appends = [op] if isinstance(op, Append) else op.appends
+        return all(
+            self._versions.get(part.stream, at - len(part.events)) == at - len(part.events)
+            for part in appends
+            for at in [stored.token.versions[part.stream]]
+        )
 
     def _unmet(self, parts: Sequence[StreamAppend | Condition]) -> Conflict | None:
         """The version that a program expects of a stream, if what it read of it may have changed."""
@@ -201,7 +325,7 @@ class _Reads:
         read = [Condition(*seen) for seen in self._versions.items() if seen[0] not in named]
         if isinstance(op, Append) and not read:
             expected = self._expected(parts[0])
-            return Append(op.stream, op.events, expected, op.append_id, op.metadata)
+            return Append(op.stream, op.events, expected, op.append_id, op.metadata, op.request)
         appends: list[StreamAppend] = []
         for part in parts:
             expected = self._expected(part)
@@ -209,7 +333,7 @@ class _Reads:
                 appends.append(StreamAppend(part.stream, part.events, expected))
             else:
                 read.append(Condition(part.stream, expected))
-        return AppendAll(tuple(appends), tuple(read), op.append_id, op.metadata)
+        return AppendAll(tuple(appends), tuple(read), op.append_id, op.metadata, op.request)
 
     def _expected(self, part: StreamAppend | Condition) -> Expected:
         version = self._versions.get(part.stream)

@@ -134,6 +134,7 @@ class Stream(Generic[E]):
         *,
         within: float = WITHIN,
         append_id: UUID | None = None,
+        request: object = None,
         metadata: Json | None = None,
     ) -> Program[DecideOp, Outcome[Decided[S, E], F]]:
         """Loads the state, decides, and appends at the version read; again if others were faster.
@@ -141,8 +142,10 @@ class Stream(Generic[E]):
         decider: of the state, Success of the events to append, or a Failure. It must be pure.
         within: for how many seconds to try again. Raises NotDecided then.
         append_id: makes a retry safe: what was decided under it is answered again, and not anew.
+        request: what is asked for: bytes, plain values, or an operation. Another request under the same
+            append_id raises OtherRequest; without one, any is answered with what was decided first.
         """
-        return decide(self.id, fold, _Checked(self, decider), within, metadata, append_id)
+        return decide(self.id, fold, _Checked(self, decider), within, metadata, append_id, request)
 
     def change(
         self,
@@ -151,12 +154,13 @@ class Stream(Generic[E]):
         *,
         within: float = WITHIN,
         append_id: UUID | None = None,
+        request: object = None,
         metadata: Json | None = None,
     ) -> Program[DecideOp, Decided[S, E]]:
         """As `decide`, for a decision that cannot fail: the changer answers the events."""
 
         decider: _Checked[S, E, Any] = _Checked(self, changer, fails=False)
-        return decide(self.id, fold, decider, within, metadata, append_id).map(_value)
+        return decide(self.id, fold, decider, within, metadata, append_id, request).map(_value)
 
     def get(
         self, fold: Fold[S, E], consistency: Consistency = LATEST_EVENT

@@ -242,27 +242,40 @@ def appends(
     streams: SearchStrategy[StreamId] | None = None,
     of: SearchStrategy[Any] | None = None,
     append_ids: SearchStrategy[UUID | None] | None = None,
+    requests: SearchStrategy[bytes | None] | None = None,
 ) -> SearchStrategy[Append]:
     """Appends to one stream.
 
     streams: to which; any if not given. A few that are drawn again and again make for conflicts.
     of: the events; those of `events()` if not given.
     append_ids: chosen ids; None, and so left to the store, if not given.
+    requests: of the appends with a chosen id; none if not given.
     """
-    return st.builds(
-        Append,
-        stream_ids() if streams is None else streams,
-        batches(of),
-        conditions(),
-        st.none() if append_ids is None else append_ids,
-        metadata(),
-    )
+    streams = stream_ids() if streams is None else streams
+
+    @st.composite
+    def make(draw: st.DrawFn) -> Append:
+        stream, events, expected = draw(streams), draw(batches(of)), draw(conditions())
+        append_id, request = draw(_keyed(append_ids, requests))
+        return Append(stream, events, expected, append_id, draw(metadata()), request)
+
+    return make()
+
+
+def _keyed(
+    append_ids: SearchStrategy[UUID | None] | None, requests: SearchStrategy[bytes | None] | None
+) -> SearchStrategy[tuple[UUID | None, bytes | None]]:
+    """An append_id, and a request if there is one."""
+    request = st.none() if requests is None else requests
+    ids = st.none() if append_ids is None else append_ids
+    return ids.flatmap(lambda id: st.tuples(st.just(id), st.none() if id is None else request))
 
 
 def appends_to_several(
     streams: SearchStrategy[StreamId] | None = None,
     of: SearchStrategy[Any] | None = None,
     append_ids: SearchStrategy[UUID | None] | None = None,
+    requests: SearchStrategy[bytes | None] | None = None,
 ) -> SearchStrategy[AppendAll]:
     """Appends to up to three streams, on conditions for others; arguments as of `appends`."""
     streams = stream_ids() if streams is None else streams
@@ -272,11 +285,13 @@ def appends_to_several(
     def make(draw: st.DrawFn) -> AppendAll:
         chosen = draw(several)
         count = draw(st.integers(1, min(3, len(chosen))))
+        append_id, request = draw(_keyed(append_ids, requests))
         return AppendAll(
             tuple(StreamAppend(s, draw(batches(of)), draw(conditions())) for s in chosen[:count]),
             tuple(Condition(s, draw(conditions())) for s in chosen[count:]),
-            None if append_ids is None else draw(append_ids),
+            append_id,
             draw(metadata()),
+            request,
         )
 
     return make()

@@ -56,6 +56,7 @@ from eventsrc.http import (
 )
 from eventsrc.http.signing import Plain, Signed, TokenTexts
 from eventsrc.stores.operations import FeedPage, StoreBusy, StoreClosed, StoreFull
+from eventsrc.stores.requests import OtherRequest
 from eventsrc.streams.decide import AppendFailed
 from tests.views.library import CODEC, Noted, notes_view
 
@@ -371,6 +372,7 @@ def test_what_json_does_not_have_is_not_answered(value: float) -> None:
     [
         (Conflict(StreamId("a"), 1, 2), 412),
         (Rejected("no"), 422),
+        (OtherRequest("append_id of somebody"), 422),
         (Unknown(uuid4(), "lost"), 503),
         (AppendFailed(Unknown(uuid4(), "lost")), 503),
         (Stale(notes_view(), TOKEN), 503),

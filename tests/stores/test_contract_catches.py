@@ -35,6 +35,7 @@ from eventsrc.stores.operations import (
     Expect,
     Expected,
     FeedPage,
+    FindAppend,
     LoadSnapshot,
     NotAppended,
     Page,
@@ -45,7 +46,7 @@ from eventsrc.stores.operations import (
     StreamAppend,
     Unknown,
 )
-from eventsrc.stores.prepare import Part, Prepared, appended, prepare
+from eventsrc.stores.prepare import Part, Prepared, appended, check, prepare
 from eventsrc.testing._contract._shared import but
 from eventsrc.testing._contract.history import Attempt, Look, check_feed, check_reads, check_stream
 from eventsrc.testing._contract.samples import Noted
@@ -280,6 +281,31 @@ class TakesOtherEventsForARetry(MemoryStore):
             if stored is None
             else Success(appended(asked.append_id, stored, self.store_id))
         )
+
+
+class TakesOtherRequestsForARetry(MemoryStore):
+    """Looks at the append_id and the events only."""
+
+    def _append(self, asked: Prepared) -> Answer:
+        return super()._append(attrs.evolve(asked, digest=None))
+
+
+class FindsForAnyRequest(MemoryStore):
+    """Does not look at the request where it looks for an append."""
+
+    @on(FindAppend)
+    def find_append(self, op: FindAppend) -> Appended | None:
+        """Finds an append by its id."""
+        check(op)
+        return super().find_append(FindAppend(op.append_id))
+
+
+class ForgetsRequests(MemoryStore):
+    """Stores no digest."""
+
+    def _append(self, asked: Prepared) -> Answer:
+        asked.metadata = b""
+        return super()._append(asked)
 
 
 class ChecksConditionsOfRetries(MemoryStore):
@@ -601,6 +627,8 @@ def _one_by_one(asked: Prepared) -> Iterator[Prepared]:
 
 # --- what catches them ----------------------------------------------------------------------------
 
+_REQUESTS: Final = "test_an_append_for_a_request_is_answered_again_for_that_request_alone"
+
 CAUGHT: Final[dict[type[MemoryStore], str]] = {
     DropsEvents: "test_unconditional_appends_from_many_threads_are_all_stored",
     TakesVersionsForLowerBounds: "test_an_append_is_stored_just_if_its_condition_holds",
@@ -622,6 +650,9 @@ CAUGHT: Final[dict[type[MemoryStore], str]] = {
     IgnoresAppendIds: "test_a_retry_with_the_same_append_id_answers_with_the_first_result",
     RemembersAThousandIds: "test_an_append_id_is_remembered_for_longer_than_the_next_thousand",
     TakesOtherEventsForARetry: "test_an_append_id_that_was_used_for_other_events_is_rejected",
+    TakesOtherRequestsForARetry: _REQUESTS,
+    FindsForAnyRequest: _REQUESTS,
+    ForgetsRequests: _REQUESTS,
     ChecksConditionsOfRetries: "test_an_append_to_several_streams_can_be_retried",
     UsesUpIdsOfConflicts: "test_an_append_id_is_not_used_up_by_a_conflict",
     AppendsOneByOne: "test_an_append_to_several_streams_is_stored_in_none_if_one_is_in_conflict",

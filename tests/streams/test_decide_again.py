@@ -10,6 +10,7 @@ import pytest
 
 from eventsrc import (
     DecideOp,
+    Do,
     Failure,
     Fold,
     Outcome,
@@ -18,9 +19,10 @@ from eventsrc import (
     Stream,
     Success,
     event,
+    program,
     world,
 )
-from eventsrc.errors import AppendFailed
+from eventsrc.errors import AppendFailed, OtherRequest
 from eventsrc.streams.decide import Decided
 from eventsrc.testing import EVERY_FAULT, After, Scenario, SimulatedStore
 from tests.faults import scaled
@@ -39,7 +41,7 @@ balance: Fold[int, Moved] = Fold(0, lambda so_far, moved: so_far + moved.by)
 
 
 def withdraw(
-    amount: int, key: UUID | None, stream: Stream[Moved] = account
+    amount: int, key: UUID | None, stream: Stream[Moved] = account, request: object = None
 ) -> Program[DecideOp, Outcome[Decided[int, Moved], str]]:
     """Takes an amount in two parts, if there is as much."""
 
@@ -48,7 +50,7 @@ def withdraw(
             return Failure(f"there are only {has}")
         return Success([Moved(1 - amount), Moved(-1)])
 
-    return stream.decide(balance, enough, append_id=key)
+    return stream.decide(balance, enough, append_id=key, request=request)
 
 
 def test_the_first_answer_is_given_again_whatever_the_state_is_now(tmp_path: Path) -> None:
@@ -91,6 +93,63 @@ def test_an_id_that_was_used_for_another_stream_is_refused() -> None:
         AppendFailed, match="was used for an append to again/other: choose one for each"
     ):
         app.run(withdraw(60, KEY))
+
+
+def test_another_request_under_the_same_id_is_refused(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "store.db") as store:
+        app = store | world
+        app.run(account.append(Moved(100)))
+        first = app.run(withdraw(60, KEY, request={"take": 60}))
+        assert app.run(withdraw(60, KEY, request={"take": 60})) == first
+        with pytest.raises(OtherRequest, match=f"{KEY} was used before, and not for this request"):
+            app.run(withdraw(20, KEY, request={"take": 20}))
+        with pytest.raises(OtherRequest):
+            app.run(account.change(balance, lambda _: [Moved(5)], append_id=KEY, request="gift"))
+        assert store.run(account.head()) == 3
+
+
+def test_control_without_its_request_another_is_answered_as_the_first() -> None:
+    app = SimulatedStore() | world
+    app.run(account.append(Moved(100)))
+    first = app.run(withdraw(60, KEY, request={"take": 60}))
+    assert app.run(withdraw(20, KEY)) == first
+
+
+def test_a_request_is_refused_without_an_id() -> None:
+    app = SimulatedStore() | world
+    with pytest.raises(ValueError, match="no append_id"):
+        app.run(withdraw(60, None, request="take 60"))
+
+
+def two_requests(told: bool) -> Scenario:
+    """Two requests that come at once under one id."""
+
+    @program
+    def asked(amount: int) -> Do[DecideOp, str]:
+        try:
+            yield from withdraw(amount, KEY, request=amount if told else None)
+        except OtherRequest:
+            return "refused"
+        return "done"
+
+    def one_is_refused(after: After) -> None:
+        assert sorted(map(str, after.answers.values())) == ["done", "refused"]
+
+    return Scenario(
+        {"one": asked(40), "other": asked(30)},
+        on=SimulatedStore,
+        before=account.append(Moved(100)),
+        holds=one_is_refused,
+    )
+
+
+def test_of_two_requests_that_come_at_once_under_one_id_one_is_refused() -> None:
+    found = two_requests(told=True).explore()
+    assert found.holds, found.story
+
+
+def test_control_where_requests_are_not_told_both_are_done() -> None:
+    assert not two_requests(told=False).explore().holds
 
 
 def same_request(key: UUID | None, **more: Any) -> Scenario:

@@ -15,9 +15,11 @@ from eventsrc.stores.operations import (
     AppendAll,
     Conflict,
     FindAppend,
+    Read,
     Rejected,
     StreamAppend,
 )
+from eventsrc.stores.requests import OtherRequest, request_of
 from eventsrc.testing._contract._shared import (
     ContractPart,
     Store,
@@ -113,6 +115,57 @@ class Retries(ContractPart):
         assert str(asked.append_id) in refused.reason
         assert store.run(asked) == answer
 
+    @pytest.mark.parametrize("several", [False, True], ids=["one stream", "several"])
+    def test_an_append_for_a_request_is_answered_again_for_that_request_alone(
+        self, store: Store, several: bool
+    ) -> None:
+        stream, other, append_id = fresh(), fresh(), uuid4()
+        asked = but(_to(stream, other, several), append_id=append_id, request=request_of("the first"))
+        answer = store.run(asked)
+        append(store, stream, "later")
+        with left_alone(store, stream, other):
+            assert store.run(asked) == answer
+            assert store.run(but(asked, request=None)) == answer, "and for one that says none"
+            refused = refusal(store.run(but(asked, request=request_of("another"))))
+            assert isinstance(refused, Rejected)
+            assert str(append_id) in refused.reason
+        for request in (None, request_of("the first")):
+            assert store.run(FindAppend(append_id, request)) == accepted(answer)
+        with pytest.raises(OtherRequest, match=str(append_id)):
+            store.run(FindAppend(append_id, request_of("another")))
+        assert store.run(FindAppend(uuid4(), request_of("the first"))) is None
+
+    def test_an_append_that_was_made_for_no_request_is_not_one_of_a_request(self, store: Store) -> None:
+        asked = Append(fresh(), (Noted("a"),), append_id=uuid4(), metadata={"request": "the first"})
+        store.run(asked)
+        with left_alone(store, asked.stream):
+            told = refusal(store.run(but(asked, request=request_of("the first"))))
+        assert isinstance(told, Rejected)
+        assert asked.append_id is not None
+        with pytest.raises(OtherRequest):
+            store.run(FindAppend(asked.append_id, request_of("the first")))
+
+    def test_the_digest_of_a_request_is_no_metadata(self, store: Store) -> None:
+        stream, said = fresh(), {"actor": "homer"}
+        asked = Append(stream, (Noted("a"),), append_id=uuid4(), metadata=said)
+        store.run(but(asked, request=request_of("the first")))
+        store.run(Append(stream, (Noted("b"),), append_id=uuid4(), request=request_of("other")))
+        assert [event.metadata for event in store.run(Read(stream)).events] == [said, {}]
+        for bad in ("$request", "$sealed"):
+            with left_alone(store, stream), pytest.raises(ValueError, match=r"library's own"):
+                store.run(but(asked, append_id=uuid4(), metadata={bad: "0" * 32}))
+
+    def test_a_request_without_an_append_id_or_that_is_no_bytes_is_refused(self, store: Store) -> None:
+        asked = Append(fresh(), (Noted("a"),), append_id=uuid4(), request=request_of("the first"))
+        with left_alone(store, asked.stream):
+            with pytest.raises(ValueError, match="append_id"):
+                store.run(but(asked, append_id=None))
+            with pytest.raises(TypeError, match="request_of"):
+                store.run(but(asked, request="the first"))
+        assert asked.append_id is not None
+        with pytest.raises(TypeError, match="request_of"):
+            store.run(FindAppend(asked.append_id, "the first"))  # type: ignore[arg-type]
+
     def test_an_append_id_is_the_same_for_one_stream_and_for_several(self, store: Store) -> None:
         stream, other = fresh(), fresh()
         batch = (Noted("a"), Noted("b"))
@@ -143,3 +196,9 @@ class Retries(ContractPart):
         for answer in answers:
             assert store.run(FindAppend(answer.append_id)) == answer
         assert store.run(FindAppend(uuid4())) is None
+
+
+def _to(stream: StreamId, other: StreamId, several: bool) -> Append | AppendAll:
+    if not several:
+        return Append(stream, (Noted("a"), Noted("b")))
+    return AppendAll((StreamAppend(stream, (Noted("a"),)), StreamAppend(other, (Noted("b"),))))

@@ -56,6 +56,7 @@ from eventsrc.stores.operations import (
     Snapshot,
     StoreOp,
 )
+from eventsrc.stores.requests import request_of
 from eventsrc.testing._contract.samples import AnyValue
 from eventsrc.testing._strategies import appends, appends_to_several, batches, events, unstorable_values
 
@@ -82,6 +83,7 @@ _snapshots = st.builds(
     data=st.just(b""),
 )
 _keys = st.none() | st.sampled_from(_KEYS)
+_requests = st.none() | st.sampled_from([request_of("one"), request_of("another")])
 _types = st.sampled_from([f"eventsrc.testing.{n}" for n in ("noted", "counted", "unheard-of", "no")])
 _limits = st.integers(1, 4) | st.sampled_from([9, 10_000])
 
@@ -170,12 +172,12 @@ class StoreMachine(RuleBasedStateMachine):
         said = [self.both(Append(stream, batch)) for stream in streams]
         return multiple(*[Both(one.model.unwrap(), one.tested.unwrap()) for one in said])
 
-    @rule(target=answers, op=appends(_stream_ids, append_ids=_keys))
+    @rule(target=answers, op=appends(_stream_ids, append_ids=_keys, requests=_requests))
     def append(self, op: Append) -> MultipleResults[Both]:
         """Appends to one stream."""
         return self._appended(op)
 
-    @rule(target=answers, op=appends_to_several(_stream_ids, append_ids=_keys))
+    @rule(target=answers, op=appends_to_several(_stream_ids, append_ids=_keys, requests=_requests))
     def append_all(self, op: AppendAll) -> MultipleResults[Both]:
         """Appends to several streams."""
         return self._appended(op)
@@ -209,10 +211,10 @@ class StoreMachine(RuleBasedStateMachine):
         """Appends a good batch with a bad event at its end."""
         self.both(Append(op.stream, (*op.events, AnyValue(bad)), op.expected, op.append_id))
 
-    @rule(append_id=st.sampled_from(_KEYS))
-    def find_chosen(self, append_id: UUID) -> None:
+    @rule(append_id=st.sampled_from(_KEYS), request=_requests)
+    def find_chosen(self, append_id: UUID, request: bytes | None) -> None:
         """Looks for an append by an id that may have been used."""
-        self.both(FindAppend(append_id))
+        self.both(FindAppend(append_id, request))
 
     @rule(answer=answers)
     def find(self, answer: Both) -> None:

@@ -26,8 +26,8 @@ from eventsrc.events.stream_id import StreamId
 from eventsrc.following.waiting import wait_for_events
 from eventsrc.inspection import Counting, Entry, count, entries, event_at, feed_entries, summary
 from eventsrc.programs.interpreter import Interpreter
-from eventsrc.programs.world import world
-from eventsrc.stores.operations import StoreOp
+from eventsrc.programs.world import Chance, Sleep, world
+from eventsrc.stores.operations import StoreError, StoreOp
 from eventsrc.streams.past import as_of
 
 At = Cursor | Token | datetime | None
@@ -150,15 +150,27 @@ def tail(
     with reading(url) as store:
         after = _begin(store, since, last)
         app = store | world
+        is_away = False
         while True:
-            page, after, end = app.run(feed_entries(after, 1000, prefix, wanted, all_streams))
+            try:
+                page, after, end = app.run(feed_entries(after, 1000, prefix, wanted, all_streams))
+                if not page and follow and after >= end:
+                    app.run(wait_for_events(after, within=0.5))
+            except StoreError as error:
+                if not (follow and error.may_pass):
+                    raise
+                if not is_away:
+                    click.echo(harmless(f"waits: {error}"), err=True)
+                is_away = True
+                app.run(Sleep(0.5 + app.run(Chance())))
+                continue
+            if is_away:
+                click.echo("goes on", err=True)
+                is_away = False
             for entry in page:
                 _show(entry, as_json, stream=True)
-            if after < end:
-                continue
-            if not follow:
+            if after >= end and not follow:
                 break
-            app.run(wait_for_events(after, within=0.5))
 
 
 @click.command()

@@ -11,24 +11,22 @@ the transaction that applies. (Fencing tokens: Kleppmann, How to do distributed 
 
 from __future__ import annotations
 
-import logging
 from math import inf
 from typing import Any, TypeAlias
 
 from eventsrc.events.positions import Cursor
 from eventsrc.following._retries import Retries
+from eventsrc.following.outages import Outage, OutageOp, Seat, seated
 from eventsrc.following.synchroniser import ROUNDS, SyncOp, synchronise_partition
 from eventsrc.following.waiting import EVERY, check_every, wait_for_events
 from eventsrc.programs.program import Do, program
 from eventsrc.programs.world import Elapsed, Sleep
-from eventsrc.stores.operations import StoreBusy, StoreError
+from eventsrc.stores.operations import StoreError
 from eventsrc.views.operations import Claim, Failed, Lease, LostLease, Unpark, check_lease
 from eventsrc.views.view import View, ViewError
 
-FollowOp: TypeAlias = SyncOp | Unpark | Claim | Elapsed | Sleep
+FollowOp: TypeAlias = SyncOp | Unpark | Claim | OutageOp
 """The operations of following, on the store, the database of the view, and the clock."""
-
-_log = logging.getLogger("eventsrc")
 
 
 @program
@@ -44,30 +42,36 @@ def follow(
     lease: seconds for which the others leave an owner's partitions alone if it is not heard of.
 
     An event that fails is tried five times, in about half a minute, unless it ended the process; after
-    that its stream stays parked until `retry`. While the store or the view is busy, it tries again.
-    Run it in a thread, task or process of its own. It ends by being cancelled, by an error that is not
-    of an event, such as a store that cannot be reached, or if it loses its lease again and again; then
-    `Leave` hands an owner's partitions over at once. Raises ValueError for no time.
+    that its stream stays parked until `retry`. While the store or the view is away, or busy, it waits,
+    however long that is: the log says once that it does and once that it goes on, and `status` tells of
+    it meanwhile.
+    Run it in a thread, task or process of its own. It ends by being cancelled, by an error that no
+    waiting mends, such as that of a store that was closed, a role that is refused, an event that cannot
+    be decoded where the view stops at that (see `StoreError.may_pass`), or if it loses its lease again
+    and again; then `Leave` hands an owner's partitions over at once. Raises ValueError for no time.
     """
     check_every(every)
     check_lease(lease)
-    follower = _Follower(view, every, owner, lease)
-    while True:
-        try:
-            if not (yield from follower.go_on()):
-                yield from follower.rest()
-        except (StoreError, ViewError) as error:
-            if not follower.survives(error):
-                raise
-            yield from Sleep(every)
-        else:
-            follower.is_busy = False
+    with seated(view, owner) as seat:
+        follower = _Follower(view, every, owner, lease, seat)
+        while True:
+            try:
+                has_more = yield from follower.go_on()
+                if has_more or not follower.is_resting:
+                    yield from follower.goes_on()
+                if not has_more:
+                    yield from follower.rest()
+                    yield from follower.goes_on()
+            except (StoreError, ViewError) as error:
+                yield from follower.survive(error)
 
 
 class _Follower:
     """One follower: its partitions, when it is to do what, and the errors that it has met."""
 
-    def __init__(self, view: View[Any], every: float, owner: str | None, lease: float) -> None:
+    def __init__(
+        self, view: View[Any], every: float, owner: str | None, lease: float, seat: Seat
+    ) -> None:
         self._view = view
         self._every = every
         self._owner = owner
@@ -77,7 +81,10 @@ class _Follower:
         self._claim_at = -inf
         self._cursor: Cursor | None = None
         self._losses = 0
-        self.is_busy = False
+        self._seat = seat
+        self._outage = Outage(f"the follower of {view!r}", every, seat)
+        self.is_resting = False
+        """Whether it rests, or met its last error as it did."""
 
     def go_on(self) -> Do[FollowOp, bool]:
         """Applies a page to each of its partitions; answers whether there is more to apply."""
@@ -91,11 +98,13 @@ class _Follower:
             has_more = has_more or done.lag > 0
             failed += done.parked
         self._cursor = min(ends, default=None)
+        self._seat.tell(cursor=self._cursor)
         yield from self._retries.of(failed, self._partitions)
         return has_more
 
     def rest(self) -> Do[FollowOp, None]:
         """Waits for new events, until something else is to be done."""
+        self.is_resting = True
         yield from Sleep(self._every)
         left = min(self._retries.due, self._claim_at) - (yield from Elapsed())
         if left > 0 and self._cursor is None:
@@ -103,20 +112,22 @@ class _Follower:
         elif left > 0 and self._cursor is not None:
             yield from wait_for_events(self._cursor, left, self._every)
 
-    def survives(self, error: StoreError | ViewError) -> bool:
-        """Judges an error, here and nowhere else: True if the follower goes on after it."""
+    def goes_on(self) -> Do[Elapsed, None]:
+        """Notes that all is well."""
+        self.is_resting = False
+        yield from self._outage.end()
+
+    def survive(self, error: StoreError | ViewError) -> Do[OutageOp, None]:
+        """Judges an error, here and nowhere else: waits, or raises it if that mends nothing."""
         match error:
-            case StoreBusy():
-                if not self.is_busy:
-                    _log.warning("the follower of %r waits: %s", self._view, error)
-                self.is_busy = True
-                return True
-            case LostLease():
+            case StoreError() if error.may_pass:
+                yield from self._outage.wait(error)
+            case LostLease() if self._losses < ROUNDS:
                 self._claim_at = -inf
                 self._losses += 1
-                return self._losses <= ROUNDS
+                yield from Sleep(self._every)
             case _:
-                return False
+                raise error
 
     def _claim(self) -> Do[Claim | Elapsed, None]:
         """Takes or keeps its partitions, if it is time."""

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from eventsrc.following.status import Status, WatchOp, status
 from eventsrc.programs.interpreter import Interpreter
+from eventsrc.stores.operations import StoreError
 from eventsrc.views.view import View
 
 
@@ -33,7 +34,8 @@ def showing(
     app: the store, the views and the world.
     every: how many seconds are between two looks, each a few queries for each view.
     console: where to draw; the standard error if not given.
-    What goes wrong while it looks is raised at the end of the block.
+    While a database is away it says so. What else goes wrong while it looks is raised at the end of the
+    block.
     """
     over = threading.Event()
     errors: list[BaseException] = []
@@ -42,7 +44,12 @@ def showing(
 
         def look() -> None:
             for view, line in lines.items():
-                line.show(app.run(status(view)))
+                try:
+                    line.show(app.run(status(view)))
+                except StoreError as error:
+                    if not error.may_pass:
+                        raise
+                    line.show_away()
 
         def draw() -> None:
             try:
@@ -73,8 +80,16 @@ class _Line:
         name = f"{view.name} {view.version}"
         self._task: TaskID = progress.add_task(name, total=None, pace="", state="")
 
+    def show_away(self) -> None:
+        """Draws that nothing is known."""
+        self._before = None
+        self._progress.update(self._task, pace="", state="away")
+
     def show(self, now: Status) -> None:
         """Draws a status."""
+        if now.away is not None:
+            self.show_away()
+            return
         before, self._before = self._before, now
         pace = now.pace_since(before) if before is not None else 0.0
         state = "live" if now.live == now.view.version else "not live"

@@ -9,10 +9,11 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from eventsrc.events.positions import Cursor
+from eventsrc.events.positions import START, Cursor
+from eventsrc.following.outages import Follower, followers
 from eventsrc.programs.program import Do, program
 from eventsrc.programs.world import Elapsed
-from eventsrc.stores.operations import ReadFeed
+from eventsrc.stores.operations import ReadFeed, StoreError
 from eventsrc.views.operations import GetLive, GetParked, GetProgress, Parked, PartitionProgress
 from eventsrc.views.view import View
 
@@ -26,7 +27,7 @@ class Status:
 
     view: View[Any]
     partitions: tuple[PartitionProgress, ...]
-    """The progress of each partition, and its owner."""
+    """The progress of each partition, and its owner; none if the view's database is away."""
     end: Cursor
     """The end of the feed."""
     parked: tuple[Parked, ...]
@@ -34,25 +35,34 @@ class Status:
     """The version that queries read; 0 if there is none."""
     elapsed: float
     """The time of that moment, in seconds: see Elapsed."""
+    followers: tuple[Follower, ...] = ()
+    """The followers that run in this process, and how they are doing: see `followers`."""
+    away: str | None = None
+    """Why the view's database did not answer; None if it did."""
 
     @property
     def lag(self) -> int:
         """The number of events of the store that it has not looked at yet: of its last partition, if it
-        has several."""
-        return self.end.position - min(partition.cursor.position for partition in self.partitions)
+        has several. While the view's database is away, as far as the followers here know."""
+        return self.end.position - min(self._positions)
+
+    @property
+    def _positions(self) -> list[int]:
+        """The positions that its partitions, or else its followers, have reached."""
+        known = [its.cursor.position for its in self.followers if its.cursor is not None]
+        return [each.cursor.position for each in self.partitions] or known or [0]
 
     @property
     def done(self) -> float:
         """The share of the feed that it has looked at: 0 to 1."""
-        end = self.end.position
-        return (
-            sum(partition.cursor.position for partition in self.partitions) / len(self.partitions) / end
-            if end
-            else 1.0
-        )
+        end, positions = self.end.position, self._positions
+        return sum(positions) / len(positions) / end if end else 1.0
 
     def pace_since(self, earlier: Status) -> float:
-        """The events per second that it has applied since an earlier status; 0 for the same moment."""
+        """The events per second that it has applied since an earlier status; 0 for the same moment,
+        and where one of them knows nothing of it."""
+        if not (self.partitions and earlier.partitions):
+            return 0.0
         seconds = self.elapsed - earlier.elapsed
         applied = sum(partition.applied for partition in self.partitions) - sum(
             partition.applied for partition in earlier.partitions
@@ -62,10 +72,19 @@ class Status:
 
 @program
 def status(view: View[Any]) -> Do[WatchOp, Status]:
-    """Reports the progress of a view at this moment, its lag, and what is parked."""
+    """Reports the progress of a view at this moment, its lag, what is parked, and its followers here.
+
+    It answers also while the view's database is away, if the store is not: see Status.away.
+    """
     elapsed = yield from Elapsed()
-    progress = yield from GetProgress(view)
+    try:
+        progress = yield from GetProgress(view)
+        parked = yield from GetParked(view)
+        live = yield from GetLive(view)
+    except StoreError as error:
+        if not error.may_pass:
+            raise
+        end = (yield from ReadFeed(START, 1)).end
+        return Status(view, (), end, (), 0, elapsed, followers(view), str(error))
     end = (yield from ReadFeed(progress.cursor, 1)).end
-    parked = yield from GetParked(view)
-    live = yield from GetLive(view)
-    return Status(view, progress.partitions, end, parked, live, elapsed)
+    return Status(view, progress.partitions, end, parked, live, elapsed, followers(view))

@@ -10,7 +10,7 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -20,13 +20,11 @@ from psycopg.rows import tuple_row
 from eventsrc._clock import monotonic
 from eventsrc._errors import with_article
 from eventsrc.postgres._conversation import Statement
-from eventsrc.postgres._errors import stuck, translation
+from eventsrc.postgres._errors import AnyConnection, is_of_connection, stuck, translation
 from eventsrc.postgres._nul import may_have_nul, rows_of, take_nul
 from eventsrc.postgres._settings import changes_settings
 from eventsrc.postgres._watch import Unwatched, Watched
 from eventsrc.stores.operations import StoreBusy, StoreClosed, StoreError
-
-AnyConnection: TypeAlias = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
 
 MOMENT: Final = 0.25
 """For how many seconds a cancelled task waits for the server to stop as well."""
@@ -118,6 +116,16 @@ class Session:
     def meaning(self, error: psycopg.Error) -> StoreError:
         """The error of this library that an error of the driver means."""
         return stuck() if self.watched.is_cut else translation(error)
+
+    @contextmanager
+    def typed(self) -> Iterator[None]:
+        """Raises this library's errors for what happens to the connection while its user has it."""
+        try:
+            yield
+        except psycopg.Error as error:
+            if not is_of_connection(error, self.connection):
+                raise
+            raise self.meaning(error) from error
 
 
 def _cursor_on(connection: AnyConnection, *, is_binary: bool = True) -> Any:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
 
 import psycopg
 from psycopg_pool import PoolClosed, TooManyRequests
@@ -19,7 +18,10 @@ from eventsrc.stores.operations import (
     StoreFull,
     StoreReadOnly,
     Unreachable,
+    passing,
 )
+
+AnyConnection: TypeAlias = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
 
 _MEANINGS: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = (
     (("23505",), Refused, "an index refused what was to be stored"),
@@ -27,10 +29,16 @@ _MEANINGS: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = (
     (("53100", "53200"), StoreFull, "there is no room for more"),
     (("25006", "42501"), StoreReadOnly, "this user, or this server, may not write there"),
     (("42P01", "3F000", "42883"), NotAStore, "its tables are not there: open the store to make them"),
-    (("08", "57P01", "57P02", "40003", "25P03"), Lost, "the connection was ended"),
+    (("08", "57P01", "57P02", "57P05", "40003", "25P03", "25P04"), Lost, "the connection was ended"),
     (("57P03", "53300", "28", "3D000"), Unreachable, "it cannot be connected to"),
 )
 
+
+_REFUSING: Final = ("28", "3D000")
+"""The SQLSTATEs of a server that refuses whoever comes with such an address."""
+
+_CUT_OFF: Final = ("25P03", "25P04")
+"""The SQLSTATEs of a connection that was ended for its transaction's sake, though of another class."""
 
 _PASSING: Final = (
     "40",  # another transaction was in the way: a deadlock, a serialization failure
@@ -48,6 +56,19 @@ a database become read-only (25006) in a transaction that has written.
 """
 
 
+_MENDED: Final = (
+    *_PASSING,
+    "25006",  # the server is a standby, until it is promoted
+    "42P01",  # a table is not there, until it is restored
+    "3F000",
+    "57",  # somebody has the server do something else
+)
+"""The SQLSTATEs of what time may mend, though it be hours, besides those whose class says so.
+
+The others are of rights (42501), and of what is wrong with the database or with this library.
+"""
+
+
 def is_passing(error: BaseException) -> bool:
     """True if an error, or one that led to it, is one of Postgres that passes by itself."""
     looked_at: list[BaseException] = []
@@ -60,6 +81,16 @@ def is_passing(error: BaseException) -> bool:
     return False
 
 
+def was_cut_off(error: BaseException) -> bool:
+    """True if an error says that a transaction was idle for longer than the server lets it."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, psycopg.Error) and seen.sqlstate in _CUT_OFF:
+            return True
+        seen = seen.__cause__
+    return False
+
+
 def translation(error: psycopg.Error) -> StoreError:
     """Translates an error of Postgres into this library's."""
     state = error.sqlstate
@@ -69,22 +100,35 @@ def translation(error: psycopg.Error) -> StoreError:
         return StoreError(f"Postgres could not be asked: {error}")
     for states, meaning, words in _MEANINGS:
         if state.startswith(states):
-            return meaning(f"Postgres says {error} ({state}): {words}")
-    return StoreError(f"Postgres says {error} ({state})")
+            return _judged(meaning(f"Postgres says {error} ({state}): {words}"), state)
+    return _judged(StoreError(f"Postgres says {error} ({state})"), state)
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Raises this library's errors for broken connections; mistakes in SQL are their maker's."""
-    try:
-        yield
-    except (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout) as error:
-        raise translation(error) from error
+def _judged(error: StoreError, state: str) -> StoreError:
+    """The error, as one that time may mend if the SQLSTATE says so."""
+    if state.startswith(_MENDED):
+        return passing(error)
+    error.may_pass = error.may_pass and not state.startswith(_REFUSING)
+    return error
+
+
+def is_of_connection(error: psycopg.Error, connection: AnyConnection) -> bool:
+    """Whether an error is of a connection or its server; mistakes in SQL are their maker's."""
+    if isinstance(error, psycopg.OperationalError) or error.sqlstate in _CUT_OFF:
+        return True
+    return isinstance(error, psycopg.InterfaceError) and connection.closed
 
 
 def stuck() -> Lost:
     """The error for a connection that was ended because its server had not answered in time."""
     return Lost("the connection to Postgres is stuck: it has not answered in time")
+
+
+def not_connected(error: psycopg.OperationalError) -> Unreachable:
+    """The error for a connection that could not be made."""
+    unreachable = Unreachable(f"Postgres cannot be connected to: {error}")
+    unreachable.may_pass = may_come_back(error)
+    return unreachable
 
 
 _FINAL: Final = ("authentication failed", "does not exist", "pg_hba.conf", "no password supplied")

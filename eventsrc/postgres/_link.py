@@ -40,7 +40,7 @@ from eventsrc.postgres._policy import (
     Request,
     Take,
 )
-from eventsrc.stores.operations import StoreError
+from eventsrc.stores.operations import StoreError, Unreachable
 
 T = TypeVar("T")
 P = TypeVar("P", bound=Policy, covariant=True)
@@ -152,6 +152,9 @@ class _Pool:
         try:
             session = Session(connection)
             connection.set_autocommit(True)
+        except psycopg.Error as error:
+            self._pool.putconn(connection)
+            raise _broken(error) from error
         except BaseException:
             self._pool.putconn(connection)
             raise
@@ -163,6 +166,11 @@ class _Pool:
             session.watched.close()
             session.connection.set_autocommit(session.was_autocommit)
         self._pool.putconn(session.connection)
+
+
+def _broken(error: psycopg.Error) -> Unreachable:
+    """The error for a connection of a pool that was broken when it came."""
+    return Unreachable(f"the connection that the pool gave cannot be used: {error}")
 
 
 class _AsyncRights:
@@ -191,6 +199,9 @@ class _AsyncPool:
         try:
             session = Session(connection)
             await connection.set_autocommit(True)
+        except psycopg.Error as error:
+            await self._pool.putconn(connection)
+            raise _broken(error) from error
         except BaseException:
             await self._pool.putconn(connection)
             raise
@@ -250,7 +261,7 @@ class Link(Driver[Connections]):
         session = self.run(policy.take(policy.deadline()))
         try:
             self.run(policy.limit_session(session))
-            with limited_cursors(session, patience), _begun(session, patience):
+            with session.typed(), limited_cursors(session, patience), _begun(session, patience):
                 self.run(policy.limit_transaction(session))
                 yield session
         finally:

@@ -34,7 +34,7 @@ from eventsrc.postgres._connection import (
     unwatched,
 )
 from eventsrc.postgres._conversation import Conversation, Rows, Statement, StoreIdentity, answered
-from eventsrc.postgres._errors import may_come_back, of_pool
+from eventsrc.postgres._errors import may_come_back, not_connected, of_pool
 from eventsrc.postgres._schema import who_holds
 from eventsrc.stores.operations import Lost, Refused, StoreBusy, StoreClosed, StoreError, Unreachable
 
@@ -352,7 +352,7 @@ class OwnConnections(Connections):
                 return (yield from self.connected(deadline))
             except psycopg.OperationalError as error:
                 if not may_come_back(error) or monotonic() + pause >= deadline:
-                    raise Unreachable(f"Postgres cannot be connected to: {error}") from error
+                    raise not_connected(error) from error
             yield Pause(pause)
             pause = min(2 * pause, 0.2)
         raise Unreachable("there was no time left to connect to Postgres")

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import selectors
 import socket
 import threading
@@ -25,19 +26,13 @@ from eventsrc._clock import within
 from eventsrc.events.positions import Cursor
 from eventsrc.following.waiting import WaitForEvents
 from eventsrc.postgres._connection import Session, forked
+from eventsrc.postgres._errors import not_connected, translation
 from eventsrc.postgres._link import Driver, Link
 from eventsrc.postgres._policy import OwnConnections
 from eventsrc.postgres._schema import Tables, quoted
 from eventsrc.programs.interpreter import on
 from eventsrc.programs.opened import Opened
-from eventsrc.stores.operations import (
-    Lost,
-    NotAStore,
-    StoreBusy,
-    StoreClosed,
-    StoreReadOnly,
-    Unreachable,
-)
+from eventsrc.stores.operations import NotAStore, StoreClosed, StoreError, StoreReadOnly
 
 _IS_CALLING: Final = """
     SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND tgname = 'call')
@@ -57,7 +52,7 @@ _LISTEN: Final = 'LISTEN "eventsrc {lock}"'
 _END: Final = "SELECT coalesce(max(position), 0) FROM {s}.event"
 
 _PAUSE: Final = 1.0
-"""After how many seconds a connection that could not be made is tried again."""
+"""After how many seconds, at most, a connection that could not be made is tried again."""
 
 _HOW: Final[dict[str, int | str]] = {
     "keepalives_idle": 30,
@@ -80,8 +75,8 @@ class PostgresListener(Opened[WaitForEvents]):
     The first one of a schema makes the trigger; from then on each append pays for the call, and a
     transaction that appends cannot be prepared (PREPARE TRANSACTION). Raises StoreReadOnly if there is
     no trigger and this user may not make one, NotAStore if there is no store, and Unreachable.
-    Any number of threads and tasks may wait. While nobody can listen, who waits is told every second
-    that there may be news.
+    Any number of threads and tasks may wait. While nobody can listen, who waits is told about every
+    second that there may be news.
     """
 
     def __init__(self, address: str, *, schema: str = "eventsrc", timeout: float = 5.0) -> None:
@@ -196,6 +191,7 @@ class PostgresListener(Opened[WaitForEvents]):
     def _listen(self, asleep: socket.socket) -> None:
         """Listens, as long as somebody waits, until it is closed."""
         session: Session | None = None
+        is_away = False
         while self._is_wanted():
             was_listening = session is not None
             try:
@@ -204,17 +200,22 @@ class PostgresListener(Opened[WaitForEvents]):
                 elif not _is_readable(session, asleep):
                     continue
                 self._look(session)
-            except (psycopg.OperationalError, Lost, StoreBusy, Unreachable) as error:
+            except Exception as raised:
                 self._drop(session)
                 session = None
-                if not was_listening:
-                    _log.warning("nobody can listen to Postgres just now, it is polled: %s", error)
+                error = _meant(raised)
+                if not (isinstance(error, StoreError) and error.may_pass):
+                    self._tell(error)
+                elif not was_listening:
+                    if not is_away:
+                        _log.warning("nobody can listen to Postgres just now, it is polled: %s", error)
+                    is_away = True
                     self._rest()
                     self._tell()
-            except Exception as error:
-                self._drop(session)
-                session = None
-                self._tell(error)
+            else:
+                if is_away:
+                    _log.warning("the listener listens to Postgres again")
+                is_away = False
         self._drop(session)
         asleep.close()
 
@@ -253,7 +254,7 @@ class PostgresListener(Opened[WaitForEvents]):
         """Rests before a connection is tried again; nobody knows what is called meanwhile."""
         with self._changed:
             self._end = 0
-            self._changed.wait_for(lambda: self._is_closed, _PAUSE)
+            self._changed.wait_for(lambda: self._is_closed, _PAUSE * random.uniform(0.5, 1.0))
 
     def _have_it_call(self) -> None:
         """Sees to it that appends call."""
@@ -274,6 +275,13 @@ class PostgresListener(Opened[WaitForEvents]):
             ) from error
         finally:
             link.close()
+
+
+def _meant(error: Exception) -> Exception:
+    """The error of this library that an error of the driver means, where no session said so."""
+    if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+        return not_connected(error)
+    return translation(error) if isinstance(error, psycopg.Error) else error
 
 
 def _is_readable(session: Session, asleep: socket.socket) -> bool:

@@ -25,7 +25,7 @@ from eventsrc.postgres._connection import Session
 from eventsrc.postgres._conversation import Rows, Statement, answered, array
 from eventsrc.postgres._copy import PostgresCopy
 from eventsrc.postgres._described import DESCRIBED
-from eventsrc.postgres._errors import is_passing, translated
+from eventsrc.postgres._errors import is_passing, was_cut_off
 from eventsrc.postgres._link import Link
 from eventsrc.postgres._schema import Tables, quoted
 from eventsrc.postgres._settings import NAMES, RESTORE, SEPARATOR, SETTINGS
@@ -344,7 +344,7 @@ class PostgresViews(LedgerViews):
         """A transaction that may write, with the view's tables made."""
         tables = self._made(view)
         ledger: PostgresLedger | None = None
-        with _losing(lambda: ledger), translated(), self._link.transaction() as session:
+        with _losing(lambda: ledger), self._link.transaction() as session:
             wait = self._link.policy.timeout * _FOR_LOCKS
             if within is not None:
                 wait = max(min(within, wait), 0.001)
@@ -386,7 +386,7 @@ class PostgresViews(LedgerViews):
 
     def _discard(self, view: View[Any]) -> None:
         key = view.name, view.version
-        with translated(), self._link.transaction() as session:
+        with self._link.transaction() as session:
             self._link.on(session, self._main.ask(_KEEP_LIVE))
             if self._live_on(session, view) == view.version:
                 raise ViewError(f"{view!r} is what queries read: have another version go live first")
@@ -402,7 +402,7 @@ class PostgresViews(LedgerViews):
     def _start_over(self, view: View[Any]) -> None:
         tables = self._tables(view.name, view.version)
         name = f"{quoted(tables.schema)}.eventsrc_part"
-        with translated(), self._link.transaction() as session:
+        with self._link.transaction() as session:
             ledger = self._ledger(session, tables)
             leases: Sequence[Ownership] = ()
             ((is_there,),) = self._link.on(session, tables.ask(_IS_THERE, (name,)))
@@ -419,7 +419,7 @@ class PostgresViews(LedgerViews):
     def _scratch(self, view: View[Any]) -> Iterator[Ledger]:
         tables = Tables(f"eventsrc_scratch_{secrets.token_hex(8)}", _VIEW_SCRIPTS)
         try:
-            with translated(), self._link.transaction() as session:
+            with self._link.transaction() as session:
                 self._link.on(session, tables.ask(_MAKE_SCHEMA))
                 self._link.on(session, self._main.ask(_SET_PATH, (quoted(tables.schema),)))
                 yield self._ledger(session, tables)
@@ -455,7 +455,7 @@ class PostgresViews(LedgerViews):
 
     def _make(self, tables: Tables, view: View[Any]) -> None:
         """Makes the view's tables, unless another was faster."""
-        with translated(), self._link.transaction() as session:
+        with self._link.transaction() as session:
             self._fill(session, tables, view)
 
     def _fill(self, session: Session, tables: Tables, view: View[Any]) -> None:
@@ -506,12 +506,12 @@ class PostgresViews(LedgerViews):
 
 @contextlib.contextmanager
 def _losing(ledger: Callable[[], PostgresLedger | None]) -> Iterator[None]:
-    """Raises LostLease if a connection is lost on which something was to be applied with a lease."""
+    """Raises LostLease if a server ends a connection on which something took longer than its lease."""
     try:
         yield
     except Lost as error:
         its = ledger()
-        if its is None or not its.has_lease:
+        if its is None or not its.has_lease or not was_cut_off(error):
             raise
         raise LostLease(
             f"the connection was lost while events were applied, and with it the lease ({error}): give "

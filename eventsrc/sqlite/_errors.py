@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from eventsrc.stores.operations import NotAStore, StoreBusy, StoreError, StoreFull, StoreReadOnly
+from eventsrc.stores.operations import (
+    NotAStore,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+    passing,
+)
 
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _OF_THE_MACHINE: Final = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CORRUPT}
 )
+_OF_A_DISK: Final = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL})
 _MISTAKES: Final = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH})
 _NOT_COMMITTED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY})
 
 
 class CommitFailed(StoreError):
     """A commit failed in a way that leaves open whether its transaction will be found stored."""
+
+    may_pass = True
 
 
 def is_busy(error: sqlite3.Error) -> bool:
@@ -58,11 +71,31 @@ def translation(path: Path, error: sqlite3.Error) -> StoreError:
     if code == sqlite3.SQLITE_NOTADB:
         return NotAStore(f"{path} is no SQLite file: {error}")
     if code == sqlite3.SQLITE_CANTOPEN:
-        return StoreError(
-            f"{path} cannot be opened: does its folder exist, and may it be read and written? Even to "
-            "read, SQLite writes beside the file: from a read-only disk, copy it"
+        return passing(
+            StoreError(
+                f"{path} cannot be opened: does its folder exist, and may it be read and written? Even "
+                "to read, SQLite writes beside the file: from a read-only disk, copy it"
+            )
         )
-    return StoreError(f"{path}: {error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})")
+    if code == sqlite3.SQLITE_ERROR and "no such table" in str(error):
+        return passing(NotAStore(f"a table of {path} is not there: {error}"))
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    other = StoreError(f"{path}: {error} ({name})")
+    return passing(other) if code in _OF_A_DISK else other
+
+
+@contextmanager
+def typed(path: Path) -> Iterator[None]:
+    """Raises this library's errors for statements of its own, about which no user can be mistaken."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise translation(path, error) from error
+
+
+def out_of_reach(path: str | os.PathLike[str], error: OSError) -> StoreError:
+    """The error for a file about which the system says something else than whether it is there."""
+    return passing(StoreError(f"{path} cannot be reached: {error}"))
 
 
 def _code(error: sqlite3.Error) -> int:

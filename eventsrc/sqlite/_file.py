@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 
 from eventsrc._clock import monotonic
 from eventsrc.sqlite import _forks
-from eventsrc.sqlite._errors import commit_error, is_busy, is_refused, translation
+from eventsrc.sqlite._errors import commit_error, is_busy, is_refused, out_of_reach, translation
 from eventsrc.sqlite._pool import Pool
 from eventsrc.sqlite._schema import Schema, applied_scripts, apply_missing
 from eventsrc.sqlite._turn import Turn, pauses
@@ -228,12 +228,15 @@ class SqliteFile:
         """Which file is at the path now."""
         return identity(self._name)
 
-    def _check_in_place(self) -> None:
+    def check_in_place(self) -> None:
+        """Raises StoreClosed if the file that was opened is not where it was."""
         if self._opened is not None and not self.is_in_place():
-            raise StoreClosed(
+            error = StoreClosed(
                 f"{self.path} was moved, deleted or replaced since it was opened: nothing that is "
                 "written to the opened file would be found there. Open it again"
             )
+            error.may_pass = self._in_place() is None  # its disk may come back
+            raise error
 
     def _connect(self, timeout: float) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -283,7 +286,7 @@ class SqliteFile:
     def take_reader(self) -> sqlite3.Connection:
         """A connection to read with, to be given back."""
         self.check_usable()
-        self._check_in_place()
+        self.check_in_place()
         return self._readers.take()
 
     def _connect_reader(self) -> sqlite3.Connection:
@@ -333,7 +336,7 @@ class SqliteFile:
         if self._holder is not writing:
             raise self.busy()
         self.check_usable()  # again: it may have been closed meanwhile
-        self._check_in_place()
+        self.check_in_place()
 
     def _give_back_lock(self, writing: WriteTransaction) -> None:
         """Lets the other threads write, if this one may."""
@@ -457,7 +460,11 @@ class ReadTransaction:
         return self._connection
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        self._file.give_reader(self._connection)
+        try:
+            self._file.give_reader(self._connection)
+        except sqlite3.Error as other:
+            self._file.reraise(error or other)
+            raise
         if error is not None:
             self._file.reraise(error)
 
@@ -466,8 +473,10 @@ def identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     """The device of the file that is at a path now, and its number there; None if there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116  as Path.stat, on the path of each operation
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise out_of_reach(path, error) from error
     return found.st_dev, found.st_ino
 
 

@@ -26,7 +26,7 @@ from eventsrc._clock import monotonic
 from eventsrc.events.stream_id import StreamId
 from eventsrc.sqlite import _forks
 from eventsrc.sqlite._copy import SqliteCopy, quoted
-from eventsrc.sqlite._errors import is_of_the_machine
+from eventsrc.sqlite._errors import is_of_the_machine, out_of_reach, typed
 from eventsrc.sqlite._file import Durability, SqliteFile, identity
 from eventsrc.sqlite._handling import GuardedConnection, Rule, bad_handler, settings_of
 from eventsrc.sqlite._pool import Pool
@@ -250,8 +250,8 @@ class SqliteViews(LedgerViews):
         try:
             with writing as connection:
                 database = file.database if self.target is None else self.target
-                ledger = SqliteLedger(connection, database, file.rule)
-                if not _is_made(connection, view):
+                ledger = SqliteLedger(connection, file.path, database, file.rule)
+                if not ledger.is_made(view):
                     ledger.make(view)
                 yield ledger
         finally:  # as in WriteTransaction.run
@@ -267,11 +267,12 @@ class SqliteViews(LedgerViews):
         with contextlib.ExitStack() as until:
             file = self._found(view.name, view.version)
             connection = None if file is None else _entered(file, until)
-            if connection is None:
+            if file is None or connection is None:
                 yield None
                 return
             connection.execute("BEGIN")
-            yield SqliteLedger(connection, None) if _is_made(connection, view) else None
+            ledger = SqliteLedger(connection, file.path)
+            yield ledger if ledger.is_made(view) else None
 
     def close(self) -> None:
         """Closes the files."""
@@ -284,14 +285,15 @@ class SqliteViews(LedgerViews):
             self._folder.cleanup()
 
     def _live(self, view: View[Any]) -> int:
-        with self._file.reading() as connection:
+        with self._file.reading() as connection, typed(self._file.path):
             row = connection.execute(_LIVE, (view.name,)).fetchone()
         return 0 if row is None else int(row[0])
 
     def _write(self, sql: str, view: View[Any]) -> None:
         """Writes which version of a view is live."""
         values = view.name, view.version
-        self._file.writing().run(lambda connection: connection.execute(sql, values))
+        with typed(self._file.path):
+            self._file.writing().run(lambda connection: connection.execute(sql, values))
 
     def _made(self, view: View[Any]) -> None:
         with self.writing(view):
@@ -319,7 +321,11 @@ class SqliteViews(LedgerViews):
             with self._lock:
                 self._forget(*key)
             for suffix in ("", "-wal", "-shm", "-turn"):
-                Path(f"{self._path(*key)}{suffix}").unlink(missing_ok=True)
+                path = Path(f"{self._path(*key)}{suffix}")
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise out_of_reach(path, error) from error
 
     def _start_over(self, view: View[Any]) -> None:
         with self.writing(view.beside(view.version)) as ledger:  # however many partitions it had
@@ -333,7 +339,7 @@ class SqliteViews(LedgerViews):
     def _scratch(self, view: View[Any]) -> Iterator[Ledger]:
         with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
             connection.execute("BEGIN")
-            yield SqliteLedger(connection, self._database(connection))
+            yield SqliteLedger(connection, Path(":memory:"), self._database(connection))
 
     def _path(self, name: str, version: int) -> Path:
         return Path(f"{self._file.path}-{quote(name, safe='')}-{version}")
@@ -395,6 +401,7 @@ class SqliteViews(LedgerViews):
             except StoreError:
                 there = identity(path)
                 if there is None:
+                    self._file.check_in_place()  # or else the folder of them all is away
                     return None
                 if there == failed:
                     raise
@@ -479,10 +486,23 @@ class _ViewFile(SqliteFile):
 class SqliteLedger(Ledger):
     """A version of a view in a SQLite file."""
 
-    def __init__(self, connection: sqlite3.Connection, database: Any, rule: Rule | None = None) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        path: Path,
+        database: object = None,
+        rule: Rule | None = None,
+    ) -> None:
         super().__init__(database)
         self._connection = connection
+        self._path = path
         self._rule = rule or Rule(connection)
+
+    def is_made(self, view: View[Any]) -> bool:
+        """True if the view's tables are there. Raises ViewError if it has other partitions."""
+        ((partitions,),) = self._asked(_IS_MADE)
+        view.check_partitions(partitions)
+        return bool(partitions)
 
     @contextlib.contextmanager
     def handling(self, view: View[Any]) -> Iterator[None]:
@@ -531,7 +551,7 @@ class SqliteLedger(Ledger):
 
     def ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Executes a statement."""
-        return self._connection.execute(statement.replace("{s}.", ""), parameters).fetchall()
+        return self._asked(statement.replace("{s}.", ""), parameters)
 
     def copy(self) -> Copy:
         """A copy of the rows of the view's tables."""
@@ -558,7 +578,7 @@ class SqliteLedger(Ledger):
     def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
         """The versions that were applied of some streams, and those of them that are parked."""
         named = {"streams": json.dumps(list(streams))}
-        rows = self._connection.execute(_GUARDS, named).fetchall()
+        rows = self._asked(_GUARDS, named)
         return (
             {stream: version for is_parked, stream, version in rows if not is_parked},
             {stream for is_parked, stream, _ in rows if is_parked},
@@ -569,16 +589,16 @@ class SqliteLedger(Ledger):
         known, _ = self.guards(list(versions))
         self._add_guards({stream: at for stream, at in versions.items() if stream not in known})
         moved = [(versions[stream], stream) for stream in known]
-        self._connection.executemany(_MOVE_GUARD, moved)
+        self._changed(_MOVE_GUARD, moved)
 
     def advance(self, moves: Moves) -> bool:
         """Moves guards, if each is where it must be and none of the streams is parked."""
         after = moves.after
-        ((parked,),) = self._connection.execute(_ARE_PARKED, (json.dumps(list(after)),)).fetchall()
+        ((parked,),) = self._asked(_ARE_PARKED, (json.dumps(list(after)),))
         if parked:
             return False
         moved = [(after[stream], stream, at) for stream, at in moves.before.items() if at]
-        if self._connection.executemany(_ADVANCE_GUARD, moved).rowcount < len(moved):
+        if self._changed(_ADVANCE_GUARD, moved) < len(moved):
             return False
         return self._add_guards(
             {stream: after[stream] for stream, at in moves.before.items() if not at}
@@ -588,10 +608,10 @@ class SqliteLedger(Ledger):
         """Adds the guards of new streams; answers False if one of them was there."""
         if not versions:
             return True
-        ((last,),) = self._connection.execute(_LAST_GUARD).fetchall()
+        ((last,),) = self._asked(_LAST_GUARD)
         ids = range(last + 1, last + 1 + len(versions))
-        added = self._connection.executemany(_NUMBER, zip(versions, ids, strict=True)).rowcount
-        self._connection.executemany(_ADD_GUARD, zip(ids, versions.values(), strict=True))
+        added = self._changed(_NUMBER, zip(versions, ids, strict=True))
+        self._changed(_ADD_GUARD, zip(ids, versions.values(), strict=True))
         return added == len(versions)
 
     def lockable(self, partitions: Sequence[int]) -> set[int]:
@@ -607,12 +627,14 @@ class SqliteLedger(Ledger):
         cause = error.__cause__ if isinstance(error, StoreError) else error
         return isinstance(cause, sqlite3.Error) and is_of_the_machine(cause)
 
+    def _asked(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+        with typed(self._path):
+            return self._connection.execute(sql, parameters).fetchall()
 
-def _is_made(connection: sqlite3.Connection, view: View[Any]) -> bool:
-    """True if a view's tables are there. Raises ViewError if it has other partitions."""
-    ((partitions,),) = connection.execute(_IS_MADE).fetchall()
-    view.check_partitions(partitions)
-    return bool(partitions)
+    def _changed(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> int:
+        """The number of rows that a statement, executed for each of some rows, has changed."""
+        with typed(self._path):
+            return self._connection.executemany(sql, rows).rowcount
 
 
 def _entered(file: _ViewFile, until: contextlib.ExitStack) -> sqlite3.Connection | None:

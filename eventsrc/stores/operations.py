@@ -338,15 +338,31 @@ EpochOp: TypeAlias = GetEpochs | RaiseEpoch
 
 
 class StoreError(EventsrcError):
-    """A store cannot do what it is for. Unless it says otherwise, nothing was stored."""
+    """A store cannot do what it is for. Unless it says otherwise, nothing was stored.
+
+    may_pass: whether time may mend it, so that it makes sense to try again; False if somebody has to
+        change the program, its settings or its rights.
+    """
+
+    may_pass: bool = False
+
+
+def passing(error: StoreError) -> StoreError:
+    """The error, as one that time may mend."""
+    error.may_pass = True
+    return error
 
 
 class StoreBusy(StoreError):
     """Others kept the store busy until the deadline."""
 
+    may_pass = True
+
 
 class StoreFull(StoreError):
     """There is no room for more."""
+
+    may_pass = True
 
 
 class StoreReadOnly(StoreError):
@@ -360,9 +376,13 @@ class StoreClosed(StoreError):
 class Unreachable(StoreError):
     """A database cannot be connected to, or ended the connection before it did anything."""
 
+    may_pass = True
+
 
 class Lost(StoreError):
     """The connection broke before the database had answered: what it did is unknown."""
+
+    may_pass = True
 
 
 class Refused(StoreError):

@@ -38,14 +38,25 @@ from eventsrc import (
     synchronise,
     world,
 )
+from eventsrc.errors import Undecodable, WrongStore
 from eventsrc.events.event import Opaque
 from eventsrc.following.follow import _Follower
+from eventsrc.following.outages import Outage, followers
 from eventsrc.following.parking import retry
 from eventsrc.following.rebuild import Unsound
 from eventsrc.following.synchroniser import Stale, deliver, synchronise_partition
 from eventsrc.following.waiting import WaitForEvents, wait_for_events
-from eventsrc.programs.world import Elapsed
-from eventsrc.stores.operations import StoreBusy, StoreFull
+from eventsrc.programs.world import Chance, Elapsed
+from eventsrc.stores.operations import (
+    Lost,
+    NotAStore,
+    StoreBusy,
+    StoreClosed,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+    Unreachable,
+)
 from eventsrc.views import _applying
 from eventsrc.views.guard import Moves
 from eventsrc.views.operations import (
@@ -83,13 +94,14 @@ class Clock:
         self.end = end
 
     @property
-    def world(self) -> Interpreter[Elapsed | Sleep]:
+    def world(self) -> Interpreter[Chance | Elapsed | Sleep]:
         def sleep(op: Sleep) -> None:
             self.now += op.seconds
             if self.now > self.end:
                 raise Enough
 
-        return on(Elapsed).run(lambda _: self.now) | on(Sleep).run(sleep)
+        passing = on(Elapsed).run(lambda _: self.now) | on(Sleep).run(sleep)
+        return passing | on(Chance).always(0.5)
 
 
 def failing(
@@ -102,6 +114,60 @@ def failing(
             raise error(f"cannot take {event.data.number}")
 
     return fail
+
+
+def lived_through(
+    kit: Kit, owner: str | None, what: str, caplog: pytest.LogCaptureFixture
+) -> list[str]:
+    """What is wrong with a follower after ten minutes without a database, of a quarter of an hour.
+
+    what: is away: the store, the views, or all.
+    """
+    store, view, clock = filled(3, 9), kit.notes(), Clock(900.0)
+    kinds = itertools.cycle([Unreachable, Lost, StoreBusy, StoreFull])
+    attempts: list[float] = []
+    seen: list[Any] = []
+    wrong: list[str] = []
+
+    def is_away() -> bool:
+        return 100 <= clock.now < 700
+
+    def away(op: Any) -> Any:
+        if is_away():
+            attempts.append(clock.now)
+            raise next(kinds)("nobody answers")
+        return (yield from op)
+
+    def sleep(op: Sleep) -> None:
+        before = clock.now
+        clock.world.run(op)
+        if before < 300 <= clock.now:
+            store.run(books[1].append(Noted(77)))
+            if what != "views":
+                seen.extend(followers(view))
+                return
+            told = app.run(status(view))
+            seen.extend(told.followers)
+            if told.away is None or told.lag != 1 or told.pace_since(told):
+                wrong.append(f"the status is {told}")
+
+    with kit.open(view) as views:
+        below = store.around(away) | views if what == "store" else store | views.around(away)
+        if what == "all":
+            below = store.around(away) | views.around(away)
+        app = (below | clock.world).but(on(Sleep).run(sleep))
+        with pytest.raises(Enough):
+            app.run(follow(view, owner=owner))
+        if kit.rows(views, view) != folded(store):
+            wrong.append("not all is applied")
+    if [its.trouble is not None and its.trouble.since >= 100 for its in seen] != [True]:
+        wrong.append(f"while it waited, it was {seen}")
+    told = [record.message for record in caplog.records if "nobody answers" in record.message]
+    if len(told) != 2 or " waits: " not in told[0] or " goes on, after 60" not in told[1]:
+        wrong.append(f"the log says {told}")
+    if not 300 < len(attempts) < 1500:
+        wrong.append(f"it tried {len(attempts)} times")
+    return wrong
 
 
 def shortest_rest(kit: Kit, every: float) -> float:
@@ -761,19 +827,76 @@ class UpkeepContract:
             with pytest.raises(Enough):
                 app.run(follow(view, owner=owner))
             assert kit.rows(views, view) == folded(store)
-        assert [record.message for record in caplog.records] == [
-            f"the follower of {view!r} waits: others are faster"
-        ]
+        told = [record.message for record in caplog.records]
+        waits, goes_on = [message for message in told if "the follower of" in message]
+        assert waits == f"the follower of {view!r} waits: others are faster"
+        assert goes_on.startswith(f"the follower of {view!r} goes on, after ")
+
+    @pytest.mark.parametrize("owner", [None, "me"])
+    @pytest.mark.parametrize("what", ["store", "views", "all"])
+    def test_a_follower_lives_through_ten_minutes_without_a_database(
+        self, kit: Kit, owner: str | None, what: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert lived_through(kit, owner, what, caplog) == []
+
+    def test_control_a_follower_that_outlives_busy_stores_alone_is_caught(
+        self, kit: Kit, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        survive = _Follower.survive
+
+        def busy_alone(follower: Any, error: Any) -> Any:
+            if not isinstance(error, StoreBusy):
+                raise error
+            yield from survive(follower, error)
+
+        monkeypatch.setattr(_Follower, "survive", busy_alone)
+        with pytest.raises(Unreachable):
+            lived_through(kit, None, "views", caplog)
+
+    @pytest.mark.parametrize("broken", ["log", "pause", "state"])
+    def test_control_a_follower_that_is_wordy_hasty_or_silent_is_caught(
+        self, kit: Kit, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, broken: str
+    ) -> None:
+        wait = Outage.wait
+
+        def changed(outage: Any, error: Any) -> Any:
+            if broken == "log":
+                outage._trouble = None
+            if broken == "pause":
+                outage._pause = 0.0
+            yield from wait(outage, error)
+
+        if broken == "state":
+            monkeypatch.setattr(Outage, "_tell", lambda _: None)
+        monkeypatch.setattr(Outage, "wait", changed)
+        assert lived_through(kit, None, "views", caplog) != []
 
     def test_a_follower_ends_with_an_error_that_no_waiting_mends(self, kit: Kit) -> None:
-        def fail(_: Apply) -> Applied:
-            raise StoreFull("the disk is full")
+        errors = [
+            StoreClosed("it was closed"),
+            StoreReadOnly("this user may not write there"),
+            NotAStore("it is of a newer version"),
+            StoreError("of whatever kind"),
+            ViewError("it was built with 2"),
+            Undecodable("it does not fit"),
+            WrongStore("it is of another"),
+            TypeError("a mistake"),
+        ]
+
+        def fail(error: Exception) -> Callable[[Apply], Applied]:
+            def raising(_: Apply) -> Applied:
+                raise error
+
+            return raising
 
         store, view = filled(3, 9), kit.notes()
         with kit.open(view) as views:
-            app = (store | views | Clock().world).but(on(Apply).run(fail))
-            with pytest.raises(StoreFull):
-                app.run(follow(view))
+            for error in errors:
+                app = (store | views | Clock().world).but(on(Apply).run(fail(error)))
+                with pytest.raises(type(error), match=str(error)):
+                    app.run(follow(view))
+                (its,) = (store | views | world).run(status(view)).followers
+                assert its.ended_by == f"{type(error).__name__}: {error}"
 
     @pytest.mark.parametrize("every", [0.05, 2.0])
     def test_a_follower_looks_no_more_often_than_every_however_often_it_is_called(

@@ -25,7 +25,7 @@ from eventsrc import (
 from eventsrc.following.progress import showing
 from eventsrc.following.status import Status, WatchOp
 from eventsrc.metering import Measured, logged, metered
-from eventsrc.stores.operations import StoreBusy
+from eventsrc.stores.operations import StoreBusy, StoreClosed, Unreachable
 from tests.views.library import CODEC, Closed, Noted, books, filled, notes_view
 
 HERE = books[0].id
@@ -161,8 +161,32 @@ def test_what_goes_wrong_while_it_is_drawn_is_raised() -> None:
 
         def broken(op: object) -> object:
             if next(looks, None) is None:
-                raise StoreBusy("not now")
+                raise StoreClosed("not any more")
             return op
 
-        with pytest.raises(StoreBusy), showing(app.around(broken), view, console=console):  # type: ignore[arg-type]
+        with pytest.raises(StoreClosed), showing(app.around(broken), view, console=console):  # type: ignore[arg-type]
             pass
+
+
+@pytest.mark.parametrize("what", ["views", "all"])
+def test_a_database_that_is_away_is_drawn_as_that(what: str) -> None:
+    store, view, is_away = filled(1, 3), notes_view(), [True]
+    drawn = io.StringIO()
+
+    def away(op: Any) -> Any:
+        if is_away[0]:
+            raise Unreachable("nobody answers")
+        return op
+
+    with SqliteViews.temporary([view]) as views:
+        below: Any = store | views.around(away)
+        if what == "all":
+            below = store.around(away) | views.around(away)
+        app = below | world
+        with showing(app, view, every=60, console=Console(file=drawn, width=100)):
+            pass
+        assert "away" in drawn.getvalue()
+        is_away[0] = False
+        with showing(app, view, every=60, console=Console(file=drawn, width=100)):
+            pass
+    assert "3 behind" in drawn.getvalue()

@@ -20,7 +20,6 @@ import pytest
 
 from eventsrc import ANY, Append, Conflict, Head, Interpreter, Read, StoreOp, StreamId, Success
 from eventsrc.postgres._conversation import Rows, Statement
-from eventsrc.postgres._errors import translated
 from eventsrc.postgres._link import Link
 from eventsrc.postgres._policy import Dialogue
 from eventsrc.postgres.store import PostgresStore
@@ -211,7 +210,7 @@ def test_a_transaction_that_is_idle_for_too_long_is_lost_and_stores_nothing(post
         link = Link(postgres_dsn, 0.2)
 
         def rest_in_a_transaction() -> None:
-            with translated(), link.transaction() as session:
+            with link.transaction() as session:
                 connection = session.connection
                 store.within(connection).run(Append(STREAMS[0], (Tick(0, 0, 1),))).unwrap()
                 time.sleep(0.6)

@@ -337,8 +337,10 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
             head = found
             if op.backwards or op.whole:
                 events, head = self._events(connection, op, number, head)
-                if head > found:  # the epoch must be read when the head was, or later
-                    _, epoch = end_of(connection)
+                if head > found:  # others have appended meanwhile, perhaps more than the page shows
+                    connection.execute("BEGIN")
+                    number, found, epoch = head_of(connection, op.stream)
+                    events, head = self._events(connection, op, number, found)
             else:
                 events = self._data(connection, op, number, head)
         if number is not None:

@@ -90,3 +90,25 @@ class _Rows:
 
     def close(self) -> None:
         """Does nothing."""
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_page_is_of_one_moment_though_others_append_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backwards: bool
+) -> None:
+    path, batch = tmp_path / "store.db", (Stored("a"), Stored("b"))
+    with SqliteStore(path, Codec(TYPES)) as ours, SqliteStore(path, Codec(TYPES)) as others:
+        ours.run(Append(HERE, batch)).unwrap()
+        head_of, late = _rows.head_of, [batch]
+
+        def then_they_append(*asked: Any) -> Any:
+            found = head_of(*asked)
+            while late:
+                others.run(Append(HERE, late.pop())).unwrap()
+            return found
+
+        monkeypatch.setattr(store, "head_of", then_they_append)
+        page = ours.run(Read(HERE, 4 if backwards else 0, 3, backwards))
+        assert page.head == page.token[HERE] == 4
+        assert [event.version for event in page.events] == ([3, 2, 1] if backwards else [1, 2, 3])
+        assert page.is_last == backwards

@@ -46,7 +46,7 @@ from eventsrc.stores.operations import (
     StreamAppend,
     Unknown,
 )
-from eventsrc.stores.prepare import Part, Prepared, appended, check, prepare
+from eventsrc.stores.prepare import Part, Prepared, appended, check, page_of, prepare
 from eventsrc.testing._contract._shared import but
 from eventsrc.testing._contract.history import Attempt, Look, check_feed, check_reads, check_stream
 from eventsrc.testing._contract.samples import Noted
@@ -540,6 +540,95 @@ class SkipsWhatHasNoRoom(MemoryStore):
         return attrs.evolve(page, next=attrs.evolve(page.next, position=position))
 
 
+class ChecksWhatIsReadTooEarly(MemoryStore):
+    """Looks at conditions on streams that are only read, and then appends."""
+
+    def _append(self, asked: Prepared) -> Answer:
+        with self._lock:
+            stored = asked.append_id in self._appends
+            unmet = None if stored else asked.unmet(self._version)
+        if unmet is not None:
+            return Failure(self._conflict(*unmet))
+        time.sleep(0.0002)
+        asked.demands = ()
+        return super()._append(asked)
+
+
+class JumpsToALaterEnd(MemoryStore):
+    """Looks for the end of the feed once it has found what a filter wants."""
+
+    @on(ReadFeed)
+    def read_feed(self, op: ReadFeed) -> FeedPage[object]:
+        """A page of the feed."""
+        page = super().read_feed(op)
+        if (op.prefix or op.types is not None) and page.next == page.end:
+            time.sleep(0.0002)
+            end = attrs.evolve(page.end, position=len(self._feed))
+            return attrs.evolve(page, next=end, end=end)
+        return page
+
+
+class ReadsTheHeadLater(MemoryStore):
+    """Looks at the version of a stream after its events, if these alone are wanted."""
+
+    @on(Read)
+    def read(self, op: Read) -> Page[object]:
+        """A page of a stream."""
+        page = super().read(op)
+        if op.whole or op.backwards:
+            return page
+        time.sleep(0.0002)
+        return page_of(op, page.events, self.store_id, self._version(op.stream))
+
+
+class SavesSnapshotsWithoutALock(MemoryStore):
+    """Looks whether a snapshot is the newest, and keeps it later."""
+
+    @on(SaveSnapshot)
+    def save_snapshot(self, op: SaveSnapshot) -> None:
+        """Keeps a snapshot."""
+        kept = op.snapshot
+        key = kept.stream, kept.fold, kept.fold_version
+        before = self._snapshots.get(key)
+        if before is None or before.version < kept.version:
+            time.sleep(0.0002)
+            self._snapshots[key] = kept
+
+
+class ForgetsIdsOfAppendsToSeveral(MemoryStore):
+    """Keeps ids of appends to one stream alone, so that conditions must tell a retry."""
+
+    def _append(self, asked: Prepared) -> Answer:
+        stored = self._appends.get(asked.append_id, ())
+        is_conditional = any(part.expected is not ANY for part in asked.streams)
+        if len({record.stream for record in stored}) > 1 and not is_conditional:
+            del self._appends[asked.append_id]
+        return super()._append(asked)
+
+
+class RacesWithARetryOfSeveral(MemoryStore):
+    """Looks whether an append to several streams is stored, and stores it later."""
+
+    def _append(self, asked: Prepared) -> Answer:
+        if len(asked.parts) > 1 and asked.append_id not in self._appends:
+            time.sleep(0.0002)
+            with self._lock:
+                self._appends.pop(asked.append_id, None)
+        return super()._append(asked)
+
+
+class FindsWhatIsNotThere(MemoryStore):
+    """Tells of an append by its id before it can be read."""
+
+    def _append(self, asked: Prepared) -> Answer:
+        if asked.is_keyed and asked.append_id not in self._appends:
+            records = asked.records(len(self._feed), self._version, 0)
+            self._appends[asked.append_id] = records
+            time.sleep(0.0002)
+            del self._appends[asked.append_id]
+        return super()._append(asked)
+
+
 class TakesCursorsOfOthers(MemoryStore):
     """Does not look at whose cursor it is."""
 
@@ -675,6 +764,15 @@ CAUGHT: Final[dict[type[MemoryStore], str]] = {
     EndsWithAFullPage: "test_a_page_holds_8_mib_of_data_at_most_or_one_event",
     NeverEnds: "test_a_page_says_whether_it_is_the_last",
     SkipsWhatHasNoRoom: "test_a_page_holds_8_mib_of_data_at_most_or_one_event",
+    ChecksWhatIsReadTooEarly: ("test_of_two_that_each_depend_on_what_the_other_appends_one_is_stored"),
+    JumpsToALaterEnd: "test_every_reading_of_the_feed_skips_nothing_while_others_append",
+    ReadsTheHeadLater: "test_every_read_of_a_stream_sees_one_moment_while_others_append",
+    SavesSnapshotsWithoutALock: "test_of_snapshots_that_are_saved_at_once_the_newest_is_kept",
+    ForgetsIdsOfAppendsToSeveral: (
+        "test_an_append_to_several_streams_is_stored_once_whoever_tries_again"
+    ),
+    RacesWithARetryOfSeveral: "test_an_append_to_several_streams_is_stored_once_whoever_tries_again",
+    FindsWhatIsNotThere: "test_an_append_that_is_found_can_be_read",
     TakesCursorsOfOthers: "test_a_cursor_of_another_store_is_refused",
     ReadsBackwardsFromTheWrongEvent: "test_a_page_is_the_events_after_a_version",
     ForgetsMetadata: "test_every_event_of_an_append_has_its_metadata",
@@ -686,7 +784,6 @@ CAUGHT: Final[dict[type[MemoryStore], str]] = {
 DISAGREE: Final = (
     TakesVersionsForLowerBounds,
     SkipsAnEvent,
-    RepeatsAnEvent,
     TakesNamesForFamilies,
     IgnoresAppendIds,
     TakesOtherEventsForARetry,
@@ -715,9 +812,12 @@ import tests.stores.test_contract_catches as catches
 
 def contract(kind, tests):
     class Contract:
-        concurrent = snapshots = True
+        concurrent = snapshots = several = finding = True
         threads = StoreContract.threads
         keeps_snapshots = StoreContract.keeps_snapshots
+        appends_to_several = StoreContract.appends_to_several
+        finds_appends = StoreContract.finds_appends
+        claimed = StoreContract.claimed
         @pytest.fixture
         def store(self):
             return kind()

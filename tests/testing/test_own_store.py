@@ -97,3 +97,54 @@ def test_what_a_store_does_not_claim_is_skipped_and_says_so(pytester: pytest.Pyt
     assert outcomes == {"skipped": outcomes["skipped"], "deselected": outcomes["deselected"]}
     assert outcomes["skipped"] > 10
     done.stdout.fnmatch_lines(["*`snapshots` is False*"])
+
+
+PLAIN = """
+    from contextlib import nullcontext
+    import pytest
+    from eventsrc import AppendAll, MemoryStore, on
+    from eventsrc.stores.operations import FindAppend
+    from eventsrc.testing import StoreContract, StoreMachine
+
+    class PlainStore(MemoryStore):
+        @on(AppendAll)
+        def append_all(self, op):
+            raise NotImplementedError
+
+        @on(FindAppend)
+        def find_append(self, op):
+            raise NotImplementedError
+
+    class TestPlain(StoreContract):
+        several = finding = CLAIMED
+
+        @pytest.fixture
+        def store(self):
+            return PlainStore()
+
+    TestMachine = StoreMachine.for_store(
+        lambda _: nullcontext(PlainStore()), several=CLAIMED, finding=CLAIMED
+    ).TestCase
+"""
+
+
+def test_a_store_may_append_to_one_stream_at_a_time_and_find_no_append(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(PLAIN.replace("CLAIMED", "False"))
+    done = pytester.runpytest_inprocess(
+        "-rs", "--disable-plugin-autoload", "-k", "refused or retried or several or found or Machine"
+    )
+    outcomes = done.parseoutcomes()
+    assert outcomes.keys() == {"passed", "skipped", "deselected"}
+    assert outcomes["passed"] > 40
+    done.stdout.fnmatch_lines(["*`several` is False*"])
+    done.stdout.fnmatch_lines(["*`finding` is False*"])
+
+
+def test_control_a_store_that_claims_more_than_it_does_fails(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(PLAIN.replace("CLAIMED", "True"))
+    outcomes = pytester.runpytest_inprocess(
+        "--disable-plugin-autoload", "-k", "several or found"
+    ).parseoutcomes()
+    assert outcomes["failed"] > 10

@@ -23,16 +23,19 @@ from eventsrc.testing._contract._own_streams import OwnStreams
 from eventsrc.testing._contract._reading import Reading
 from eventsrc.testing._contract._retries import Retries
 from eventsrc.testing._contract._storing import Storing
+from eventsrc.testing._contract._together import Together
 
 
 class StoreContract(
-    Concurrency, BadInput, Reading, Storing, Retries, Conditions, OwnStreams, EpochsOfStores
+    Concurrency, Together, BadInput, Reading, Storing, Retries, Conditions, OwnStreams, EpochsOfStores
 ):
     """The tests that every store must pass: subclass it and give it a `store` fixture.
 
     concurrent: whether the store may be used from several threads, and tasks, at once.
     epochs: whether it can be told that it was restored (GetEpochs, RaiseEpoch).
     snapshots: whether it keeps snapshots; if not, SaveSnapshot does nothing.
+    several: whether it appends to several streams at once, and on conditions on others (AppendAll).
+    finding: whether it finds appends by their ids (FindAppend).
     reopen: a fixture, for a store that outlives its process: see there.
     What a store does not claim is skipped, visibly.
     """

@@ -60,7 +60,7 @@ class BadInput(ContractPart):
         batch = (*before, AnyValue(bad), Noted("after"))
         parts = (StreamAppend(other, (Noted("good"),)), StreamAppend(stream, batch))
         with left_alone(store, stream, other):
-            for asked in (Append(stream, batch), AppendAll(parts)):
+            for asked in self.claimed(Append(stream, batch), AppendAll(parts)):
                 with pytest.raises(NotStorable) as refused:
                     store.run(asked)
                 assert refused.value.path.startswith(f"events[{len(before)}].value")
@@ -86,7 +86,7 @@ class BadInput(ContractPart):
         stream, other = fresh(), fresh()
         bad = AnyValue([{"$sealed": 1}])
         with left_alone(store, stream, other):
-            for asked in (
+            for asked in self.claimed(
                 Append(stream, (Noted("good"), bad)),
                 Append(stream, (Noted("good"),), metadata={"by": {"$sealed": 1}}),
                 AppendAll((StreamAppend(other, (Noted("good"),)), StreamAppend(stream, (bad,)))),
@@ -128,7 +128,7 @@ class BadInput(ContractPart):
         stream, other = filled(store, 1), fresh()
         part = StreamAppend(other, (Noted("new"),))
         with left_alone(store, stream, other):
-            for asked in (
+            for asked in self.claimed(
                 Append(stream, (Noted("new"),), bad),
                 AppendAll((part, StreamAppend(stream, (Noted("new"),), bad))),
                 AppendAll((part,), (Condition(stream, bad),)),
@@ -151,10 +151,11 @@ class BadInput(ContractPart):
         stream, other = fresh(), fresh()
         parts = (StreamAppend(other, (Noted("good"),)), StreamAppend(stream, batch))
         with left_alone(store, stream, other):
-            for asked in (Append(stream, batch), AppendAll(parts)):
+            for asked in self.claimed(Append(stream, batch), AppendAll(parts)):
                 with pytest.raises((TypeError, ValueError), match=shown):
                     store.run(asked)
 
+    @pytest.mark.usefixtures("appends_to_several")
     def test_a_stream_is_appended_to_once_in_an_append_to_several(self, store: Store) -> None:
         stream, other = fresh(), fresh()
         parts = [StreamAppend(at, (Noted("a"),)) for at in (stream, other, stream)]
@@ -169,7 +170,7 @@ class BadInput(ContractPart):
         good = fresh()
         part = StreamAppend(good, (Noted("good"),))
         with left_alone(store, good):
-            for asked in (
+            for asked in self.claimed(
                 Append(bad, (Noted("x"),)),
                 AppendAll((part, StreamAppend(bad, (Noted("x"),)))),
                 AppendAll((part,), (Condition(bad, ANY),)),
@@ -263,12 +264,13 @@ class BadInput(ContractPart):
         with pytest.raises(TypeError, match=repr(bad)):
             store.run(SaveSnapshot(bad))
 
+    @pytest.mark.usefixtures("appends_to_several")
     @pytest.mark.parametrize("bad", [5, None, "append"], ids=repr)
     def test_what_is_no_append_to_a_stream_is_refused(self, store: Store, bad: Any) -> None:
         stream = fresh()
         part = StreamAppend(stream, (Noted("x"),))
         with left_alone(store, stream):
-            for asked in (AppendAll((part, bad)), AppendAll((part,), (bad,))):
+            for asked in self.claimed(AppendAll((part, bad)), AppendAll((part,), (bad,))):
                 with pytest.raises(TypeError, match=repr(bad)):
                     store.run(asked)
 
@@ -276,9 +278,9 @@ class BadInput(ContractPart):
     def test_an_append_id_is_a_uuid(self, store: Store, bad: Any) -> None:
         stream = fresh()
         with pytest.raises(TypeError, match=f"append_id is {bad!r}"):
-            store.run(FindAppend(bad))
+            store.run(FindAppend(bad) if self.finding else Append(stream, (Noted("x"),), ANY, bad))
         with left_alone(store, stream):
-            for asked in (
+            for asked in self.claimed(
                 Append(stream, (Noted("x"),), append_id=bad),
                 AppendAll((StreamAppend(stream, (Noted("x"),)),), append_id=bad),
             ):

@@ -119,7 +119,7 @@ class Conditions(ContractPart):
         token = store.run(Read(stream)).token
         part = StreamAppend(stream, (Noted("new"),))
         with left_alone(store, stream, other):
-            for asked in (
+            for asked in self.claimed(
                 Append(other, (Noted("new"),), token),
                 AppendAll((part, StreamAppend(other, (Noted("new"),), token))),
                 AppendAll((part,), (Condition(other, token),)),
@@ -129,6 +129,7 @@ class Conditions(ContractPart):
 
     # --- several streams at once ----------------------------------------------------------------------
 
+    @pytest.mark.usefixtures("appends_to_several")
     def test_an_append_to_several_streams_is_stored_in_all(self, store: Store) -> None:
         one, two, new, begin = filled(store, 1), filled(store, 2), fresh(), end_of(store)
         parts = (
@@ -147,6 +148,7 @@ class Conditions(ContractPart):
         assert came == [(two, 3), (new, 1), (new, 2), (one, 2)]
         assert feed_of(store, answer.cursor) == []
 
+    @pytest.mark.usefixtures("appends_to_several")
     @pytest.mark.parametrize("place", [0, 1, 2])
     def test_an_append_to_several_streams_is_stored_in_none_if_one_is_in_conflict(
         self, store: Store, place: int
@@ -159,8 +161,9 @@ class Conditions(ContractPart):
             conflict = refusal(store.run(AppendAll(tuple(parts), append_id=append_id)))
         (first,) = read_all(store, streams[place])
         assert conflict == Conflict(streams[place], 0, 1, (first,))
-        assert store.run(FindAppend(append_id)) is None
+        assert not self.finding or store.run(FindAppend(append_id)) is None
 
+    @pytest.mark.usefixtures("appends_to_several")
     @pytest.mark.parametrize("existing", [0, 1, 3])
     @pytest.mark.parametrize("expected", CONDITIONS, ids=repr)
     def test_a_condition_on_a_stream_that_is_only_read_decides_too(
@@ -178,6 +181,7 @@ class Conditions(ContractPart):
             assert (conflict.stream, conflict.expected) == (read, expected)
             assert conflict.actual == existing
 
+    @pytest.mark.usefixtures("appends_to_several")
     def test_an_append_to_several_streams_can_be_retried(self, store: Store) -> None:
         one, two, read = fresh(), fresh(), filled(store, 1)
         parts = (StreamAppend(one, (Noted("a"),), 0), StreamAppend(two, (Noted("b"),), NO_STREAM))

@@ -70,6 +70,8 @@ class EpochsOfStores(ContractPart):
         assert raised.run(GetEpochs()).begins == (*before.begins, (number, end.position))
         assert raised.run(restored()) > number, "which does no harm"
 
+    @pytest.mark.usefixtures("finds_appends")
+    @pytest.mark.usefixtures("appends_to_several")
     def test_all_that_is_issued_names_the_epoch(self, raised: Restorable) -> None:
         stream, other = filled(raised, 2), fresh()
         number = raised.run(restored())
@@ -101,6 +103,7 @@ class EpochsOfStores(ContractPart):
             raised.run(ReadFeed(at(beyond, new.end.epoch + 1)))
         assert raised.run(ReadFeed(START, 1, all_streams=True)).events
 
+    @pytest.mark.usefixtures("appends_to_several")
     def test_a_token_is_good_up_to_where_the_next_epoch_began(self, raised: Restorable) -> None:
         stream, other = filled(raised, 2), filled(raised, 1)
         before = raised.run(Read(stream)).token
@@ -110,7 +113,7 @@ class EpochsOfStores(ContractPart):
         assert raised.run(Append(stream, (Noted("3"),), before)).unwrap().version == 3
         beyond = Token(before.store, {stream: 3}, before.epoch)
         with left_alone(raised, stream, other):
-            for asked in (
+            for asked in self.claimed(
                 Append(stream, (Noted("4"),), beyond),
                 AppendAll((StreamAppend(stream, (Noted("4"),), beyond), part)),
                 AppendAll((part,), (Condition(stream, beyond),)),
@@ -144,6 +147,7 @@ class EpochsOfStores(ContractPart):
         raised.run(restored())
         assert raised.run(Append(stream, (Noted("1"),), nothing)).unwrap().version == 1
 
+    @pytest.mark.usefixtures("appends_to_several")
     def test_tokens_of_two_epochs_are_held_each_to_its_own(self, raised: Restorable) -> None:
         old, lost, new = filled(raised, 1), filled(raised, 1), fresh()
         before = raised.run(Read(old)).token

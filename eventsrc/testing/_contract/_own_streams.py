@@ -75,7 +75,7 @@ class OwnStreams(ContractPart):
         keep(store, own, 1)
         part = StreamAppend(other, (Noted("other"),))
         with left_alone(store, own, other):
-            for asked in (
+            for asked in self.claimed(
                 Append(own, (Noted("mine"),)),
                 Append(own, (Kept(2), Noted("mine"))),
                 Append(own_stream(), (Noted("mine"),)),
@@ -93,6 +93,7 @@ class OwnStreams(ContractPart):
             append(store, StreamId(name), name)
         assert [recorded.data.text for recorded in feed_of(store, begin)] == names
 
+    @pytest.mark.usefixtures("appends_to_several")
     def test_the_library_appends_to_its_own_streams_and_anybody_reads_them(self, store: Store) -> None:
         own, other, key = own_stream(), fresh(), uuid4()
         both = AppendAll(

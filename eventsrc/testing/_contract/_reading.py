@@ -302,7 +302,7 @@ class Reading(ContractPart):
         elsewhere = Token(f"not-{id_of(store)}", {stream: 1})
         part = StreamAppend(other, (Noted("new"),))
         with left_alone(store, stream, other):
-            for asked in (
+            for asked in self.claimed(
                 Append(stream, (Noted("new"),), elsewhere),
                 AppendAll((part, StreamAppend(stream, (Noted("new"),), elsewhere))),
                 AppendAll((part,), (Condition(stream, elsewhere),)),
@@ -310,6 +310,7 @@ class Reading(ContractPart):
                 with pytest.raises(WrongStore, match=f"not-{id_of(store)}"):
                     store.run(asked)
 
+    @pytest.mark.usefixtures("appends_to_several")
     def test_an_append_to_several_streams_can_depend_on_a_token_of_them_all(self, store: Store) -> None:
         one, two, read = fresh(), fresh(), fresh()
         token = append(store, one, "1").token | append(store, two, "1", "2").token

@@ -28,6 +28,7 @@ from eventsrc.stores.operations import (
     MAX_PAGE,
     NO_STREAM,
     Append,
+    AppendAll,
     Appended,
     Expected,
     FeedPage,
@@ -70,6 +71,8 @@ class ContractPart:
     concurrent: ClassVar[bool] = True
     epochs: ClassVar[bool] = True
     snapshots: ClassVar[bool] = True
+    several: ClassVar[bool] = True
+    finding: ClassVar[bool] = True
 
     @pytest.fixture
     def store(self) -> Iterator[Store]:
@@ -93,6 +96,22 @@ class ContractPart:
         """For tests of snapshots."""
         if not self.snapshots:
             pytest.skip("the store keeps no snapshots: `snapshots` is False")
+
+    @pytest.fixture
+    def appends_to_several(self) -> None:
+        """For tests of appends to several streams at once, and of conditions on others."""
+        if not self.several:
+            pytest.skip("the store appends to one stream at a time: `several` is False")
+
+    @pytest.fixture
+    def finds_appends(self) -> None:
+        """For tests of finding appends."""
+        if not self.finding:
+            pytest.skip("the store finds no append by its id: `finding` is False")
+
+    def claimed(self, *asked: O) -> tuple[O, ...]:
+        """Some operations, but for those that the store does not claim to perform."""
+        return tuple(op for op in asked if self.several or not isinstance(op, AppendAll))
 
 
 def new_family() -> str:

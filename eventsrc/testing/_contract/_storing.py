@@ -103,7 +103,8 @@ class Storing(ContractPart):
         stream, other = fresh(), fresh()
         accepted(store.run(Append(stream, batch, metadata=said)))
         parts = (StreamAppend(stream, batch), StreamAppend(other, batch))
-        accepted(store.run(AppendAll(parts, metadata=said)))
+        for asked in self.claimed(AppendAll(parts, metadata=said)):
+            accepted(store.run(asked))
         for recorded in (*read_all(store, stream), *read_all(store, other)):
             assert recorded.metadata == said
             assert repr(recorded.metadata) == repr(said)
@@ -117,6 +118,7 @@ class Storing(ContractPart):
         assert tuple(recorded.data for recorded in counted) == batch
         assert noted.data == Noted("ä" * 1_000_000)
 
+    @pytest.mark.usefixtures("appends_to_several")
     def test_every_event_has_an_id_of_its_own_for_ever(self, store: Store) -> None:
         stream, other, begin = fresh(), fresh(), end_of(store)
         first = append(store, stream, "a", "b", "c")
@@ -229,7 +231,7 @@ class Storing(ContractPart):
         assert (id_of(again), end_of(again), feed_of(again)) == (store_id, end, feed)
         assert again.run(Read(stream)) == page
         assert again.run(LoadSnapshot(stream, "total", 1)) == snapshot
-        for answer in answers:
+        for answer in answers if self.finding else ():
             assert again.run(FindAppend(answer.append_id)) == answer
         assert again.run(asked) == Success(answers[0])
         assert isinstance(refusal(again.run(Append(stream, (Noted("late"),), 3))), Conflict)

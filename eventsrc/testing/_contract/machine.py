@@ -105,6 +105,8 @@ class StoreMachine(RuleBasedStateMachine):
     open_store: ClassVar[OpenStore]
     durable: ClassVar[bool] = False
     keeps_snapshots: ClassVar[bool] = True
+    several: ClassVar[bool] = True
+    finding: ClassVar[bool] = True
 
     answers: Bundle[Both] = Bundle("answers")
     """Appends that were stored: pairs of Appended."""
@@ -112,15 +114,26 @@ class StoreMachine(RuleBasedStateMachine):
 
     @classmethod
     def for_store(
-        cls, open_store: OpenStore, *, durable: bool = False, snapshots: bool = True
+        cls,
+        open_store: OpenStore,
+        *,
+        durable: bool = False,
+        snapshots: bool = True,
+        several: bool = True,
+        finding: bool = True,
     ) -> type[Self]:
         """The machine for a store.
 
         open_store: is given a folder, a new one for each run, and opens the store that it finds there.
         durable: whether the store is closed now and then, and opened in the same folder again.
-        snapshots: whether it keeps snapshots.
+        snapshots, several, finding: as of StoreContract.
         """
-        claims = {"durable": durable, "keeps_snapshots": snapshots}
+        claims = {
+            "durable": durable,
+            "keeps_snapshots": snapshots,
+            "several": several,
+            "finding": finding,
+        }
         made: Any = type(cls.__name__, (cls,), {"open_store": staticmethod(open_store), **claims})
         made.TestCase.settings = settings(
             deadline=None,
@@ -177,6 +190,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Appends to one stream."""
         return self._appended(op)
 
+    @precondition(lambda self: self.several)
     @rule(target=answers, op=appends_to_several(_stream_ids, append_ids=_keys, requests=_requests))
     def append_all(self, op: AppendAll) -> MultipleResults[Both]:
         """Appends to several streams."""
@@ -211,11 +225,13 @@ class StoreMachine(RuleBasedStateMachine):
         """Appends a good batch with a bad event at its end."""
         self.both(Append(op.stream, (*op.events, AnyValue(bad)), op.expected, op.append_id))
 
+    @precondition(lambda self: self.finding)
     @rule(append_id=st.sampled_from(_KEYS), request=_requests)
     def find_chosen(self, append_id: UUID, request: bytes | None) -> None:
         """Looks for an append by an id that may have been used."""
         self.both(FindAppend(append_id, request))
 
+    @precondition(lambda self: self.finding)
     @rule(answer=answers)
     def find(self, answer: Both) -> None:
         """Looks for an append that was stored."""

@@ -38,7 +38,9 @@ from eventsrc.views.operations import (
     GetParked,
     GetProgress,
     Lease,
+    PartitionProgress,
     StartedOver,
+    checksum_of,
 )
 from eventsrc.views.view import View
 
@@ -129,7 +131,9 @@ def synchronise_partition(
     size: int = PAGE,
 ) -> Do[SyncOp, Synchronised]:
     """As `synchronise`, one partition of the view. Raises LostLease if it is another's by now."""
-    at = (yield from GetProgress(view)).partitions[partition].cursor
+    began = (yield from GetProgress(view)).partitions[partition]
+    at = began.cursor
+    is_checked = began.last == 0 or not at.store  # of what was applied, nothing is known
     applied = ignored = read = 0
     parked: list[Failed] = []
     is_done = True
@@ -140,6 +144,9 @@ def synchronise_partition(
             yield from _carry_over(view)  # which says better what is wrong
             raise
         if page.next != at:
+            if not is_checked:
+                yield from _check_last(view, began)
+                is_checked = True
             events = page.events
             if view.partitions > 1:
                 events = of_streams(events, lambda stream: view.partition_of(stream) == partition)
@@ -160,6 +167,19 @@ def synchronise_partition(
         read += 1
         if at >= page.end or read == pages:
             return Synchronised(applied, ignored, at, page.end, tuple(parked))
+
+
+def _check_last(view: View[Any], its: PartitionProgress) -> Do[SyncOp, None]:
+    """Raises WrongEpoch if the store has another event where the view has applied its last one."""
+    before = Cursor(its.cursor.store, its.last - 1, its.cursor.epoch)
+    page = yield from ReadFeed(before, 1, view.prefix, all_streams=view.all_streams)
+    found = page.events[0] if page.events else None
+    if found is None or found.position != its.last or checksum_of(found) != its.last_sum:
+        raise WrongEpoch(
+            f"the store of {view!r} does not have the event at position {its.last} that it has "
+            "applied: the store was restored from a backup, or changed by hand. Tell the store so "
+            "(`restored`), if that was not done, and build the view anew: rebuild(view, in_place=True)"
+        )
 
 
 @program

@@ -115,6 +115,8 @@ _VIEW_SCRIPTS: Final = (
 
     CREATE TABLE {s}.eventsrc_definition (one integer PRIMARY KEY, definition text NOT NULL);
     ALTER TABLE {s}.eventsrc_part ADD COLUMN defined bigint NOT NULL DEFAULT 0;
+    ALTER TABLE {s}.eventsrc_part ADD COLUMN last bigint NOT NULL DEFAULT 0;
+    ALTER TABLE {s}.eventsrc_part ADD COLUMN last_sum bigint NOT NULL DEFAULT 0;
     ALTER TABLE {s}.eventsrc_parked ADD COLUMN is_undecodable boolean NOT NULL DEFAULT false;
     UPDATE {s}.eventsrc_parked SET is_undecodable = true
     WHERE error LIKE 'UnknownEvent:%' OR error LIKE 'Undecodable:%';
@@ -157,6 +159,8 @@ _MOVE: Final = """
         applied = applied + %(applied)s,
         position = greatest(position, %(position)s),
         reached = greatest(reached, %(reached)s),
+        last = greatest(last, %(last)s),
+        last_sum = CASE WHEN last < %(last)s THEN %(last_sum)s ELSE last_sum END,
         store = CASE WHEN %(is_sure)s OR store = '' AND %(applied)s > 0 THEN %(store)s ELSE store END,
         epoch = CASE WHEN %(is_sure)s OR store = '' AND %(applied)s > 0 THEN %(epoch)s ELSE epoch END
     WHERE part = %(part)s AND handling = %(mark)s
@@ -647,6 +651,7 @@ class PostgresLedger(Ledger):
         store_id: str | None,
         epoch: int,
         reached: int,
+        last: tuple[int, int] = (0, 0),
     ) -> None:
         """Stores the progress of a partition, whose handlers have done their work."""
         if versions:
@@ -656,6 +661,8 @@ class PostgresLedger(Ledger):
             "applied": applied,
             "position": at,
             "reached": max(at, reached),
+            "last": 0 if cursor is None else last[0],
+            "last_sum": last[1],
             "is_sure": cursor is not None,
             "store": (store_id or "") if cursor is None else cursor.store,
             "epoch": epoch if cursor is None else cursor.epoch,

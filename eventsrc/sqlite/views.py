@@ -88,6 +88,8 @@ _VIEW_SCRIPTS: Final = (
 
     CREATE TABLE eventsrc_definition (one INTEGER PRIMARY KEY, definition TEXT NOT NULL);
     ALTER TABLE eventsrc_part ADD COLUMN defined INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE eventsrc_part ADD COLUMN last INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE eventsrc_part ADD COLUMN last_sum INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE eventsrc_parked ADD COLUMN is_undecodable INTEGER NOT NULL DEFAULT 0;
     UPDATE eventsrc_parked SET is_undecodable = 1
     WHERE error LIKE 'UnknownEvent:%' OR error LIKE 'Undecodable:%';

@@ -71,6 +71,7 @@ from eventsrc.views.operations import (
     Unpark,
     ViewOp,
     check_lease,
+    checksum_of,
 )
 from eventsrc.views.view import BadHandler, View
 
@@ -401,7 +402,8 @@ class LedgerViews(OpenedViews[ViewOp]):
         left = events[count:]
         if left:
             ledger.move_guards({e.record.stream: e.record.version - 1 for e in reversed(left)})
-        ledger.move(op.partition, {}, count, _cursor(op, events, count), *_source(op, count))
+        cursor, last = _cursor(op, events, count), _last(op, events[:count][-1:])
+        ledger.move(op.partition, {}, count, cursor, *_source(op, count), last)
         return Applied(count, 0, left=len(left))
 
     def _apply_sorted(self, ledger: Ledger, op: Apply, way: _Way, failures: list[_Failing]) -> Applied:
@@ -432,7 +434,8 @@ class LedgerViews(OpenedViews[ViewOp]):
         ledger.hold_back(held)
         moved = {event.record.stream: event.record.version for event in applied}
         cursor = None if gaps else _cursor(op, events, count)
-        ledger.move(op.partition, moved, len(applied), cursor, *_source(op, len(applied)))
+        last = _last(op, applied[-1:])
+        ledger.move(op.partition, moved, len(applied), cursor, *_source(op, len(applied)), last)
         left = len(events) - count
         return Applied(len(applied), work.ignored, gaps, len(held), tuple(failed.values()), left)
 
@@ -682,6 +685,13 @@ def _source(op: Apply, applied: int) -> tuple[str | None, int, int]:
     is_ahead = applied and op.cursor is None
     reached = max((e.record.position for e in op.events), default=0) if is_ahead else 0
     return _store(op), _epoch(op), reached
+
+
+def _last(op: Apply, events: Sequence[Recorded[Any]]) -> tuple[int, int]:
+    """The position and the checksum of the last event, if it is of the feed."""
+    if op.cursor is None or not events:
+        return 0, 0
+    return events[-1].record.position, checksum_of(events[-1])
 
 
 def _key(op: Apply) -> tuple[str, int, int]:

@@ -36,7 +36,9 @@ from eventsrc.views.rows import Copy
 from eventsrc.views.view import View
 
 # all of these by the primary keys
-PARTS: Final = "SELECT store, position, epoch, applied, owner FROM {s}.eventsrc_part ORDER BY part"
+PARTS: Final = """
+    SELECT store, position, epoch, applied, owner, last, last_sum FROM {s}.eventsrc_part ORDER BY part
+"""
 ADD_PART: Final = """
     INSERT INTO {s}.eventsrc_part
         (part, store, position, applied, token, until, seconds, starts, trying, tries)
@@ -61,7 +63,9 @@ MOVE: Final = """
     UPDATE {s}.eventsrc_part
     SET applied = applied + ?, store = ?, epoch = ?,
         position = CASE WHEN position < ? THEN ? ELSE position END,
-        reached = CASE WHEN reached < ? THEN ? ELSE reached END
+        reached = CASE WHEN reached < ? THEN ? ELSE reached END,
+        last_sum = CASE WHEN last < ? THEN ? ELSE last_sum END,
+        last = CASE WHEN last < ? THEN ? ELSE last END
     WHERE part = ?
 """
 REACHED: Final = "SELECT epoch, reached FROM {s}.eventsrc_part"
@@ -311,8 +315,8 @@ class Ledger(ABC):
     def partitions(self) -> tuple[PartitionProgress, ...]:
         """The progress of the partitions; none if the view was never made."""
         return tuple(
-            PartitionProgress(Cursor(store_id, position, epoch) if position else START, applied, owner)
-            for store_id, position, epoch, applied, owner in self.ask(PARTS)
+            PartitionProgress(Cursor(store_id, position, epoch) if position else START, *beside)
+            for store_id, position, epoch, *beside in self.ask(PARTS)
         )
 
     def begin(
@@ -392,10 +396,12 @@ class Ledger(ABC):
         store_id: str | None,
         epoch: int,
         reached: int,
+        last: tuple[int, int] = (0, 0),
     ) -> None:
         """Stores the progress of a partition, and its store, if that is known.
 
         reached: the position of the last event that was applied, if it is known, or 0.
+        last: of the last event that was applied of the feed the position, or 0, and the checksum.
         Raises BadHandler, where that shows, if handlers have ended the transaction since it was locked,
         and Unsettled if what the database does was changed by one of them, and which is not known.
         """
@@ -403,8 +409,9 @@ class Ledger(ABC):
             self.move_guards(versions)
         if cursor is not None:
             at = cursor.position
-            last = max(at, reached)
-            self.ask(MOVE, applied, cursor.store, cursor.epoch, at, at, last, last, partition)
+            far, place, checksum = max(at, reached), *last
+            seen = place, checksum, place, place
+            self.ask(MOVE, applied, cursor.store, cursor.epoch, at, at, far, far, *seen, partition)
         elif applied:
             self.ask(COUNT, applied, reached, reached, store_id or "", epoch, partition)
 

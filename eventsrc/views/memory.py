@@ -148,6 +148,7 @@ class _Row:
     until: float = 0.0
     seconds: float = 0.0
     defined: int = 0
+    last: tuple[int, int] = (0, 0)
 
 
 class MemoryViews(LedgerViews):
@@ -342,7 +343,8 @@ class MemoryLedger(Ledger):
     def partitions(self) -> tuple[PartitionProgress, ...]:
         """The progress of the partitions."""
         return tuple(
-            PartitionProgress(row.cursor, row.applied, row.owner) for row in self._partitions.values()
+            PartitionProgress(row.cursor, row.applied, row.owner, *row.last)
+            for row in self._partitions.values()
         )
 
     def lock_partition(self, partition: int, lease: Lease | None, *, applies: bool = False) -> Place:
@@ -379,6 +381,7 @@ class MemoryLedger(Ledger):
         store_id: str | None,
         epoch: int,
         reached: int,
+        last: tuple[int, int] = (0, 0),
     ) -> None:
         """Stores the progress of a partition, and its store, if that is known."""
         self.move_guards(versions)
@@ -386,9 +389,10 @@ class MemoryLedger(Ledger):
         at = row.cursor if cursor is None else max(row.cursor, cursor)
         if not at.store and store_id:
             at = Cursor(store_id, at.position, epoch)
-        last = max(row.reached, reached, at.position)
+        far = max(row.reached, reached, at.position)
+        seen = row.last if cursor is None else max(row.last, last, key=lambda its: its[0])
         self._partitions[partition] = attrs.evolve(
-            row, applied=row.applied + applied, cursor=at, reached=last
+            row, applied=row.applied + applied, cursor=at, reached=far, last=seen
         )
 
     def move_guards(self, versions: Mapping[str, int]) -> None:

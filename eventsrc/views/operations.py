@@ -38,6 +38,12 @@ class Lease:
     seconds: float
 
 
+def checksum_of(event: Recorded[Any]) -> int:
+    """A number that no other event has at that position: of its two checksums, in 63 bits."""
+    record = event.record
+    return record.data_crc << 31 ^ int.from_bytes(record.rest[20:24], "little")
+
+
 def check_lease(seconds: float) -> None:
     """Raises ValueError for what is no time that a lease can have."""
     if not 0 < seconds < inf:
@@ -56,6 +62,10 @@ class PartitionProgress:
     """The number of events that it has dealt with, one way or another."""
     owner: str | None = None
     """The synchroniser that has it, if several share the view."""
+    last: int = 0
+    """The position of the last event that it has applied of the feed; 0 if that is not known."""
+    last_sum: int = 0
+    """That event's checksum: see `checksum_of`."""
 
 
 @attrs.frozen

@@ -255,4 +255,4 @@ def test_synchronisers_that_restart_lose_answers_and_come_late_bring_a_view_up_t
         faults=EVERY_FAULT,
     ).explore()
     assert found.holds, found.story
-    assert found.schedules == 906
+    assert found.schedules == 926

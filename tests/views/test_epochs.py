@@ -18,6 +18,7 @@ from eventsrc import (
     Token,
     View,
     force,
+    rebuild,
     synchronise,
     world,
 )
@@ -120,3 +121,42 @@ def test_a_view_is_forced_in_a_new_epoch_by_what_was_saved_and_by_what_is_new(vi
     with pytest.raises(WrongEpoch, match="version 2"):
         (store | views | world).run(force(view, lost))
     assert isinstance(lost, Token)
+
+
+# --- restored, and nobody was told ----------------------------------------------------------------
+
+
+def test_a_view_notices_that_its_store_was_restored_and_has_grown_past_it(views: Any) -> None:
+    view, store = counting(), store_of(A, B, A)
+    (store | views).run(synchronise(view))
+    restored_store = store_of(A, B, B, A, A)
+    applied = views.run(GetApplied(view, (A, B)))
+    for _ in range(2):
+        with pytest.raises(WrongEpoch, match=r"position 3 .*rebuild\(view, in_place=True\)"):
+            (restored_store | views).run(synchronise(view))
+    assert views.run(GetApplied(view, (A, B))) == applied
+    app = restored_store | views | world
+    assert app.run(rebuild(view, in_place=True)).unwrap().applied == 5
+    restored_store.run(Append(A, (Noted("y"),)))
+    assert app.run(synchronise(view)).applied == 1
+
+
+def test_a_follower_whose_store_was_not_restored_goes_on_past_what_it_does_not_see(
+    views: Any,
+) -> None:
+    view, store = counting(), store_of(A, B)
+    for _ in range(3):
+        (store | views).run(synchronise(view))
+        store.run(Append(StreamId("other/c"), (Noted("z"),)))
+        (store | views).run(synchronise(view))
+        store.run(Append(B, (Noted("y"),)))
+    assert (store | views).run(synchronise(view)).applied == 1
+
+
+def test_control_without_the_checksum_of_the_last_event_the_restore_is_not_noticed(
+    views: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventsrc.following.synchroniser._check_last", lambda *_: iter(()))
+    view = counting()
+    (store_of(A, B, A) | views).run(synchronise(view))
+    assert (store_of(A, B, B, A, A) | views).run(synchronise(view)).lag == 0

@@ -51,11 +51,12 @@ def check_lives_through(
     is_async: bool,
     owner: str | None = None,
     extra: int = 0,
+    long: float = LONG,
 ) -> None:
     """Fails unless a follower of a view lives through an outage.
 
     write: appends one event. applied: the number that the view has. outage: lasts as long as a `with`.
-    extra: the number of events that are written as it begins.
+    extra: the number of events that are written as it begins. long: its seconds.
     """
     over = threading.Event()
     ended: list[BaseException] = []
@@ -85,7 +86,7 @@ def check_lives_through(
         until(lambda: has(1), "an event before the outage is applied")
         with outage:
             until(lambda: any(its.trouble or its.ended_by for its in followers(view)), "it tells of it")
-            threading.Event().wait(LONG)
+            threading.Event().wait(long)
             (its,) = followers(view)
             assert its.trouble is not None
             assert its.ended_by is None

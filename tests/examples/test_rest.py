@@ -54,10 +54,12 @@ def serving(place: Path) -> Iterator[tuple[str, int]]:
     while not running.started:
         assert thread.is_alive()
         end.wait(0.01)
-    yield running.servers[0].sockets[0].getsockname()
-    running.should_exit = True
-    thread.join(10)
-    assert not thread.is_alive()
+    try:
+        yield running.servers[0].sockets[0].getsockname()
+    finally:
+        running.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from eventsrc.events._exact import NotStorable as NotStorable  # which `encode` 
 from eventsrc.events._json import dumps, loads, loads_all
 from eventsrc.events._readers import Hooks, Misfit, Reader, reader
 from eventsrc.events._writers import Writer, writer
-from eventsrc.events.event import EVENTS, NAME, EventType, EventTypes, Opaque
+from eventsrc.events.event import EVENTS, EventType, EventTypes, Opaque, is_type_name
 from eventsrc.events.json_converter import default_converter
 
 if TYPE_CHECKING:
@@ -429,7 +429,7 @@ def _anything(_: Any) -> None:
 def _same_bytes(event: Any) -> Encoded:
     kind = Kind(event.type, event.version, event.codec)
     for field, text in (("type", kind.type), ("codec", kind.codec)):
-        if not isinstance(text, str) or not NAME.fullmatch(text):
+        if not is_type_name(text):
             raise NotStorable(f"{shown(text)} is no name", field)
     if type(kind.schema) is not int or not 1 <= kind.schema < 2**63:
         raise NotStorable(f"{shown(kind.schema)} is no version of an event type", "version")

@@ -14,7 +14,6 @@ Events of style "set" (small, idempotent, one field each) need new versions leas
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar, dataclass_transform
 
@@ -29,7 +28,18 @@ C = TypeVar("C")
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """Takes an event's stored data at one version and answers it as the next version has it."""
 
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,126}")
+MAX_NAME_BYTES: Final = 512
+"""The most bytes of UTF-8 that the stored name of an event type has."""
+
+
+def is_type_name(name: object) -> bool:
+    """Whether events may be stored under a name: as long, and as odd, as foreign logs have them."""
+    if not isinstance(name, str) or "\0" in name:
+        return False
+    try:
+        return 1 <= len(name.encode()) <= MAX_NAME_BYTES
+    except UnicodeEncodeError:
+        return False
 
 
 class EventTypeError(EventsrcError, TypeError):
@@ -138,7 +148,7 @@ def event(
 ) -> Callable[[type[C]], type[C]]:
     """Makes a class an event.
 
-    name: what is stored; letters, digits and `._:/-`, at most 127. Never change it. Names that begin
+    name: what is stored; 1 to 512 bytes of UTF-8, and no NUL. Never change it. Names that begin
         with `eventsrc/` are the library's own.
     version: of the fields, from 1.
     upcast: for each version before this one, the function that makes its data the next version's.
@@ -171,10 +181,10 @@ def is_own_event(cls: type) -> bool:
 def _registering(
     name: str, version: int, upcast: Mapping[int, Upcaster], types: EventTypes
 ) -> Callable[[type[C]], type[C]]:
-    if not NAME.fullmatch(name):
+    if not is_type_name(name):
         raise EventTypeError(
-            f"{name!r} cannot name an event: use letters, digits and ._:/- (at most 127), "
-            "beginning with a letter or digit"
+            f"{name!r:.200} cannot name an event: use a text of 1 to {MAX_NAME_BYTES} bytes of UTF-8 "
+            "without NUL characters, such as user.name-set"
         )
     if version < 1:
         raise EventTypeError(f"{name} has version {version}: versions begin at 1")

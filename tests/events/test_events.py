@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,10 @@ from eventsrc.events.codec import Undecodable
 from eventsrc.events.event import EVENTS, EventTypeError, EventTypes, Opaque
 from tests.streams.counting import Counted
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,126}")
-
-names = st.from_regex(NAME, fullmatch=True)
+names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1).filter(
+    lambda text: len(text.encode()) <= 512 and not text.startswith("eventsrc/")
+)
+not_names = st.sampled_from(["", "x" * 513, "é" * 257, "a\0", "\ud800"])
 versions = st.integers(1, 5)
 
 
@@ -91,15 +91,15 @@ def test_letters_digits_and_a_few_marks_can_name_an_event(name: str) -> None:
     assert found.cls is Named
 
 
-@given(st.text().filter(lambda text: not NAME.fullmatch(text)))
+@given(not_names)
 def test_nothing_else_can(name: str) -> None:
     with pytest.raises(EventTypeError, match="cannot name an event"):
         event(name, types=EventTypes())
 
 
-@pytest.mark.parametrize("name", ["", ".x", "user name", "x\n", "x\0", "ü", "'; --", "x" * 128])
+@pytest.mark.parametrize("name", ["", "x\0", "\ud800", "x" * 513])
 def test_such_names_are_refused_before_there_is_a_class(name: str) -> None:
-    with pytest.raises(EventTypeError, match="use letters, digits"):
+    with pytest.raises(EventTypeError, match="without NUL"):
         event(name)
     assert EVENTS.named(name) is None
 

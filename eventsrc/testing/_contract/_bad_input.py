@@ -108,7 +108,7 @@ class BadInput(ContractPart):
         ("event", "shown"),
         [
             (Opaque("", 1, "json", b""), "''"),
-            (Opaque("no name", 1, "json", b""), "'no name'"),
+            (Opaque("x" * 513, 1, "json", b""), "xxx"),
             (Opaque("a", 0, "json", b""), "0"),
             (Opaque("a", 2**63, "json", b""), str(2**63)),
             (Opaque("a", 1, "\ud800", b""), r"'\\ud800'"),

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from returns.result import Failure
 
+from eventsrc.events.event import Opaque
 from eventsrc.events.positions import START, Cursor, Token, WrongStore
 from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.program import Outcome
@@ -47,7 +48,7 @@ from eventsrc.testing._contract._shared import (
     refusal,
     reprs,
 )
-from eventsrc.testing._contract.samples import Counted, Noted
+from eventsrc.testing._contract.samples import HOSTILE_NAMES, Counted, Noted
 from eventsrc.testing._strategies import batches
 
 MIB: Final = 2**20
@@ -260,6 +261,16 @@ class Reading(ContractPart):
         ]
         assert [recorded for page in pages for recorded in page.events] == wanted
         assert all(len(page.events) <= limit for page in pages)
+
+    def test_events_of_types_with_odd_names_are_kept_apart(self, store: Store) -> None:
+        stream, begin = fresh(), end_of(store)
+        names = [*HOSTILE_NAMES, "x" * 512, "\U0001f469" * 128, "Shop.Orders.Placed`1, Shop"]
+        odd = tuple(Opaque(f"{name}", 1, "json", b"{}") for name in names)
+        accepted(store.run(Append(stream, odd)))
+        assert [event.opaque() for event in read_all(store, stream)] == [*odd]
+        for version, name in enumerate(names, 1):
+            [*pages] = pages_of(store, begin, types=frozenset({name}))
+            assert [event.version for page in pages for event in page.events] == [version]
 
     def test_a_prefix_is_a_family_and_not_the_beginning_of_a_name(self, store: Store) -> None:
         family, begin = new_family(), end_of(store)

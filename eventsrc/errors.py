@@ -59,11 +59,18 @@ pickled, with their attributes and notes. In parentheses: which of Python's exce
         Problem
         TokenTooLong
 
+        NoSuchRun
+        OtherRun
+        RunCancelled
+        NotInARun
+
 Those that only tests meet are in `eventsrc.testing`, which needs the extra of that name.
 """
 
 from eventsrc._errors import EventsrcError
 from eventsrc._pickling import Unpicklable
+from eventsrc.durable.operations import NotInARun
+from eventsrc.durable.runs import NoSuchRun, OtherRun, RunCancelled
 from eventsrc.events._exact import NotStorable
 from eventsrc.events.codec import Undecodable, UnknownEvent
 from eventsrc.events.epochs import OtherEpoch, WrongEpoch
@@ -120,9 +127,11 @@ __all__ = [
     "LostLease",
     "MissingExtra",
     "MissingHandlers",
+    "NoSuchRun",
     "NoSuchVersion",
     "NotAStore",
     "NotDecided",
+    "NotInARun",
     "NotInToken",
     "NotNewEnough",
     "NotPortable",
@@ -133,11 +142,13 @@ __all__ = [
     "OtherDefinition",
     "OtherEpoch",
     "OtherRequest",
+    "OtherRun",
     "PastIsReadOnly",
     "PreviewError",
     "PreviewIsDry",
     "Problem",
     "Refused",
+    "RunCancelled",
     "StartedOver",
     "StoreBusy",
     "StoreClosed",

@@ -30,7 +30,17 @@ from typing import Any, Final, Protocol, TypeVar
 from eventsrc.programs._scope import OPEN, Awaits, Batches, Expands, MissingHandlers, Scope
 from eventsrc.programs.failures import Stop
 from eventsrc.programs.operation import Operation
-from eventsrc.programs.program import Bind, Call, Effect, Gather, Intercept, Map, Pure, name_of
+from eventsrc.programs.program import (
+    Bind,
+    Call,
+    Effect,
+    Gather,
+    Intercept,
+    Map,
+    Pure,
+    in_turn,
+    name_of,
+)
 
 O = TypeVar("O")
 R = TypeVar("R")
@@ -139,11 +149,14 @@ def loop(
             if node_type is Intercept:
                 if stack and type(stack[-1]) is not Scope:
                     stack.append(scope)
-                scope = Scope.intercepting(node.handler, scope, node.taking, node.only)
+                scope = Scope.intercepting(node.handler, scope, node.taking, node.only, node.in_turn)
                 direct = scope.direct.get
             else:
                 stack.append(node)
             node = node.source
+            continue
+        elif node_type is Gather and scope.in_turn:
+            node = Map(in_turn(node.branches, _itself), node.collect)
             continue
         elif node_type is Gather:
             try:
@@ -403,6 +416,10 @@ async def answer_all_async(requests: Sequence[Request]) -> list[Answer]:
     if awaited:
         await asyncio.gather(*awaited)
     return answers
+
+
+def _itself(effect: Any) -> Any:
+    return effect
 
 
 def _may_be_effect(value: Any) -> bool:

@@ -110,10 +110,21 @@ class Scope:
         of the others it gets what they mean.
     only, below: if `only` is given, `rest` gets operations of these types alone. The others are handled
         as in the scope below; where that is by a program, `rest` gets what the program performs.
+    in_turn: whether the branches of a gather run one after the other.
     arounds: the middleware that has been put around, the outermost last.
     """
 
-    __slots__ = ("accepted", "arounds", "below", "direct", "only", "rest", "special", "taking")
+    __slots__ = (
+        "accepted",
+        "arounds",
+        "below",
+        "direct",
+        "in_turn",
+        "only",
+        "rest",
+        "special",
+        "taking",
+    )
 
     def __init__(
         self,
@@ -123,6 +134,7 @@ class Scope:
         taking: tuple[type, ...] = (),
         only: tuple[type, ...] | None = None,
         below: Scope | None = None,
+        in_turn: bool = False,
     ) -> None:
         self.direct = {} if direct is None else direct
         self.special = {} if special is None else special
@@ -130,6 +142,7 @@ class Scope:
         self.taking = taking
         self.only = only
         self.below = below
+        self.in_turn = in_turn
         self.arounds: tuple[Around, ...] = ()
         self.accepted: set[Any] = set()
         """The program functions all of whose declared operations are known to have handlers."""
@@ -144,9 +157,11 @@ class Scope:
         below: Scope,
         taking: tuple[type, ...],
         only: tuple[type, ...] | None,
+        in_turn: bool,
     ) -> Scope:
         """The scope of a program whose operations get their meaning from a handler: see `intercept`."""
-        return Scope(rest=Expands(handler, below), taking=taking, only=only, below=below)
+        rest = Expands(handler, below)
+        return Scope(rest=rest, taking=taking, only=only, below=below, in_turn=in_turn)
 
     def find(self, op_type: type) -> bool:
         """Gives a type without a handler that of its nearest base class which has one, if any."""
@@ -186,7 +201,9 @@ class Scope:
             return True
         handler = below.special[op_type]
         if type(handler) is Expands and handler.scope is not None:
-            within = Scope.intercepting(self.rest.function, handler.scope, self.taking, self.only)
+            within = Scope.intercepting(
+                self.rest.function, handler.scope, self.taking, self.only, self.in_turn
+            )
             handler = Expands(handler.function, within)
         self.special[op_type] = handler
         return True

@@ -200,6 +200,7 @@ class Intercept(Program[O_co, R_co]):
     handler: Callable[[Any], Body[O_co, Any]]
     taking: tuple[type, ...] = ()
     only: tuple[type, ...] | None = None
+    in_turn: bool = False
 
     def __repr__(self) -> str:
         return f"intercept({self.source!r}, {name_of(self.handler)})"
@@ -256,6 +257,7 @@ def intercept(
     *,
     taking: tuple[type, ...] = (),
     only: tuple[type, ...] | None = None,
+    in_turn: bool = False,
 ) -> Program[O2, R]:
     """The program with each of its operations replaced by what `handler(operation)` does.
 
@@ -264,8 +266,10 @@ def intercept(
     only: the types of the operations that are replaced, all if None. The others are performed as ever;
         where the interpreter has a program for one (a translation), those in that program are replaced
         too.
+    in_turn: whether branches of `gather` run one after the other, so that their operations come to the
+        handler in an order that does not depend on who is answered first.
     """
-    return Intercept(source, handler, taking, only)
+    return Intercept(source, handler, taking, only, in_turn)
 
 
 @overload

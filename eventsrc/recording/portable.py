@@ -34,8 +34,9 @@ from eventsrc.events.stream_id import StreamId, stored_id
 from eventsrc.programs.operation import Operation
 from eventsrc.programs.program import Bind, Call, Gather, Map, Program, following, ignoring
 from eventsrc.recording import _library
-from eventsrc.recording._names import Names, is_program
+from eventsrc.recording._names import Names as Names
 from eventsrc.recording._names import NotPortable as NotPortable
+from eventsrc.recording._names import is_program
 from eventsrc.views.view import View
 
 Mask: TypeAlias = Callable[[Any, str, Any], Any]

@@ -12,14 +12,14 @@ from __future__ import annotations
 import datetime
 from bisect import bisect_right
 from collections.abc import Callable
-from typing import Any, Never, NoReturn, overload
+from typing import Any, Never, NoReturn, TypeVar, overload
 
 from eventsrc._errors import EventsrcError
 from eventsrc.events.epochs import Epochs
 from eventsrc.events.positions import START, Cursor, NotInToken, Token
 from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter, Translation, on
-from eventsrc.programs.program import Do, Program
+from eventsrc.programs.program import Do, Effect, Program, intercept
 from eventsrc.stores.epochs import check_token, get_epochs
 from eventsrc.stores.operations import (
     Append,
@@ -39,6 +39,9 @@ from eventsrc.stores.operations import (
 )
 from eventsrc.stores.prepare import check, check_end, page_of
 from eventsrc.streams.fold import Folded, Load, NoSuchVersion
+
+O = TypeVar("O")
+R = TypeVar("R")
 
 
 class PastIsReadOnly(EventsrcError):
@@ -264,3 +267,14 @@ def _queries(at: Cursor) -> Callable[[Load | Read | Head], Do[StoreOp, Any]]:
                 return (yield from past.head(op))
 
     return ask
+
+
+def as_it_was(program: Effect[O, R], at: Cursor | Token | datetime.datetime) -> Program[O | StoreOp, R]:
+    """The program, whose queries of the store are answered as of a place, a token or a time.
+
+    As `as_of`, for a part of a program: what else it performs, such as asking the time, is performed as
+    ever. at: as of `as_of`.
+    """
+    past = _Past(at)
+    asked = (Read, Head, ReadFeed, LoadSnapshot, FindAppend, Load, Append, AppendAll, SaveSnapshot)
+    return intercept(program, past.lower, taking=(Load,), only=asked)

@@ -1,4 +1,4 @@
-"""Where an example runs: in memory, in a SQLite file, or in a Postgres database.
+"""Where an example runs: in memory, in a SQLite file, in a Postgres database, or in a DynamoDB table.
 
 The rest of an example knows nothing of that: it is given a store and, beside it, a database of views.
 """
@@ -20,7 +20,7 @@ Views: TypeAlias = "SqliteViews | PostgresViews"
 
 @contextmanager
 def opened(where: str, views: Iterable[View[Any]]) -> Generator[tuple[Interpreter[StoreOp], Views]]:
-    """A store and views at a place: `memory`, a file, or the address of a Postgres."""
+    """A store and views at a place: `memory`, a file, `postgresql://ADDRESS` or `dynamodb:TABLE`."""
     with open_store(url_of(where)) as store, _views(where, views) as beside:
         yield store, beside
 
@@ -39,7 +39,7 @@ def url_of(where: str) -> str:
     """The URL of a place: a command line may name a file alone."""
     if where == "memory":
         return "memory:"
-    return where if is_postgres(where) else f"sqlite:{where}"
+    return where if is_postgres(where) or _is_dynamodb(where) else f"sqlite:{where}"
 
 
 def is_postgres(where: str) -> bool:
@@ -47,8 +47,12 @@ def is_postgres(where: str) -> bool:
     return where.startswith(("postgresql://", "postgres://"))
 
 
+def _is_dynamodb(where: str) -> bool:
+    return where.startswith("dynamodb:")
+
+
 def _views(where: str, views: Iterable[View[Any]]) -> AbstractContextManager[Views]:
-    """Views in SQL, as those of the examples are: in a passing file beside a store in memory."""
-    if where == "memory":
+    """Views in SQL, as the examples' are: in a passing file where a store has none beside it."""
+    if where == "memory" or _is_dynamodb(where):
         return SqliteViews.temporary(views)
     return cast("Views", open_views(url_of(where), views))

@@ -1,6 +1,6 @@
 """The talk's story, told in a SQLite file that is removed again, or in a place that you name.
 
-`python -m examples.identity [--store memory|FILE|postgresql://ADDRESS]`
+`python -m examples.identity [--store memory|FILE|postgresql://ADDRESS|dynamodb:TABLE]`
 """
 
 import sys
@@ -153,7 +153,7 @@ def main(where: str) -> None:
 
 if __name__ == "__main__":
     places = ArgumentParser("python -m examples.identity")
-    places.add_argument("--store", metavar="memory|FILE|postgresql://ADDRESS")
+    places.add_argument("--store", metavar="memory|FILE|postgresql://ADDRESS|dynamodb:TABLE")
     places.add_argument("store", nargs="?", default=SUPPRESS, help=SUPPRESS)  # a file alone will do
     store = places.parse_args().store
     try:

@@ -121,7 +121,7 @@ def retry(
         view = _chosen(found, name, version)
         held = [each.stream for each in running.run(GetParked(view))]
         chosen = [StreamId(stream) for stream in streams] or held
-        _ask(yes, f"try {len(chosen)} parked streams of {view.name} {view.version} again")
+        _confirm(yes, f"try {len(chosen)} parked streams of {view.name} {view.version} again")
         left = running.run(retry_parked(view, *chosen))
     for each in left:
         line(f"{each.stream}@{each.version} failed again: {each.error}")
@@ -150,7 +150,7 @@ def skip(
         view = _chosen(found, name, version)
         its = [each for each in running.run(GetParked(view)) if each.stream == stream]
         place = f"event {its[0].version} ({its[0].type})" if its else "an event"
-        _ask(yes, f"skip {place} of {stream} in {view.name} {view.version}, for good")
+        _confirm(yes, f"skip {place} of {stream} in {view.name} {view.version}, for good")
         left = running.run(skip_event(view, StreamId(stream), why))
     for each in left:
         line(f"{each.stream}@{each.version} failed: {each.error}")
@@ -178,7 +178,7 @@ def rebuild(
     with _opened(url, app, views_url) as (running, found):
         view = _chosen(found, name, version)
         how = "in place, with nothing to read meanwhile" if in_place else "beside the live one"
-        _ask(yes, f"build {view.name} {view.version} {how}")
+        _confirm(yes, f"build {view.name} {view.version} {how}")
         outcome = running.run(rebuild_view(view, pace, in_place=in_place))
     built = outcome.value_or(None)
     if built is None:
@@ -197,7 +197,7 @@ def live(url: str, app: str, views_url: str | None, name: str, version: int | No
     """Have queries read this version of the view NAME from now on."""
     with _opened(url, app, views_url) as (running, found):
         view = _chosen(found, name, version)
-        _ask(yes, f"have queries read {view.name} {view.version}")
+        _confirm(yes, f"have queries read {view.name} {view.version}")
         running.run(GoLive(view))
 
 
@@ -212,7 +212,7 @@ def discard(
     """Remove what a version of the view NAME has built."""
     with _opened(url, app, views_url) as (running, found):
         view = _chosen(found, name, version)
-        _ask(yes, f"remove what {view.name} {view.version} has built")
+        _confirm(yes, f"remove what {view.name} {view.version} has built")
         running.run(Discard(view))
 
 
@@ -252,6 +252,6 @@ def _chosen(found: list[View[Any]], name: str, version: int | None) -> View[Any]
     return max(named, key=lambda view: view.version)
 
 
-def _ask(yes: bool, what: str) -> None:
+def _confirm(yes: bool, what: str) -> None:
     if not yes:
         click.confirm(harmless(f"This will {what}. Go on?"), abort=True, err=True)

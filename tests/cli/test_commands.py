@@ -33,6 +33,14 @@ class Noted:
 CODEC = Codec(TYPES)
 
 
+INTERRUPTIBLE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which jobs in the background ignore
+from eventsrc.cli import main
+main()
+"""
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "store.db"
@@ -130,7 +138,7 @@ def test_looking_writes_nothing(path: Path, tmp_path: Path) -> None:
 
 def test_who_follows_sees_what_comes_and_ends_at_once(path: Path) -> None:
     looking = ["tail", f"sqlite:{path}", "--last", "1", "--follow", "--json"]
-    command = [sys.executable, "-m", "eventsrc", *looking]
+    command = [sys.executable, "-c", INTERRUPTIBLE, *looking]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["position"] == 12

@@ -21,7 +21,7 @@ import attrs
 
 from eventsrc._errors import EventsrcError
 from eventsrc._pickling import ByName
-from eventsrc.events.stream_id import RESERVED
+from eventsrc.events.stream_id import CONTROLS, RESERVED
 
 C = TypeVar("C")
 
@@ -34,7 +34,7 @@ MAX_NAME_BYTES: Final = 512
 
 def is_type_name(name: object) -> bool:
     """Whether events may be stored under a name: as long, and as odd, as foreign logs have them."""
-    if not isinstance(name, str) or "\0" in name:
+    if not isinstance(name, str) or CONTROLS.search(name):
         return False
     try:
         return 1 <= len(name.encode()) <= MAX_NAME_BYTES
@@ -148,8 +148,8 @@ def event(
 ) -> Callable[[type[C]], type[C]]:
     """Makes a class an event.
 
-    name: what is stored; 1 to 512 bytes of UTF-8, and no NUL. Never change it. Names that begin
-        with `eventsrc/` are the library's own.
+    name: what is stored; 1 to 512 bytes of UTF-8, without control characters. Never change it. Names
+        that begin with `eventsrc/` are the library's own.
     version: of the fields, from 1.
     upcast: for each version before this one, the function that makes its data the next version's.
     types: the set of types that it joins.
@@ -184,7 +184,7 @@ def _registering(
     if not is_type_name(name):
         raise EventTypeError(
             f"{name!r:.200} cannot name an event: use a text of 1 to {MAX_NAME_BYTES} bytes of UTF-8 "
-            "without NUL characters, such as user.name-set"
+            "without control characters, such as user.name-set"
         )
     if version < 1:
         raise EventTypeError(f"{name} has version {version}: versions begin at 1")

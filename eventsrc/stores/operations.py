@@ -120,6 +120,16 @@ class Conflict:
     """The first events since the expected version, at most 100 and at most what a page holds; none if
     that was not an exact version."""
 
+    @property
+    def missed(self) -> int | None:
+        """The number of events since the expected version, of which `events` has the first.
+
+        None if that was no exact version, or if the stream is not so far any more: it was restored.
+        """
+        if isinstance(self.expected, int) and self.actual >= self.expected:
+            return self.actual - self.expected
+        return None
+
     def __str__(self) -> str:
         # without the events, which may hold what not everybody who reads errors may see
         return f"a conflict: {self.stream} is at version {self.actual}, not {self.expected}"

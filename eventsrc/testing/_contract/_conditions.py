@@ -92,6 +92,7 @@ class Conditions(ContractPart):
             last = min(expected + CONFLICT_EVENTS, conflict.actual)
             assert came == [*range(expected + 1, last + 1)]
             assert conflict.actual == CONFLICT_EVENTS + 50
+            assert conflict.missed == conflict.actual - expected
 
     @pytest.mark.parametrize(("expected", "existing"), [(NO_STREAM, 2), (EXISTS, 0)], ids=repr)
     def test_a_conflict_with_no_exact_version_carries_no_events(

@@ -36,7 +36,7 @@ DAYS: Final = 86400.0
 class Cancelled(BaseException):
     """Raised in a run that is cancelled, where it performs its next operation: see `Runs.cancel`.
 
-    A BaseException, so that `except Exception` lets it pass; `finally`, `with` and `Undo` see it, and
+    A BaseException, so that `except Exception` lets it pass; `finally` and `with` see it, and
     may perform operations.
     """
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import heapq
 import json
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -31,14 +30,17 @@ from eventsrc.durable.runs import GoOnOp, Runs
 from eventsrc.events.positions import START, BadCursor, Cursor
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
+from eventsrc.following.outages import Outage
 from eventsrc.following.waiting import check_every, wait_for_events
 from eventsrc.programs.program import Do, gather_all, program
-from eventsrc.programs.world import Elapsed, Now, Sleep
+from eventsrc.programs.world import Chance, Elapsed, Now, Sleep
 from eventsrc.stores.operations import LoadSnapshot, ReadFeed, SaveSnapshot, Snapshot
 from eventsrc.views.operations import Claim, Leave, check_lease
 from eventsrc.views.view import View
 
-WorkOp: TypeAlias = GoOnOp | ReadFeed | LoadSnapshot | SaveSnapshot | Claim | Leave | Elapsed | Sleep
+WorkOp: TypeAlias = (
+    GoOnOp | ReadFeed | LoadSnapshot | SaveSnapshot | Claim | Leave | Elapsed | Chance | Sleep
+)
 """The operations of a worker, beside those of the programs. Those that share runs Claim and Leave."""
 
 PARTITIONS: Final = 64
@@ -54,8 +56,6 @@ NOTED_EVERY: Final = 1_000
 """The events after which a worker notes again which runs are open."""
 
 PAGE: Final = 1_000
-
-_log = logging.getLogger("eventsrc")
 
 
 @program
@@ -86,17 +86,14 @@ def work(
     if at_once < 1 or not runs:
         raise ValueError(f"{at_once} of {runs} at once: give some runs, and at least one at once")
     worker = _Worker(runs, owner, lease, every, at_once)
-    outages = 0
+    outage = Outage(f"a worker of {', '.join(each.name for each in runs)}", every)
     while not until():
         try:
             if not (yield from worker.go_on()):
                 yield from worker.rest()
-            outages = 0
+            yield from outage.end()
         except OUTAGES as error:
-            outages += 1
-            if outages == 1:
-                _log.warning("a worker of %s waits for the store: %s", runs, error)
-            yield from Sleep(min(every * 2 ** min(outages, 20), LONGEST_REST))
+            yield from outage.wait(error)
     if owner is not None:
         yield from Leave(worker.leases, owner)
 

@@ -16,7 +16,7 @@ import re
 from typing import Final, NamedTuple
 
 REACH: Final = 255
-"""How far behind the position that the id of an append names the append may begin.
+"""The positions by which an append may begin behind the one that its id names.
 
 The id is made before the append is on its way, and others may be faster; where they are faster than
 that, the id is put into the index of those that callers chose.

@@ -553,7 +553,7 @@ class PostgresLedger(Ledger):
         self._mark = 0
         """The number by which the transaction is known while handlers run."""
         self._settings = ""
-        """Those from which each handler is to begin."""
+        """The settings from which each handler is to begin."""
         self._deferred = ""
         """The constraints that are checked at the end of a transaction."""
         self._is_another = False

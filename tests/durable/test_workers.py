@@ -9,11 +9,23 @@ from typing import Any
 
 import pytest
 
-from eventsrc import Do, Interpreter, NewId, SqliteStore, SqliteViews, program, world
+from eventsrc import (
+    Do,
+    Interpreter,
+    MemoryStore,
+    NewId,
+    ReadFeed,
+    SqliteStore,
+    SqliteViews,
+    program,
+    world,
+)
 from eventsrc.durable import Runs
+from eventsrc.durable.journal import Ended, Parked
 from eventsrc.durable.work import work
 from eventsrc.postgres import PostgresStore
-from tests.durable.service import CODEC, Booked, Mail, Outside, books
+from eventsrc.stores.operations import Unreachable
+from tests.durable.service import CODEC, Booked, Clock, Mail, Outside, books
 
 RUNS = 12
 
@@ -71,3 +83,28 @@ def test_several_workers_bring_each_run_forward_once(
         assert sorted(amounts) == sorted((f"{n}", amount) for n in range(RUNS) for amount in (1, 2))
         assert {mail.to for mail in outside.mailed} == {f"{n}" for n in range(RUNS)}
         assert len({mail.key for mail in outside.mailed}) == RUNS
+
+
+def test_a_worker_outlives_a_store_that_is_away_and_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store, clock, outside, away = MemoryStore(CODEC), Clock(), Outside(), 5
+
+    def failing(op: ReadFeed) -> Do[ReadFeed, Any]:
+        nonlocal away
+        if away:
+            away -= 1
+            raise Unreachable("no route to the store")
+        return (yield from op)
+
+    app = store.around(failing, only=ReadFeed) | clock | outside
+    store.run(booking.start("x"))
+    has_ended = (Ended, Parked)
+    entries = booking.journal("x")
+    app.run(work(booking, until=lambda: isinstance(store.run(entries.history())[-1].data, has_ended)))
+    assert store.run(booking.status("x")).state == "ended"
+    assert away == 0
+    assert [record.message.split(":")[0].split(",")[0] for record in caplog.records] == [
+        "a worker of booking waits",
+        "a worker of booking goes on",
+    ]

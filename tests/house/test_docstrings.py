@@ -23,7 +23,7 @@ def riddles(source: str) -> Iterator[str]:
 
 
 def test_no_docstring_begins_with_a_question() -> None:
-    found = {path.name: [*riddles(path.read_text("utf-8"))] for path in PACKAGE.rglob("*.py")}
+    found = {str(path): [*riddles(path.read_text("utf-8"))] for path in PACKAGE.rglob("*.py")}
     assert {name: texts for name, texts in found.items() if texts} == {}
 
 

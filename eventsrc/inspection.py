@@ -118,7 +118,7 @@ def summary() -> Do[ReadFeed, StoreSummary]:
         before = attrs.evolve(end, position=end.position - 1)
         (event,) = (yield from ReadFeed(before, 1, all_streams=True)).events
         last = event.recorded_at
-    return StoreSummary(end.store, end.position, first, last, end, epochs)
+    return StoreSummary(end.store_id, end.position, first, last, end, epochs)
 
 
 @program

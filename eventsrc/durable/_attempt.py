@@ -312,7 +312,7 @@ class Attempt:
                 return (yield from self._page_again(op, kept))
             case {"folded": [version, epoch]}:
                 folded = yield from load_at(op.stream, op.fold, version)
-                token = Token(folded.token.store, {op.stream: version}, epoch)
+                token = Token(folded.token.store_id, {op.stream: version}, epoch)
                 return Folded(folded.state, version, token)
             case {"appended": _}:
                 found = yield from FindAppend(step.entry.append_id)
@@ -360,7 +360,7 @@ class Attempt:
             return then
         if isinstance(op, Read | Head | Load | FindAppend):
             place = step.entry.position - 1
-            at = Cursor(self._source.store, place, self._source.epoch)
+            at = Cursor(self._source.store_id, place, self._source.epoch)
             return (yield from as_it_was(op, at))
         raise Differs(
             f"{self._place()}: recorded {self._forms.shown(step.op)}, the code asks "
@@ -403,7 +403,7 @@ class Attempt:
         value = yield from self._attempted(op, query)
         if isinstance(op, Read):
             page: Page[Any] = value
-            kept = [len(page.events), page.head, page.token.store, page.token.epoch]
+            kept = [len(page.events), page.head, page.token.store_id, page.token.epoch]
             self._note({**query, "page": [*kept, digest_of(page.events)]})
         elif isinstance(op, Load):
             self._note({**query, "folded": [value.version, value.token.epoch]})
@@ -655,7 +655,7 @@ class _Within:
         if before is None:
             return (yield op)
         first = yield from _first_position(before)
-        at = Cursor(before.cursor.store, first - 1, before.cursor.epoch)
+        at = Cursor(before.cursor.store_id, first - 1, before.cursor.epoch)
         return (yield from as_it_was(op, at))
 
     def _append(self, op: Append | AppendAll) -> Do[Any, Any]:

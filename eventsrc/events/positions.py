@@ -45,21 +45,21 @@ class Cursor:
     epoch: of the store, in which it was issued: see eventsrc.events.epochs.
     """
 
-    store: str
+    store_id: str
     position: int
     epoch: int = 1
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Cursor):
             return NotImplemented
-        is_same = not self.position or (self.store, self.epoch) == (other.store, other.epoch)
+        is_same = not self.position or (self.store_id, self.epoch) == (other.store_id, other.epoch)
         return self.position == other.position and is_same
 
     def __lt__(self, other: object) -> bool:
         if not isinstance(other, Cursor):
             return NotImplemented
         if other.position:
-            self.check(other.store)
+            self.check(other.store_id)
         if self.position == other.position and self.position:
             return self.epoch < other.epoch
         return self.position < other.position
@@ -68,14 +68,14 @@ class Cursor:
         return hash(self.position)
 
     def __str__(self) -> str:
-        place = f"{self.store}.{self.position}"
+        place = f"{self.store_id}.{self.position}"
         return place if self.epoch == 1 or not self.position else f"{place}-{self.epoch}"
 
     def check(self, store_id: str) -> int:
         """The position; raises WrongStore unless the cursor is this store's, or the start of any."""
-        if self.store != store_id and self.position:
+        if self.store_id != store_id and self.position:
             raise WrongStore(
-                f"cursor {self} is of store {self.store!r}, not of {store_id!r}: start from START, "
+                f"cursor {self} is of store {self.store_id!r}, not of {store_id!r}: start from START, "
                 "or open the store that it came from"
             )
         return self.position
@@ -111,7 +111,7 @@ class Token:
     earlier: those of its streams that were seen in another epoch, where tokens of two were merged.
     """
 
-    store: str
+    store_id: str
     versions: Mapping[StreamId, int]
     epoch: int = 1
     earlier: Mapping[StreamId, int] = attrs.field(factory=dict[StreamId, int])
@@ -138,11 +138,11 @@ class Token:
         """The token of some of its streams alone."""
         versions = {stream: self.versions[stream] for stream in streams}
         earlier = {stream: epoch for stream, epoch in self.earlier.items() if stream in versions}
-        return Token(self.store, versions, self.epoch, earlier)
+        return Token(self.store_id, versions, self.epoch, earlier)
 
     def __or__(self, other: Token) -> Token:
         """The token of all that both have seen. Raises WrongStore for tokens of two stores."""
-        other.check(self.store)
+        other.check(self.store_id)
         merged = dict(self.versions)
         epochs = {stream: self.epoch_of(stream) for stream in merged}
         for stream, version in other.versions.items():
@@ -150,11 +150,11 @@ class Token:
             merged[stream], epochs[stream] = max(its, (merged.get(stream, 0), epochs.get(stream, 0)))
         epoch = max(epochs.values(), default=max(self.epoch, other.epoch))
         earlier = {stream: its for stream, its in epochs.items() if its != epoch}
-        return Token(self.store, merged, epoch, earlier)
+        return Token(self.store_id, merged, epoch, earlier)
 
     def covers(self, other: Token) -> bool:
         """Whether this token has seen all that the other has. Raises WrongStore for two stores."""
-        other.check(self.store)
+        other.check(self.store_id)
         return all(
             self[stream] >= version and self.epoch_of(stream) >= other.epoch_of(stream)
             for stream, version in other.versions.items()
@@ -162,17 +162,17 @@ class Token:
 
     def check(self, store_id: str) -> None:
         """Raises WrongStore unless the token is of this store."""
-        if self.store != store_id:
+        if self.store_id != store_id:
             raise WrongStore(
-                f"the token is of store {self.store!r}, not of {store_id!r}: "
+                f"the token is of store {self.store_id!r}, not of {store_id!r}: "
                 "read anew and use that token"
             )
 
     def __hash__(self) -> int:
-        return hash((self.store, self.epoch, frozenset(self.versions.items())))
+        return hash((self.store_id, self.epoch, frozenset(self.versions.items())))
 
     def __str__(self) -> str:
-        told: list[Any] = [self.store, dict(sorted(self.versions.items()))]
+        told: list[Any] = [self.store_id, dict(sorted(self.versions.items()))]
         if self.earlier:
             told += [self.epoch, dict(sorted(self.earlier.items()))]
         elif self.epoch != 1:

@@ -113,7 +113,7 @@ def retry_stream(view: View[Any], stream: StreamId) -> Do[RetryOp, Failed | None
                 page.events,
                 partition=partition,
                 parked_too=True,
-                store=source.store,
+                store_id=source.store_id,
                 epoch=source.epoch,
             )
             try:

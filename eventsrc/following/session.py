@@ -135,7 +135,7 @@ class Session:
                 self.saw(token)
             case int():
                 page: Page[Any] = yield from Read(op.stream, limit=1)  # whose token names the store
-                self.saw(Token(page.token.store, {op.stream: answer}, page.token.epoch))
+                self.saw(Token(page.token.store_id, {op.stream: answer}, page.token.epoch))
             case _:
                 pass
         return answer

@@ -133,7 +133,7 @@ def synchronise_partition(
     """As `synchronise`, one partition of the view. Raises LostLease if it is another's by now."""
     began = (yield from GetProgress(view)).partitions[partition]
     at = began.cursor
-    is_checked = began.last == 0 or not at.store  # of what was applied, nothing is known
+    is_checked = began.last == 0 or not at.store_id  # of what was applied, nothing is known
     applied = ignored = read = 0
     parked: list[Failed] = []
     is_done = True
@@ -171,7 +171,7 @@ def synchronise_partition(
 
 def _check_last(view: View[Any], its: PartitionProgress) -> Do[SyncOp, None]:
     """Raises WrongEpoch if the store has another event where the view has applied its last one."""
-    before = Cursor(its.cursor.store, its.last - 1, its.cursor.epoch)
+    before = Cursor(its.cursor.store_id, its.last - 1, its.cursor.epoch)
     page = yield from ReadFeed(before, 1, view.prefix, all_streams=view.all_streams)
     found = page.events[0] if page.events else None
     if found is None or found.position != its.last or checksum_of(found) != its.last_sum:
@@ -251,13 +251,13 @@ def force(
     pause = 0.005
     while True:
         try:
-            applied = yield from GetApplied(asked, streams, token.store, epoch)
+            applied = yield from GetApplied(asked, streams, token.store_id, epoch)
         except OtherEpoch:
             epoch = yield from _carry_over(asked)
             continue
         behind = {stream: token[stream] for stream in streams if applied[stream] < token[stream]}
         if not behind:
-            return Success(Token(token.store, dict(applied), epoch))
+            return Success(Token(token.store_id, dict(applied), epoch))
         left = deadline - (yield from Elapsed())
         if left <= 0:
             return Failure(Stale(asked, token.only(behind)))
@@ -344,7 +344,7 @@ def _apply_until(deadline: float, view: View[Any], pages: Sequence[Page[Any]]) -
     held = 0
     for events in _batches(event for page in pages for event in page.events):
         while (left := deadline - (yield from Elapsed())) > 0:
-            op = Apply(view, events, store=source.store, within=left, epoch=source.epoch)
+            op = Apply(view, events, store_id=source.store_id, within=left, epoch=source.epoch)
             done = yield from op
             if done.gaps and not done.left:
                 done = yield from _apply(op, [])
@@ -358,11 +358,11 @@ def _had(view: View[Any], streams: tuple[StreamId, ...], token: Token) -> Do[Syn
     """The versions that a view has applied of some streams."""
     epoch = (yield from get_epochs()).current
     try:
-        had = yield from GetApplied(view, streams, token.store, epoch)
+        had = yield from GetApplied(view, streams, token.store_id, epoch)
     except OtherEpoch:
         epoch = yield from _carry_over(view)
-        had = yield from GetApplied(view, streams, token.store, epoch)
-    return Token(token.store, dict(had), epoch)
+        had = yield from GetApplied(view, streams, token.store_id, epoch)
+    return Token(token.store_id, dict(had), epoch)
 
 
 def _carry_over(view: View[Any]) -> Do[SyncOp, int]:
@@ -444,7 +444,7 @@ def _fill(op: Apply, gap: Gap, parked: list[Failed]) -> Do[SyncOp, int]:
         page: Page[Any] = yield from Read(gap.stream, at, min(PAGE, gap.came - 1 - at))
         if not page.events:
             raise GapRemains(gap)
-        store, epoch = page.token.store, page.token.epoch
+        store, epoch = page.token.store_id, page.token.epoch
         done = yield from Apply(
             op.view, page.events, None, op.partition, op.lease, False, store, op.within, epoch
         )

@@ -664,7 +664,7 @@ class PostgresLedger(Ledger):
             "last": 0 if cursor is None else last[0],
             "last_sum": last[1],
             "is_sure": cursor is not None,
-            "store": (store_id or "") if cursor is None else cursor.store,
+            "store": (store_id or "") if cursor is None else cursor.store_id,
             "epoch": epoch if cursor is None else cursor.epoch,
             "part": partition,
             "mark": self._mark,

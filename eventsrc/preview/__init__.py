@@ -288,7 +288,7 @@ async def preview_async(
 
 def _previewed(outcome: Success[R] | Failure[Exception], overlay: Overlay) -> Previewed[R]:
     seen = overlay.seen
-    token = Token(overlay.end.store, seen, overlay.end.epoch)
+    token = Token(overlay.end.store_id, seen, overlay.end.epoch)
     return Previewed(
         outcome,
         overlay.events,

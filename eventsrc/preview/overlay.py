@@ -100,7 +100,7 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
         self._seen: dict[StreamId, int] = {}
         self._has_read_feed = False
         self._has_chosen_ids = False
-        self._key = end.store.encode()[:64]
+        self._key = end.store_id.encode()[:64]
         self._requests: dict[UUID, bytes] = {}
         self._feed: list[Record] = []
         self._streams: dict[str, list[Record]] = {}
@@ -137,12 +137,12 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
     @on(Append).program
     def append(self, op: Append) -> Do[StoreOp, Outcome[Appended, NotAppended]]:
         """Appends to one stream."""
-        return (yield from self._append(prepare(op, self.codec, self.end.store), op.request))
+        return (yield from self._append(prepare(op, self.codec, self.end.store_id), op.request))
 
     @on(AppendAll).program
     def append_all(self, op: AppendAll) -> Do[StoreOp, Outcome[Appended, NotAppended]]:
         """Appends to several streams."""
-        return (yield from self._append(prepare(op, self.codec, self.end.store), op.request))
+        return (yield from self._append(prepare(op, self.codec, self.end.store_id), op.request))
 
     @on(Read).program
     def read(self, op: Read) -> Do[StoreOp, Page[Any]]:
@@ -168,7 +168,7 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
             else:  # it holds no more
                 events = page.events
         events = _of_one_page(events)
-        return page_of(op, events, self.end.store, head, self._epoch)
+        return page_of(op, events, self.end.store_id, head, self._epoch)
 
     @on(Head).program
     def head(self, op: Head) -> Do[StoreOp, int]:
@@ -183,7 +183,7 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
         """A page of the feed."""
         check(op)
         self._has_read_feed = True
-        store, below = self.end.store, self.end.position
+        store, below = self.end.store_id, self.end.position
         position = op.after.check(store)
         if op.after.epoch != self._epoch:
             (yield from self._epochs()).check(op.after)
@@ -240,7 +240,7 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
             own = self._appends.get(op.append_id)
         if own is not None:
             check_request(op.request, op.append_id, own[0].metadata, self._key)
-            return appended(op.append_id, own, self.end.store, self._epoch)
+            return appended(op.append_id, own, self.end.store_id, self._epoch)
         return (yield from op)
 
     @on(GetEpochs).program
@@ -270,7 +270,7 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
                 return Failure(Rejected(str(other)))
             if found is not None:
                 alike = attrs.evolve(asked, digest=None)  # it is the same request, as was told below
-                return alike.again((yield from _records_of(found)), self.end.store, self._epoch)
+                return alike.again((yield from _records_of(found)), self.end.store_id, self._epoch)
         for stream, version, epoch in asked.of_other_epochs(self._epoch):
             seen = (yield from self.read(Read(stream, version - 1, 1))).events
             epochs = yield from self._epochs()
@@ -283,7 +283,7 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
         with self._lock:
             stored = self._appends.get(asked.append_id)
             if stored is not None:
-                return asked.again(stored, self.end.store, self._epoch)
+                return asked.again(stored, self.end.store_id, self._epoch)
             unmet = asked.unmet(self._version)
             if unmet is None:
                 if request is not None:
@@ -299,7 +299,7 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
         self._feed += records
         self._appends[asked.append_id] = records
         self._has_chosen_ids = self._has_chosen_ids or asked.is_keyed
-        return appended(asked.append_id, records, self.end.store, self._epoch)
+        return appended(asked.append_id, records, self.end.store_id, self._epoch)
 
     def _conflict(self, stream: StreamId, expected: int | Expect, actual: int) -> Do[StoreOp, Conflict]:
         events: Sequence[Recorded[Any]] = ()

@@ -34,7 +34,7 @@ def _tell_where_pages_follow(performed: Any) -> None:
             fields["after"] = began
 
 
-_START: Final = {"$attrs": f"{PREFIX}Cursor", "fields": {"store": "", "position": 0}}
+_START: Final = {"$attrs": f"{PREFIX}Cursor", "fields": {"store_id": "", "position": 0}}
 
 
 def _value(plain: Any) -> Any:
@@ -72,8 +72,11 @@ _RENAMED: Final = {
 """Names of the library that are other ones now."""
 
 _FIELDS: Final = {
-    f"{PREFIX}{name}": {"part": "partition", "parts": "partitions"}
-    for name in ("Apply", "Lease", "Progress", "Status", "synchronise_partition")
+    f"{PREFIX}{name}": {"part": "partition", "parts": "partitions", "store": "store_id"}
+    for name in (
+        *("Apply", "Cursor", "GetApplied", "Lease", "Progress", "Status", "Token"),
+        "synchronise_partition",
+    )
 }
 """Fields, and parameters, that are other ones now."""
 

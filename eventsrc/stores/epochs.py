@@ -33,7 +33,7 @@ def check_token(token: Token, page: Page[Any], *streams: StreamId) -> Do[Read, N
 
     page: any of the store, which says its epoch; if that is the token's, nothing more is asked.
     """
-    token.check(page.token.store)
+    token.check(page.token.store_id)
     epoch = page.token.epoch
     old = [stream for stream in streams if token[stream] and token.epoch_of(stream) != epoch]
     if not old:

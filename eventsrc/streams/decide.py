@@ -210,7 +210,7 @@ def _caught_up(fold: Fold[S, Any], folded: Folded[S], conflict: Conflict) -> Do[
     return Folded(
         state,
         conflict.actual,
-        Token(folded.token.store, {conflict.stream: conflict.actual}, folded.token.epoch),
+        Token(folded.token.store_id, {conflict.stream: conflict.actual}, folded.token.epoch),
     )
 
 

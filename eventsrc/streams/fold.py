@@ -145,7 +145,7 @@ class Load(Derived[Folded[Any]]):
         if fold.snapshots is not None and fold.snapshots.is_due(start, version):
             maker = fold._definition
             yield from SaveSnapshot(fold.snapshots.snapshot(stream, version, state, maker))
-        return Folded(state, version, Token(page.token.store, {stream: version}, page.token.epoch))
+        return Folded(state, version, Token(page.token.store_id, {stream: version}, page.token.epoch))
 
 
 def load(
@@ -217,7 +217,9 @@ def load_at(
         state = fold.apply(state, page.events[: at - version])
         version = min(version + len(page.events), at)
         if version == at:
-            return Folded(state, version, Token(page.token.store, {stream: version}, page.token.epoch))
+            return Folded(
+                state, version, Token(page.token.store_id, {stream: version}, page.token.epoch)
+            )
 
 
 @program
@@ -239,4 +241,6 @@ def load_as_of(stream: StreamId, fold: Fold[S, Any], time: datetime.datetime) ->
         state = fold.apply(state, page.events[:until])
         version += min(until, len(page.events))
         if page.is_last or until < len(page.events):
-            return Folded(state, version, Token(page.token.store, {stream: version}, page.token.epoch))
+            return Folded(
+                state, version, Token(page.token.store_id, {stream: version}, page.token.epoch)
+            )

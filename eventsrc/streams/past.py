@@ -75,7 +75,7 @@ class _Past(Translation[StoreOp | GetEpochs | Load, StoreOp]):
             room = max(until - op.after, 0)
             page = yield from Read(op.stream, op.after, min(op.limit, room or 1), False, op.whole)
             events = page.events[:room]
-        return page_of(op, events, page.token.store, until, page.token.epoch)
+        return page_of(op, events, page.token.store_id, until, page.token.epoch)
 
     @on(Head).program
     def head(self, op: Head) -> Do[Read | ReadFeed, int]:
@@ -91,7 +91,7 @@ class _Past(Translation[StoreOp | GetEpochs | Load, StoreOp]):
             )
         check(op)
         end = yield from self._place()
-        op.after.check(end.store)
+        op.after.check(end.store_id)
         if op.after.epoch != end.epoch:
             (yield from get_epochs()).check(op.after)
         check_end(op, end.position)
@@ -168,7 +168,7 @@ class _Past(Translation[StoreOp | GetEpochs | Load, StoreOp]):
             assert not isinstance(self._at, Token)
             if isinstance(self._at, Cursor):
                 end = (yield from ReadFeed(self._at, 1)).end  # refuses another store's, and the future
-                found = Cursor(end.store, self._at.position, end.epoch)
+                found = Cursor(end.store_id, self._at.position, end.epoch)
             else:
                 found = yield from _place_at(self._at)
             found = self._places.setdefault(None, found)
@@ -207,13 +207,13 @@ def _place_at(time: datetime.datetime) -> Do[ReadFeed, Cursor]:
     low, high = 0, end.position
     while low < high:
         middle = (low + high) // 2
-        place = Cursor(end.store, middle, end.epoch)
+        place = Cursor(end.store_id, middle, end.epoch)
         events = (yield from ReadFeed(place, 1, all_streams=True)).events
         if events and events[0].recorded_at <= time:
             low = events[0].position
         else:
             high = middle
-    return Cursor(end.store, low, end.epoch)
+    return Cursor(end.store_id, low, end.epoch)
 
 
 @overload
@@ -246,7 +246,7 @@ def before(appended: Appended) -> Do[Read, Callable[[Load | Read | Head], Do[Sto
         (event,) = (yield from Read(stream, version - 1, 1)).events
         places.append(event.record.nth)  # positions of an append stand together
     end = appended.cursor
-    return _queries(Cursor(end.store, end.position - max(places) - 1, end.epoch))
+    return _queries(Cursor(end.store_id, end.position - max(places) - 1, end.epoch))
 
 
 def after(appended: Appended) -> Callable[[Load | Read | Head], Do[StoreOp, Any]]:

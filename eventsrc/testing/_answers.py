@@ -173,7 +173,7 @@ class _Known:
         """From the answer of an operation, at its place in the run."""
         match op, answer:
             case Read(stream=stream), Page(events=events, head=head, token=token):
-                self._store = token.store
+                self._store = token.store_id
                 self._see(index, {stream: head}, events)
             case Head(stream=stream), int():
                 self._see(index, {stream: answer}, ())
@@ -181,7 +181,7 @@ class _Known:
                 self._see(index, {}, events)
             case _, Success():
                 if isinstance(appended := answer.unwrap(), Appended):
-                    self._store = appended.token.store
+                    self._store = appended.token.store_id
                     self._see(index, dict(appended.token.versions), ())
             case _, Failure():
                 if isinstance(conflict := answer.failure(), Conflict):

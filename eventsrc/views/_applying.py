@@ -157,7 +157,7 @@ class LedgerViews(OpenedViews[ViewOp]):
         """The versions that a view has applied of some streams."""
 
         def look(ledger: Ledger) -> dict[str, int]:
-            ledger.check_store(op.view, op.store, op.epoch)
+            ledger.check_store(op.view, op.store_id, op.epoch)
             return ledger.guards(op.streams)[0]
 
         nothing: dict[str, int] = {}
@@ -570,7 +570,7 @@ class LedgerViews(OpenedViews[ViewOp]):
                 continue
             cursor = None
             if op.cursor is not None and not work.gaps and not failed:
-                cursor = Cursor(op.cursor.store, event.position, op.cursor.epoch)
+                cursor = Cursor(op.cursor.store_id, event.position, op.cursor.epoch)
             alone = _with_events(op, (event,), cursor)
             try:
                 done = self._apply(alone, is_safe=False)
@@ -617,7 +617,7 @@ def _cursor(op: Apply, events: Sequence[Recorded[Any]], count: int) -> Cursor | 
     """The cursor of the view after so many of the events."""
     if op.cursor is None or count == len(events):
         return op.cursor
-    return Cursor(op.cursor.store, events[count - 1].position, op.cursor.epoch)
+    return Cursor(op.cursor.store_id, events[count - 1].position, op.cursor.epoch)
 
 
 def _number(event: Recorded[Any]) -> int:
@@ -672,7 +672,7 @@ def _is_cancellation(error: BaseException) -> bool:
 
 def _store(op: Apply) -> str | None:
     """Whose events they are, if that is known."""
-    return op.store if op.cursor is None else op.cursor.store
+    return op.store_id if op.cursor is None else op.cursor.store_id
 
 
 def _epoch(op: Apply) -> int:

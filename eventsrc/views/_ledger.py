@@ -137,7 +137,7 @@ class Unsettled(Exception):
 class Place:
     """A partition as it is kept: it decides whether events can be applied to it."""
 
-    store: str
+    store_id: str
     epoch: int
     token: int
     position: int
@@ -350,8 +350,8 @@ class Ledger(ABC):
                 raise LostLease(
                     f"partition {partition} was taken by another synchroniser: claim a share again"
                 )
-            if place.store:
-                _check_store(view, place.store, place.epoch, store_id, epoch)
+            if place.store_id:
+                _check_store(view, place.store_id, place.epoch, store_id, epoch)
             if each == partition and definition is not None:
                 if place.defined != definition.number:
                     self.agree(view, partition, definition)
@@ -411,7 +411,7 @@ class Ledger(ABC):
             at = cursor.position
             far, place, checksum = max(at, reached), *last
             seen = place, checksum, place, place
-            self.ask(MOVE, applied, cursor.store, cursor.epoch, at, at, far, far, *seen, partition)
+            self.ask(MOVE, applied, cursor.store_id, cursor.epoch, at, at, far, far, *seen, partition)
         elif applied:
             self.ask(COUNT, applied, reached, reached, store_id or "", epoch, partition)
 

@@ -350,7 +350,7 @@ class MemoryLedger(Ledger):
     def lock_partition(self, partition: int, lease: Lease | None, *, applies: bool = False) -> Place:
         """A partition as it is kept."""
         row, at = self._partitions[partition], self._partitions[partition].cursor
-        return Place(at.store, at.epoch, row.token, at.position, row.defined)
+        return Place(at.store_id, at.epoch, row.token, at.position, row.defined)
 
     def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
         """The versions that were applied of some streams, and those of them that are parked."""
@@ -360,7 +360,7 @@ class MemoryLedger(Ledger):
     def stores(self) -> set[tuple[str, int]]:
         """The store that events were applied of, and its epoch; none if that is not known yet."""
         cursors = [row.cursor for row in self._partitions.values()]
-        return {(cursor.store, cursor.epoch) for cursor in cursors if cursor.store}
+        return {(cursor.store_id, cursor.epoch) for cursor in cursors if cursor.store_id}
 
     def reached(self) -> Sequence[tuple[int, int]]:
         """Of each partition the epoch, and the position of the last event that it has applied."""
@@ -387,7 +387,7 @@ class MemoryLedger(Ledger):
         self.move_guards(versions)
         row = self._partitions[partition]
         at = row.cursor if cursor is None else max(row.cursor, cursor)
-        if not at.store and store_id:
+        if not at.store_id and store_id:
             at = Cursor(store_id, at.position, epoch)
         far = max(row.reached, reached, at.position)
         seen = row.last if cursor is None else max(row.last, last, key=lambda its: its[0])

@@ -169,13 +169,13 @@ class GetProgress(Query[Progress]):
 class GetApplied(Query[Mapping[StreamId, int]]):
     """The versions that a view has applied of some streams: 0 for none.
 
-    store: whose streams they are, if that is known; raises WrongStore if the view is of another.
+    store_id: whose streams they are, if that is known; raises WrongStore if the view is of another.
     epoch: of that store; raises OtherEpoch, a WrongEpoch, if the view is of another: see CarryOver.
     """
 
     view: View[Any]
     streams: tuple[StreamId, ...]
-    store: str | None = None
+    store_id: str | None = None
     epoch: int = 1
 
 
@@ -201,7 +201,7 @@ class Apply(Command[Applied]):
     partition: the partition of the view that the cursor is of.
     lease: what makes the partition the caller's; raises LostLease if it is another's.
     parked_too: whether to try events of parked streams.
-    store: whose events they are, if that is known; raises WrongStore if the view is of another.
+    store_id: whose events they are, if that is known; raises WrongStore if the view is of another.
     within: for how many seconds to wait for others who apply, before StoreBusy, and then to leave what
         is not applied yet; None for as long as the views wait for anything.
     epoch: of the store, in which the events were read, if there is no cursor; raises OtherEpoch, a
@@ -217,7 +217,7 @@ class Apply(Command[Applied]):
     partition: int = 0
     lease: Lease | None = None
     parked_too: bool = False
-    store: str | None = None
+    store_id: str | None = None
     within: float | None = None
     epoch: int = 1
     after: Cursor | None = None

@@ -111,7 +111,7 @@ class StreamQueries(Translation[StreamQuery, StoreOp]):
         names, settings = yield from both
         token = names.token | settings.token
         if isinstance(op.at, Token):
-            op.at.check(token.store)  # versions of another store would mean nothing here
+            op.at.check(token.store_id)  # versions of another store would mean nothing here
         name = names.state.get(op.user)
         return UserState(name, settings.state.email, settings.state.api_key, token)
 

@@ -171,7 +171,7 @@ class FreshnessContract:
             pytest.skip("it lives in one process, and everybody waits")
 
         def patient(view: View[Any], token: Token, within: float) -> Program[ForceOp, Any]:
-            return Apply(view, (), store=token.store).then(pure(Failure("late")))
+            return Apply(view, (), store_id=token.store_id).then(pure(Failure("late")))
 
         _, seconds = self.forced_beside(kit, patient)
         assert seconds >= 1.5
@@ -258,7 +258,7 @@ class FreshnessContract:
         ) -> Do[ForceOp, bool]:
             for stream in wanted:
                 page = yield from Read(stream, applied[stream])
-                yield from Apply(view, page.events, store=page.token.store, within=2.5)
+                yield from Apply(view, page.events, store_id=page.token.store_id, within=2.5)
             return False
 
         monkeypatch.setattr(synchroniser, "_pull", patient)

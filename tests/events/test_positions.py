@@ -122,7 +122,7 @@ def test_any_text_is_a_cursor_or_refused(text: str) -> None:
         cursor = Cursor.parse(text)
     except BadCursor:
         return
-    assert text.startswith(f"{cursor.store}.")
+    assert text.startswith(f"{cursor.store_id}.")
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_some_tokens_do_not_cover_each_other() -> None:
 
 @given(tokens)
 def test_equal_tokens_have_equal_hashes_and_texts(one: Token) -> None:
-    again = Token(one.store, dict(reversed(list(one.versions.items()))))
+    again = Token(one.store_id, dict(reversed(list(one.versions.items()))))
     assert again == one
     assert hash(again) == hash(one)
     assert str(again) == str(one)

@@ -704,7 +704,7 @@ class WritesAtOnce(MemoryStore):
 
 
 def _moved(cursor: Cursor, by: int) -> Cursor:
-    return Cursor(cursor.store, cursor.position + by)
+    return Cursor(cursor.store_id, cursor.position + by)
 
 
 def _one_by_one(asked: Prepared) -> Iterator[Prepared]:

@@ -167,7 +167,7 @@ def test_a_process_that_was_not_told_refuses_what_it_would_have_taken(opened: An
     saved = write(store, "1")
     other.run(restored())
     write(other, "2")
-    lost = Token(saved.token.store, {A: 2}, saved.token.epoch)
+    lost = Token(saved.token.store_id, {A: 2}, saved.token.epoch)
     with pytest.raises(WrongEpoch):
         store.run(Append(A, (Noted("x"),), lost))
     other.run(restored())

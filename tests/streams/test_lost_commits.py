@@ -91,7 +91,7 @@ def count_after(
 def test_control_a_decision_that_keeps_what_it_folded_is_caught() -> None:
     def as_folded(_: Any, folded: Folded[Any], conflict: Any) -> Do[Any, Folded[Any]]:
         yield from ()
-        token = Token(folded.token.store, {conflict.stream: conflict.actual}, folded.token.epoch)
+        token = Token(folded.token.store_id, {conflict.stream: conflict.actual}, folded.token.epoch)
         return Folded(folded.state, conflict.actual, token)
 
     with patch.object(deciding, "_caught_up", as_folded):

@@ -390,7 +390,7 @@ class CountsWrongly(SimulatedStore):
         if isinstance(answer, Success):
             done = answer.unwrap()
             versions = {stream: version - 1 for stream, version in done.token.versions.items()}
-            return Success(attrs.evolve(done, token=Token(done.token.store, versions)))
+            return Success(attrs.evolve(done, token=Token(done.token.store_id, versions)))
         return answer
 
 

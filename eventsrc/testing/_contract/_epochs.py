@@ -95,7 +95,7 @@ class EpochsOfStores(ContractPart):
         stream = filled(raised, 2)
         new = raised.run(ReadFeed(before))
         assert [event.stream for event in new.events] == [stream, stream]
-        beyond = Cursor(before.store, before.position + 1, before.epoch)
+        beyond = Cursor(before.store_id, before.position + 1, before.epoch)
         with pytest.raises(WrongEpoch, match=f"up to position {before.position}"):
             raised.run(ReadFeed(at(beyond, before.epoch)))
         assert len(raised.run(ReadFeed(at(beyond, new.end.epoch))).events) == 1
@@ -111,7 +111,7 @@ class EpochsOfStores(ContractPart):
         part = StreamAppend(other, (Noted("2"),))
         assert raised.run(AppendAll((part,), (Condition(stream, before),))).unwrap()
         assert raised.run(Append(stream, (Noted("3"),), before)).unwrap().version == 3
-        beyond = Token(before.store, {stream: 3}, before.epoch)
+        beyond = Token(before.store_id, {stream: 3}, before.epoch)
         with left_alone(raised, stream, other):
             for asked in self.claimed(
                 Append(stream, (Noted("4"),), beyond),
@@ -136,7 +136,7 @@ class EpochsOfStores(ContractPart):
         append(raised, stream, "3", "4")
         kept, lost = (
             Folded(12, 2, before),
-            Folded(13, 3, Token(before.store, {stream: 3}, before.epoch)),
+            Folded(13, 3, Token(before.store_id, {stream: 3}, before.epoch)),
         )
         assert raised.run(load(stream, _NUMBER, kept)).state == 14, "it was read on from"
         assert raised.run(load(stream, _NUMBER, lost)).state == 4, "it is of an event that was lost"
@@ -158,7 +158,7 @@ class EpochsOfStores(ContractPart):
         assert Token.parse(str(both)) == before | after == after | before
         part = StreamAppend(fresh(), (Noted("1"),))
         assert raised.run(AppendAll((part,), (Condition(old, both), Condition(new, both)))).unwrap()
-        worse = after | Token(before.store, {lost: 2}, before.epoch)
+        worse = after | Token(before.store_id, {lost: 2}, before.epoch)
         with pytest.raises(WrongEpoch, match=f"version 2 of {lost}"):
             raised.run(AppendAll((part,), (Condition(new, worse), Condition(lost, worse))))
 
@@ -170,8 +170,8 @@ class EpochsOfStores(ContractPart):
         for place in (before, token):
             assert as_of(raised, place).run(Read(stream)).head == 2
         for beyond in (
-            Cursor(before.store, before.position + 1, before.epoch),
-            Token(token.store, {stream: 3}, token.epoch),
+            Cursor(before.store_id, before.position + 1, before.epoch),
+            Token(token.store_id, {stream: 3}, token.epoch),
         ):
             with pytest.raises(WrongEpoch):
                 as_of(raised, beyond).run(Read(stream))

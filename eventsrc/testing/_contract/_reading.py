@@ -346,5 +346,5 @@ class Reading(ContractPart):
         answer = append(store, fresh(), "1", "2")
         assert Cursor.parse(str(answer.cursor)) == answer.cursor
         assert Token.parse(str(answer.token)) == answer.token
-        assert answer.cursor.store == answer.token.store == id_of(store)
-        assert end_of(store).store == id_of(store)
+        assert answer.cursor.store_id == answer.token.store_id == id_of(store)
+        assert end_of(store).store_id == id_of(store)

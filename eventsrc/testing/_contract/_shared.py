@@ -158,7 +158,7 @@ def is_met(expected: Expected, version: int) -> bool:
 
 
 def id_of(store: Store) -> str:
-    return store.run(Read(fresh())).token.store
+    return store.run(Read(fresh())).token.store_id
 
 
 def read_all(store: Store, stream: StreamId) -> Sequence[Recorded[Any]]:

@@ -256,7 +256,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Takes a cursor and a token of one store to another."""
         cursor, token = answer.model.cursor, answer.model.token
         self.both(ReadFeed(Cursor("of another store", cursor.position)))
-        self.both(Append(stream, (AnyValue("never"),), attrs.evolve(token, store="another")))
+        self.both(Append(stream, (AnyValue("never"),), attrs.evolve(token, store_id="another")))
 
     @rule(
         target=followers,

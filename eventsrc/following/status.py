@@ -5,6 +5,7 @@ All of it is plain values, to print, to export or to draw; `eventsrc.following.p
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import attrs
@@ -39,6 +40,8 @@ class Status:
     """The followers that run in this process, and how they are doing: see `followers`."""
     away: str | None = None
     """Why the view's database did not answer; None if it did."""
+    waiting_since: datetime | None = None
+    """When the first event that it has not looked at yet was recorded; None if it has looked at all."""
 
     @property
     def lag(self) -> int:
@@ -86,5 +89,9 @@ def status(view: View[Any]) -> Do[WatchOp, Status]:
             raise
         end = (yield from ReadFeed(START, 1)).end
         return Status(view, (), end, (), 0, elapsed, followers(view), str(error))
-    end = (yield from ReadFeed(progress.cursor, 1)).end
-    return Status(view, progress.partitions, end, parked, live, elapsed, followers(view))
+    page = yield from ReadFeed(progress.cursor, 1)
+    since = page.events[0].recorded_at if page.events else None
+    return Status(
+        *(view, progress.partitions, page.end, parked, live, elapsed, followers(view)),
+        waiting_since=since,
+    )

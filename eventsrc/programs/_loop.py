@@ -52,12 +52,20 @@ ROUND: Final = object()
 
 
 class Observer(Protocol):
-    """Is told what a run does, in order; what an independent branch does is told to a `branch`."""
+    """Is told by a run, in order, where it is; raises nothing, since that would end the run."""
 
-    def enter(self, node: Any) -> None: ...
-    def leave(self, value: Any, error: BaseException | None) -> None: ...
-    def performed(self, op: Any, value: Any, error: BaseException | None) -> None: ...
-    def branch(self) -> Observer: ...
+    def enter(self, node: Any) -> None:
+        """A program, or an operation that a program answers, begins."""
+
+    def leave(self, value: Any, error: BaseException | None) -> None:
+        """The program that began last, of those that have not ended, has ended."""
+
+    def performed(self, op: Any, value: Any, error: BaseException | None) -> None:
+        """A handler has answered an operation."""
+
+    def branch(self) -> Observer:
+        """The observer of an independent branch, which runs at the same time as others."""
+        ...
 
 
 def loop(
@@ -320,6 +328,8 @@ def _advance(
 
 def run(program: Effect[O, R], scope: Scope, observer: Observer | None = None) -> R:
     """Runs a program; each operation is answered before the next."""
+    if observer is None and scope.observe is not None:
+        observer = scope.observe()
     running = loop(program, scope, True, observer)
     try:
         handler, op = next(running)
@@ -337,6 +347,8 @@ def run(program: Effect[O, R], scope: Scope, observer: Observer | None = None) -
 
 async def run_async(program: Effect[O, R], scope: Scope, observer: Observer | None = None) -> R:
     """Runs a program; asynchronous handlers are awaited, those of independent branches at once."""
+    if observer is None and scope.observe is not None:
+        observer = scope.observe()
     running = loop(program, scope, True, observer)
     try:
         handler, op = next(running)

@@ -112,6 +112,7 @@ class Scope:
         as in the scope below; where that is by a program, `rest` gets what the program performs.
     in_turn: whether the branches of a gather run one after the other.
     arounds: the middleware that has been put around, the outermost last.
+    observe: makes an observer for each run, if anybody watches: see `eventsrc.programs.trace.observed`.
     """
 
     __slots__ = (
@@ -120,6 +121,7 @@ class Scope:
         "below",
         "direct",
         "in_turn",
+        "observe",
         "only",
         "rest",
         "special",
@@ -144,6 +146,7 @@ class Scope:
         self.below = below
         self.in_turn = in_turn
         self.arounds: tuple[Around, ...] = ()
+        self.observe: Callable[[], Any] | None = None
         self.accepted: set[Any] = set()
         """The program functions all of whose declared operations are known to have handlers."""
 
@@ -232,6 +235,7 @@ class Scope:
         rest, taking = other.rest or self.rest, other.taking + self.taking
         made = Scope(direct | other.direct, special, rest, taking)
         made.arounds = self.arounds + other.arounds
+        made.observe = self.observe or other.observe
         return made
 
     def surrounded(

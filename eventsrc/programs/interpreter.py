@@ -455,7 +455,9 @@ def _over(upper: Translates[Any, Any, Any], lower: AsyncInterpreter[Any]) -> Sco
     lower.require(*upper._needs)  # pyright: ignore[reportPrivateUsage]
     programs = upper._programs  # pyright: ignore[reportPrivateUsage]
     inner = scope_of(lower)
-    return Scope(special={kind: Expands(program, inner) for kind, program in programs.items()})
+    made = Scope(special={kind: Expands(program, inner) for kind, program in programs.items()})
+    made.observe = inner.observe
+    return made
 
 
 def _made(scope: Scope) -> Interpreter[Any]:

@@ -1,22 +1,30 @@
-"""Seeing what a run did: the tree of its programs and operations, with answers and times."""
+"""Seeing what runs do: the tree of programs and operations, with answers and times.
+
+`trace` runs one program and shows its tree; `observed` has each run of an application tell an observer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import perf_counter
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 import attrs
 from returns.result import Failure, Success
 
 from eventsrc.programs import _loop
-from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter, scope_of
+from eventsrc.programs._loop import Observer
+from eventsrc.programs._scope import Scope
+from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter, Wrappable, rescoped, scope_of
 from eventsrc.programs.operation import Operation
 from eventsrc.programs.program import Effect
 
 WIDTH: Final = 72
 """The most characters of an operation, and of an answer, that a printed trace shows."""
 
+__all__ = ["Observer", "Span", "Trace", "observed", "trace", "trace_async"]
+
+K = TypeVar("K")
 O = TypeVar("O")
 R = TypeVar("R")
 
@@ -124,3 +132,14 @@ async def trace_async(interpreter: AsyncInterpreter[O], program: Effect[O, R]) -
         return Trace(root, Success(await _loop.run_async(program, scope, _Recorder(root))))
     except Exception as error:
         return Trace(root, Failure(error))
+
+
+def observed(app: Wrappable[K], observe: Callable[[], Observer | None]) -> K:
+    """The application, each run of which tells an observer of its own what it does as it does it.
+
+    observe: makes the observer as a run begins, or None for a run that nobody watches. If the
+        application is observed already, this one is told, and the other is not.
+    """
+    scope = Scope().overlaid(scope_of(cast("AsyncInterpreter[Any]", app)))
+    scope.observe = observe
+    return rescoped(app, scope)

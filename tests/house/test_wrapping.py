@@ -23,6 +23,7 @@ from eventsrc import (
 )
 from eventsrc.following.session import Session
 from eventsrc.metering import logged, metered
+from eventsrc.otel import traced
 from eventsrc.postgres import AsyncPostgresStore, PostgresStore
 from eventsrc.recording import RunFile, recording
 from eventsrc.stores.operations import Append, Head
@@ -47,6 +48,7 @@ def passing(op: Any) -> Do[Any, Any]:
 WRAPPERS: dict[str, Callable[[Any, Path], Any]] = {
     "metered": lambda store, _: metered(store, logged()),
     "recording": lambda store, folder: recording(store | world, RunFile(folder / "runs.jsonl")),
+    "traced": lambda store, _: traced(store),
     "remembering": lambda store, _: remembering(store),
     "noting": lambda store, _: Session().noting(store),
     "joined": lambda store, _: store | world,

@@ -276,17 +276,19 @@ def unwatched(options: str, error: psycopg.OperationalError) -> str:
 # --- what connections are like
 
 
-def settings(address: str, timeout: float, *, may_rest: bool = False) -> dict[str, Any]:
+def settings(address: str, timeout: float, *, for_handlers: bool = False) -> dict[str, Any]:
     """The settings of a new connection: nothing there waits longer than a statement may take.
 
-    may_rest: whether transactions may be idle for longer than that.
+    for_handlers: whether handlers of views use it, which may compute for longer between two statements,
+        and find what they call where the user has it.
     """
+    path = "" if for_handlers else " -c search_path=pg_catalog,pg_temp"
     milliseconds = max(int(timeout * 1000), 1)
     users = conninfo_to_dict(address).get("options") or os.environ.get("PGOPTIONS", "")
     options = (
         f"{users} -c statement_timeout={milliseconds} -c lock_timeout={milliseconds} "
-        f"-c idle_in_transaction_session_timeout={0 if may_rest else milliseconds} "
-        f"-c default_transaction_isolation=read\\ committed{_WATCHED}"
+        f"-c idle_in_transaction_session_timeout={0 if for_handlers else milliseconds} "
+        f"-c default_transaction_isolation=read\\ committed{path}{_WATCHED}"
     )
     return {
         "autocommit": True,

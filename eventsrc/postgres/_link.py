@@ -219,18 +219,18 @@ class Link(Driver[Connections]):
     """Executes statements for threads, on connections of its own or of a user's pool.
 
     timeout: how many seconds a statement may take, the wait for a connection included.
-    may_rest: whether transactions on its own connections may be idle for longer than that.
+    for_handlers: whether handlers of views use its own connections: see `settings`.
 
     Raises TypeError or ValueError for another address or timeout.
     """
 
     def __init__(
-        self, address: str | ConnectionPool[Any], timeout: float, *, may_rest: bool = False
+        self, address: str | ConnectionPool[Any], timeout: float, *, for_handlers: bool = False
     ) -> None:
         check_timeout(timeout)
         check_address(address, ConnectionPool, AsyncConnectionPool)
         if isinstance(address, str):
-            super().__init__(OwnConnections(address, timeout, may_rest=may_rest))
+            super().__init__(OwnConnections(address, timeout, for_handlers=for_handlers))
         else:
             super().__init__(PoolConnections(timeout), address)
 

@@ -267,14 +267,14 @@ class Connections(Policy):
 class OwnConnections(Connections):
     """Connections that are made when they are needed, and kept.
 
-    may_rest: whether its transactions may be idle for longer than the timeout.
+    for_handlers: whether handlers of views use its own connections: see `settings`.
     """
 
-    def __init__(self, address: str, timeout: float, *, may_rest: bool = False) -> None:
+    def __init__(self, address: str, timeout: float, *, for_handlers: bool = False) -> None:
         super().__init__(timeout)
         self._address = address
         self._hosts = hosts_of(address)
-        self._options = settings(address, timeout, may_rest=may_rest)
+        self._options = settings(address, timeout, for_handlers=for_handlers)
         self._idle: deque[Session] = deque()
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ _LOCK: Final = "SELECT pg_advisory_xact_lock({lock})"
 # to_regnamespace may remember what was before the lock; a look at the table does not
 _IS_SCHEMA: Final = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %s)"
 _MAKE_SCHEMA: Final = "CREATE SCHEMA {s}"
+_HAS_MAKER: Final = "SELECT to_regprocedure(%s) IS NOT NULL"
 _IS_THERE: Final = "SELECT to_regclass(%s) IS NOT NULL"
 _MAKE_APPLIED: Final = """
     CREATE TABLE {s}.eventsrc_applied (scripts integer NOT NULL, at timestamptz NOT NULL DEFAULT now())
@@ -50,10 +51,13 @@ class Tables:
 
     scripts: those that make the tables, one for each version.
     mark: one of the tables, by which they are told from other tables of this library.
+    made_by: a schema in which there may be a function `make_schema(text)`, which is then called to make
+        this one: so a role makes some schemas that may not make any.
     """
 
-    def __init__(self, schema: str, scripts: Sequence[str], mark: str = "") -> None:
+    def __init__(self, schema: str, scripts: Sequence[str], mark: str = "", made_by: str = "") -> None:
         self.schema: Final = schema
+        self._made_by = made_by
         self._scripts = scripts
         self._mark = mark
         self._quoted = quoted(schema)
@@ -102,7 +106,7 @@ class Tables:
         yield self.ask(_LOCK)
         ((exists,),) = yield self.ask(_IS_SCHEMA, (self.schema,))
         if not exists:
-            yield self.ask(_MAKE_SCHEMA)
+            yield from self.make_schema()
         applied = yield from self._applied()
         if not applied:
             yield self.ask(_MAKE_APPLIED)
@@ -111,6 +115,17 @@ class Tables:
         if applied < len(self._scripts):
             yield self.ask(_SET_APPLIED, (len(self._scripts),))
         return applied
+
+    def make_schema(self) -> Conversation[None]:
+        """Makes the schema, in the transaction in which this is asked."""
+        if self._made_by:
+            maker = f"{quoted(self._made_by)}.make_schema"
+            ((has_maker,),) = yield self.ask(_HAS_MAKER, (f"{maker}(text)",))
+            if has_maker:
+                call = f"SELECT {maker.replace('%', '%%')}(%s)"
+                yield Statement(call.encode(), (self.schema,))
+                return
+        yield self.ask(_MAKE_SCHEMA)
 
     def _applied(self) -> Conversation[int]:
         ((exists,),) = yield self.ask(_IS_THERE, (f"{self._quoted}.eventsrc_applied",))

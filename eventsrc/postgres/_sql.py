@@ -153,6 +153,9 @@ SCRIPTS: Final = (
         bigint, text[], bigint[], bigint[], integer[], bytea[], bigint[], bytea[]
     );
 
+    -- Whoever may execute the functions that write may append, and write nothing else: they run as the
+    -- owner of the tables, and see to it that streams and kinds are what they must be.
+
     -- Stores appends one after the other, each if its conditions hold and it is not stored already.
     -- a_: one for each append, p_: for each of its streams, e_: for each of their events.
     -- a_id: the append's id; a_keyed: whether the caller chose it; a_place: the position that it names,
@@ -173,7 +176,7 @@ SCRIPTS: Final = (
         e_kind integer[], e_data bytea[], e_crc bigint[], e_rest bytea[]
     ) RETURNS TABLE (
         nth_append integer, outcome text, nth_part integer, stream bigint, version bigint, place bigint
-    ) LANGUAGE plpgsql
+    ) LANGUAGE plpgsql SECURITY DEFINER
     SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
     SET search_path = pg_catalog, pg_temp AS $$
     DECLARE
@@ -274,7 +277,7 @@ SCRIPTS: Final = (
         known bigint, foretold bigint, recorded bigint, new_name text[],
         e_stream bigint[], e_version bigint[], e_kind integer[],
         e_data bytea[], e_crc bigint[], e_rest bytea[]
-    ) RETURNS bigint[] LANGUAGE plpgsql
+    ) RETURNS bigint[] LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp AS $$
     DECLARE
         place bigint;
@@ -288,6 +291,20 @@ SCRIPTS: Final = (
             INSERT INTO {s}.stream (name) SELECT unnest(new_name);
             SELECT array_agg((SELECT id FROM {s}.stream WHERE name = came.name) ORDER BY n) INTO made
             FROM unnest(new_name) WITH ORDINALITY AS came (name, n);
+        END IF;
+        IF EXISTS (
+            SELECT FROM (
+                SELECT stream AS its, version - 1 AS before, stream = lag(stream) OVER in_order
+                    AND version = lag(version) OVER in_order + 1 AS follows
+                FROM unnest(e_stream, e_version) WITH ORDINALITY AS came (stream, version, n)
+                WINDOW in_order AS (ORDER BY n)
+            ) AS came
+            WHERE NOT coalesce(follows, false) AND NOT CASE
+                WHEN its < 0 THEN before = 0
+                ELSE EXISTS (SELECT FROM {s}.event WHERE stream = its AND version = before)
+            END
+        ) OR NOT e_kind <@ ARRAY (SELECT id FROM {s}.kind) THEN
+            RAISE unique_violation USING MESSAGE = 'a version does not follow, or a kind is not there';
         END IF;
         SELECT coalesce(max(event.position), 0) INTO place FROM {s}.event;
         INSERT INTO {s}.event
@@ -303,6 +320,69 @@ SCRIPTS: Final = (
         END IF;
         RETURN place || made;
     END $$;
+
+    -- Stores one event of a stream that has some, whose id and version the caller knows; the index of
+    -- streams and versions refuses it if others have moved the head.
+    -- nearest, farthest: the positions that its id may go by: see REACH.
+    -- Answers its position; NULL in another epoch than the one that is known.
+    CREATE FUNCTION {s}.append_one(
+        e_stream bigint, e_version bigint, e_kind integer, recorded bigint,
+        e_data bytea, e_crc bigint, e_rest bytea, known bigint, nearest bigint, farthest bigint
+    ) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp AS $$
+    DECLARE
+        place bigint;
+    BEGIN
+        PERFORM pg_advisory_xact_lock({lock});
+        IF known <> {s}.current_epoch() THEN
+            RETURN NULL;
+        END IF;
+        IF NOT EXISTS (SELECT FROM {s}.event WHERE stream = e_stream AND version = e_version - 1)
+            OR NOT EXISTS (SELECT FROM {s}.kind WHERE id = e_kind)
+        THEN
+            RAISE unique_violation USING MESSAGE = 'a version does not follow, or a kind is not there';
+        END IF;
+        SELECT coalesce(max(event.position), 0) INTO place FROM {s}.event;
+        place := place + 1;
+        INSERT INTO {s}.event VALUES (
+            place, e_stream, e_version, e_kind, recorded, e_data, e_crc, e_rest
+        );
+        IF NOT place BETWEEN nearest AND farthest THEN
+            INSERT INTO {s}.append VALUES (substring(e_rest FOR 16), place);
+        END IF;
+        RETURN place;
+    END $$;
+
+    -- Numbers types of events that have no number yet. patience: as of append.
+    CREATE FUNCTION {s}.add_kinds(
+        patience integer, types text[], schemas bigint[], codecs text[]
+    ) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp AS $$
+    BEGIN
+        IF patience > 0 THEN
+            PERFORM set_config('lock_timeout', patience::text, true);
+        END IF;
+        INSERT INTO {s}.kind (type, schema, codec) SELECT * FROM unnest(types, schemas, codecs)
+        ON CONFLICT DO NOTHING;
+    END $$;
+
+    -- Keeps a snapshot, unless there is a newer one. patience: as of append.
+    CREATE FUNCTION {s}.save_snapshot(
+        patience integer, of_stream text, of_fold text, of_version bigint, at bigint, state bytea
+    ) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp AS $$
+    BEGIN
+        IF patience > 0 THEN
+            PERFORM set_config('lock_timeout', patience::text, true);
+        END IF;
+        INSERT INTO {s}.snapshot VALUES (of_stream, of_fold, of_version, at, state)
+        ON CONFLICT (stream, fold, fold_version) DO UPDATE
+        SET version = excluded.version, data = excluded.data
+        WHERE excluded.version > snapshot.version;
+    END $$;
+
+    REVOKE EXECUTE ON FUNCTION {s}.append, {s}.append_known, {s}.append_one, {s}.add_kinds,
+        {s}.save_snapshot FROM PUBLIC;
 
     -- The store's secret, of which ids are made that the store chooses. Those that were made without it
     -- are found by the index.
@@ -335,17 +415,8 @@ APPEND_KNOWN: Final = """
     )
 """
 APPEND_ONE: Final = """
-    WITH added AS (
-        INSERT INTO {s}.event
-        SELECT (SELECT coalesce(max(position), 0) FROM {s}.event) + 1, %s, %s, %s, %s, %b, %s, %b
-        FROM pg_advisory_xact_lock({lock}) WHERE {s}.current_epoch() = %s
-        RETURNING position, rest
-    ),
-    far AS (
-        INSERT INTO {s}.append
-        SELECT substring(rest FOR 16), position FROM added WHERE NOT position BETWEEN %s AND %s
-    )
-    SELECT position FROM added
+    SELECT position FROM {s}.append_one(%s, %s, %s, %s, %b, %s, %b, %s, %s, %s) AS position
+    WHERE position IS NOT NULL
 """
 
 # --- reading
@@ -438,8 +509,11 @@ READ_SEVERAL: Final = """
         SELECT nth, after, most, id, coalesce((
             SELECT version FROM {s}.event WHERE stream = named.id ORDER BY version DESC LIMIT 1
         ), 0) AS head, (SELECT max(number) FROM {s}.epoch) AS epoch
-        FROM unnest(%b::text[], %s::bigint[], %s::bigint[])
-            WITH ORDINALITY AS asked (name, after, most, nth)
+        FROM ROWS FROM (
+            pg_catalog.unnest(%b::text[]),
+            pg_catalog.unnest(%s::bigint[]),
+            pg_catalog.unnest(%s::bigint[])
+        ) WITH ORDINALITY AS asked (name, after, most, nth)
         LEFT JOIN {s}.stream AS named ON named.name = asked.name
     ),
     found AS MATERIALIZED (
@@ -524,22 +598,11 @@ POSITION: Final = """
     WHERE stream = (SELECT id FROM {s}.stream WHERE name = %s) AND version = %s
 """
 KINDS: Final = "SELECT id, type, schema, codec FROM {s}.kind"
-ADD_KINDS: Final = """
-    {patience}
-    INSERT INTO {s}.kind (type, schema, codec)
-    SELECT came.* FROM patience, unnest(%b::text[], %s::bigint[], %b::text[]) AS came
-    ON CONFLICT DO NOTHING
-""".replace("{patience}", _PATIENCE)
+ADD_KINDS: Final = "SELECT {s}.add_kinds(%s, %b::text[], %s::bigint[], %b::text[])"
 STORE: Final = "SELECT id, key, (SELECT coalesce(max(position), 0) FROM {s}.event) FROM {s}.store"
 HOME: Final = "SELECT current_setting('transaction_isolation'), id FROM {s}.store"
 ADD_STORE: Final = "INSERT INTO {s}.store (id) VALUES (%s)"
 LOAD_SNAPSHOT: Final = """
     SELECT version, data FROM {s}.snapshot WHERE stream = %s AND fold = %s AND fold_version = %s
 """
-SAVE_SNAPSHOT: Final = """
-    {patience}
-    INSERT INTO {s}.snapshot SELECT %s, %s, %s::bigint, %s::bigint, %b FROM patience
-    ON CONFLICT (stream, fold, fold_version) DO UPDATE
-    SET version = excluded.version, data = excluded.data
-    WHERE excluded.version > snapshot.version
-""".replace("{patience}", _PATIENCE)
+SAVE_SNAPSHOT: Final = "SELECT {s}.save_snapshot(%s, %s, %s, %s, %s, %b)"

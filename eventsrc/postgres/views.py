@@ -177,7 +177,8 @@ _GUARDS: Final = """
     SELECT true, stream, version FROM {s}.eventsrc_parked WHERE stream = ANY(%(streams)b)
 """
 _MOVE_GUARDS: Final = """
-    INSERT INTO {s}.eventsrc_guard SELECT * FROM unnest(%b::text[], %b::bigint[])
+    INSERT INTO {s}.eventsrc_guard
+    SELECT * FROM ROWS FROM (pg_catalog.unnest(%b::text[]), pg_catalog.unnest(%b::bigint[])) AS came
     ON CONFLICT (stream) DO UPDATE SET version = excluded.version
 """
 # arrays as texts, which are the quickest to send; no id of a stream has // in it, nor / at an end
@@ -200,7 +201,6 @@ _KEEP_LIVE: Final = "LOCK TABLE {s}.eventsrc_live IN SHARE MODE"
 _KEEP: Final = "LOCK TABLE {} IN ACCESS SHARE MODE"
 _TAKE: Final = "LOCK TABLE {} IN ACCESS EXCLUSIVE MODE"
 _DROP: Final = "DROP SCHEMA IF EXISTS {s} CASCADE"
-_MAKE_SCHEMA: Final = "CREATE SCHEMA {s}"
 
 # for the time of a transaction, as are all settings; the path of a user's may be empty
 _SET_PATH: Final = """
@@ -291,7 +291,7 @@ class PostgresViews(LedgerViews):
         self._known: dict[tuple[str, int], Tables] = {}
         self._ready: set[tuple[str, int]] = set()  # those whose tables are there and up to date
         self._brought_forward: set[tuple[str, int]] = set()
-        self._link = Link(address, timeout, may_rest=True)  # a handler may compute for long
+        self._link = Link(address, timeout, for_handlers=True)
         try:
             self._prepare(self._main)
             for view in distinct(views):
@@ -421,10 +421,11 @@ class PostgresViews(LedgerViews):
 
     @contextlib.contextmanager
     def _scratch(self, view: View[Any]) -> Iterator[Ledger]:
-        tables = Tables(f"eventsrc_scratch_{secrets.token_hex(8)}", _VIEW_SCRIPTS)
+        name = f"{self._schema}__{secrets.token_hex(8)}"
+        tables = Tables(name, _VIEW_SCRIPTS, made_by=self._schema)
         try:
             with self._link.transaction() as session:
-                self._link.on(session, tables.ask(_MAKE_SCHEMA))
+                self._link.run(answered(tables.make_schema(), partial(self._link.policy.on, session)))
                 self._link.on(session, self._main.ask(_SET_PATH, (quoted(tables.schema),)))
                 yield self._ledger(session, tables)
                 raise _ThrownAway
@@ -485,7 +486,7 @@ class PostgresViews(LedgerViews):
             schema = f"{self._schema}_{name}_{version}"
             try:
                 tables = self._known[name, version] = Tables(
-                    schema, _VIEW_SCRIPTS, mark="eventsrc_part"
+                    schema, _VIEW_SCRIPTS, mark="eventsrc_part", made_by=self._schema
                 )
             except ValueError as error:
                 raise ViewError(

@@ -66,7 +66,7 @@ def test_control_a_lock_that_is_tried_now_and_again_is_less_fair(
     tables, script = sql.SCRIPTS
     queue = "PERFORM pg_advisory_xact_lock({lock});"
     tries = "WHILE NOT pg_try_advisory_xact_lock({lock}) LOOP PERFORM pg_sleep(0.5); END LOOP;"
-    assert script.count(queue) == 3
+    assert script.count(queue) == 4
     monkeypatch.setattr(sql, "SCRIPTS", (tables, script.replace(queue, tries)))
     shares = compete(postgres_dsn, 1.2)
     assert max(wait for _, wait in shares) > 0.4, shares

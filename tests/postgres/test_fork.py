@@ -118,7 +118,7 @@ def test_a_process_forked_during_an_append_is_refused_too(
 
 
 def test_a_transaction_is_not_ended_by_a_forked_process_that_leaves_it(postgres_dsn: str) -> None:
-    link = Link(postgres_dsn, 1)
+    link = Link(postgres_dsn, 1, for_handlers=True)
 
     def leave() -> None:
         try:

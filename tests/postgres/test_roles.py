@@ -13,6 +13,7 @@ import attrs
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
+from psycopg_pool import ConnectionPool
 
 from eventsrc import (
     Append,
@@ -24,12 +25,14 @@ from eventsrc import (
     StreamAppend,
     StreamId,
     force,
+    gather,
     synchronise,
     world,
 )
 from eventsrc.events.codec import Codec
 from eventsrc.following.waiting import WaitForEvents
 from eventsrc.postgres import PostgresListener, PostgresStore, PostgresViews
+from eventsrc.postgres import _sql as sql
 from eventsrc.stores.operations import (
     FindAppend,
     LoadSnapshot,
@@ -195,6 +198,15 @@ STATEMENTS = {
     "change the version of the tables": "UPDATE eventsrc.eventsrc_applied SET scripts = 9",
     "make a table": "CREATE TABLE eventsrc.mine (id int)",
     "drop a table": "DROP TABLE eventsrc.event CASCADE",
+    "write an event past the functions": "INSERT INTO eventsrc.event "
+    "SELECT position + 9, stream, version + 9, kind, 0, data, data_crc, rest FROM eventsrc.event",
+    "name a stream": "INSERT INTO eventsrc.stream (name) VALUES ('made')",
+    "name a kind": "INSERT INTO eventsrc.kind (type, schema, codec) VALUES ('made', 1, 'json')",
+    "write a snapshot past the function": "INSERT INTO eventsrc.snapshot VALUES ('s', 'f', 1, 1, '')",
+    "hold the tables": "LOCK TABLE eventsrc.event IN EXCLUSIVE MODE",
+    "hold a row": "SELECT FROM eventsrc.event FOR UPDATE",
+    "begin another epoch": "SELECT eventsrc.raise_epoch(0, 1)",
+    "make a schema": "CREATE SCHEMA mine",
     "change a function": "CREATE OR REPLACE FUNCTION eventsrc.readable(data bytea) RETURNS json "
     "LANGUAGE sql AS 'SELECT NULL::json'",
     "make a trigger": "CREATE TRIGGER t BEFORE UPDATE ON eventsrc.event "
@@ -210,6 +222,102 @@ def test_nobody_but_the_owner_can(statement: str, unchanged: Roles) -> None:
         db.close()
     with psycopg.connect(unchanged.owner) as db:
         db.execute(statement.encode())
+        db.rollback()
+
+
+APPENDED: dict[str, tuple[str, str]] = {
+    "after a gap": ("append_one", "1, 9, 1, 0, '{}', 0, ''::bytea, 1, 1, 9"),
+    "to a stream that is not there": ("append_one", "99, 2, 1, 0, '{}', 0, ''::bytea, 1, 1, 9"),
+    "of a kind that is not there": ("append_one", "1, 3, 99, 0, '{}', 0, ''::bytea, 1, 1, 9"),
+    "again": ("append_one", "1, 2, 1, 0, '{}', 0, ''::bytea, 1, 1, 9"),
+    "after a gap, with others": (
+        "append_known",
+        "1, 1, 0, '{}', '{1,1}', '{3,5}', '{1,1}', '{a,b}', '{0,0}', '{a,b}'",
+    ),
+    "of a kind that is not there, with others": (
+        "append_known",
+        "1, 1, 0, '{}', '{1,1}', '{3,4}', '{1,99}', '{a,b}', '{0,0}', '{a,b}'",
+    ),
+    "to a new stream, not from its beginning": (
+        "append_known",
+        "1, 1, 0, '{new}', '{-1}', '{2}', '{1}', '{a}', '{0}', '{a}'",
+    ),
+    "before the beginning": (
+        "append_known",
+        "1, 1, 0, '{new}', '{-1}', '{0}', '{1}', '{a}', '{0}', '{a}'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("function", "arguments"), APPENDED.values(), ids=APPENDED.keys())
+def test_a_writer_appends_what_follows_and_nothing_else(
+    function: str, arguments: str, unchanged: Roles
+) -> None:
+    with psycopg.connect(unchanged.writer) as db:
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            db.execute(f"SELECT eventsrc.{function}({arguments})".encode())
+        db.rollback()
+    for role in (unchanged.synchroniser, unchanged.reader):
+        with psycopg.connect(role) as db, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            db.execute(f"SELECT eventsrc.{function}({arguments})".encode())
+
+
+def test_control_without_the_look_a_writer_leaves_a_gap(
+    monkeypatch: pytest.MonkeyPatch, postgres_dsn: str
+) -> None:
+    tables, script = sql.SCRIPTS
+    for look in ("IF NOT EXISTS (SELECT FROM {s}.event", "IF EXISTS (\n            SELECT FROM ("):
+        assert script.count(look) == 1
+        script = script.replace(look, look.replace("IF ", "IF false AND "))
+    script = script.replace(
+        "OR NOT EXISTS (SELECT FROM {s}.kind", "AND NOT EXISTS (SELECT FROM {s}.kind"
+    )
+    monkeypatch.setattr(sql, "SCRIPTS", (tables, script))
+    with with_roles(postgres_dsn) as roles, psycopg.connect(roles.writer) as db:
+        for name in ("after a gap", "after a gap, with others"):
+            function, arguments = APPENDED[name]
+            db.execute(f"SELECT eventsrc.{function}({arguments})".encode())
+            db.rollback()
+
+
+IN_VIEWS = {
+    "change a row": "UPDATE {view}.notes SET numbers = ''",
+    "remove rows": "DELETE FROM {view}.notes",
+    "move its progress": "UPDATE {view}.eventsrc_part SET position = 99",
+    "unpark": "DELETE FROM {view}.eventsrc_parked",
+    "have another version read": "UPDATE {views}.eventsrc_live SET version = 9",
+    "drop it": "DROP SCHEMA {view} CASCADE",
+    "make a table": "CREATE TABLE {view}.mine (id int)",
+    "make a schema of views": "SELECT {views}.make_schema('shop_views_mine')",
+    "hold it": "LOCK TABLE {view}.eventsrc_part IN EXCLUSIVE MODE",
+}
+
+
+def test_views_are_their_synchronisers_alone(roles: Roles) -> None:
+    view = notes_view()
+    with (
+        PostgresStore(roles.synchroniser, codec=CODEC) as store,
+        PostgresViews(roles.synchroniser, [view], schema=VIEWS) as views,
+    ):
+        (store | views).run(synchronise(view))
+    schema = f"{VIEWS}_{view.name}_{view.version}"
+    for statement in IN_VIEWS.values():
+        for role in (roles.writer, roles.reader):
+            with psycopg.connect(role) as db, pytest.raises(psycopg.errors.InsufficientPrivilege):
+                db.execute(statement.format(view=schema, views=VIEWS).encode())
+    with psycopg.connect(roles.writer) as db, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        db.execute(f"SELECT * FROM {schema}.notes".encode())
+
+
+def test_a_synchroniser_has_schemas_made_for_views_and_for_nothing_else(roles: Roles) -> None:
+    with psycopg.connect(roles.synchroniser) as db:
+        for name in ("public_mine", "shop_view", '"; DROP TABLE eventsrc.event; --'):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                db.execute(f"SELECT {VIEWS}.make_schema(%s)".encode(), (name,))
+            db.rollback()
+        hostile = VIEWS + '_"; DROP TABLE eventsrc.event; --'
+        db.execute(f"SELECT {VIEWS}.make_schema(%s)".encode(), (hostile,))
+        assert db.execute("SELECT count(*) FROM eventsrc.event").fetchone() == (2,)
         db.rollback()
 
 
@@ -258,50 +366,64 @@ def test_tables_that_are_of_a_newer_version_are_refused_to_all(roles: Roles) -> 
 
 
 TRAPS = """
-    CREATE SCHEMA {user};
-    GRANT USAGE ON SCHEMA {user} TO PUBLIC;
-    CREATE FUNCTION {user}.cardinality({element}[]) RETURNS integer LANGUAGE plpgsql AS $$
-    BEGIN
-        INSERT INTO {caught} VALUES (current_user);
-        RETURN pg_catalog.cardinality($1);
-    END $$;
-    CREATE FUNCTION {user}.concat_ws(text, text, text) RETURNS text LANGUAGE plpgsql AS $$
-    BEGIN
-        INSERT INTO {caught} VALUES (current_user);
-        RETURN pg_catalog.concat_ws($1, $2, $3);
-    END $$
+    CREATE SCHEMA {trap};
+    GRANT USAGE ON SCHEMA {trap} TO PUBLIC;
+    CREATE TABLE {trap}.caught (who text);
+    GRANT ALL ON {trap}.caught TO PUBLIC;
 """
+TRAP = """
+    CREATE FUNCTION {trap}.{name}({parameters}) RETURNS {answer} LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO {trap}.caught VALUES (current_user);
+        RETURN {query} pg_catalog.{name}({call});
+    END $$;
+"""
+TRAPPED = (
+    ("cardinality", "integer[]", "integer", "", "$1"),
+    ("concat_ws", "text, text, text", "text", "", "$1, $2, $3"),
+    ("unnest", "text[]", "SETOF text", "QUERY SELECT", "$1"),
+    ("unnest", "bigint[]", "SETOF bigint", "QUERY SELECT", "$1"),
+)
+"""Functions of Postgres for any type, of which one for this very type is preferred, if it is seen."""
 
 
-def caught_by_traps(roles: Roles, meddle: str = "") -> list[str]:
-    """The roles that have run a function of the synchroniser's: it may make schemas, and so those that
-    stand for "$user" in the search path of the others.
+def caught_by_traps(roles: Roles, meddle: str = "") -> set[str]:
+    """The roles that run functions which a role has made that may make schemas.
 
+    They stand in the schema that is first in the path of the writer, and of the owner.
     meddle: is executed by the owner before.
     """
-    users = [psycopg.conninfo.conninfo_to_dict(dsn).get("user") for dsn in (roles.writer, roles.reader)]
+    mine = psycopg.conninfo.conninfo_to_dict(roles.synchroniser)["user"]
+    trap = f"trap_{uuid4().hex[:8]}"
+    with psycopg.connect(roles.owner) as db:  # more than the synchroniser needs
+        db.execute(f"GRANT CREATE ON DATABASE {db.info.dbname} TO {mine}".encode())
     with psycopg.connect(roles.synchroniser) as db:
-        db.execute(f"CREATE TABLE {VIEWS}.caught (who text); GRANT ALL ON {VIEWS}.caught TO PUBLIC")
-        db.execute(f"GRANT USAGE ON SCHEMA {VIEWS} TO PUBLIC")
-        for user in users:
-            trap = TRAPS.format(user=f'"{user}"', element="integer", caught=f"{VIEWS}.caught")
-            db.execute(trap.encode())
+        db.execute(TRAPS.format(trap=trap).encode())
+        for name, parameters, answer, query, call in TRAPPED:
+            made = TRAP.format(
+                trap=trap, name=name, parameters=parameters, answer=answer, query=query, call=call
+            )
+            db.execute(made.encode())
     with psycopg.connect(roles.owner) as db:
         db.execute(meddle.encode())
-    try:
-        for dsn in (roles.writer, roles.owner):
-            with PostgresStore(dsn, codec=CODEC) as store:
+    view = notes_view()
+    for dsn in (roles.writer, roles.owner):
+        path = make_conninfo(dsn, options=f"-c search_path={trap},pg_catalog")
+        with PostgresStore(path, codec=CODEC) as store, ConnectionPool(path, min_size=1) as pool:
+            for op in [*WRITES, *READS]:
+                store.run(op)
+            with PostgresStore(pool, codec=CODEC) as lent:
                 for op in [*WRITES, *READS]:
-                    store.run(op)
-        return [who for (who,) in ask(roles.owner, f"SELECT DISTINCT who FROM {VIEWS}.caught")]
-    finally:
-        with psycopg.connect(roles.synchroniser) as db:
-            for user in users:
-                db.execute(f'DROP SCHEMA "{user}" CASCADE'.encode())
+                    lent.run(op)
+                lent.run(gather(Read(HERE), Read(ELSEWHERE)))
+    path = make_conninfo(roles.owner, options=f"-c search_path={trap},pg_catalog")
+    with PostgresStore(roles.owner, codec=CODEC) as store, PostgresViews(path, [view]) as views:
+        (store | views).run(synchronise(view))
+    return {who for (who,) in ask(roles.owner, f"SELECT DISTINCT who FROM {trap}.caught")}
 
 
-def test_a_role_that_may_make_schemas_has_no_other_run_its_functions(roles: Roles) -> None:
-    assert caught_by_traps(roles) == []
+def test_no_role_runs_what_another_has_put_into_its_path(roles: Roles) -> None:
+    assert caught_by_traps(roles) == set()
 
 
 def test_control_functions_that_look_in_the_search_path_of_the_caller_are_caught(roles: Roles) -> None:
@@ -312,7 +434,15 @@ def test_control_functions_that_look_in_the_search_path_of_the_caller_are_caught
             END LOOP;
         END $$
     """
-    assert caught_by_traps(roles, unpin) != []
+    owner = ask(roles.owner, "SELECT current_user")[0][0]
+    assert owner in caught_by_traps(roles, unpin)
+
+
+def test_control_statements_that_look_in_the_path_of_the_session_are_caught(
+    roles: Roles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql, "READ_SEVERAL", sql.READ_SEVERAL.replace("pg_catalog.", ""))
+    assert caught_by_traps(roles) != set()
 
 
 def test_every_function_of_the_library_has_a_search_path_of_its_own(roles: Roles) -> None:

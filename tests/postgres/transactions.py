@@ -101,16 +101,11 @@ def without_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks the stores that are made from now on: positions are of a sequence, and nobody waits."""
     lock = "PERFORM pg_advisory_xact_lock({lock});"
     tables, script = sql.SCRIPTS
-    assert script.count(lock) == 3
+    assert script.count(lock) == 4
     script = script.replace(lock, "").replace(
         "coalesce(max(event.position), 0) INTO", "nextval('{s}.places') INTO"
     )
     script = script.replace("FROM {s}.event;\n", ";\n")
-    one = sql.APPEND_ONE.replace("(SELECT coalesce(max(position), 0) FROM {s}.event)", "places.last")
-    one = one.replace(
-        "pg_advisory_xact_lock({lock})", "(SELECT nextval('{s}.places') AS last) AS places"
-    )
     monkeypatch.setattr(
         sql, "SCRIPTS", (tables, "CREATE SEQUENCE {s}.places INCREMENT 1000; " + script)
     )
-    monkeypatch.setattr(sql, "APPEND_ONE", one)

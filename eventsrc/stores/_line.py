@@ -14,7 +14,7 @@ LONGEST: Final = 10_000
 
 
 class Line(OrderedDict[W, None]):
-    """Those who wait, in the order in which they came."""
+    """The waiting, in the order in which they came."""
 
     def join(self, waiter: W) -> None:
         """Stands at the end. Raises StoreBusy if the line is full."""
@@ -28,7 +28,7 @@ class Line(OrderedDict[W, None]):
 
     @property
     def first(self) -> W:
-        """Who has waited for the longest."""
+        """The one that has waited for the longest."""
         return next(iter(self))
 
     def take(self) -> W:

@@ -100,7 +100,7 @@ class Rooms:
 
 
 async def settled(work: Coroutine[Any, Any, Reply]) -> Reply:
-    """What came of it, refusals of the store included."""
+    """The reply of some work, refusals of the store included."""
     try:
         return await work
     except EventsrcError as error:

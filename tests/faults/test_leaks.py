@@ -62,7 +62,7 @@ class Service:
         text = f"request {number} {uuid4()}"
 
         @program
-        def request() -> Do[StoreOp, Any]:
+        def request() -> Do[StoreOp | Load, Any]:
             yield from Read(HERE)
             yield from gather(Read(StreamId(f"none/{number}")), ReadFeed(limit=1))
             yield from Load(HERE, total)

@@ -54,7 +54,8 @@ from eventsrc.postgres import AsyncPostgresStore
 from eventsrc.preview import Previewed, preview, preview_async
 from eventsrc.programs.trace import Trace, trace_async
 from eventsrc.recording import RunFile, recording
-from eventsrc.stores.operations import EpochOp, NotAppended
+from eventsrc.stores.newest import newest
+from eventsrc.stores.operations import EpochOp, FeedPage, NotAppended
 from eventsrc.streams.decide import Decided
 from eventsrc.streams.fold import Folded
 from eventsrc.streams.past import as_of
@@ -353,6 +354,8 @@ assert_type(metered(generic, logged()), Interpreter[Load[Any] | UserByName])
 assert_type(
     recording(remote_app, RunFile("runs.jsonl")), AsyncInterpreter[CountUsers | UserByName | Save]
 )
+
+assert_type(store.run(newest(prefix="users/")), FeedPage[Any])
 
 
 async def with_postgres(remote_store: AsyncPostgresStore, place: Cursor) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
@@ -25,7 +26,6 @@ import attrs
 
 from eventsrc._clock import call_later, monotonic
 from eventsrc._errors import EventsrcError
-from eventsrc.stores._line import Line
 from eventsrc.stores.operations import StoreClosed
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class GroupCommit(Generic[J, A]):
         self._most = most
         self._pid = os.getpid()
         self._lock = threading.RLock()  # a signal's handler may append or close while it is held
-        self._line: Line[_Waiter[J, A]] = Line()  # those who were begun come first
+        self._line: deque[_Waiter[J, A]] = deque()  # those who were begun come first
         self._leader: object = None
         self._is_closed = False
         self._executor: ThreadPoolExecutor | None = None
@@ -149,8 +149,7 @@ class GroupCommit(Generic[J, A]):
         """Performs a job together with those that wait beside it, and answers it.
 
         timeout: how many seconds it may wait to be begun; then `too_late` is raised.
-        Raises StoreClosed if it was closed before the job was begun, and StoreBusy at once if as many
-        wait as a line may have.
+        Raises StoreClosed if it was closed before the job was begun.
         """
         me: object = job
         try:
@@ -229,14 +228,15 @@ class GroupCommit(Generic[J, A]):
         with self._lock:
             if self._is_closed:
                 raise _closed()
-            self._line.join(waiter)
+            self._line.append(waiter)
 
     def _leave(self, waiter: _Waiter[J, A]) -> bool:
         """Takes a job out of the line, unless it was begun; answers whether it was not."""
         with self._lock:
             if waiter.is_begun:
                 return False
-            self._line.leave(waiter)
+            if waiter in self._line:
+                self._line.remove(waiter)
             return True
 
     def _expire(self, waiter: _Task[J, A]) -> None:
@@ -246,11 +246,11 @@ class GroupCommit(Generic[J, A]):
     def _pass_on(self) -> None:
         """Hands the lead to the first in line, if nobody has it."""
         with self._lock:
-            while self._line and self._line.first.is_done:
-                self._line.take()
+            while self._line and self._line[0].is_done:
+                self._line.popleft()
             if not self._line or self._leader is not None:
                 return
-            following = self._leader = self._line.first
+            following = self._leader = self._line[0]
         following.tell()
 
     def _lead(self) -> None:

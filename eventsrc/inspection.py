@@ -22,6 +22,7 @@ from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId, stored_id
 from eventsrc.programs.program import Do, program
 from eventsrc.stores.epochs import get_epochs
+from eventsrc.stores.newest import newest
 from eventsrc.stores.operations import FindAppend, Read, ReadFeed
 
 PAGE: Final = 1000
@@ -113,12 +114,8 @@ def summary() -> Do[ReadFeed, StoreSummary]:
     end = page.end
     epochs = yield from get_epochs()
     first = page.events[0].recorded_at if page.events else None
-    last = first
-    if end.position > 1:
-        before = attrs.evolve(end, position=end.position - 1)
-        (event,) = (yield from ReadFeed(before, 1, all_streams=True)).events
-        last = event.recorded_at
-    return StoreSummary(end.store_id, end.position, first, last, end, epochs)
+    last = [event.recorded_at for event in (yield from newest(end, 1, all_streams=True)).events]
+    return StoreSummary(end.store_id, end.position, first, next(iter(last), None), end, epochs)
 
 
 @program

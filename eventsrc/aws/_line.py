@@ -18,13 +18,16 @@ from typing import Final, Generic, TypeVar
 import attrs
 
 from eventsrc._clock import within
-from eventsrc.stores.operations import StoreClosed
+from eventsrc.stores.operations import StoreBusy, StoreClosed
 
 A = TypeVar("A")
 J = TypeVar("J")
 
 MOST: Final = 512
 """The most jobs of a group."""
+
+LONGEST: Final = 10_000
+"""The most jobs that wait; whoever comes then is told at once that the store is busy."""
 
 
 @attrs.frozen
@@ -56,11 +59,16 @@ class Line(Generic[J, A]):
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="eventsrc-dynamodb")
 
     def join(self, job: J) -> Future[A]:
-        """Puts a job in line. Its future can be canceled until it is begun."""
+        """Puts a job in line. Its future can be canceled until it is begun.
+
+        Raises StoreBusy if as many wait as may.
+        """
         future: Future[A] = Future()
         with self._lock:
             if self._is_closed:
                 raise closed()
+            if len(self._line) >= LONGEST:
+                raise StoreBusy(f"{LONGEST} appends wait already: have fewer at a time, or try later")
             self._line.append((job, future))
             if not self._is_working:
                 self._worker.submit(self._work)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from eventsrc._errors import EventsrcError, harmless
-from eventsrc.cli import _store, _views
+from eventsrc.cli import _store, _views, _web
 from eventsrc.events.positions import BadCursor, BadToken, WrongStore
 from eventsrc.events.stream_id import BadStreamId
 from eventsrc.opening import BadUrl, MissingExtra
@@ -47,5 +47,6 @@ for command in (
     _store.tail,
     _store.stats,
     _views.views,
+    _web.web,
 ):
     main.add_command(command)

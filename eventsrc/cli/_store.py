@@ -27,7 +27,8 @@ from eventsrc.following.waiting import wait_for_events
 from eventsrc.inspection import Counting, Entry, count, entries, event_at, feed_entries, summary
 from eventsrc.programs.interpreter import Interpreter
 from eventsrc.programs.world import Chance, Sleep, world
-from eventsrc.stores.operations import StoreError, StoreOp
+from eventsrc.stores.newest import newest
+from eventsrc.stores.operations import MAX_PAGE, StoreError, StoreOp
 from eventsrc.streams.past import as_of
 
 At = Cursor | Token | datetime | None
@@ -131,7 +132,7 @@ def event(url: str, place: str, at: At, as_json: bool) -> None:
 @click.option("--prefix", default="", help="Only streams below it, such as orders/.")
 @click.option("--type", "types", multiple=True, help="Only events of this type; may be given again.")
 @click.option("--since", type=Place(), help="Begin after a cursor, or at a time.")
-@click.option("--last", default=10, show_default=True, help="Look at so many places from the end.")
+@click.option("--last", default=10, show_default=True, help="Show the last so many events.")
 @click.option("--follow", is_flag=True, help="Go on as events come, until Ctrl-C.")
 @click.option("--all-streams", is_flag=True, help="Show the library's own streams too.")
 @as_json
@@ -148,7 +149,7 @@ def tail(
     """Show the end of the feed, and with --follow what comes."""
     wanted = frozenset(types) or None
     with reading(url) as store:
-        after = _begin(store, since, last)
+        after = _begin(store, prefix, wanted, all_streams, since, last)
         app = store | world
         is_away = False
         while True:
@@ -203,16 +204,26 @@ def _counted(store: Interpreter[StoreOp], prefix: str, all_streams: bool) -> Cou
     return counting
 
 
-def _begin(store: Interpreter[StoreOp], since: At, last: int) -> Cursor:
+def _begin(
+    store: Interpreter[StoreOp],
+    prefix: str,
+    types: frozenset[str] | None,
+    all_streams: bool,
+    since: At,
+    last: int,
+) -> Cursor:
     """The cursor at which `tail` begins."""
     if isinstance(since, Cursor):
         return since
     if isinstance(since, Token):
         raise click.BadParameter("a token is no place in the feed: give a cursor or a time")
-    end = store.run(summary()).end
     if since is not None:
         return as_of(store, since).run(summary()).end
-    return attrs.evolve(end, position=end.position - last) if end.position > last else START
+    at, missing = store.run(summary()).end, last
+    while missing > 0 and at != START:
+        page = store.run(newest(at, min(missing, MAX_PAGE), prefix, types, all_streams))
+        at, missing = page.next, missing - len(page.events)
+    return at
 
 
 def _show(entry: Entry, as_json: bool, stream: bool = False) -> None:

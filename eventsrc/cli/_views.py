@@ -55,7 +55,7 @@ _name = click.argument("name")
 def status(url: str, app: str, views_url: str | None, as_json: bool) -> None:
     """Show how far each view is, its owners, and what is parked."""
     is_behind = False
-    with _opened(url, app, views_url, read_only=True) as (running, found):
+    with opened(url, app, views_url, read_only=True) as (running, found):
         for view in found:
             now = running.run(status_of(view))
             is_behind = is_behind or bool(now.parked)
@@ -89,7 +89,7 @@ def parked(
     url: str, app: str, views_url: str | None, name: str, version: int | None, as_json: bool
 ) -> None:
     """Show the parked streams of the view NAME, each with the event that failed and its error."""
-    with _opened(url, app, views_url, read_only=True) as (running, found):
+    with opened(url, app, views_url, read_only=True) as (running, found):
         held = running.run(GetParked(_chosen(found, name, version)))
     for each in held:
         if as_json:
@@ -117,7 +117,7 @@ def retry(
     yes: bool,
 ) -> None:
     """Try parked streams of the view NAME again: STREAMS, or all."""
-    with _opened(url, app, views_url) as (running, found):
+    with opened(url, app, views_url) as (running, found):
         view = _chosen(found, name, version)
         held = [each.stream for each in running.run(GetParked(view))]
         chosen = [StreamId(stream) for stream in streams] or held
@@ -146,7 +146,7 @@ def skip(
     yes: bool,
 ) -> None:
     """Have the view NAME go past the event at which STREAM is parked, for good."""
-    with _opened(url, app, views_url) as (running, found):
+    with opened(url, app, views_url) as (running, found):
         view = _chosen(found, name, version)
         its = [each for each in running.run(GetParked(view)) if each.stream == stream]
         place = f"event {its[0].version} ({its[0].type})" if its else "an event"
@@ -175,7 +175,7 @@ def rebuild(
     yes: bool,
 ) -> None:
     """Build a version of the view NAME, and have queries read it when it has caught up."""
-    with _opened(url, app, views_url) as (running, found):
+    with opened(url, app, views_url) as (running, found):
         view = _chosen(found, name, version)
         how = "in place, with nothing to read meanwhile" if in_place else "beside the live one"
         _confirm(yes, f"build {view.name} {view.version} {how}")
@@ -195,7 +195,7 @@ def rebuild(
 @_yes
 def live(url: str, app: str, views_url: str | None, name: str, version: int | None, yes: bool) -> None:
     """Have queries read this version of the view NAME from now on."""
-    with _opened(url, app, views_url) as (running, found):
+    with opened(url, app, views_url) as (running, found):
         view = _chosen(found, name, version)
         _confirm(yes, f"have queries read {view.name} {view.version}")
         running.run(GoLive(view))
@@ -210,14 +210,14 @@ def discard(
     url: str, app: str, views_url: str | None, name: str, version: int | None, yes: bool
 ) -> None:
     """Remove what a version of the view NAME has built."""
-    with _opened(url, app, views_url) as (running, found):
+    with opened(url, app, views_url) as (running, found):
         view = _chosen(found, name, version)
         _confirm(yes, f"remove what {view.name} {view.version} has built")
         running.run(Discard(view))
 
 
 @contextmanager
-def _opened(
+def opened(
     url: str, app: str, views_url: str | None, *, read_only: bool = False
 ) -> Iterator[tuple[Interpreter[Any], list[View[Any]]]]:
     """The store, its views and the world, and the views that the application has."""

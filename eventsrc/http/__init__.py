@@ -433,7 +433,8 @@ def feed_page(
 ) -> Response:
     """A page of the feed, for readers who keep in step with it.
 
-    after, limit: what was asked for. told: what the reader is told of an event, as a JSON value.
+    after, limit: what was asked for.
+    told: what the reader is told of an event, as a JSON value; None for an event that is left out.
     path: where the next page is, in the header Link. A full page that others follow never changes, and
     may be kept for ever by its reader, or by all if it `is_public`: then caches that readers share may
     keep it too, whoever may ask them. Of the last page, the reader asks `after` its `next` again.
@@ -447,7 +448,7 @@ def feed_page(
         "Cache-Control": kept if is_settled else "no-cache",
     }
     body = {
-        "events": [told(event) for event in page.events],
+        "events": [shown for event in page.events if (shown := told(event)) is not None],
         "next": str(page.next),
         "is_last": is_last,
     }

@@ -21,7 +21,7 @@ operations that it uses by `into`. Both are also classes, whose methods are the 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ClassVar, Generic, Self, TypeVar, cast, overload
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar, cast, overload
 
 from eventsrc.programs import _loop
 from eventsrc.programs._declared import (
@@ -58,6 +58,10 @@ O2 = TypeVar("O2")
 O3 = TypeVar("O3")
 R = TypeVar("R")
 S = TypeVar("S")
+
+MOST_ACCEPTED: Final = 1000
+"""The most program functions of which an interpreter remembers that it can run them."""
+
 O_co = TypeVar("O_co", covariant=True)
 O_contra = TypeVar("O_contra", contravariant=True)
 L_co = TypeVar("L_co", covariant=True)
@@ -149,6 +153,8 @@ class AsyncInterpreter(Handles[O_contra, O_contra]):
     def _check(self, program: Any) -> None:
         if type(program) is Call and program.function not in self._scope.accepted:
             check_signature(program.function, self._scope, type(self).__qualname__)
+            if len(self._scope.accepted) >= MOST_ACCEPTED:  # functions that are made for each request
+                self._scope.accepted.clear()
             self._scope.accepted.add(program.function)
 
     def _joined(self, other: Handles[Any, Any]) -> Scope:

@@ -20,7 +20,7 @@ from eventsrc.events.recorded import NotRead
 from eventsrc.events.stream_id import BadStreamId
 from eventsrc.following import parking, rebuild, session, status, synchroniser, waiting
 from eventsrc.programs import program, world
-from eventsrc.stores import epochs
+from eventsrc.stores import epochs, newest
 from eventsrc.stores import operations as store
 from eventsrc.streams import decide, fold, past, serializable, snapshots, stream
 from eventsrc.views import operations as views
@@ -52,6 +52,7 @@ FUNCTIONS: Final[dict[str, Any]] = {
 PROGRAMS: Final[dict[str, Any]] = dict(
     _by_own_name(
         epochs.restored,
+        newest.newest,
         parking.retry,
         parking.skip,
         rebuild.rebuild,

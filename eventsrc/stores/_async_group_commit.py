@@ -8,7 +8,6 @@ somebody cancels all tasks there are, another leads those who wait still.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
@@ -16,6 +15,7 @@ import attrs
 
 from eventsrc._clock import Timer, call_later, monotonic
 from eventsrc.stores._group_commit import ToRaise
+from eventsrc.stores._line import Line
 
 A = TypeVar("A")
 J = TypeVar("J")
@@ -48,7 +48,7 @@ class AsyncGroupCommit(Generic[J, A]):
         self._interrupted = interrupted
         self._too_late = too_late
         self._most = most
-        self._line: deque[_Waiting[J, A]] = deque()
+        self._line: Line[_Waiting[J, A]] = Line()
         self._leader: asyncio.Task[None] | None = None
         self._alarm: Timer | None = None
         self._pause = 0.0
@@ -58,12 +58,13 @@ class AsyncGroupCommit(Generic[J, A]):
         """Performs a job together with those that wait beside it, and answers it.
 
         timeout: how many seconds it may wait to be begun; then `too_late` is raised.
-        If the caller is cancelled, a job that has not begun never will.
+        If the caller is cancelled, a job that has not begun never will. Raises StoreBusy at once if as
+        many wait as a line may have.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[A | ToRaise] = loop.create_future()
         waiting = _Waiting(job, future, monotonic() + timeout)
-        self._line.append(waiting)
+        self._line.join(waiting)
         if self._leader is None:
             self._leader = loop.create_task(self._lead())
         if self._alarm is None:
@@ -71,8 +72,7 @@ class AsyncGroupCommit(Generic[J, A]):
         try:
             answer = await future
         except asyncio.CancelledError:
-            if waiting in self._line:
-                self._line.remove(waiting)
+            self._line.leave(waiting)
             raise
         if isinstance(answer, ToRaise):
             raise answer.error
@@ -95,7 +95,7 @@ class AsyncGroupCommit(Generic[J, A]):
         untold: Sequence[tuple[_Waiting[J, A], A | ToRaise]] = ()
         try:
             while self._line:
-                group = [self._line.popleft() for _ in range(min(len(self._line), self._most))]
+                group = [self._line.take() for _ in range(min(len(self._line), self._most))]
                 began = monotonic()
                 _tell(untold)
                 untold = ()
@@ -126,11 +126,11 @@ class AsyncGroupCommit(Generic[J, A]):
 
     def _expire(self) -> None:
         """Ends the wait of those whose deadline has come. One alarm serves all: it is set anew."""
-        while self._line and self._line[0].deadline <= monotonic():
-            waiting = self._line.popleft()
+        while self._line and self._line.first.deadline <= monotonic():
+            waiting = self._line.take()
             if not waiting.future.done():
                 waiting.future.set_result(ToRaise(self._too_late()))
-        following = self._line[0].deadline if self._line else None
+        following = self._line.first.deadline if self._line else None
         self._alarm = None if following is None else call_later(following - monotonic(), self._expire)
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
@@ -26,6 +25,7 @@ import attrs
 
 from eventsrc._clock import call_later, monotonic
 from eventsrc._errors import EventsrcError
+from eventsrc.stores._line import Line
 from eventsrc.stores.operations import StoreClosed
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class GroupCommit(Generic[J, A]):
         self._most = most
         self._pid = os.getpid()
         self._lock = threading.RLock()  # a signal's handler may append or close while it is held
-        self._line: deque[_Waiter[J, A]] = deque()  # those who were begun come first
+        self._line: Line[_Waiter[J, A]] = Line()  # those who were begun come first
         self._leader: object = None
         self._is_closed = False
         self._executor: ThreadPoolExecutor | None = None
@@ -149,7 +149,8 @@ class GroupCommit(Generic[J, A]):
         """Performs a job together with those that wait beside it, and answers it.
 
         timeout: how many seconds it may wait to be begun; then `too_late` is raised.
-        Raises StoreClosed if it was closed before the job was begun.
+        Raises StoreClosed if it was closed before the job was begun, and StoreBusy at once if as many
+        wait as a line may have.
         """
         me: object = job
         try:
@@ -228,15 +229,14 @@ class GroupCommit(Generic[J, A]):
         with self._lock:
             if self._is_closed:
                 raise _closed()
-            self._line.append(waiter)
+            self._line.join(waiter)
 
     def _leave(self, waiter: _Waiter[J, A]) -> bool:
         """Takes a job out of the line, unless it was begun; answers whether it was not."""
         with self._lock:
             if waiter.is_begun:
                 return False
-            if waiter in self._line:
-                self._line.remove(waiter)
+            self._line.leave(waiter)
             return True
 
     def _expire(self, waiter: _Task[J, A]) -> None:
@@ -246,11 +246,11 @@ class GroupCommit(Generic[J, A]):
     def _pass_on(self) -> None:
         """Hands the lead to the first in line, if nobody has it."""
         with self._lock:
-            while self._line and self._line[0].is_done:
-                self._line.popleft()
+            while self._line and self._line.first.is_done:
+                self._line.take()
             if not self._line or self._leader is not None:
                 return
-            following = self._leader = self._line[0]
+            following = self._leader = self._line.first
         following.tell()
 
     def _lead(self) -> None:

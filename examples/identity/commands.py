@@ -66,7 +66,9 @@ class IdentityCommands(Translation[IdentityCommand, Below]):
                 return Failure(NameTaken(op.name, by))
             return Success([UserNameSet(UserId(next_id(names)), op.name)])
 
-        decided = yield from ok(all_users.decide(user_names, claim, append_id=op.append_id))
+        decided = yield from ok(
+            all_users.decide(user_names, claim, append_id=op.append_id, request=op.request)
+        )
         return Success(UserAdded(decided.events[0].user, decided.token))
 
     @on(RenameUser).program

@@ -93,6 +93,8 @@ class AddUser(Command[Outcome[UserAdded, NameTaken]]):
     name: str
     append_id: UUID | None = None
     """Makes a retry safe: the same user is answered again."""
+    request: bytes | None = None
+    """The whole of the request: another one under the same append_id is refused."""
 
 
 class RenameUser(Command[Outcome[Token, NameTaken | NoSuchUser]]):

@@ -9,7 +9,8 @@ store refuses. Only `refused` knows what the domain's refusals mean in HTTP.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Coroutine
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final, TypeVar
 from uuid import UUID, uuid4
 
@@ -28,6 +29,7 @@ from eventsrc import (
     ReadFeed,
     Recorded,
     Success,
+    Token,
     View,
     at_least,
     follow,
@@ -35,11 +37,11 @@ from eventsrc import (
 )
 from eventsrc.http import (
     Problem,
-    Response,
     accepted,
     answer,
     append_id,
     cursor,
+    etag,
     expected,
     feed_page,
     is_known,
@@ -49,8 +51,9 @@ from eventsrc.http import (
     refusal,
     seen,
 )
+from eventsrc.http.signing import Signed
 from examples.identity.app import Everything, identity
-from examples.identity.events import GroupId, UserApiKeySet, UserId
+from examples.identity.events import GroupId, UserId
 from examples.identity.operations import (
     AddGroup,
     AddUser,
@@ -66,6 +69,15 @@ from examples.identity.operations import (
     ReplaceEmail,
     SearchUsers,
 )
+from examples.identity.requests import (
+    LONGEST_SEARCH,
+    LONGEST_WAIT,
+    Rooms,
+    body_of,
+    caller,
+    key_of_tokens,
+    reply,
+)
 from examples.identity.services import register
 from examples.identity.views import VIEWS, groups, users
 from examples.places import opened
@@ -78,22 +90,23 @@ PAGE: Final = 100
 WITHIN: Final = 1.0
 """For how many seconds a view may become new, where the client does not say."""
 
-KEPT: Final = 1000
-"""Of how many requests that nobody waited for it is kept what came of them."""
 
+def rest(where: str = "identity.db", key: bytes | None = None) -> Starlette:
+    """The application, with its events and views at a place: see examples.places.
 
-def rest(where: str = "identity.db") -> Starlette:
-    """The application, with its events and views at a place: see examples.places."""
+    key: with which tokens are signed; of the environment, if not given: see requests.KEY.
+    """
 
     @contextlib.asynccontextmanager
     async def life(app: Starlette) -> AsyncGenerator[None]:
         with opened(where, VIEWS) as (store, views):
             app.state.identity = service = identity(store, views)
+            app.state.texts = Signed(key or key_of_tokens())
             async with asyncio.TaskGroup() as followers:
                 tasks = [followers.create_task(service.run_async(follow(view))) for view in VIEWS]
-                app.state.begun = begun = Begun()
+                app.state.rooms = rooms = Rooms()
                 yield
-                await begun.over()
+                await rooms.over()
                 for task in tasks:
                     task.cancel()
 
@@ -116,90 +129,101 @@ def rest(where: str = "identity.db") -> Starlette:
 
 async def add_user(request: Request) -> Reply:
     body = await body_of(request)
-    name, email = body["name"], body.get("email")
-    retry = append_id(request.headers, f"the user {name} with {email}")
-    wished = preferences(request.headers)
+    said = fields_of(body)
+    name, email = said["name"], said.get("email")
+    retry = append_id(request.headers, f"{caller(request)} adds a user")
+    wished = preferences(request.headers, longest_wait=LONGEST_WAIT)
     if not wished.respond_async:
-        return await added(request, name, email, retry)
+        return await added(request, name, email, retry, body)
     id = retry or uuid4()
-    place = request.app.state.begun.begin(id, lambda: added(request, name, email, id))
-    return reply(accepted(place, headers=wished.applied(respond_async=True)))
+    work = lambda: added(request, name, email, id, body)  # noqa: E731
+    request.app.state.rooms.begin(caller(request), id, work)
+    return reply(accepted(f"/requests/{id}", headers=wished.applied(respond_async=True)))
 
 
-async def added(request: Request, name: str, email: str | None, retry: UUID | None) -> Reply:
-    made = AddUser(name, retry) if email is None else register(name, email, retry)
+async def added(
+    request: Request, name: str, email: str | None, retry: UUID | None, body: bytes
+) -> Reply:
+    asked = None if retry is None else body
+    made = AddUser(name, retry, asked) if email is None else register(name, email, retry, asked)
     match await run(request, made):
         case Success(added):
             place = {"Location": f"/users/{added.user}"}
-            return reply(answer({"id": added.user}, added.token, status=201, headers=place))
+            return told(request, {"id": added.user}, added.token, status=201, headers=place)
         case Failure(why):
-            return refused(why)
+            return refused(request, why)
 
 
 async def read_user(request: Request) -> Reply:
     user = UserId(request.path_params["user"])
     state = await run(request, ReadUser(user))
     if state.name is None:
-        return refused(NoSuchUser(user))
-    if is_known(request.headers, state.token):
-        return reply(not_modified(state.token))
-    return reply(answer({"id": user, "name": state.name, "email": state.email}, state.token))
+        return refused(request, NoSuchUser(user))
+    if is_known(request.headers, state.token, texts_of(request)):
+        return reply(not_modified(state.token, texts_of(request)))
+    return told(request, {"id": user, "name": state.name, "email": state.email}, state.token)
 
 
 async def replace_email(request: Request) -> Reply:
     user = UserId(request.path_params["user"])
-    body = await body_of(request)
-    condition = expected(request.headers, is_required=True)
+    email = fields_of(await body_of(request))["email"]
+    condition = expected(request.headers, texts_of(request), is_required=True)
     wished = preferences(request.headers)
-    retry = append_id(request.headers, f"email of user {user}")
-    match await run(request, ReplaceEmail(user, body["email"], condition, retry)):
+    retry = append_id(request.headers, f"{caller(request)} replaces the email of {user}")
+    match await run(request, ReplaceEmail(user, email, condition, retry)):
         case Success(token):
             said = wished.applied(returns=True)
             if wished.returns == "minimal":
-                return reply(answer(None, token, status=204, headers=said))
+                return told(request, None, token, status=204, headers=said)
             status = 201 if condition is NO_STREAM else 200
-            told = {"id": user, "email": body["email"]}
-            return reply(answer(told, token, status=status, headers=said))
+            return told(request, {"id": user, "email": email}, token, status=status, headers=said)
         case Failure(Changed()):
             current = (await run(request, ReadUser(user))).token
             detail = "the user was changed since you saw it: read it anew, and decide again"
-            tag = answer(None, current).headers["ETag"]
-            return reply(problem(412, "The condition does not hold", detail, headers={"ETag": tag}))
+            tag = {"ETag": etag(current, texts_of(request))}
+            return reply(problem(412, "The condition does not hold", detail, headers=tag))
         case Failure(why):
-            return refused(why)
+            return refused(request, why)
 
 
 async def search_users(request: Request) -> Reply:
-    found = SearchUsers(request.query_params.get("search", ""))
-    return await from_view(request, users, found, lambda all: [attrs.asdict(user) for user in all])
+    text = request.query_params.get("search", "")
+    if len(text) > LONGEST_SEARCH:
+        return reply(problem(400, f"A search has at most {LONGEST_SEARCH} characters"))
+    return await from_view(
+        request, users, SearchUsers(text), lambda all: [attrs.asdict(user) for user in all]
+    )
 
 
 # --- groups
 
 
 async def add_group(request: Request) -> Reply:
-    match await run(request, AddGroup((await body_of(request))["name"])):
+    name = fields_of(await body_of(request))["name"]
+    match await run(request, AddGroup(name)):
         case Success(added):
             place = {"Location": f"/groups/{added.group}"}
-            return reply(answer({"id": added.group}, added.token, status=201, headers=place))
+            return told(request, {"id": added.group}, added.token, status=201, headers=place)
         case Failure(why):
-            return refused(why)
+            return refused(request, why)
 
 
 async def join(request: Request) -> Reply:
     user, group = UserId(request.path_params["user"]), GroupId(request.path_params["group"])
-    token, wished = seen(request.headers), preferences(request.headers)
+    token = seen(request.headers, texts_of(request))
+    wished = preferences(request.headers, longest_wait=LONGEST_WAIT)
     said: dict[str, str] = {}
     if token is not None:  # of this store, and no newer than it
-        forced = await run(request, force(groups, token, wished.within(WITHIN)))
+        with request.app.state.rooms.waiting():
+            forced = await run(request, force(groups, token, wished.within(WITHIN)))
         said = wished.applied(wait=True)
         if isinstance(forced, Failure):
-            return reply(refusal(forced.failure()))
+            return refused(request, forced.failure())
     match await run(request, Join(user, group)):
         case Success(joined):
-            return reply(answer({"user": user, "group": group}, joined, headers=said))
+            return told(request, {"user": user, "group": group}, joined, headers=said)
         case Failure(why):
-            return refused(why)
+            return refused(request, why)
 
 
 async def groups_of(request: Request) -> Reply:
@@ -219,52 +243,35 @@ async def events(request: Request) -> Reply:
     return reply(feed_page(page, after, int(limit), external))
 
 
-def external(event: Recorded[Any]) -> dict[str, Any]:
-    """What others are told of an event. An API key is nobody's business."""
-    told = {"stream": event.stream, "version": event.version, "type": event.type}
-    if isinstance(event.data, UserApiKeySet):
-        return {**told, "user": event.data.user}
-    return {**told, **attrs.asdict(event.data)}
+EXTERNAL: Final[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
+    "identity.user-name-set": lambda event: {"user": event.user, "name": event.name},
+    "identity.user-email-set": lambda event: {"user": event.user, "email": event.email},
+    "identity.user-api-key-set": lambda event: {"user": event.user},
+    "identity.group-name-set": lambda event: {"group": event.group, "name": event.name},
+    "identity.member-set": lambda event: {
+        "group": event.group,
+        "user": event.user,
+        "is_member": event.is_member,
+    },
+}
+"""The events that others are told of, and what of them. An API key is nobody's business."""
+
+
+def external(event: Recorded[Any]) -> dict[str, Any] | None:
+    """What others are told of an event; None for one that is not named for them."""
+    facts = EXTERNAL.get(event.type)
+    if facts is None:
+        return None
+    place = {"stream": event.stream, "version": event.version, "type": event.type}
+    return {**place, **facts(event.data)}
 
 
 # --- requests that nobody waits for
 
 
-class Begun:
-    """What was begun for clients that do not wait for it, and what came of it, in this process."""
-
-    def __init__(self) -> None:
-        self._tasks: dict[UUID, asyncio.Task[Reply]] = {}
-
-    def begin(self, id: UUID, work: Callable[[], Coroutine[Any, Any, Reply]]) -> str:
-        """Begins it, unless it has begun; answers where one can ask what came of it."""
-        if id not in self._tasks:
-            self._tasks[id] = asyncio.create_task(settled(work()))
-            done = [old for old, task in self._tasks.items() if task.done()]
-            for old in done[: max(len(self._tasks) - KEPT, 0)]:
-                del self._tasks[old]
-        return f"/requests/{id}"
-
-    def find(self, id: UUID) -> asyncio.Task[Reply] | None:
-        """What is done about a request; None if nothing is known of it."""
-        return self._tasks.get(id)
-
-    async def over(self) -> None:
-        """Waits for all of them."""
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-
-
-async def settled(work: Coroutine[Any, Any, Reply]) -> Reply:
-    """What came of it, refusals of the store included."""
-    try:
-        return await work
-    except EventsrcError as error:
-        return reply(refusal(error))
-
-
 async def what_came(request: Request) -> Reply:
     id: UUID = request.path_params["id"]
-    task = request.app.state.begun.find(id)
+    task = request.app.state.rooms.find(caller(request), id)
     if task is None:
         return reply(problem(404, "Nothing is known of this request", "send it again, with its key"))
     return await task if task.done() else reply(accepted(request.url.path))
@@ -277,41 +284,43 @@ async def from_view(
     request: Request,
     view: View[Any],
     query: Effect[Everything, R],
-    told: Callable[[R], Any],
+    shown: Callable[[R], Any],
     folded: Effect[Everything, R] | None = None,
 ) -> Reply:
     """Answers from a view that is made as new as what the client has seen, if it says that.
 
-    told: what the client is told of the query's answer, as a JSON value.
+    shown: makes a JSON value of the query's answer.
     folded: what answers if the view does not become so new in time. Without it, who is lenient is told
         what the view has, and what that has seen; others are told to come again.
     """
-    token, wished = seen(request.headers), preferences(request.headers)
+    token = seen(request.headers, texts_of(request))
+    wished = preferences(request.headers, longest_wait=LONGEST_WAIT)
     if token is None:
-        return reply(answer(told(await run(request, query))))
+        return told(request, shown(await run(request, query)))
     is_lenient = wished.handling == "lenient"
     said = wished.applied(wait=True, handling=is_lenient)
     stale = query if is_lenient else None
-    match await run(
-        request, at_least(view, token, query, within=wished.within(WITHIN), otherwise=stale)
-    ):
+    asked = at_least(view, token, query, within=wished.within(WITHIN), otherwise=stale)
+    with request.app.state.rooms.waiting():
+        outcome = await run(request, asked)
+    match outcome:
         case Success((found, applied)):
-            return reply(answer(told(found), at_least=applied, headers=said))
+            return told(request, shown(found), at_least=applied, headers=said)
         case Failure() if folded is not None:  # the streams have all that the token has
-            return reply(answer(told(await run(request, folded)), at_least=token, headers=said))
+            return told(request, shown(await run(request, folded)), at_least=token, headers=said)
         case Failure(not_new):
-            return reply(refusal(not_new))
+            return refused(request, not_new)
 
 
-async def body_of(request: Request) -> dict[str, str]:
-    """The request's JSON object of texts."""
+def fields_of(body: bytes) -> dict[str, str]:
+    """A request's JSON object of texts."""
     try:
-        body = await request.json()
+        fields = json.loads(body)
     except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict) or not all(isinstance(text, str) for text in body.values()):
+        fields = None
+    if not isinstance(fields, dict) or not all(isinstance(text, str) for text in fields.values()):
         raise Problem(problem(400, "The body is a JSON object of texts"), "no object of texts")
-    return Fields(body)
+    return Fields(fields)
 
 
 class Fields(dict[str, str]):
@@ -327,7 +336,21 @@ async def run(request: Request, effect: Effect[Everything, R]) -> R:
     return await service.run_async(effect)
 
 
-def refused(why: object) -> Reply:
+def told(
+    request: Request,
+    value: Any,
+    token: Token | None = None,
+    *,
+    at_least: Token | None = None,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
+    """A value, with tokens that are signed: see `eventsrc.http.answer`."""
+    texts = texts_of(request)
+    return reply(answer(value, token, at_least=at_least, status=status, texts=texts, headers=headers))
+
+
+def refused(request: Request, why: object) -> Reply:
     """What the domain's refusals mean in HTTP."""
     match why:
         case NameTaken(name=name):
@@ -337,17 +360,18 @@ def refused(why: object) -> Reply:
         case BadEmail(email=email):
             return reply(problem(422, "That is no email address", email))
         case _:
-            return reply(refusal(why))
+            return reply(refusal(why, texts_of(request)))
 
 
 async def refuse(request: Request, error: Exception) -> Reply:
     """What the store refuses."""
-    return reply(refusal(error))
+    return reply(refusal(error, texts_of(request)))
 
 
-def reply(response: Response) -> Reply:
-    """The response, as Starlette sends it."""
-    return Reply(response.body, response.status, dict(response.headers))
+def texts_of(request: Request) -> Signed:
+    """The texts of tokens, of which a client can make up none."""
+    texts: Signed = request.app.state.texts
+    return texts
 
 
 app = rest()

@@ -26,15 +26,16 @@ def checked_email(email: str) -> Outcome[str, BadEmail]:
 
 @program
 def register(
-    name: str, email: str, request: UUID | None = None
+    name: str, email: str, retry: UUID | None = None, request: bytes | None = None
 ) -> Try[App, UserAdded, BadEmail | NameTaken | NoSuchUser]:
     """Adds a user with an email. Where `ok` is given a Failure, the program ends with it.
 
-    request: what comes again with the same one is done once, and goes on where it had stopped.
+    retry: what comes again with the same one is done once, and goes on where it had stopped.
+    request: what is asked for: another request with the same `retry` is refused.
     """
     address = yield from ok(checked_email(email))
-    added = yield from ok(AddUser(name, request))
-    token = yield from ok(SetEmail(added.user, address, request and uuid5(request, "email")))
+    added = yield from ok(AddUser(name, retry, request))
+    token = yield from ok(SetEmail(added.user, address, retry and uuid5(retry, "email")))
     return Success(attrs.evolve(added, token=added.token | token))
 
 

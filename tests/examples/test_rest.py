@@ -14,10 +14,17 @@ import attrs
 import pytest
 import uvicorn
 
-from eventsrc import Sleep, Token
+from eventsrc import Sleep, Stream, Token, event
+from eventsrc.http.signing import Signed
 from eventsrc.stores.operations import MAX_PAGE
+from examples.identity import requests
 from examples.identity import rest as application
 from examples.identity.rest import rest
+from examples.identity.views import VIEWS
+from examples.places import opened
+
+KEY = bytes(range(32))
+TEXTS = Signed(KEY)
 
 
 @attrs.frozen
@@ -34,11 +41,11 @@ class Told:
 
     @property
     def token(self) -> Token:
-        return Token.parse(self.tag.strip('"'))
+        return TEXTS.read(self.tag.strip('"'))
 
     @property
     def seen(self) -> Token:
-        return Token.parse(self.headers["seen"].strip('"'))
+        return TEXTS.read(self.headers["seen"].strip('"'))
 
 
 Ask = Callable[..., Told]
@@ -47,7 +54,7 @@ Ask = Callable[..., Told]
 @contextmanager
 def serving(place: Path) -> Iterator[tuple[str, int]]:
     """The service at work on a file, and its address."""
-    running = uvicorn.Server(uvicorn.Config(rest(str(place)), port=0, log_level="warning"))
+    running = uvicorn.Server(uvicorn.Config(rest(str(place), KEY), port=0, log_level="warning"))
     thread = threading.Thread(target=running.run)
     thread.start()
     end = threading.Event()
@@ -84,8 +91,8 @@ def ask_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ask]
 
 
 @contextmanager
-def asking(server: tuple[str, int]) -> Iterator[Ask]:
-    connection = http.client.HTTPConnection(*server, timeout=10)
+def asking(server: tuple[str, int], caller: str = "127.0.0.1") -> Iterator[Ask]:
+    connection = http.client.HTTPConnection(*server, timeout=10, source_address=(caller, 0))
 
     def ask(method: str, path: str, body: Any = None, **headers: str) -> Told:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -159,14 +166,71 @@ def test_a_write_whose_answer_was_lost_can_be_sent_again(ask: Ask) -> None:
 
 @pytest.mark.parametrize("email", [{}, {"email": "patty@dmv.example"}])
 def test_a_user_is_added_once_however_often_the_request_comes(ask: Ask, email: dict[str, str]) -> None:
-    body = {"name": f"Patty {len(email)}", **email}
-    first = ask("POST", "/users", body, Idempotency_Key="a-key-of-hers")
-    renamed = ask("POST", "/users", {"name": f"Selma {len(email)}"}, Idempotency_Key="a-key-of-hers")
-    again = ask("POST", "/users", body, Idempotency_Key="a-key-of-hers")
-    assert (first.status, renamed.status, again.status) == (201, 201, 201)
-    assert again.body == first.body != renamed.body, "what is asked for is a part of the key"
-    assert again.tag == first.tag
+    body, key = {"name": f"Patty {len(email)}", **email}, f"a-key-{len(email)}"
+    first = ask("POST", "/users", body, Idempotency_Key=key)
+    renamed = ask("POST", "/users", {"name": f"Selma {len(email)}"}, Idempotency_Key=key)
+    again = ask("POST", "/users", body, Idempotency_Key=key)
+    assert (first.status, renamed.status, again.status) == (201, 422, 201)
+    assert renamed.body["title"] == "The Idempotency-Key was used for another request"
+    assert (again.body, again.tag) == (first.body, first.tag)
     assert ask("POST", "/users", body).status == 409, "without the key it is another request"
+
+
+def test_a_key_is_good_for_its_caller_alone(ask: Ask, server: tuple[str, int]) -> None:
+    same = {"Idempotency_Key": "everybody's first key"}
+    with asking(server, "127.0.0.2") as other:
+        mine = ask("POST", "/users", {"name": "Kang"}, **same)
+        theirs = other("POST", "/users", {"name": "Kodos"}, **same)
+        assert (mine.status, theirs.status) == (201, 201)
+        assert mine.body != theirs.body
+        begun = ask("POST", "/users", {"name": "Kang II"}, Prefer="respond-async", Idempotency_Key="b")
+        assert came_of(ask, begun.headers["location"]).status == 201
+        assert other("GET", begun.headers["location"]).status == 404
+
+
+def test_so_many_requests_are_at_work_at_a_time_and_others_come_again(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "MOST_BEGUN", 0)
+    monkeypatch.setattr(requests, "MOST_WAITING", 0)
+    begun = ask("POST", "/users", {"name": "Snowball"}, Prefer="respond-async")
+    assert (begun.status, begun.headers["retry-after"]) == (503, "1")
+    token = ask("GET", "/users/1").tag
+    assert ask("GET", "/users?search=x", Seen=token).status == 503
+    assert ask("GET", "/users?search=x").status == 200, "it waits for nothing"
+    monkeypatch.undo()
+    assert ask("GET", "/users?search=x", Seen=token).status == 200
+
+
+def test_what_came_of_requests_is_kept_for_so_many(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "KEPT", 2)
+    places = []
+    for number in range(4):
+        begun = ask("POST", "/users", {"name": f"Snowball {number}"}, Prefer="respond-async")
+        places.append(begun.headers["location"])
+        assert came_of(ask, places[-1]).status == 201
+    assert [ask("GET", place).status for place in places] == [404, 404, 201, 201]
+
+
+def test_a_token_that_a_client_has_made_up_is_refused(ask: Ask) -> None:
+    _, added = new_user(ask, "Troy")
+    assert ask("GET", "/users?search=x", Seen=f'"{added.token}"').status == 400
+    told = ask("PUT", "/users/1/email", {"email": "a@b.example"}, If_Match=f'"{added.token}"')
+    assert told.status == 412
+
+
+@event("vault.opened")
+class Opened:
+    code: str
+
+
+def test_an_event_that_is_not_named_for_others_is_told_to_nobody(tmp_path: Path) -> None:
+    with opened(str(tmp_path / "identity.db"), VIEWS) as (store, _):
+        store.run(Stream("vault", events=Opened).append(Opened("12345")))
+    with serving(tmp_path / "identity.db") as address, asking(address) as ask:
+        new_user(ask, "Snake")
+        events = ask("GET", "/events").body["events"]
+    assert [event["type"] for event in events] == ["identity.user-name-set", "identity.user-email-set"]
 
 
 def test_a_client_that_wants_no_answer_gets_none(ask: Ask) -> None:
@@ -295,9 +359,11 @@ def test_the_tag_of_another_user_is_no_condition(ask: Ask) -> None:
         ("GET", "/events?limit=%C2%B2", None, {}, 400),
         ("GET", "/events?limit=" + "9" * 5000, None, {}, 400),
         ("GET", f"/events?limit={MAX_PAGE}", None, {}, 400),
-        ("POST", "/users", "[" * 100_000, {}, 400),
+        ("POST", "/users", "[" * 10_000, {}, 400),
+        ("POST", "/users", "[" * 100_000, {}, 413),
+        ("GET", "/users?search=" + "x" * 201, None, {}, 400),
         ("POST", "/users", {"name": "Moe", "email": "\ud800"}, {}, 422),
-        ("POST", "/users", {"name": "Moe \ud800"}, {"Idempotency-Key": "a"}, 400),
+        ("POST", "/users", {"name": "Moe \ud800"}, {"Idempotency-Key": "a"}, 422),
         ("GET", "/users?search=x", None, {"Prefer": "a" * 9000}, 431),
         ("GET", "/users?search=x", None, {"Seen": '"a"' + " " * 8000 + "x"}, 400),
         ("PUT", "/groups/9/members/9", None, {}, 404),
@@ -323,7 +389,7 @@ def test_a_name_that_is_taken_is_a_conflict_of_the_domain(ask: Ask) -> None:
 
 def test_tokens_of_another_store_are_refused(ask: Ask) -> None:
     foreign = Token("elsewhere", {"users": 1})  # type: ignore[dict-item]
-    told = ask("GET", "/users?search=x", Seen=f'"{foreign}"')
+    told = ask("GET", "/users?search=x", Seen=f'"{TEXTS.write(foreign)}"')
     assert (told.status, told.body["title"]) == (400, "This is no token of ours")
 
 

@@ -86,12 +86,12 @@ def check(dsn: str, acknowledged: list[int], told: Any) -> None:
 
 
 def owner_of(server: PostgresServer) -> int:
-    return (server.directory / "data").stat().st_uid
+    return (server.directory / "home" / "data").stat().st_uid
 
 
 def test_tables_that_find_no_room_refuse_and_go_on_when_there_is_some(disks: ExitStack) -> None:
     server, dsn = disks.enter_context(own_server())
-    folder = server.directory / "small"
+    folder = server.directory / "home" / "small"
     folder.mkdir()
     mount(disks, folder, 2, owner_of(server))
     ask(dsn, f"CREATE TABLESPACE small LOCATION '{folder}'")
@@ -111,7 +111,7 @@ def test_tables_that_find_no_room_refuse_and_go_on_when_there_is_some(disks: Exi
 def test_a_log_that_finds_no_room_ends_the_server_and_loses_nothing(disks: ExitStack) -> None:
     server, dsn = disks.enter_context(own_server())
     server.stop()
-    log = server.directory / "data" / "pg_wal"
+    log = server.directory / "home" / "data" / "pg_wal"
     kept = shutil.move(log, server.directory / "kept")
     log.mkdir()
     used = sum(file.stat().st_size for file in Path(kept).rglob("*") if file.is_file())

@@ -262,7 +262,7 @@ def test_closing_it_leaves_no_process_no_directory_and_no_shared_memory(
     with PostgresServer(bin=bin, settings=FAST) as server:
         directory = server.directory
         assert [*temporary.iterdir()] == [directory]
-        segment = (directory / "data" / "postmaster.pid").read_text().splitlines()[6].split()
+        segment = (directory / "home" / "data" / "postmaster.pid").read_text().splitlines()[6].split()
         server.kill()
         listing = Path("/proc/sysvipc/shm")
         assert not listing.exists() or segment in _segments(listing), "a kill leaves it there"
@@ -520,7 +520,39 @@ def unchanged(temporary: Path, bin: Path) -> Iterator[None]:
 
 def test_it_never_runs_as_root_and_lets_nobody_in(own: PostgresServer) -> None:
     assert _owner(own) != 0
-    assert own.directory.stat().st_mode & 0o077 == 0
+    assert (own.directory / "home").stat().st_mode & 0o077 == 0
+    assert own.directory.stat().st_mode & 0o066 == 0
+
+
+@needs_root
+def test_root_writes_nothing_where_the_account_of_the_server_may(own: PostgresServer) -> None:
+    assert own.directory.stat().st_uid == 0
+    assert {path.name for path in own.directory.iterdir() if path.stat().st_uid} == {"home"}
+    roots = [path for path in (own.directory / "home").rglob("*") if path.lstat().st_uid == 0]
+    assert roots == []
+
+
+@needs_root
+def test_the_superuser_is_whoever_started_it_and_not_the_account_of_the_server(
+    own: PostgresServer,
+) -> None:
+    def connects(user: str) -> bool:
+        with contextlib.suppress(psycopg.OperationalError):
+            psycopg.connect(own.dsn, user=user).close()
+            return True
+        return False
+
+    with psycopg.connect(own.dsn) as db:
+        db.execute("CREATE ROLE mine LOGIN")
+    account = _owner(own)
+    for user, may in (("eventsrc", False), ("mine", True)):
+        pid = os.fork()
+        if pid == 0:
+            os.setgid(account)
+            os.setuid(account)
+            os._exit(connects(user) is not may)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, user
+    assert connects("eventsrc")
 
 
 @needs_postgres

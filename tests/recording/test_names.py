@@ -21,7 +21,8 @@ Unknown Applied Failed Lease Parked PartitionProgress Progress
 Consistency Decided Folded Unsound Stale Status Synchronised
 Bind Gather Map OrConflict Pure
 list same surely tuple value
-at_least deliver force history rebuild retry serializable status synchronise synchronise_partition
+at_least deliver force history newest rebuild retry serializable status synchronise
+synchronise_partition
 AppendFailed BadSnapshot BadCursor BadStreamId BadToken CommitFailed Corrupted EventTypeError
 EventsrcError GapRemains Lost LostLease NoSuchVersion NotAStore NotDecided NotInToken NotNewEnough
 NotRead NotStorable NotSerializable NotSerialized PastIsReadOnly Refused StoreBusy StoreClosed

@@ -13,6 +13,7 @@ from eventsrc.events._exact import NotStorable
 from eventsrc.events.event import EventTypeError, Opaque
 from eventsrc.events.positions import Cursor
 from eventsrc.events.stream_id import BadStreamId, StreamId
+from eventsrc.stores.newest import newest
 from eventsrc.stores.operations import (
     ANY,
     MAX_PAGE,
@@ -210,6 +211,8 @@ class BadInput(ContractPart):
         for asked in (Read(fresh(), limit=bad), ReadFeed(limit=bad)):
             with pytest.raises((TypeError, ValueError), match=f"limit is {bad!r}"):
                 store.run(asked)
+        with pytest.raises((TypeError, ValueError), match=f"limit is {bad!r}"):
+            store.run(newest(limit=bad))
 
     @pytest.mark.parametrize("bad", [-1, 2**63, True, 2.5, "5", None], ids=repr)
     def test_a_stream_is_read_after_a_version(self, store: Store, bad: Any) -> None:

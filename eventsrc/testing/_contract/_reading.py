@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, takewhile
 from typing import Any, Final
 
 import pytest
@@ -13,6 +14,7 @@ from eventsrc.events.event import Opaque
 from eventsrc.events.positions import START, Cursor, Token, WrongStore
 from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.program import Outcome
+from eventsrc.stores.newest import newest
 from eventsrc.stores.operations import (
     MAX_PAGE,
     MAX_PAGE_BYTES,
@@ -43,6 +45,7 @@ from eventsrc.testing._contract._shared import (
     in_moderation,
     left_alone,
     new_family,
+    pages_back,
     pages_of,
     read_all,
     refusal,
@@ -153,6 +156,10 @@ class Reading(ContractPart):
                 parts.append(store.run(but(asked, after=parts[-1].next)))
             assert [len(e.data.text) for part in parts for e in part.events] == sizes
             assert all(map(is_bounded, parts))
+        back = [*pages_back(store, until=begin, limit=6)]
+        newest_first = [event for page in back for event in page.events]
+        assert [len(e.data.text) for e in newest_first[: len(sizes)]] == sizes[::-1]
+        assert all(map(is_bounded, back))
         conflict = refusal(store.run(Append(stream, (Noted("new"),), 1)))
         assert isinstance(conflict, Conflict)
         assert conflict.actual == len(sizes)
@@ -261,6 +268,33 @@ class Reading(ContractPart):
         ]
         assert [recorded for page in pages for recorded in page.events] == wanted
         assert all(len(page.events) <= limit for page in pages)
+        back = [*pages_back(store, limit=limit, prefix=prefix, types=names)]
+        assert [recorded for page in back for recorded in page.events] == wanted[::-1]
+        assert all(len(page.events) <= limit for page in back)
+
+    def test_the_feed_goes_back_from_every_cursor_to_its_beginning(self, store: Store) -> None:
+        begin = end_of(store)
+        cursors = [begin, *(append(store, filled(store, 1), "x").cursor for _ in range(3))]
+        came = feed_of(store, begin)
+        for number, cursor in enumerate(cursors):
+            for limit in (1, 2, 500):
+                pages = pages_back(store, Cursor.parse(str(cursor)), begin, limit=limit)
+                back = chain.from_iterable(page.events for page in pages)
+                new = takewhile(lambda event: event.position > begin.position, back)
+                assert [*new] == came[: 2 * number][::-1]
+        *_, first = pages_back(store)
+        assert first.events[-1:] == store.run(ReadFeed(limit=1)).events
+
+    def test_the_end_of_a_family_is_its_newest_event(self, store: Store) -> None:
+        family = new_family()
+        of_it = append(store, StreamId(f"{family}/a"), "1", "2").cursor
+        end = append(store, fresh(), "later").cursor
+        page = store.run(newest(limit=1, prefix=f"{family}/"))
+        assert [event.position for event in page.events] == [of_it.position]
+        assert page.end == end
+        assert feed_of(store, page.next, prefix=f"{family}/") == [*page.events]
+        assert store.run(newest(prefix=f"{family}/", limit=1, types=frozenset())).events == ()
+        assert store.run(newest(START)).events == ()
 
     def test_events_of_types_with_odd_names_are_kept_apart(self, store: Store) -> None:
         stream, begin = fresh(), end_of(store)
@@ -307,6 +341,8 @@ class Reading(ContractPart):
         elsewhere = Cursor(f"not-{id_of(store)}", 1)
         with pytest.raises(WrongStore, match=str(elsewhere)):
             store.run(ReadFeed(elsewhere))
+        with pytest.raises(WrongStore, match=str(elsewhere)):
+            store.run(newest(elsewhere))
 
     def test_a_token_of_another_store_is_refused(self, store: Store) -> None:
         stream, other = filled(store, 1), fresh()

@@ -22,6 +22,7 @@ from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.interpreter import Interpreter
 from eventsrc.programs.program import Outcome
+from eventsrc.stores.newest import newest
 from eventsrc.stores.operations import (
     ANY,
     EXISTS,
@@ -190,6 +191,18 @@ def pages_of(
             return
         assert page.next > after, f"the feed does not get on from {after}: {page.blocked}"
         after = page.next
+
+
+def pages_back(
+    store: Store, place: Cursor | None = None, until: Cursor = START, **asked: Any
+) -> Iterator[FeedPage[Any]]:
+    """The feed's pages from a place back to another."""
+    at = end_of(store) if place is None else place
+    while at > until:
+        page = store.run(newest(at, **asked))
+        yield page
+        assert page.next < at, f"the feed does not get on back from {at}: {page.blocked}"
+        at = page.next
 
 
 def feed_of(store: Store, after: Cursor = START, *, prefix: str = "") -> list[Recorded[Any]]:

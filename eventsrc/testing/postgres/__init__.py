@@ -84,7 +84,9 @@ FAST: Final[Mapping[str, str]] = {
 }
 """Settings for tests that stop no server: it does not wait for the disk. Killed, it loses commits."""
 
-_OURS: Final = frozenset({"cluster_name", "data_directory", "port", "unix_socket_directories"})
+_OURS: Final = frozenset(
+    {"cluster_name", "data_directory", "hba_file", "ident_file", "port", "unix_socket_directories"}
+)
 
 
 class PostgresServer:
@@ -157,12 +159,12 @@ class PostgresServer:
             return self._address
         from psycopg.conninfo import make_conninfo
 
-        host = str(self._made().directory)
+        host = str(self._made().home)
         return make_conninfo(host=host, port=PORT, user="eventsrc", dbname="postgres")
 
     @property
     def directory(self) -> Path:
-        """The server's directory, with its socket, its `log` and its `data`.
+        """The server's directory, with its `log`, and in `home` its socket and its `data`.
 
         Raises ExternalServer for a server that is not ours.
         """
@@ -205,7 +207,8 @@ class PostgresServer:
         try:
             self._files = make_files(self.deadline)
             self._major = installed.major
-            self._files.way, self._files.bin = as_whom(installed.bin, self._files.directory)
+            files = self._files
+            files.way, files.bin = as_whom(installed.bin, files.directory, files.home)
             self._initialise(self._files)
             self._launch(self._files)
         except BaseException:
@@ -296,8 +299,14 @@ class PostgresServer:
 
     def _initialise(self, files: Files) -> None:
         """Makes the data directory."""
-        options = ["--auth=trust", "--username=eventsrc", "--encoding=UTF8", "--no-locale", "--no-sync"]
-        process = files.popen("initdb", "-D", str(files.data), *options)
+        options = [
+            "--auth=reject",
+            "--username=eventsrc",
+            "--encoding=UTF8",
+            "--no-locale",
+            "--no-sync",
+        ]
+        process = files.popen("initdb", "-D", str(files.data), "--auth=reject", *options)
         try:
             code = process.wait(self.deadline)
         except subprocess.TimeoutExpired as error:
@@ -315,7 +324,8 @@ class PostgresServer:
             "listen_addresses": "",
             "dynamic_shared_memory_type": "mmap",  # in files of the data directory, which none survives
             **self.settings,
-            "unix_socket_directories": f'"{files.directory}"',
+            **files.write_access(),
+            "unix_socket_directories": f'"{files.home}"',
             "port": str(PORT),
             "cluster_name": files.directory.name,  # by which the keeper knows the server's children
         }

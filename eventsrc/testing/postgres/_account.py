@@ -1,6 +1,7 @@
 """As whom a Postgres for tests runs: it refuses to be root, so root has somebody else run it.
 
 That is an account that exists, from a copy of the binaries if it can't reach them, or a user namespace.
+Root writes nothing where that account may: it could put a link there that leads elsewhere.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ class Way:
     prefix: tuple[str, ...] = ()
     user: int | None = None
     group: int | None = None
+    client: str = ""
+    """The name of the account of this process, as the server sees it."""
 
     @property
     def extra_groups(self) -> tuple[int, ...] | None:
@@ -58,9 +61,10 @@ class Way:
         return done.returncode == 0
 
 
-def as_whom(bin: Path, directory: Path) -> tuple[Way, Path]:
-    """The way to run Postgres on a directory that we have made, and its directory of binaries.
+def as_whom(bin: Path, directory: Path, home: Path) -> tuple[Way, Path]:
+    """The way to run Postgres, and its directory of binaries.
 
+    directory: one that we have made, which stays ours. home: the server's own, in it, which is made.
     Raises ServerFailed if there is no way.
     """
     import pwd
@@ -71,8 +75,10 @@ def as_whom(bin: Path, directory: Path) -> tuple[Way, Path]:
         return None
 
     me = os.geteuid()
-    if me != 0 and account(me) is not None:  # initdb wants to know its user's name
-        return Way(), bin
+    home.mkdir(0o700)
+    mine = account(me)
+    if me != 0 and mine is not None:  # initdb wants to know its user's name
+        return Way(client=mine.pw_name), bin
     user = next(filter(None, map(account, _ACCOUNTS)), None)
     if user is None:
         raise ServerFailed(
@@ -81,19 +87,22 @@ def as_whom(bin: Path, directory: Path) -> tuple[Way, Path]:
         )
     uid, gid = user.pw_uid, user.pw_gid
     if me == 0:
-        way = Way(user=uid, group=gid)
-        os.chown(directory, uid, gid)
-        if way.reaches(directory):
+        way = Way(user=uid, group=gid, client="root" if mine is None else mine.pw_name)
+        directory.chmod(0o711)
+        os.chown(home, uid, gid)
+        if way.reaches(home):
             if way.runs(bin):
                 return way, bin
-            copy = _copy(bin, directory / "copy", uid, gid)
+            copy = _copy(bin, directory / "copy")
             if copy is not None and way.runs(copy):
                 return way, copy
-        os.chown(directory, 0, os.getegid())
+        os.chown(home, 0, os.getegid())
+        directory.chmod(0o700)
     unshare = shutil.which("unshare")
     if unshare is not None:
-        way = Way((unshare, "--user", f"--map-user={uid}", f"--map-group={gid}", "--"))
-        if way.reaches(directory) and way.runs(bin):
+        prefix = unshare, "--user", f"--map-user={uid}", f"--map-group={gid}", "--"
+        way = Way(prefix, client=user.pw_name)
+        if way.reaches(home) and way.runs(bin):
             return way, bin
     raise ServerFailed(
         f"Postgres does not run as {'root' if me == 0 else f'the nameless user {me}'}; the account "
@@ -103,8 +112,8 @@ def as_whom(bin: Path, directory: Path) -> tuple[Way, Path]:
     )
 
 
-def _copy(bin: Path, to: Path, uid: int, gid: int) -> Path | None:
-    """A copy of the binaries, and of what they need, for an account; None if it is not beside them.
+def _copy(bin: Path, to: Path) -> Path | None:
+    """A copy of the binaries, and of what they need, for all; None if that is not beside them.
 
     The places stay as they are relative to one another, including those of the libraries that a wheel
     has in a directory beside its package.
@@ -124,7 +133,9 @@ def _copy(bin: Path, to: Path, uid: int, gid: int) -> Path | None:
     libraries = package.parent / f"{package.name}.libs"
     if libraries.is_dir():
         shutil.copytree(libraries, to / libraries.name, symlinks=True)
-    for place, directories, files in os.walk(to):
-        for name in (".", *directories, *files):
-            os.chown(Path(place, name), uid, gid, follow_symlinks=False)
+    for place, _, files in os.walk(to):
+        Path(place).chmod(0o755)
+        for path in (Path(place, name) for name in files):
+            if not path.is_symlink():
+                path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
     return copied / "bin"

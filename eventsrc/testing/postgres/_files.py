@@ -22,10 +22,19 @@ from eventsrc.testing.postgres._errors import NoPostgres, ServerFailed
 PORT: Final = 5432  # part of the socket's name
 _SOCKET_LENGTH: Final = 103  # what macOS can take; Linux takes 4 more
 
+_ACCESS: Final = """\
+local all,replication eventsrc peer map=tests
+local all all trust
+"""
+"""The superuser is whoever started the server; anybody else who gets that far is whoever they say."""
+
 
 @attrs.define
 class Files:
-    """The directory of a server, with the keeper that has made it and will remove it."""
+    """The directory of a server, with the keeper that has made it and will remove it.
+
+    The account that the server runs as owns `home`, with the data and the socket, and nothing else.
+    """
 
     directory: Path
     keeper: subprocess.Popen[bytes]
@@ -35,8 +44,20 @@ class Files:
     bin: Path = Path()
 
     @property
+    def home(self) -> Path:
+        return self.directory / "home"
+
+    @property
     def data(self) -> Path:
-        return self.directory / "data"
+        return self.home / "data"
+
+    def write_access(self) -> dict[str, str]:
+        """Writes who may connect, and answers the settings that say where: see `_ACCESS`."""
+        written = {"hba_file": _ACCESS, "ident_file": f'tests "{self.way.client}" eventsrc\n'}
+        for name, text in written.items():
+            (self.directory / name).write_text(text)
+            (self.directory / name).chmod(0o644)
+        return {name: str(self.directory / name) for name in written}
 
     def popen(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         """Starts a program of Postgres, in a session of its own, where no Ctrl-C reaches it."""
@@ -45,7 +66,7 @@ class Files:
         with (self.directory / "log").open("ab") as log:
             return subprocess.Popen(
                 [*self.way.prefix, self.bin / program, *arguments],
-                cwd=self.directory,
+                cwd=self.home,
                 env={**environment, "LC_ALL": "C", "TZ": "UTC"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -85,7 +106,7 @@ def make_files(deadline: float) -> Files:
             f"a private server needs Linux, macOS or the like: set {ADDRESS} to an address"
         )
     directory = Path(tempfile.gettempdir()).absolute() / f"eventsrc-pg-{uuid4().hex[:8]}"
-    if len(os.fsencode(directory / f".s.PGSQL.{PORT}")) > _SOCKET_LENGTH:
+    if len(os.fsencode(directory / "home" / f".s.PGSQL.{PORT}")) > _SOCKET_LENGTH:
         raise ServerFailed(f"{directory} is too long for a socket's name: set TMPDIR to a shorter one")
     keeper = subprocess.Popen(
         [sys.executable, "-I", "-S", _keeper.__file__, directory, str(os.getpid())],

@@ -75,7 +75,7 @@ def _free_memory(directory: Path) -> None:
     """
     with contextlib.suppress(OSError, ValueError, IndexError):
         key, found = map(
-            int, (directory / "data" / "postmaster.pid").read_text().split("\n")[6].split()
+            int, (directory / "home" / "data" / "postmaster.pid").read_text().split("\n")[6].split()
         )
         import ctypes
 

@@ -1,0 +1,82 @@
+"""The feed backwards: its newest events, and where those of a family or of some types end."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+
+from eventsrc.events.positions import START, Cursor
+from eventsrc.events.recorded import Recorded
+from eventsrc.programs.program import Do, program
+from eventsrc.stores.operations import MAX_PAGE, FeedPage, ReadFeed
+from eventsrc.stores.prepare import check, of_one_page
+
+_WINDOW: Final = 1_000
+"""The positions that are looked at first, where only some of their events are asked for."""
+
+_WINDOWS: Final = 4
+"""The most windows that a page is found in, of which each is ten times as large as the one before."""
+
+
+@program
+def newest(
+    place: Cursor | None = None,
+    limit: int = 500,
+    prefix: str = "",
+    types: frozenset[str] | None = None,
+    all_streams: bool = False,
+) -> Do[ReadFeed, FeedPage[Any]]:
+    """One page of the feed backwards: the events before a place, the newest first.
+
+    place: the cursor to go back from, such as a page's `next`, and as it is after an event, that is the
+        first; None for the end of the feed.
+    limit, prefix, types, all_streams: as of ReadFeed.
+    The page's `next` is where to go back from for the next one; there is none when that is START. Of a
+    family or of types that are rare a page may be short, or empty, before: some thousands of positions
+    are looked at for one. A limit of 1 finds the newest event of a family, whose position is the end of
+    the family; and `ReadFeed(page.next, prefix=prefix)` goes forward from the oldest of the page.
+    Raises as ReadFeed does.
+    """
+    at = START if place is None else place
+    asked = ReadFeed(at, limit, prefix, types, all_streams=all_streams)
+    check(asked)
+    end = (yield from ReadFeed(at, 1)).end  # refuses a place that the store never had
+    high = (end if place is None else place).position
+    found: Sequence[Recorded[Any]] = ()
+    blocked = None
+    span = _WINDOW if prefix or types is not None else limit
+    for _ in range(_WINDOWS):
+        if high == 0 or len(found) == limit:
+            break
+        low, page = yield from _up_to(high, attrs.evolve(end, position=max(high - span, 0)), asked)
+        if page.next.position < high:
+            blocked = page.blocked
+            break
+        until = bisect_right(page.events, high, key=lambda event: event.position)
+        both = (*found, *page.events[:until][::-1])
+        found = both[: min(len(of_one_page([event.record for event in both])), limit)]
+        high = low
+        if len(found) < len(both):
+            high = found[-1].position - 1
+            break
+        span = min(span * 10, MAX_PAGE)
+    return FeedPage(found, attrs.evolve(end, position=high), end, blocked)
+
+
+def _up_to(high: int, after: Cursor, asked: ReadFeed) -> Do[ReadFeed, tuple[int, FeedPage[Any]]]:
+    """The page, with the position it begins at, that has all from there to a position.
+
+    It begins at a place, or later if all from there on is more than a page holds: then the newer half
+    is tried. What is beyond the position is in it too.
+    """
+    while True:
+        low = after.position
+        page = yield from ReadFeed(
+            after, high - low, asked.prefix, asked.types, all_streams=asked.all_streams
+        )
+        if page.next.position >= high or high - low == 1:
+            return low, page
+        after = attrs.evolve(after, position=(low + high) // 2)

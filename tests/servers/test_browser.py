@@ -1,6 +1,7 @@
 """The page in a real browser: every screen clicked through, at two widths, by its rules of access.
 
-It needs Debian's packages chromium and chromium-driver; EVENTSRC_REQUIRE=browser makes a skip a failure.
+It needs Debian's packages chromium and chromium-driver; EVENTSRC_REQUIRE=browser makes a skip a
+failure.
 """
 
 from __future__ import annotations

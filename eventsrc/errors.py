@@ -64,6 +64,10 @@ pickled, with their attributes and notes. In parentheses: which of Python's exce
         RunCancelled
         NotInARun
 
+        NotPublished
+        SchemaChanged
+        NotACloudEvent (ValueError)
+
 Those that only tests meet are in `eventsrc.testing`, which needs the extra of that name.
 """
 
@@ -85,6 +89,9 @@ from eventsrc.http import Problem, TokenTooLong
 from eventsrc.opening import BadUrl, MissingExtra
 from eventsrc.preview import PreviewError, PreviewIsDry
 from eventsrc.programs._scope import AmbiguousHandlers, MissingHandlers
+from eventsrc.publishing.catalogue import SchemaChanged
+from eventsrc.publishing.cloud_event import NotACloudEvent
+from eventsrc.publishing.publisher import NotPublished
 from eventsrc.recording.masks import BadMask
 from eventsrc.recording.portable import NotPortable
 from eventsrc.sqlite._errors import CommitFailed
@@ -129,12 +136,14 @@ __all__ = [
     "MissingHandlers",
     "NoSuchRun",
     "NoSuchVersion",
+    "NotACloudEvent",
     "NotAStore",
     "NotDecided",
     "NotInARun",
     "NotInToken",
     "NotNewEnough",
     "NotPortable",
+    "NotPublished",
     "NotRead",
     "NotSerializable",
     "NotSerialized",
@@ -149,6 +158,7 @@ __all__ = [
     "Problem",
     "Refused",
     "RunCancelled",
+    "SchemaChanged",
     "StartedOver",
     "StoreBusy",
     "StoreClosed",

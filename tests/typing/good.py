@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Generic, NewType, TypeAlias, TypeVar, assert_type
 
 import attrs
@@ -48,11 +49,23 @@ from eventsrc import (
 )
 from eventsrc.events.positions import Cursor
 from eventsrc.following.session import Session
-from eventsrc.following.synchroniser import Synchronised
+from eventsrc.following.synchroniser import Synchronised, SyncOp
 from eventsrc.metering import logged, metered
 from eventsrc.postgres import AsyncPostgresStore
 from eventsrc.preview import Previewed, preview, preview_async
 from eventsrc.programs.trace import Trace, trace_async
+from eventsrc.programs.world import Elapsed
+from eventsrc.publishing import (
+    CloudEvent,
+    MemoryBroker,
+    Publisher,
+    PublishOp,
+    Transformer,
+    publish,
+    publish_once,
+    retry,
+)
+from eventsrc.publishing.publisher import SendOp
 from eventsrc.recording import RunFile, recording
 from eventsrc.stores.newest import newest
 from eventsrc.stores.operations import EpochOp, FeedPage, NotAppended
@@ -60,6 +73,8 @@ from eventsrc.streams.decide import Decided
 from eventsrc.streams.fold import Folded
 from eventsrc.streams.past import as_of
 from eventsrc.streams.remembering import remembering
+from eventsrc.views.memory import MemoryViews
+from eventsrc.views.operations import Parked
 from tests.programs.service import (
     AddUserError,
     App,
@@ -377,6 +392,31 @@ async def with_postgres(remote_store: AsyncPostgresStore, place: Cursor) -> None
     previewed = await preview_async(remote_store, handled(UserId("4")))
     assert_type(previewed, Previewed[Success[int] | Failure[NameTaken]])
 
+
+# --- publishing
+
+
+@attrs.frozen
+class Named:
+    name: str
+
+
+public = Transformer("https://typing.example")
+
+
+@public.of(SetName, name="typing.named")
+def named(event: Recorded[SetName]) -> Named | None:
+    return Named(event.data.name)
+
+
+assert_type(named, Callable[[Recorded[SetName]], Named | None])
+out = Publisher("typing", public)
+publishing = MemoryStore() | MemoryViews() | world | MemoryBroker()
+assert_type(publish_once(out), Program[SyncOp | SendOp | Elapsed, Synchronised])
+assert_type(publish(out), Program[PublishOp, None])
+assert_type(publishing.run(publish_once(out)), Synchronised)
+assert_type(publishing.run(retry(out)), tuple[Parked, ...])
+assert_type(CloudEvent.parse(b"").data_as(Named), Named)
 
 # --- attrs' own functions
 

@@ -1,0 +1,40 @@
+"""Events as an API: what leaves a service, how it is sent, and how it arrives. The store is the outbox.
+
+See transformer.py for what leaves, publisher.py for how it is sent, inbox.py for how it arrives.
+"""
+
+from eventsrc.publishing.catalogue import Catalogue, Entry, SchemaChanged
+from eventsrc.publishing.cloud_event import CloudEvent, NotACloudEvent
+from eventsrc.publishing.memory import MemoryBroker
+from eventsrc.publishing.operations import Publish, Published, Refused, by_subject
+from eventsrc.publishing.publisher import (
+    NotPublished,
+    Publisher,
+    PublishOp,
+    publish,
+    publish_once,
+    retry,
+    skip,
+)
+from eventsrc.publishing.transformer import Transformer
+
+__all__ = [
+    "Catalogue",
+    "CloudEvent",
+    "Entry",
+    "MemoryBroker",
+    "NotACloudEvent",
+    "NotPublished",
+    "Publish",
+    "PublishOp",
+    "Published",
+    "Publisher",
+    "Refused",
+    "SchemaChanged",
+    "Transformer",
+    "by_subject",
+    "publish",
+    "publish_once",
+    "retry",
+    "skip",
+]

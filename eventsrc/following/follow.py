@@ -22,7 +22,7 @@ from eventsrc.following.waiting import EVERY, check_every, wait_for_events
 from eventsrc.programs.program import Do, program
 from eventsrc.programs.world import Elapsed, Sleep
 from eventsrc.stores.operations import StoreError
-from eventsrc.views.operations import Claim, Failed, Lease, LostLease, Unpark, check_lease
+from eventsrc.views.operations import Claim, Failed, Lease, LostLease, StartedOver, Unpark, check_lease
 from eventsrc.views.view import View, ViewError
 
 FollowOp: TypeAlias = SyncOp | Unpark | Claim | OutageOp
@@ -122,7 +122,7 @@ class _Follower:
         match error:
             case StoreError() if error.may_pass:
                 yield from self._outage.wait(error)
-            case LostLease() if self._losses < ROUNDS:
+            case LostLease() | StartedOver() if self._losses < ROUNDS:
                 self._claim_at = -inf
                 self._losses += 1
                 yield from Sleep(self._every)

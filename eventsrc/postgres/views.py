@@ -32,9 +32,9 @@ from eventsrc.postgres._settings import NAMES, RESTORE, SEPARATOR, SETTINGS
 from eventsrc.stores.operations import Lost, NotAStore, StoreError
 from eventsrc.views._applying import LedgerViews
 from eventsrc.views._definition import Definition
-from eventsrc.views._ledger import DEFINITION, Ledger, Ownership, Place, Unsettled
+from eventsrc.views._ledger import DEFINITION, Ledger, Ownership, Place, Unsettled, row_of
 from eventsrc.views.guard import Moves
-from eventsrc.views.operations import Lease, LostLease
+from eventsrc.views.operations import Lease, LostLease, StartedOver
 from eventsrc.views.rows import Copy
 from eventsrc.views.view import BadHandler, View, ViewError, distinct
 
@@ -361,6 +361,9 @@ class PostgresViews(LedgerViews):
             ledger = self._ledger(session, tables)
             try:
                 yield ledger
+            except StartedOver:
+                self._ready.discard((view.name, view.version))
+                raise
             finally:
                 ledger.is_over = True
 
@@ -595,10 +598,9 @@ class PostgresLedger(Ledger):
             idle = min(max(lease.seconds, _SHORTEST_IDLE), _LONGEST_IDLE)
             self._asked(_END_IDLE, (f"{int(idle * 1000)}ms",))
         if not applies:
-            (row,) = self.ask(_PLACE, partition)
-            return Place(*row)
+            return Place(*row_of(partition, self.ask(_PLACE, partition)))
         self._partition, self._mark = partition, random.getrandbits(62) + 1
-        (row,) = self.ask(_BEGIN, self._mark, partition)
+        row = row_of(partition, self.ask(_BEGIN, self._mark, partition))
         self._settings = row[-1]
         return Place(*row[:-1])
 

@@ -148,7 +148,9 @@ class LedgerViews(OpenedViews[ViewOp]):
             if handled and self._compared.get(view) != handled:
                 ledger.compare(view, Definition.of(view, None, ""), ledger.definition())
                 self._compared[view] = handled
-            return ledger.partitions()
+            found = ledger.partitions()
+            view.check_partitions(len(found))
+            return found
 
         return Progress(self._seen(view, look, unmade) or unmade)
 

@@ -10,11 +10,12 @@ for a parameter. A Ledger is that database in a transaction.
 
 from __future__ import annotations
 
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -34,6 +35,10 @@ from eventsrc.views.operations import (
 )
 from eventsrc.views.rows import Copy
 from eventsrc.views.view import View
+
+T = TypeVar("T")
+
+_log = logging.getLogger("eventsrc")
 
 # all of these by the primary keys
 PARTS: Final = """
@@ -245,12 +250,23 @@ class Ledger(ABC):
         self.ask(RELEASE)
 
     def make(self, view: View[Any]) -> None:
-        """Makes the view's tables, the first time."""
-        with self.handling(view):
-            view.create(self.database)
+        """Makes the view's tables, the first time; of one that has lost its progress, that alone."""
+        is_first = self.definition() is None
+        if is_first:
+            with self.handling(view):
+                view.create(self.database)
+        else:
+            _log.warning(
+                "%r has lost how far it had come: it goes through the feed from the beginning, and "
+                "applies what it has not applied",
+                view,
+            )
         for partition in range(view.partitions):
             self.ask(ADD_PART, partition)
-        self.define_first(Definition.of(view, *self.described()))
+            if not is_first:  # beyond all that leases which were given before can have
+                self.ask(KEEP_TOKEN, int(self.now() * 1000), partition)
+        if is_first:
+            self.define_first(Definition.of(view, *self.described()))
 
     def definition(self, *, locks: bool = False) -> Definition | None:
         """The definition that is kept, if there is one.
@@ -417,7 +433,7 @@ class Ledger(ABC):
 
     def start_up(self, partition: int) -> int:
         """Counts the processes that began and have not brought the partition forward yet."""
-        ((starts,),) = self.ask(START_UP, partition)
+        (starts,) = row_of(partition, self.ask(START_UP, partition))
         return int(starts)
 
     def started(self, partition: int) -> None:
@@ -434,7 +450,7 @@ class Ledger(ABC):
 
     def attempt(self, partition: int, position: int) -> int:
         """Counts how often an event was tried, one after the other."""
-        ((tries,),) = self.ask(TRY, position, position, partition)
+        (tries,) = row_of(partition, self.ask(TRY, position, position, partition))
         return int(tries)
 
     def park(self, failed: Failed, since: str) -> None:
@@ -481,6 +497,7 @@ class Ledger(ABC):
         self.forget_owners(now)
         owners = self.keep_owner(owner, until, seconds)
         rows = self.leases()
+        row_of(0, rows)
         mine = [row for row in rows if row.owner == owner]
         share = _share(owner, owners, len(rows))
         for row in mine[share:]:
@@ -547,6 +564,16 @@ class Ownership:
     def is_over(self, now: float) -> bool:
         """True if its time is over, or the clock was set back since it was given."""
         return not now <= self.until <= now + self.seconds
+
+
+def row_of(partition: int, rows: Sequence[T]) -> T:
+    """The row that was found of a partition. Raises StartedOver if there is none."""
+    if not rows:
+        raise StartedOver(
+            f"partition {partition} is not where it was: nothing says any more how far it had come, as "
+            "its tables were emptied, or others have restored them. Synchronise the view again"
+        )
+    return rows[0]
 
 
 def _share(owner: str, owners: Iterable[str], partitions: int) -> int:

@@ -145,7 +145,7 @@ class LostLease(ViewError):
 
 
 class StartedOver(ViewError):
-    """A view is not where it was any more, because it was started over: nothing was applied."""
+    """A view is not where it was any more: it was started over, or its progress lost or restored."""
 
 
 class OtherDefinition(ViewError):

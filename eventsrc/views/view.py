@@ -184,7 +184,7 @@ class View(ByName, Generic[DB]):
         if self.partitions and found not in (0, self.partitions):
             raise ViewError(
                 f"{self!r} has {self.partitions} partitions, and was built with {found}: give it a new "
-                "version"
+                "version, or build this one anew in its place: rebuild(view, in_place=True)"
             )
 
     def create(self, database: DB) -> None:

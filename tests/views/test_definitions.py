@@ -46,6 +46,7 @@ from eventsrc.views.operations import (
     StartedOver,
     StartOver,
 )
+from eventsrc.views.view import ViewError
 
 TYPES = EventTypes()
 CODEC = Codec(TYPES)
@@ -451,3 +452,62 @@ def test_who_follows_by_the_old_definition_is_refused_after_a_rebuild_in_place(
         (store | old).run(synchronise(before))
     assert (store | new).run(synchronise(after)).lag == 0
     assert place.rows(new, after) == {A: 3, B: 2}
+
+
+kept_places = pytest.mark.parametrize("place", ["sqlite", "postgres"], indirect=True)
+
+
+def lose_progress(place: Place, view: View[Any], which: str = "true") -> None:
+    """As a restored database does, behind the back of those who have it open."""
+    with place.open().writing(view) as ledger:
+        ledger.ask(f"DELETE FROM {{s}}.eventsrc_part WHERE {which}")
+
+
+@kept_places
+@pytest.mark.parametrize("opens_anew", [False, True])
+def test_a_view_that_has_lost_its_progress_says_so_and_applies_what_it_has_not(
+    place: Place, store: MemoryStore, opens_anew: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    views, view = place.open(), place.names(partitions=2)
+    (store | views).run(synchronise(view))
+    lose_progress(place, view)
+    store.run(Append(A, (Named("more"),)))
+    views = place.open() if opens_anew else views
+    done = (store | views).run(synchronise(view))
+    assert (done.lag, done.applied, done.ignored) == (0, 1, 6)
+    assert place.rows(views, view) == {A: 3, B: 2}
+    assert [record.levelname for record in caplog.records if "has lost how far" in record.message] == [
+        "WARNING"
+    ]
+    assert (store | views).run(synchronise(view)).applied == 0
+
+
+@kept_places
+def test_who_shares_a_view_that_has_lost_its_progress_is_told_and_goes_on(
+    place: Place, store: MemoryStore
+) -> None:
+    views, view = place.open(), place.names(partitions=2)
+    (lease, _) = views.run(Claim(view, "one", 60.0))
+    lose_progress(place, view)
+    page = store.run(ReadFeed())
+    if place.kind == "postgres":  # a file is looked at each time
+        with pytest.raises(StartedOver, match="partition 0 is not where it was"):
+            views.run(Apply(view, page.events, page.next, 0, lease))
+    assert len(views.run(Claim(view, "one", 60.0))) == 2
+    with pytest.raises(LostLease):
+        views.run(Apply(view, page.events, page.next, 0, lease))
+
+
+@kept_places
+def test_a_view_that_has_lost_a_part_of_its_progress_is_refused_until_it_is_built_anew(
+    place: Place, store: MemoryStore
+) -> None:
+    views, view = place.open(), place.names(partitions=2)
+    (store | views).run(synchronise(view))
+    lose_progress(place, view, "part = 1")
+    store.run(Append(A, (Named("more"),)))
+    store.run(Append(B, (Named("more"),)))
+    with pytest.raises(ViewError, match="was built with 1"):
+        (store | views).run(synchronise(view))
+    assert (store | views | world).run(rebuild(view, in_place=True)).unwrap().lag == 0
+    assert place.rows(views, view) == {A: 3, B: 3}

@@ -34,6 +34,7 @@ pickled, with their attributes and notes. In parentheses: which of Python's exce
             Lost
             CommitFailed
             Refused
+            NotACopy
 
         OtherRequest
         AppendFailed
@@ -59,6 +60,7 @@ pickled, with their attributes and notes. In parentheses: which of Python's exce
         Problem
         TokenTooLong
 
+        BadExport
         NoSuchRun
         OtherRun
         RunCancelled
@@ -86,6 +88,7 @@ from eventsrc.events.stream_id import BadStreamId
 from eventsrc.following.session import NotNewEnough
 from eventsrc.following.synchroniser import GapRemains
 from eventsrc.http import Problem, TokenTooLong
+from eventsrc.moving.lines import BadExport
 from eventsrc.opening import BadUrl, MissingExtra
 from eventsrc.preview import PreviewError, PreviewIsDry
 from eventsrc.programs._scope import AmbiguousHandlers, MissingHandlers
@@ -95,6 +98,7 @@ from eventsrc.publishing.publisher import NotPublished
 from eventsrc.recording.masks import BadMask
 from eventsrc.recording.portable import NotPortable
 from eventsrc.sqlite._errors import CommitFailed
+from eventsrc.stores.copying import NotACopy
 from eventsrc.stores.operations import (
     Lost,
     NotAStore,
@@ -119,6 +123,7 @@ __all__ = [
     "AmbiguousHandlers",
     "AppendFailed",
     "BadCursor",
+    "BadExport",
     "BadHandler",
     "BadMask",
     "BadSnapshot",
@@ -137,6 +142,7 @@ __all__ = [
     "NoSuchRun",
     "NoSuchVersion",
     "NotACloudEvent",
+    "NotACopy",
     "NotAStore",
     "NotDecided",
     "NotInARun",

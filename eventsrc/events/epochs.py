@@ -8,6 +8,7 @@ where the next began, and is refused beyond.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final
 
@@ -34,11 +35,20 @@ class Epochs:
     """
 
     begins: tuple[tuple[int, int], ...] = ((1, 0),)
+    is_copy: bool = False
+    """Whether the store is a copy that takes no appends, as one that is being made is."""
     current: int = attrs.field(init=False, eq=False, repr=False)
     """The number of the last."""
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "current", self.begins[-1][0])
+
+    @staticmethod
+    def stored(rows: Iterable[tuple[int, int]]) -> Epochs:
+        """The epochs of the rows that a store keeps, of which COPY says that it is a copy."""
+        found = tuple(rows)
+        begins = tuple(row for row in found if row[0] != COPY)
+        return Epochs(begins or FIRST.begins, len(begins) < len(found))
 
     def next(self, end: int, now: int) -> tuple[int, int]:
         """The epoch that begins when the feed ends at a position. now: microseconds since 1970."""
@@ -75,6 +85,13 @@ class Epochs:
                 f"restored, and has in common with that epoch what is up to position {until}: {remedy}"
             )
 
+
+COPY: Final = 2**62
+"""The number that a store keeps beside those of its epochs while it is a copy that takes no appends.
+
+Being greater than any other it is found where the current epoch is looked for: so whoever appends
+notices it as he notices a new epoch.
+"""
 
 FIRST: Final = Epochs()
 """The epochs of a store that was never restored."""

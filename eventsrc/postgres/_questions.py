@@ -6,16 +6,17 @@ import contextlib
 import math
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import compress, takewhile
 from typing import Any, Final
+from uuid import UUID
 
 from returns.result import Failure, Success
 
 from eventsrc._clock import monotonic
 from eventsrc.events.codec import Codec, Kind
-from eventsrc.events.epochs import FIRST, Epochs, WrongEpoch
+from eventsrc.events.epochs import COPY, FIRST, Epochs, WrongEpoch
 from eventsrc.events.pages import Events, EventsData
 from eventsrc.events.positions import Cursor, Token
 from eventsrc.events.record import LOST_KIND, Corrupted, Record, make_records
@@ -27,6 +28,16 @@ from eventsrc.postgres._schema import Tables
 from eventsrc.stores._group_commit import ToRaise
 from eventsrc.stores._ids import OwnIds
 from eventsrc.stores._known import Heads, Kinds
+from eventsrc.stores.copying import (
+    EndCopy,
+    GetIdentity,
+    Identity,
+    KeepRecords,
+    NotACopy,
+    check_versions,
+    keeping,
+    refuse_append,
+)
 from eventsrc.stores.operations import (
     CONFLICT_EVENTS,
     MAX_PAGE,
@@ -124,6 +135,8 @@ class Questions:
         self._are_large = False
         """Whether the events of the last page were too large for the statement that is faster."""
         self._epochs = FIRST
+        self._number = FIRST.current
+        """The greatest number in the table of epochs, when it was looked at last."""
 
     def in_transaction(self) -> Questions:
         """The questions in a user's transaction: nothing that is seen there is committed yet."""
@@ -139,6 +152,7 @@ class Questions:
         """Goes by what is committed: the user may have rolled back to a savepoint since."""
         if self._outside is not None:
             self.end, self._epochs = self._outside.end, self._outside._epochs
+            self._number = self._outside._number
             self._kinds = self._outside._kinds.copy()
 
     def identity(self) -> StoreIdentity:
@@ -183,12 +197,13 @@ class Questions:
     def learning_epochs(self) -> Conversation[Epochs]:
         """The epochs of the store."""
         rows = yield self._ask(sql.EPOCHS)
-        epochs = Epochs(tuple((number, position) for number, position in rows))
+        epochs = Epochs.stored((number, position) for number, position in rows)
         if epochs.current != self._epochs.current:  # restored or emptied: its rows may be others
             self._kinds = Kinds()  # a new one: pages that were read keep theirs
             yield from self._learn_kinds()
             self.forget_heads()
         self._epochs = epochs
+        self._number = COPY if epochs.is_copy else epochs.current
         return epochs
 
     def getting_epochs(self, _: GetEpochs) -> Conversation[Epochs]:
@@ -197,10 +212,107 @@ class Questions:
 
     def raising_epoch(self, _: RaiseEpoch) -> Conversation[int]:
         """Begins another epoch; answers its number."""
+        refuse_append((yield from self.learning_epochs()))
         least = microseconds(self._clock) // 1000
         ((number,),) = yield self._ask(sql.RAISE_EPOCH, (0, least), takes_lock_timeout=True)
         yield from self.learning_epochs()
         return int(number)
+
+    # --- copies
+
+    def getting_identity(self, _: GetIdentity) -> Conversation[Identity]:
+        """The store's id, its secret and its epochs."""
+        own = yield from self._identity()
+        return Identity(own.store_id, own.secret, Epochs(own.epochs.begins))
+
+    def _identity(self) -> Conversation[Identity]:
+        ((store_id, key, self.end),) = yield self._ask(sql.STORE, ())
+        if store_id != self.store_id:  # it has become a copy since it was opened
+            self.store_id, self._ids = store_id, OwnIds(key)
+            self.forget_heads()
+        return Identity(store_id, key, (yield from self.learning_epochs()))
+
+    def _check_identity(self) -> Conversation[None]:
+        """Raises StoreClosed if a store that was empty has become a copy of another since."""
+        ((store_id, _, _),) = yield self._ask(sql.STORE, ())
+        if store_id != self.store_id:
+            raise StoreClosed(
+                f"the store was {self.store_id!r}, and is a copy of {store_id!r} now: open it again"
+            )
+
+    def keeping(self, op: KeepRecords) -> Conversation[int]:
+        """Keeps records as another store has them, in one transaction."""
+        yield self._ask(sql.WAIT_IN_TRANSACTION, (0,), takes_lock_timeout=True)
+        own = yield from self._identity()
+        end = self.end
+        first = op.records[0].position if op.records else end + 1
+        kept: list[Record] = []
+        if first <= end:
+            last = min(end, op.records[-1].position)
+            rows = yield self._ask(sql.RECORDS, (first, last))
+            kept = [Record._make(record) for record in (yield from self._records(rows, None))]
+        todo = keeping(op, own, end, lambda _first, _last: kept)
+        if todo.is_new:
+            yield self._ask(sql.SET_STORE, (op.identity.store_id, op.identity.secret))
+        if todo.epochs != own.epochs:
+            yield from self._set_epochs(todo.epochs)
+        if todo.records:
+            yield from self._insert(todo.records, OwnIds(op.identity.secret))
+        yield from self._identity()
+        return end + len(todo.records)
+
+    def ending_copy(self, op: EndCopy) -> Conversation[int]:
+        """Makes a copy a store that takes appends, in one transaction."""
+        yield self._ask(sql.WAIT_IN_TRANSACTION, (0,), takes_lock_timeout=True)
+        epochs = (yield from self._identity()).epochs
+        if epochs.is_copy:
+            begins = epochs.begins
+            if op.raise_epoch:
+                begins = (*begins, epochs.next(self.end, microseconds(self._clock)))
+            yield from self._set_epochs(Epochs(begins))
+            epochs = yield from self.learning_epochs()
+        return epochs.current
+
+    def _set_epochs(self, epochs: Epochs) -> Conversation[None]:
+        begins = [*epochs.begins, (COPY, 0)] if epochs.is_copy else epochs.begins
+        yield self._ask(sql.CLEAR_EPOCHS, ())
+        yield self._ask(sql.ADD_EPOCHS, tuple(map(array, zip(*begins, strict=True))))
+
+    def _insert(self, records: Sequence[Record], ids: OwnIds) -> Conversation[None]:
+        streams = [*dict.fromkeys(record.stream for record in records)]
+        rows = yield self._ask(sql.HEADS, (streams,))
+        heads = {name: version for name, _, version in rows}
+        check_versions(records, lambda stream: heads.get(stream, 0))
+        yield self._ask(sql.ADD_STREAMS, ([name for name in streams if name not in heads],))
+        kinds = {record.kind for record in records}
+        types, schemas, codecs = zip(*sorted(kinds), strict=True)
+        columns = list(types), array(schemas), list(codecs)
+        yield self._ask(sql.ADD_KINDS, (0, *columns), takes_lock_timeout=True)
+        rows = yield self._ask(sql.HEADS, (streams,))
+        numbers = {name: number for name, number, _ in rows}
+        yield from self._learn_kinds()
+        for portion in _by_size(records):
+            positions, names, versions, of, times, datas, crcs, rests = zip(*portion, strict=True)
+            yield self._ask(
+                sql.ADD_EVENTS,
+                (
+                    array(positions),
+                    array(numbers[name] for name in names),
+                    array(versions),
+                    array(self._kinds.numbers[kind] for kind in of),
+                    array(times),
+                    list(datas),
+                    array(crcs),
+                    list(rests),
+                ),
+            )
+        firsts = [record for record in records if not record.nth]
+        indexed = [record for record in firsts if not _is_near(record, ids)]
+        ids_of = [record.append_id for record in indexed]
+        try:
+            yield self._ask(sql.ADD_APPENDS, (ids_of, array(record.position for record in indexed)))
+        except Refused:
+            raise NotACopy("two appends of the records have one id: the store is damaged") from None
 
     def _of_this_epoch(
         self,
@@ -228,6 +340,8 @@ class Questions:
     def appending(self, group: Sequence[Prepared]) -> Conversation[list[AppendOutcome | ToRaise]]:
         """Stores appends that came together, each for itself, and answers them in their order."""
         self._forget_uncommitted()
+        if not self.end and self._outside is None:
+            yield from self._check_identity()
         now = microseconds(self._clock)
         if len(group) == 1 and self._is_lean:
             answer = yield from self._append_alone(group[0], now)
@@ -420,8 +534,11 @@ class Questions:
             yield from self._append(group, indexes[:half], now, answers)
             yield from self._append(group, indexes[half:], now, answers)
             return
-        if rows and rows[0][1] == "epoch":  # others have begun another
-            yield from self.learning_epochs()
+        if rows and rows[0][1] == "epoch":  # others have begun another, or it is a copy
+            if (yield from self.learning_epochs()).is_copy:
+                for index in indexes:
+                    answers[index] = yield from self._again_or_refused(group[index])
+                return
             yield from self._append(group, indexes, now, answers)
             return
         rows_of: dict[int, Rows] = defaultdict(list)
@@ -429,6 +546,18 @@ class Questions:
             rows_of[row[0]].append(row[1:])
         for nth, index in enumerate(indexes):
             answers[index] = yield from self._answer(asked[nth], rows_of[nth])
+
+    def _again_or_refused(self, asked: Prepared) -> Conversation[AppendOutcome | ToRaise]:
+        """The answer to an append to a copy, which takes none but knows those that it has."""
+        try:
+            if asked.is_keyed:
+                stored = yield from self._stored_of(asked.append_id)
+                if stored:
+                    return asked.again(stored, self.store_id, self._epochs.current)
+            refuse_append(self._epochs)
+        except StoreError as error:
+            return ToRaise(error)
+        raise AssertionError("a copy took an append")
 
     def _arrays(self, group: Sequence[Prepared], now: int) -> tuple[Any, ...]:
         """The parameters of the function `append`."""
@@ -496,16 +625,20 @@ class Questions:
         append_id = op.append_id
         wait = sql.WAIT_IN_TRANSACTION if self._outside is not None else sql.WAIT
         yield self._ask(wait, (0,), takes_lock_timeout=True)
+        stored = yield from self._stored_of(append_id)
+        if not stored:
+            return None
+        epochs = yield from self.learning_epochs()
+        check_request(op.request, append_id, stored[0].metadata, self.key)
+        return appended(append_id, stored, self.store_id, epochs.current)
+
+    def _stored_of(self, append_id: UUID) -> Conversation[list[Record]]:
+        """The records of an append; none if it is not stored."""
         key = append_id.bytes
         rows = yield self._ask(sql.FIND_KEYED, (key,))
         if not rows and (place := self._ids.position(append_id)) is not None:
             rows = yield self._ask(sql.FIND_OWN, (place, place + sql.REACH, key + bytes(4)))
-        if not rows:
-            return None
-        stored = yield from self._records_of(key, rows[0][0])
-        epochs = yield from self.learning_epochs()
-        check_request(op.request, append_id, stored[0].metadata, self.key)
-        return appended(append_id, stored, self.store_id, epochs.current)
+        return (yield from self._records_of(key, rows[0][0])) if rows else []
 
     def _records_of(self, append_id: bytes, position: int) -> Conversation[list[Record]]:
         """The records of an append that begins at a position, and at most nine times as many rows."""
@@ -534,8 +667,9 @@ class Questions:
         head, epoch = 0, self._epochs.current
         if rows:
             number, head, epoch = rows[0][:3]
-            if epoch != self._epochs.current:
+            if epoch != self._number:
                 yield from self.learning_epochs()
+            epoch = self._epochs.current
             self._heads.move(op.stream, number, head)
         found = [row[3:] for row in rows if row[3] is not None]
         last = min(place - 1, head)
@@ -590,7 +724,7 @@ class Questions:
             wanted: tuple[Any, ...] = [op.stream for op in some], array(op.after for op in some)
             wanted += array(op.limit for op in some), MAX_PAGE_BYTES
             rows = yield self._ask(sql.READ_SEVERAL, wanted)
-            if rows[0][3] != self._epochs.current:
+            if rows[0][3] != self._number:
                 yield from self.learning_epochs()
             rows_of: dict[int, Rows] = defaultdict(list)
             for row in rows:
@@ -606,7 +740,7 @@ class Questions:
 
     def _page_of(self, op: Read, rows: Rows) -> Conversation[Page[Any] | None]:
         """The page of one of several streams; None if not all of it had room."""
-        number, head, epoch = rows[0][:3]
+        number, head = rows[0][:2]
         records = yield from self._records(rows, op.stream)
         if len(records) < min(op.limit, head - op.after):
             return None
@@ -615,6 +749,7 @@ class Questions:
         )
         if number is not None:
             self._heads.move(op.stream, number, head)
+        epoch = self._epochs.current
         return page_of(op, Events(records, self.codec), self.store_id, head, epoch)
 
     def finding_head(self, op: Head) -> Conversation[int]:
@@ -650,9 +785,10 @@ class Questions:
 
     def _end(self, op: ReadFeed, rows: Rows) -> Conversation[tuple[int, int]]:
         """The end of the feed and the epoch of the store, once it is seen that the cursor is theirs."""
-        end, epoch = rows[0][:2]
-        if epoch != self._epochs.current:
+        end, number = rows[0][:2]
+        if number != self._number:
             yield from self.learning_epochs()
+        epoch = self._epochs.current
         if epoch != op.after.epoch and op.after.position:
             self._epochs.check(op.after)
         check_end(op, end)
@@ -786,6 +922,24 @@ def _portions(group: Sequence[Prepared]) -> list[list[int]]:
         together[-1].append(index)
         room -= size
     return together + alone
+
+
+def _by_size(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    """The records in portions that travel together."""
+    first, room = 0, LARGEST
+    for index, record in enumerate(records):
+        size = len(record.data) + len(record.rest)
+        if size > room and index > first:
+            yield records[first:index]
+            first, room = index, LARGEST
+        room -= size
+    yield records[first:]
+
+
+def _is_near(record: Record, ids: OwnIds) -> bool:
+    """Whether the first record of an append is found by the position that its id names."""
+    place = ids.position(UUID(bytes=record.append_id))
+    return place is not None and place <= record.position <= place + sql.REACH
 
 
 def _break_off(

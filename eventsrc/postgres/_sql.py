@@ -602,6 +602,26 @@ ADD_KINDS: Final = "SELECT {s}.add_kinds(%s, %b::text[], %s::bigint[], %b::text[
 STORE: Final = "SELECT id, key, (SELECT coalesce(max(position), 0) FROM {s}.event) FROM {s}.store"
 HOME: Final = "SELECT current_setting('transaction_isolation'), id FROM {s}.store"
 ADD_STORE: Final = "INSERT INTO {s}.store (id) VALUES (%s)"
+# --- copies
+
+# by the primary key
+RECORDS: Final = """
+    SELECT position, name, version, kind, recorded_at, data, data_crc, rest
+    FROM {s}.event JOIN {s}.stream ON stream.id = event.stream
+    WHERE position BETWEEN %s AND %s ORDER BY position
+"""
+SET_STORE: Final = "UPDATE {s}.store SET id = %s, key = %b"
+CLEAR_EPOCHS: Final = "DELETE FROM {s}.epoch"
+ADD_EPOCHS: Final = "INSERT INTO {s}.epoch SELECT * FROM unnest(%s::bigint[], %s::bigint[])"
+ADD_STREAMS: Final = "INSERT INTO {s}.stream (name) SELECT unnest(%b::text[])"
+ADD_EVENTS: Final = """
+    INSERT INTO {s}.event SELECT * FROM unnest(
+        %s::bigint[], %s::bigint[], %s::bigint[], %s::integer[], %s::bigint[], %b::bytea[],
+        %s::bigint[], %b::bytea[]
+    )
+"""
+ADD_APPENDS: Final = "INSERT INTO {s}.append SELECT * FROM unnest(%b::bytea[], %s::bigint[])"
+
 LOAD_SNAPSHOT: Final = """
     SELECT version, data FROM {s}.snapshot WHERE stream = %s AND fold = %s AND fold_version = %s
 """

@@ -30,6 +30,14 @@ from eventsrc.programs.operation import Operation
 from eventsrc.programs.program import Outcome
 from eventsrc.stores._async_group_commit import AsyncAlone, AsyncGroupCommit
 from eventsrc.stores._group_commit import Alone, GroupCommit, ToRaise
+from eventsrc.stores.copying import (
+    CopyOp,
+    EndCopy,
+    GetIdentity,
+    Identity,
+    KeepRecords,
+    check_keeping,
+)
 from eventsrc.stores.operations import (
     Append,
     AppendAll,
@@ -50,6 +58,7 @@ from eventsrc.stores.operations import (
     StoreBusy,
     StoreClosed,
     StoreOp,
+    StoreReadOnly,
     Unknown,
 )
 from eventsrc.stores.prepare import Prepared, check, prepare
@@ -70,11 +79,12 @@ _QUESTIONS: Final[Mapping[type[Operation[Any]], Callable[[Questions, Any], Conve
     SaveSnapshot: Questions.saving_snapshot,
     GetEpochs: Questions.getting_epochs,
     RaiseEpoch: Questions.raising_epoch,
+    GetIdentity: Questions.getting_identity,
 }
 """The questions that an operation which appends nothing asks."""
 
 
-class PostgresStore(Opened[StoreOp | EpochOp]):
+class PostgresStore(Opened[StoreOp | EpochOp | CopyOp]):
     """A store in a Postgres database. It may be used from threads, and its schema by many processes.
 
     address: a connection string, or a psycopg_pool.ConnectionPool, whose connections are then borrowed.
@@ -200,6 +210,23 @@ class PostgresStore(Opened[StoreOp | EpochOp]):
         """Begins another epoch."""
         return self._answer(op)
 
+    # --- copies
+
+    @on(GetIdentity)
+    def get_identity(self, op: GetIdentity) -> Identity:
+        """The store's id, its secret and its epochs."""
+        return self._answer(op)
+
+    @on(KeepRecords)
+    def keep_records(self, op: KeepRecords) -> int:
+        """Keeps records as another store has them."""
+        return self._link.run(_copying(self._link.policy, self._questions, op))
+
+    @on(EndCopy)
+    def end_copy(self, op: EndCopy) -> int:
+        """Makes a copy a store that takes appends."""
+        return self._link.run(_copying(self._link.policy, self._questions, op))
+
     def _answer(self, op: Operation[R]) -> R:
         asked = _answering(self._link.policy, self._questions, op, self._timeout)
         answer: R = self._link.run(asked)
@@ -216,7 +243,7 @@ class PostgresStore(Opened[StoreOp | EpochOp]):
         return _busy(self._timeout)
 
 
-class AsyncPostgresStore(OfOneProcess, AsyncInterpreter[StoreOp | EpochOp]):
+class AsyncPostgresStore(OfOneProcess, AsyncInterpreter[StoreOp | EpochOp | CopyOp]):
     """A store in a Postgres database, for the tasks of one event loop.
 
     address: a connection string, or a psycopg_pool.AsyncConnectionPool. Otherwise as PostgresStore.
@@ -345,6 +372,23 @@ class AsyncPostgresStore(OfOneProcess, AsyncInterpreter[StoreOp | EpochOp]):
         """Begins another epoch."""
         return await self._answer(op)
 
+    # --- copies
+
+    @on(GetIdentity).coroutine
+    async def get_identity(self, op: GetIdentity) -> Identity:
+        """The store's id, its secret and its epochs."""
+        return await self._answer(op)
+
+    @on(KeepRecords).coroutine
+    async def keep_records(self, op: KeepRecords) -> int:
+        """Keeps records as another store has them."""
+        return await self._link.run(_copying(self._link.policy, self._questions, op))
+
+    @on(EndCopy).coroutine
+    async def end_copy(self, op: EndCopy) -> int:
+        """Makes a copy a store that takes appends."""
+        return await self._link.run(_copying(self._link.policy, self._questions, op))
+
     def _prepared(self, op: Append | AppendAll) -> Prepared:
         _check_open(self._questions)
         self._link.policy.check_usable()
@@ -410,6 +454,19 @@ def _appending(
     """Stores appends that came together, and answers them in their order."""
     write = partial(policy.write, deadline=monotonic() + timeout)
     return answered(questions.appending(group), write)
+
+
+def _copying(policy: Policy, questions: Questions, op: KeepRecords | EndCopy) -> Dialogue[int]:
+    """Keeps records of another store, or ends that, in a transaction."""
+    _check_open(questions)
+    if not isinstance(policy, Connections):
+        raise StoreReadOnly(
+            "a copy cannot be made in a transaction of the caller's: ask the store itself"
+        )
+    if isinstance(op, KeepRecords):
+        check_keeping(op)
+        return policy.in_transaction(questions.keeping(op))
+    return policy.in_transaction(questions.ending_copy(op))
 
 
 def _check_open(questions: Questions) -> None:

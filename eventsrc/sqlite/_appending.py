@@ -27,6 +27,7 @@ from eventsrc.sqlite._rows import (
 )
 from eventsrc.stores._ids import OwnIds
 from eventsrc.stores._known import Kinds
+from eventsrc.stores.copying import refuse_append
 from eventsrc.stores.operations import CONFLICT_EVENTS, Appended, Conflict, Expect, NotAppended
 from eventsrc.stores.prepare import Prepared
 
@@ -55,13 +56,16 @@ class Appending:
         self.kind_numbers: dict[Kind, int] = {}
         self.numbers: dict[str, int] = {}
         self.versions: dict[str, int] = {}
-        self.end, _ = end_of(connection)
+        self.end, number = end_of(connection)
+        if number != epochs.current:
+            self.epochs = epochs_of(connection)
         """The last position, with what this transaction has appended."""
 
     def append(self, asked: Prepared) -> Outcome[Appended, NotAppended]:
         """Stores an append, if its conditions hold and it has not been stored before."""
         if asked.is_keyed and (again := self._again(asked)) is not None:
             return again
+        refuse_append(self.epochs)
         unmet = asked.unmet(self.version)
         asked.check_epochs(self.epochs, partial(position_of, self.connection))
         if unmet is not None:
@@ -92,9 +96,7 @@ class Appending:
     def version(self, stream: str) -> int:
         """The version of a stream, with what this transaction has appended."""
         if stream not in self.versions:
-            number, self.versions[stream], epoch = head_of(self.connection, stream)
-            if epoch != self.epochs.current:
-                self.epochs = epochs_of(self.connection)
+            number, self.versions[stream], _ = head_of(self.connection, stream)
             if number is not None:
                 self.numbers[stream] = number
         return self.versions[stream]

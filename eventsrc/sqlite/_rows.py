@@ -72,7 +72,7 @@ def epochs_of(connection: sqlite3.Connection) -> Epochs:
     rows = connection.execute(sql.EPOCHS).fetchall()
     if not rows or not {type(number) for row in rows for number in row} <= {int}:
         raise _no_epoch(rows)
-    return Epochs(tuple(rows))
+    return Epochs.stored(rows)
 
 
 def _no_epoch(found: object) -> Corrupted:

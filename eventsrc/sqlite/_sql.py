@@ -182,6 +182,15 @@ ADD_EVENT_IN: Final = """
         )
 """
 
+# by the primary key
+RECORDS: Final = """
+    SELECT position, name, version, kind, recorded_at, data, data_crc, rest
+    FROM eventsrc_event CROSS JOIN eventsrc_stream ON eventsrc_stream.id = stream
+    WHERE position BETWEEN ? AND ? ORDER BY position
+"""
+SET_STORE: Final = "UPDATE eventsrc_store SET id = ?, key = ?"
+CLEAR_EPOCHS: Final = "DELETE FROM eventsrc_epoch"
+
 LOAD_SNAPSHOT: Final = """
     SELECT version, data FROM eventsrc_snapshot WHERE stream = ? AND fold = ? AND fold_version = ?
 """

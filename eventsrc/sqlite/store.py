@@ -21,7 +21,7 @@ from returns.result import Failure, Success
 from eventsrc._clock import monotonic
 from eventsrc._errors import EventsrcError
 from eventsrc.events.codec import Codec
-from eventsrc.events.epochs import Epochs
+from eventsrc.events.epochs import COPY, Epochs
 from eventsrc.events.pages import Events, EventsData
 from eventsrc.events.positions import Cursor, Token
 from eventsrc.events.record import Corrupted
@@ -30,6 +30,7 @@ from eventsrc.programs.opened import Opened
 from eventsrc.programs.program import Outcome
 from eventsrc.sqlite import _sql as sql
 from eventsrc.sqlite._appending import Appending
+from eventsrc.sqlite._copying import end_copy, identity_of, keep
 from eventsrc.sqlite._errors import CommitFailed
 from eventsrc.sqlite._file import Durability, SqliteFile
 from eventsrc.sqlite._rows import (
@@ -49,6 +50,15 @@ from eventsrc.sqlite._rows import (
 from eventsrc.stores._group_commit import GroupCommit, ToRaise
 from eventsrc.stores._ids import OwnIds
 from eventsrc.stores._known import Heads, Kinds
+from eventsrc.stores.copying import (
+    CopyOp,
+    EndCopy,
+    GetIdentity,
+    Identity,
+    KeepRecords,
+    check_keeping,
+    refuse_append,
+)
 from eventsrc.stores.operations import (
     MAX_PAGE,
     Append,
@@ -67,6 +77,7 @@ from eventsrc.stores.operations import (
     ReadFeed,
     SaveSnapshot,
     Snapshot,
+    StoreClosed,
     StoreOp,
     Unknown,
     is_met,
@@ -98,7 +109,7 @@ class _Job:
     """When its turn to write must have come, by _clock.monotonic()."""
 
 
-class SqliteStore(Opened[StoreOp | EpochOp]):
+class SqliteStore(Opened[StoreOp | EpochOp | CopyOp]):
     """A store in a SQLite file. It may be used from threads, tasks and several processes at once.
 
     path: of the file; it is made if it is not there.
@@ -135,9 +146,9 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
             self._commit, interrupted=_interrupted, too_late=self._file.busy, most=GROUP
         )
         try:
-            store_id, self._ids = self._find_identity()
-            self.store_id: Final = store_id
+            self.store_id, self._ids = self._find_identity()
             self._end, self._epochs = self._find_end()
+            self._number = COPY if self._epochs.is_copy else self._epochs.current
         except BaseException:
             self._file.close()
             raise
@@ -212,6 +223,8 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
         def store(connection: sqlite3.Connection) -> Appending:
             about = self.store_id, self._ids, self.codec, self._kinds, self._epochs
             writing = Appending(connection, *about, self._now())
+            if not self._end:  # it may have become a copy of another since it was opened
+                self._check_identity(connection)
             answers.extend([writing.append(job.asked) for job in group])
             return writing
 
@@ -223,6 +236,13 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
                 raise
             answers[0] = ToRaise(error)
         return answers
+
+    def _check_identity(self, connection: sqlite3.Connection) -> None:
+        store_id = identity_of(connection).store_id
+        if store_id != self.store_id:
+            raise StoreClosed(
+                f"the store was {self.store_id!r}, and is a copy of {store_id!r} now: open it again"
+            )
 
     def _remember(self, writing: Appending) -> None:
         """Keeps what has been learnt of the file in a transaction that is committed."""
@@ -304,6 +324,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
     def _raise_epoch(self) -> int:
         def begin(connection: sqlite3.Connection) -> Epochs:
             epochs, (end, _) = epochs_of(connection), end_of(connection)
+            refuse_append(epochs)
             begun = epochs.next(end, self._now())
             connection.execute(sql.ADD_EPOCH, begun)
             return Epochs((*epochs.begins, begun))
@@ -311,9 +332,57 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
         self._notice(self._file.writing().run(begin))
         return self._epochs.current
 
+    # --- copies
+
+    @on(GetIdentity)
+    def get_identity(self, op: GetIdentity) -> Identity:
+        """The store's id, its secret and its epochs."""
+        with self._file.reading() as connection:
+            own = identity_of(connection)
+        return attrs.evolve(own, epochs=Epochs(own.epochs.begins))
+
+    @on(KeepRecords)
+    def keep_records(self, op: KeepRecords) -> int:
+        """Keeps records as another store has them."""
+        check_keeping(op)
+        return self._copying(partial(keep, op=op))
+
+    @on(KeepRecords).coroutine
+    async def keep_records_async(self, op: KeepRecords) -> int:
+        """Keeps records as another store has them."""
+        from asyncio import to_thread
+
+        return await to_thread(self.keep_records, op)
+
+    @on(EndCopy)
+    def end_copy(self, op: EndCopy) -> int:
+        """Makes a copy a store that takes appends."""
+        self._copying(partial(end_copy, op=op, now=self._now()))
+        return self._epochs.current
+
+    @on(EndCopy).coroutine
+    async def end_copy_async(self, op: EndCopy) -> int:
+        """Makes a copy a store that takes appends."""
+        from asyncio import to_thread
+
+        return await to_thread(self.end_copy, op)
+
+    def _copying(self, work: Callable[[sqlite3.Connection], int]) -> int:
+        """Does the work of a copy in a transaction, and goes by what the store is then."""
+
+        def done(connection: sqlite3.Connection) -> tuple[int, Identity]:
+            return work(connection), identity_of(connection)
+
+        answer, own = self._file.writing().run(done)
+        self.store_id, self._ids = own.store_id, OwnIds(own.secret)
+        self._notice(own.epochs)
+        self._heads.forget_all()
+        self._kinds = Kinds()
+        return answer
+
     def _epoch(self, connection: sqlite3.Connection, number: int) -> Epochs:
         """The epochs of the store, which was just seen to be in the one of a number."""
-        if number != self._epochs.current:
+        if number != self._number:
             self._notice(epochs_of(connection))
         return self._epochs
 
@@ -324,6 +393,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
             self._heads.forget_all()
             self._end = 0
         self._epochs = epochs
+        self._number = COPY if epochs.is_copy else epochs.current
 
     # --- reading
 
@@ -333,13 +403,13 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
         check(op)
         with self._file.reading() as connection:
             number, found, epoch = head_of(connection, op.stream)
-            self._epoch(connection, epoch)
+            epoch = self._epoch(connection, epoch).current
             head = found
             if op.backwards or op.whole:
                 events, head = self._events(connection, op, number, head)
                 if head > found:  # others have appended meanwhile, perhaps more than the page shows
                     connection.execute("BEGIN")
-                    number, found, epoch = head_of(connection, op.stream)
+                    number, found, _ = head_of(connection, op.stream)
                     events, head = self._events(connection, op, number, found)
             else:
                 events = self._data(connection, op, number, head)
@@ -399,6 +469,7 @@ class SqliteStore(Opened[StoreOp | EpochOp]):
         with self._file.reading() as connection:
             end, epoch = end_of(connection)
             epochs = self._epoch(connection, epoch)
+            epoch = epochs.current
             if epoch != op.after.epoch:
                 epochs.check(op.after)
             check_end(op, end)

@@ -25,6 +25,17 @@ from eventsrc.programs.interpreter import on
 from eventsrc.programs.opened import Opened
 from eventsrc.programs.program import Outcome
 from eventsrc.stores._forking import guarded_across_forks
+from eventsrc.stores.copying import (
+    CopyOp,
+    EndCopy,
+    GetIdentity,
+    Identity,
+    KeepRecords,
+    check_keeping,
+    check_versions,
+    keeping,
+    refuse_append,
+)
 from eventsrc.stores.operations import (
     CONFLICT_EVENTS,
     MAX_PAGE,
@@ -63,7 +74,7 @@ from eventsrc.stores.prepare import (
 from eventsrc.stores.requests import check_request
 
 
-class MemoryStore(Opened[StoreOp | EpochOp]):
+class MemoryStore(Opened[StoreOp | EpochOp | CopyOp]):
     """A store that lives and dies with the process. It may be used from threads and tasks.
 
     codec: what it encodes with; one for all registered events if not given.
@@ -186,15 +197,54 @@ class MemoryStore(Opened[StoreOp | EpochOp]):
     def raise_epoch(self, op: RaiseEpoch) -> int:
         """Begins another epoch."""
         with self._lock:
+            refuse_append(self._epochs)
             begun = self._epochs.next(len(self._feed), microseconds(self._clock))
             self._epochs = Epochs((*self._epochs.begins, begun))
         return begun[0]
+
+    # --- copies
+
+    @on(GetIdentity)
+    def get_identity(self, op: GetIdentity) -> Identity:
+        """The store's id, its secret and its epochs."""
+        with self._lock:
+            return Identity(self.store_id, self._key, Epochs(self._epochs.begins))
+
+    @on(KeepRecords)
+    def keep_records(self, op: KeepRecords) -> int:
+        """Keeps records as another store has them."""
+        check_keeping(op)
+        with self._lock:
+            own = Identity(self.store_id, self._key, self._epochs)
+            todo = keeping(op, own, len(self._feed), lambda one, last: self._feed[one - 1 : last])
+            check_versions(todo.records, lambda stream: len(self._streams.get(stream, ())))
+            if todo.is_new:
+                self.store_id, self._key = op.identity.store_id, op.identity.secret
+            self._epochs = todo.epochs
+            for record in todo.records:
+                self._streams.setdefault(record.stream, []).append(record)
+                self._appends.setdefault(UUID(bytes=record.append_id), []).append(record)
+            self._feed += todo.records
+            return len(self._feed)
+
+    @on(EndCopy)
+    def end_copy(self, op: EndCopy) -> int:
+        """Makes a copy a store that takes appends."""
+        with self._lock:
+            if self._epochs.is_copy:
+                begins = self._epochs.begins
+                if op.raise_epoch:
+                    now = microseconds(self._clock)
+                    begins = (*begins, self._epochs.next(len(self._feed), now))
+                self._epochs = Epochs(begins)
+            return self._epochs.current
 
     def _append(self, asked: Prepared) -> Outcome[Appended, NotAppended]:
         with self._lock:
             stored = self._appends.get(asked.append_id) if asked.is_keyed else None
             if stored is not None:
                 return asked.again(stored, self.store_id, self._epochs.current)
+            refuse_append(self._epochs)
             asked.check_epochs(self._epochs, self._position)
             unmet = asked.unmet(self._version)
             if unmet is not None:

@@ -13,6 +13,7 @@ import attrs
 
 from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.operation import Derived, Operation
+from eventsrc.stores.copying import EndCopy, GetIdentity, KeepRecords
 from eventsrc.stores.operations import (
     Append,
     AppendAll,
@@ -61,6 +62,7 @@ _REACHES: Final[dict[type, Callable[[Any], Reach]]] = {
     Read: _one,
     ReadFeed: lambda op: Reach(prefixes=frozenset({op.prefix})),
     SaveSnapshot: lambda op: _one(op.snapshot),
+    **dict.fromkeys((GetIdentity, KeepRecords, EndCopy), lambda _: WHOLE_STORE),
 }
 
 

@@ -15,6 +15,7 @@ from eventsrc import START, Append, Failure, Head, Read, ReadFeed, Recorded, Str
 from eventsrc.errors import StoreError
 from eventsrc.events.epochs import Epochs
 from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter
+from eventsrc.stores.copying import CopyOp, EndCopy, GetIdentity, Identity, KeepRecords
 from eventsrc.stores.operations import (
     AppendAll,
     EpochOp,
@@ -68,6 +69,9 @@ def of_store() -> Iterator[Any]:
     yield FindAppend(uuid4())
     yield GetEpochs()
     yield RaiseEpoch()
+    yield GetIdentity()
+    yield KeepRecords(Identity("another", b"-", Epochs()))
+    yield EndCopy()
 
 
 def of_views(view: View[Any], other: View[Any], events: Sequence[Recorded[Any]]) -> Iterator[Any]:
@@ -96,7 +100,7 @@ def check_all_are_knocked_at() -> None:
     """Fails for an operation that has no door here."""
     view: View[Any] = View("some")
     there = {type(op) for op in [*of_store(), *of_views(view, view, ())]}
-    assert there == {*get_args(StoreOp), *get_args(EpochOp), *get_args(ViewOp)}
+    assert there == {*get_args(StoreOp), *get_args(EpochOp), *get_args(CopyOp), *get_args(ViewOp)}
 
 
 def doors(app: Interpreter[Any], ops: Iterator[Any]) -> Iterator[tuple[str, Door]]:

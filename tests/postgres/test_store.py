@@ -23,6 +23,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from eventsrc import Interpreter, on
 from eventsrc.postgres.store import AsyncPostgresStore, PostgresStore
+from eventsrc.stores.copying import CopyOp
 from eventsrc.stores.operations import EpochOp, StoreOp
 from eventsrc.testing import StoreContract, StoreMachine
 from tests.faults import SCALE
@@ -73,7 +74,7 @@ def in_a_loop(
             store = wait(open_store())
             handlers = [
                 on(kind).run(lambda op: wait(store.run_async(op)))
-                for kind in get_args(StoreOp | EpochOp)
+                for kind in get_args(StoreOp | EpochOp | CopyOp)
             ]
             yield functools.reduce(operator.or_, handlers)
         finally:

@@ -19,6 +19,8 @@ from eventsrc import (
     StreamAppend,
     StreamId,
 )
+from eventsrc.events.epochs import FIRST
+from eventsrc.stores.copying import CopyOp, EndCopy, GetIdentity, Identity, KeepRecords
 from eventsrc.stores.operations import (
     Condition,
     EpochOp,
@@ -46,6 +48,9 @@ REACHES: list[tuple[Operation[Any], Reach]] = [
     (FindAppend(uuid4()), WHOLE_STORE),
     (GetEpochs(), NOTHING),
     (RaiseEpoch(), WHOLE_STORE),
+    (GetIdentity(), WHOLE_STORE),
+    (KeepRecords(Identity("it", b"-", FIRST)), WHOLE_STORE),
+    (EndCopy(), WHOLE_STORE),
 ]
 
 
@@ -55,7 +60,11 @@ def test_an_operation_names_what_it_reaches(op: Operation[Any], reach: Reach) ->
 
 
 def test_each_operation_of_a_store_is_known() -> None:
-    assert {type(op) for op, _ in REACHES} == {*get_args(StoreOp), *get_args(EpochOp)}
+    assert {type(op) for op, _ in REACHES} == {
+        *get_args(StoreOp),
+        *get_args(EpochOp),
+        *get_args(CopyOp),
+    }
 
 
 @pytest.mark.parametrize("op", [Now(), Load(A, Fold(0, lambda state, _: state))], ids=["Now", "Load"])

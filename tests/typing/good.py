@@ -67,6 +67,7 @@ from eventsrc.publishing import (
 )
 from eventsrc.publishing.publisher import SendOp
 from eventsrc.recording import RunFile, recording
+from eventsrc.stores.copying import CopyOp
 from eventsrc.stores.newest import newest
 from eventsrc.stores.operations import EpochOp, FeedPage, NotAppended
 from eventsrc.streams.decide import Decided
@@ -357,7 +358,7 @@ assert_type(
 recorded_runs = recording(
     MemoryStore() | world, RunFile("runs.jsonl", masks={(SetEmail, "email"): "x"})
 )
-assert_type(recorded_runs, Interpreter[StoreOp | EpochOp | World])
+assert_type(recorded_runs, Interpreter[StoreOp | EpochOp | CopyOp | World])
 
 
 # --- what wraps an interpreter gives one of the same kind
@@ -385,8 +386,8 @@ async def with_postgres(remote_store: AsyncPostgresStore, place: Cursor) -> None
     assert_type(session.forcing(find, users, using=below | views), AsyncInterpreter[UserByName])
     assert_type(as_of(remote_store, place), AsyncInterpreter[StoreOp])
     assert_type(as_of(MemoryStore(), place), Interpreter[StoreOp])
-    assert_type(remembering(remote_store), AsyncInterpreter[StoreOp | EpochOp])
-    assert_type(remembering(store), Interpreter[StoreOp | EpochOp | World])
+    assert_type(remembering(remote_store), AsyncInterpreter[StoreOp | EpochOp | CopyOp])
+    assert_type(remembering(store), Interpreter[StoreOp | EpochOp | CopyOp | World])
     traced = await trace_async(below, handled(UserId("4")))
     assert_type(traced, Trace[Success[int] | Failure[NameTaken]])
     previewed = await preview_async(remote_store, handled(UserId("4")))

@@ -15,6 +15,7 @@ import attrs
 from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.operation import Query
 from eventsrc.programs.world import World
+from eventsrc.stores.copying import EndCopy, GetIdentity, KeepRecords
 from eventsrc.stores.operations import (
     Append,
     AppendAll,
@@ -207,6 +208,9 @@ _KNOWN: Final[dict[type, Callable[[Any], Footprint]]] = {
     FindAppend: lambda op: reads(op.append_id),
     GetEpochs: lambda _op: reads(FEED),
     RaiseEpoch: lambda _op: writes(FEED),
+    GetIdentity: lambda _op: reads(FEED),
+    KeepRecords: lambda _op: writes(FEED),
+    EndCopy: lambda _op: writes(FEED),
     LoadSnapshot: lambda op: reads(_snapshot(op.stream, op.fold, op.fold_version)),
     SaveSnapshot: lambda op: writes(
         _snapshot(op.snapshot.stream, op.snapshot.fold, op.snapshot.fold_version)

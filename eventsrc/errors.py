@@ -67,6 +67,8 @@ pickled, with their attributes and notes. In parentheses: which of Python's exce
         NotInARun
 
         NotPublished
+        SeveralAppends
+        BadSignature
         SchemaChanged
         NotACloudEvent (ValueError)
 
@@ -94,7 +96,9 @@ from eventsrc.preview import PreviewError, PreviewIsDry
 from eventsrc.programs._scope import AmbiguousHandlers, MissingHandlers
 from eventsrc.publishing.catalogue import SchemaChanged
 from eventsrc.publishing.cloud_event import NotACloudEvent
+from eventsrc.publishing.inbox import SeveralAppends
 from eventsrc.publishing.publisher import NotPublished
+from eventsrc.publishing.signing import BadSignature
 from eventsrc.recording.masks import BadMask
 from eventsrc.recording.portable import NotPortable
 from eventsrc.sqlite._errors import CommitFailed
@@ -126,6 +130,7 @@ __all__ = [
     "BadExport",
     "BadHandler",
     "BadMask",
+    "BadSignature",
     "BadSnapshot",
     "BadStreamId",
     "BadToken",
@@ -165,6 +170,7 @@ __all__ = [
     "Refused",
     "RunCancelled",
     "SchemaChanged",
+    "SeveralAppends",
     "StartedOver",
     "StoreBusy",
     "StoreClosed",

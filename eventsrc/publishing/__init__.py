@@ -5,6 +5,7 @@ See transformer.py for what leaves, publisher.py for how it is sent, inbox.py fo
 
 from eventsrc.publishing.catalogue import Catalogue, Entry, SchemaChanged
 from eventsrc.publishing.cloud_event import CloudEvent, NotACloudEvent
+from eventsrc.publishing.inbox import Again, ArriveOp, SeveralAppends, arrived
 from eventsrc.publishing.memory import MemoryBroker
 from eventsrc.publishing.operations import Publish, Published, Refused, by_subject
 from eventsrc.publishing.publisher import (
@@ -16,9 +17,13 @@ from eventsrc.publishing.publisher import (
     retry,
     skip,
 )
+from eventsrc.publishing.signing import BadSignature, received
 from eventsrc.publishing.transformer import Transformer
 
 __all__ = [
+    "Again",
+    "ArriveOp",
+    "BadSignature",
     "Catalogue",
     "CloudEvent",
     "Entry",
@@ -31,10 +36,13 @@ __all__ = [
     "Publisher",
     "Refused",
     "SchemaChanged",
+    "SeveralAppends",
     "Transformer",
+    "arrived",
     "by_subject",
     "publish",
     "publish_once",
+    "received",
     "retry",
     "skip",
 ]

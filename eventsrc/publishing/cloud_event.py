@@ -88,14 +88,17 @@ class CloudEvent:
             raise NotACloudEvent(f"{body[:100]!r} is no JSON: {error}") from error
         if not isinstance(told, dict) or told.get("specversion") != "1.0":
             raise NotACloudEvent(f"{body[:100]!r} is no CloudEvent of version 1.0")
-        if "data_base64" in told or told.get("datacontenttype", "application/json") not in _JSON:
+        kind = told.get("datacontenttype", "application/json")
+        if "data_base64" in told or not isinstance(kind, str) or not _JSON.fullmatch(kind):
             raise NotACloudEvent(
-                f"the data of event {told.get('id')!r:.100} are {told.get('datacontenttype')!r:.100}, "
+                f"the data of event {told.get('id')!r:.100} are {kind!r:.100}, "
                 "and not JSON: ask for them as application/json"
             )
         text = told.get("time")
         try:
             time = None if text is None else datetime.fromisoformat(text)
+            if time is not None and time.tzinfo is None:
+                raise ValueError("it has no offset from UTC")
         except (TypeError, ValueError) as error:
             raise NotACloudEvent(f"{text!r:.100} is no time, as RFC 3339 has it") from error
         others = {name: value for name, value in told.items() if name not in _ATTRIBUTES}
@@ -147,6 +150,6 @@ def _no_constant(text: str) -> float:
 _ATTRIBUTES: Final = frozenset(
     {"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"}
 ) | {"dataschema", "data_base64"}
-_JSON: Final = frozenset({"application/json", "application/json; charset=utf-8", None})
+_JSON: Final = re.compile(r"(application|text)/([\w.-]+\+)?json(;.*)?")
 _NAME: Final = re.compile("[a-z0-9]{1,20}")
 _CONTROLS: Final = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")

@@ -35,6 +35,7 @@ from eventsrc.streams.stream import Streams
 from eventsrc.views.memory import MemoryViews
 
 TYPES = EventTypes()
+CODEC = Codec(TYPES)
 _numbers = itertools.count()
 
 
@@ -143,7 +144,7 @@ class BrokerContract:
         assert bench.came()[-1] == after
 
     def test_a_publisher_goes_on_where_it_was_when_the_broker_is_back(self, bench: Bench) -> None:
-        store, views = MemoryStore(Codec(TYPES)), MemoryViews()
+        store, views = MemoryStore(CODEC), MemoryViews()
         out = Publisher(f"p{next(_numbers)}", public, begin="start", batch=4)
         app = store | views | world
         for number in range(10):

@@ -1,4 +1,4 @@
-"""Tests of what talks to AWS, on emulators that run here: one of each for a process of tests."""
+"""Tests of what talks to AWS or NATS, on servers that run here: one of each for a process of tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from eventsrc.testing.servers import NoServer, Server, ministack, roto, skip
+from eventsrc.testing.servers import NoServer, Server, ministack, nats, roto, skip
 from tests.servers.tables import Tables
 
 SORTS: dict[str, Callable[[], Server]] = {"ministack": ministack, "roto": roto}
@@ -34,6 +34,17 @@ def ministack_url() -> Iterator[str]:
 def roto_url() -> Iterator[str]:
     """Where roto is, which is the faster."""
     yield from _server("roto")
+
+
+@pytest.fixture(scope="session")
+def nats_url() -> Iterator[str]:
+    """Where NATS is."""
+    try:
+        server = nats()
+    except NoServer as missing:
+        skip(missing, "nats")
+    with server:
+        yield server.url
 
 
 @pytest.fixture(scope="session", params=SORTS)

@@ -4,13 +4,14 @@
         client = boto3.client("dynamodb", endpoint_url=server.url, ...)
         create_table(client, "events")
 
-`ministack` emulates DynamoDB with transactions and their tokens; `roto` is faster, and looser. Each
-listens on 127.0.0.1 and a free port, needs no privilege, has a process group of its own, and ends with
-the process that started it. The extra `test-servers` has roto. Ministack has an environment of its own,
-since it pins packages: `python3 -m venv .venv-ministack`, `.venv-ministack/bin/pip install
-ministack==1.5.33`, and its command, or the URL of one that runs, in EVENTSRC_TEST_MINISTACK.
+`ministack` emulates DynamoDB with transactions and their tokens; `roto` is faster, and looser. `nats`
+is NATS itself, with JetStream. Each listens on 127.0.0.1 and a free port, needs no privilege, has a
+process group of its own, and ends with the process that started it. The extra `test-servers` has roto,
+and Debian has `nats-server`. Ministack has an environment of its own, since it pins packages: `python3
+-m venv .venv-ministack`, `.venv-ministack/bin/pip install ministack==1.5.33`, and its command, or the
+URL of one that runs, in EVENTSRC_TEST_MINISTACK.
 
-A server that is not there is a skipped test, visibly; EVENTSRC_REQUIRE=aws makes it a failure.
+A server that is not there is a skipped test, visibly; EVENTSRC_REQUIRE=aws,nats makes it a failure.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ __all__ = [
     "ServerFailed",
     "create_table",
     "ministack",
+    "nats",
     "roto",
     "skip",
 ]
@@ -51,7 +53,7 @@ MINISTACK: Final = "EVENTSRC_TEST_MINISTACK"
 """The environment variable with the command of ministack, or with the URL of one that runs."""
 
 REQUIRE: Final = "EVENTSRC_REQUIRE"
-"""The environment variable with the servers without which tests fail, such as `aws`."""
+"""The environment variable with the servers without which tests fail, such as `aws,nats`."""
 
 DEADLINE: Final = 30.0
 """The seconds in which a server must have started, or ended."""
@@ -67,12 +69,16 @@ class ServerFailed(EventsrcError):
 
 @attrs.frozen
 class _Sort:
-    """A sort of server: its command for a port, its environment, and where it says that it is ready."""
+    """A sort of server: its command for a port, its environment, and where it says that it is ready.
+
+    scheme: of its URL. One that is not of HTTP is ready when it says something to who connects.
+    """
 
     name: str
     command: Callable[[int], list[str]]
     ready: str
     environment: Callable[[int], Mapping[str, str]]
+    scheme: str = "http"
 
 
 class Server:
@@ -104,7 +110,7 @@ class Server:
 
     def _start(self, sort: _Sort, *, is_last: bool) -> bool:
         port = _free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"{sort.scheme}://127.0.0.1:{port}"
         folder = Path(tempfile.gettempdir()) / f"eventsrc-{sort.name}-{uuid4().hex}"
         self._keeper = subprocess.Popen(
             [
@@ -122,7 +128,9 @@ class Server:
             start_new_session=True,
         )
         try:
-            if self._becomes_ready(self.url + sort.ready):
+            if self._becomes_ready(
+                _answers if sort.scheme == "http" else _speaks, self.url + sort.ready
+            ):
                 return True
             is_last = is_last or self._keeper.poll() is None
             log, _ = self._keeper.communicate(timeout=DEADLINE)
@@ -133,18 +141,34 @@ class Server:
             raise ServerFailed(f"{sort.name} did not start within {DEADLINE:.0f} seconds: {log}")
         return False
 
-    def _becomes_ready(self, url: str) -> bool:
+    def _becomes_ready(self, is_ready: Callable[[str], bool], url: str) -> bool:
         assert self._keeper is not None
         deadline = monotonic() + DEADLINE
         while monotonic() < deadline and self._keeper.poll() is None:
-            try:
-                with urllib.request.urlopen(url, timeout=1):
-                    return True
-            except urllib.error.HTTPError as error:
-                if error.code < 500:  # it answers, if only that this is no request of DynamoDB
-                    return True
-            except OSError:
-                time.sleep(0.01)
+            if is_ready(url):
+                return True
+            time.sleep(0.01)
+        return False
+
+
+def _answers(url: str) -> bool:
+    """Whether a server of HTTP answers a request."""
+    try:
+        with urllib.request.urlopen(url, timeout=1):
+            return True
+    except urllib.error.HTTPError as error:
+        return error.code < 500  # it answers, if only that this is no request for it
+    except OSError:
+        return False
+
+
+def _speaks(url: str) -> bool:
+    """Whether a server says something to who connects."""
+    host, _, port = url.rpartition("/")[2].partition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=1) as connection:
+            return bool(connection.recv(1))
+    except OSError:
         return False
 
 
@@ -176,6 +200,19 @@ def roto() -> Server:
         return [command, "--port", str(port), "--ephemeral", "--data-dir", "data"]
 
     return Server(_Sort("roto", for_port, "/", lambda _: {}))
+
+
+def nats() -> Server:
+    """Starts a server of NATS, with JetStream. Raises NoServer and ServerFailed."""
+    found = shutil.which("nats-server") or shutil.which("/usr/sbin/nats-server")
+    if found is None:
+        raise NoServer("nats-server is not installed: sudo apt-get install nats-server")
+
+    def for_port(port: int) -> list[str]:
+        where = ["-a", "127.0.0.1", "-p", str(port)]
+        return [found, *where, "-js", "-sd", "data"]
+
+    return Server(_Sort("nats", for_port, "", lambda _: {}, "nats"))
 
 
 def skip(missing: NoServer, what: str = "aws") -> NoReturn:

@@ -17,13 +17,17 @@ class Tables:
 
     def new_client(self, **options: Any) -> Any:
         """A client of boto3. options: for `eventsrc.aws.config`."""
+        return self.other_client("dynamodb", **options)
+
+    def other_client(self, service: str, url: str = "", **options: Any) -> Any:
+        """A new client of another service. url: elsewhere than here."""
         import boto3
 
         from eventsrc.aws import config
 
         return boto3.client(
-            "dynamodb",
-            endpoint_url=self.url,
+            service,
+            endpoint_url=url or self.url,
             region_name="us-east-1",
             aws_access_key_id="test",
             aws_secret_access_key="test",
@@ -35,3 +39,11 @@ class Tables:
         name = f"t{uuid4().hex}"
         create_table(self.client, name)
         return name
+
+    def new_streamed(self) -> tuple[str, str]:
+        """A new table whose changes are streamed, and the ARN of the stream."""
+        name = self.new()
+        specification = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
+        self.client.update_table(TableName=name, StreamSpecification=specification)
+        arn: str = self.client.describe_table(TableName=name)["Table"]["LatestStreamArn"]
+        return name, arn

@@ -146,8 +146,8 @@ class Talk:
     def busy(self) -> StoreBusy:
         """The error of an operation whose time is over, which has stored nothing."""
         return StoreBusy(
-            f"others kept the store busy for {self._table.timeout} seconds: try again, or give it a "
-            "longer timeout, or the table more throughput"
+            f"it could not be done in {self._table.timeout} seconds, as others were at it or the table "
+            "was at its limit: try again, or give it a longer timeout, or the table more throughput"
         )
 
     # --- reading

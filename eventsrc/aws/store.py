@@ -126,8 +126,8 @@ class _Core:
 
     def _too_late(self) -> StoreBusy:
         return StoreBusy(
-            f"others kept the store busy for {self.timeout} seconds: try again, or give it a longer "
-            "timeout"
+            f"the appends before it were not done in {self.timeout} seconds: try again, or give it a "
+            "longer timeout"
         )
 
     def now(self) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
 import psycopg
@@ -25,7 +26,8 @@ AnyConnection: TypeAlias = psycopg.Connection[Any] | psycopg.AsyncConnection[Any
 
 _MEANINGS: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = (
     (("23505",), Refused, "an index refused what was to be stored"),
-    (("57014", "55P03", "40001", "40P01"), StoreBusy, "others kept it busy: try again"),
+    (("55P03", "40001", "40P01"), StoreBusy, "others kept it busy: try again"),
+    (("57014",), StoreBusy, "it was ended before it was done: try again, or give it more time"),
     (("53100", "53200"), StoreFull, "there is no room for more"),
     (("25006", "42501"), StoreReadOnly, "this user, or this server, may not write there"),
     (("42P01", "3F000", "42883"), NotAStore, "its tables are not there: open the store to make them"),
@@ -122,6 +124,15 @@ def is_of_connection(error: psycopg.Error, connection: AnyConnection) -> bool:
 def stuck() -> Lost:
     """The error for a connection that was ended because its server had not answered in time."""
     return Lost("the connection to Postgres is stuck: it has not answered in time")
+
+
+@contextmanager
+def before_storing() -> Iterator[None]:
+    """While nothing can have been stored: a connection that breaks then leaves nothing unknown."""
+    try:
+        yield
+    except Lost as lost:
+        raise Unreachable(f"{lost}; nothing was to be stored yet, so try again") from lost
 
 
 def not_connected(error: psycopg.OperationalError) -> Unreachable:

@@ -34,7 +34,7 @@ from eventsrc.postgres._connection import (
     unwatched,
 )
 from eventsrc.postgres._conversation import Conversation, Rows, Statement, StoreIdentity, answered
-from eventsrc.postgres._errors import may_come_back, not_connected, of_pool
+from eventsrc.postgres._errors import before_storing, may_come_back, not_connected, of_pool
 from eventsrc.postgres._schema import who_holds
 from eventsrc.stores.operations import Lost, Refused, StoreBusy, StoreClosed, StoreError, Unreachable
 
@@ -145,8 +145,9 @@ class Policy:
         """Like `execute`, and once more if the connection broke: for what may be done twice."""
         try:
             return (yield from self.execute(statement, deadline))
-        except Lost:
-            if monotonic() >= deadline:
+        except (Lost, Unreachable) as error:
+            is_lost = isinstance(error, Lost) or isinstance(error.__cause__, Lost)
+            if not is_lost or monotonic() >= deadline:
                 raise
         return (yield from self.execute(statement, deadline))
 
@@ -203,7 +204,8 @@ class Connections(Policy):
                 raise Refused("a connection was lost, and with it what was known")
             until = deadline + GRACE
             if (said := self._limit(session, deadline)) is not None:
-                yield Execute(session, said, until)
+                with before_storing():
+                    yield Execute(session, said, until)
             rows: Rows = yield Execute(session, self._limited(statement, deadline), until)
             return rows
         finally:
@@ -383,7 +385,8 @@ class PoolConnections(Connections):
         try:
             check_session_settings(session.connection)
             if not self._is_checked:
-                ((level,),) = yield Execute(session, _ISOLATION, deadline + GRACE)
+                with before_storing():
+                    ((level,),) = yield Execute(session, _ISOLATION, deadline + GRACE)
                 check_isolation(level)
                 self._is_checked = True
         except BaseException:
@@ -432,8 +435,7 @@ class CallersTransaction(Policy):
 
     def execute(self, statement: Statement, deadline: float) -> Dialogue[Rows]:
         """Executes a statement. Raises WrongStore if the tables there are those of another store."""
-        if not self._level:
-            self._level = self._identity.level((yield from self._executed(self._identity.statement)))
+        yield from self._identify()
         return (yield from self._executed(statement))
 
     def read(self, statement: Statement, deadline: float) -> Dialogue[Rows]:
@@ -441,8 +443,7 @@ class CallersTransaction(Policy):
 
     def write(self, statement: Statement, deadline: float) -> Dialogue[Rows]:
         """Like `execute`, in a transaction that sees what was committed while it waited."""
-        if not self._level:
-            self._level = self._identity.level((yield from self._executed(self._identity.statement)))
+        yield from self._identify()
         check_isolation(self._level)
         return (yield from self._executed(statement))
 
@@ -450,6 +451,13 @@ class CallersTransaction(Policy):
 
     def close(self) -> None:
         """Does nothing: the connection is its user's."""
+
+    def _identify(self) -> Dialogue[None]:
+        """Sees to it, the first time, that the store is there, and how isolated the transaction is."""
+        if not self._level:
+            with before_storing():
+                found = yield from self._executed(self._identity.statement)
+            self._level = self._identity.level(found)
 
     def _executed(self, statement: Statement) -> Dialogue[Rows]:
         self.check_usable()

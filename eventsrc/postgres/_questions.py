@@ -23,6 +23,7 @@ from eventsrc.events.record import LOST_KIND, Corrupted, Record, make_records
 from eventsrc.events.stream_id import StreamId
 from eventsrc.postgres import _sql as sql
 from eventsrc.postgres._conversation import Conversation, Rows, Statement, StoreIdentity, array
+from eventsrc.postgres._errors import before_storing
 from eventsrc.postgres._group import PlainAppends, Recent, StreamHeads
 from eventsrc.postgres._schema import Tables
 from eventsrc.stores._group_commit import ToRaise
@@ -349,11 +350,14 @@ class Questions:
                 return [answer]
         answers: dict[int, AppendOutcome | ToRaise] = {}
         try:
-            yield from self._number_kinds(group)
+            with before_storing():
+                yield from self._number_kinds(group)
             for portion in _portions(group):
                 yield from self._append_portion(group, portion, now, answers)
-        except StoreError:
-            raise
+        except StoreError as error:  # those that have no answer are not stored
+            if not answers:
+                raise
+            answers |= {each: ToRaise(error) for each in range(len(group)) if each not in answers}
         except Exception as error:  # of a signal's handler, say: what was sent may be stored
             _break_off(group, answers, error)
         return [answers[index] for index in range(len(group))]
@@ -517,11 +521,12 @@ class Questions:
         """Stores any appends, whose conditions Postgres decides, and answers them."""
         asked: list[Prepared] = []
         try:
-            indexes = yield from self._of_this_epoch(group, indexes, answers)
-            asked = [group[index] for index in indexes]
-            if not asked:
-                return
-            yield from self._number_kinds(asked)  # which another epoch may have made unknown
+            with before_storing():
+                indexes = yield from self._of_this_epoch(group, indexes, answers)
+                asked = [group[index] for index in indexes]
+                if not asked:
+                    return
+                yield from self._number_kinds(asked)  # which another epoch may have made unknown
             rows = yield self._ask(sql.APPEND, self._arrays(asked, now), takes_lock_timeout=True)
         except Lost as lost:
             answers |= {i: Failure(Unknown(group[i].append_id, str(lost))) for i in indexes}
@@ -535,7 +540,9 @@ class Questions:
             yield from self._append(group, indexes[half:], now, answers)
             return
         if rows and rows[0][1] == "epoch":  # others have begun another, or it is a copy
-            if (yield from self.learning_epochs()).is_copy:
+            with before_storing():
+                epochs = yield from self.learning_epochs()
+            if epochs.is_copy:
                 for index in indexes:
                     answers[index] = yield from self._again_or_refused(group[index])
                 return
@@ -551,7 +558,8 @@ class Questions:
         """The answer to an append to a copy, which takes none but knows those that it has."""
         try:
             if asked.is_keyed:
-                stored = yield from self._stored_of(asked.append_id)
+                with before_storing():
+                    stored = yield from self._stored_of(asked.append_id)
                 if stored:
                     return asked.again(stored, self.store_id, self._epochs.current)
             refuse_append(self._epochs)

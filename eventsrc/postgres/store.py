@@ -480,5 +480,6 @@ def _interrupted(asked: Prepared) -> _Answer:
 
 def _busy(timeout: float) -> StoreBusy:
     return StoreBusy(
-        f"others kept the store busy for {timeout} seconds: try again, or give it a longer timeout"
+        f"the appends before it were not done in {timeout} seconds: try again, or give the store a "
+        "longer timeout"
     )

@@ -161,10 +161,13 @@ class SqliteFile:
                     writing.give_back()
 
     def busy(self) -> StoreBusy:
-        """The error for a wait that met its deadline."""
+        """The error for a wait, for others or for this process's own, that met its deadline."""
+        return self._busy("appends of this process came before, or others kept it busy")
+
+    def _busy(self, why: str) -> StoreBusy:
         return StoreBusy(
-            f"others kept {self.path} busy for {self.timeout} seconds: try again, or give the store a "
-            "longer timeout"
+            f"{self.path} could not be written for {self.timeout} seconds, as {why}: try again, or "
+            "give it a longer timeout"
         )
 
     def close(self) -> None:
@@ -271,7 +274,7 @@ class SqliteFile:
                         f"{self.path} cannot have a write-ahead log: its journal is {mode}"
                     )
                 return
-        raise self.busy()
+        raise self._busy("others kept it busy")
 
     def reraise(self, error: BaseException) -> None:
         """Raises this library's error for what SQLite reports of the file and of its surroundings.
@@ -334,7 +337,7 @@ class SqliteFile:
             if is_taken:
                 self._holder = writing
         if self._holder is not writing:
-            raise self.busy()
+            raise self._busy("other threads of this process wrote")
         self.check_usable()  # again: it may have been closed meanwhile
         self.check_in_place()
 
@@ -366,7 +369,7 @@ class SqliteFile:
                         return
                     self._turn.yield_turn()
                 time.sleep(pause)
-            raise self.busy()
+            raise self._busy("another process, or another connection of this one, kept it busy")
         finally:
             self._turn.give()
 

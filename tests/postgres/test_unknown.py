@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count, product
 from typing import Any
 from uuid import uuid4
 
@@ -14,19 +15,29 @@ import psycopg
 import pytest
 from psycopg_pool import ConnectionPool
 
-from eventsrc import Append, Read, ReadFeed, StreamId
-from eventsrc.postgres import _connection
+from eventsrc import Append, AppendAll, Failure, Read, ReadFeed, StreamAppend, StreamId
+from eventsrc.events.event import Opaque
+from eventsrc.postgres import _connection, _link, _questions
 from eventsrc.postgres._conversation import Statement
 from eventsrc.postgres._link import AsyncLink, Link
 from eventsrc.postgres.store import PostgresStore
-from eventsrc.stores.operations import Appended, FindAppend, StoreBusy, Unknown
+from eventsrc.stores.operations import (
+    Appended,
+    FindAppend,
+    Lost,
+    StoreBusy,
+    StoreError,
+    Unknown,
+    Unreachable,
+)
 from tests.faults.events import CODEC, Tick
+from tests.postgres.databases import _END_SESSIONS
 from tests.postgres.proxy import Frozen, Proxy
 from tests.postgres.test_held import is_waiting, locked
 from tests.postgres.test_server import until
 from tests.postgres.witness import outcome
 
-HERE = StreamId("here")
+HERE, ALSO = StreamId("here"), StreamId("also")
 TIMEOUT = 0.3
 
 
@@ -154,3 +165,71 @@ def test_the_server_gives_up_when_its_client_does_however_little_time_is_left(
         link.policy.close()
 
     asyncio.run(main())
+
+
+# --- a connection that breaks before anything can be stored
+
+
+APPENDS: dict[str, Callable[[int], Append | AppendAll]] = {
+    "one more": lambda n: Append(HERE, ticks(n)),
+    "to a new stream": lambda n: Append(StreamId(f"new/{n}"), ticks(n)),
+    "of a new type": lambda n: Append(HERE, (Opaque(f"test.unknown.{n}", 1, "json", b"{}"),)),
+    "to several": lambda n: AppendAll((StreamAppend(HERE, ticks(n)), StreamAppend(ALSO, ticks(n)))),
+    "under an id": lambda n: Append(HERE, ticks(n), append_id=uuid4()),
+    "on an old version": lambda n: Append(HERE, ticks(n), 0),
+}
+
+
+def told_if_cut(store: PostgresStore, op: Append | AppendAll, dsn: str, nth: int) -> tuple[Any, bytes]:
+    """The answer or error for an append whose session is ended before its nth statement, and that
+    statement; none if there are not so many."""
+    cut: list[bytes] = []
+    asked = count(1)
+    executed = _link._executed
+
+    def ending(session: Any, statement: Statement, until: float) -> Any:
+        if next(asked) == nth:
+            cut.append(statement.sql)
+            with psycopg.connect(dsn, autocommit=True) as admin:
+                admin.execute(_END_SESSIONS)
+        return executed(session, statement, until)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_link, "_executed", ending)
+        try:
+            return store.run(op), b"".join(cut)
+        except StoreError as error:
+            return error, b"".join(cut)
+
+
+@pytest.mark.parametrize(
+    ("way", "what"), [*product(["own"], APPENDS), ("pool", "one more"), ("pool", "of a new type")]
+)
+def test_an_append_is_lost_only_where_it_may_be_stored(
+    postgres_dsn: str, direct: PostgresStore, way: str, what: str
+) -> None:
+    for nth in count(1):
+        with contextlib.ExitStack() as stack:
+            address: Any = postgres_dsn
+            if way == "pool":
+                address = stack.enter_context(ConnectionPool(postgres_dsn, min_size=1, max_size=1))
+            store = stack.enter_context(PostgresStore(address, codec=CODEC))
+            store.run(Read(HERE))
+            before = direct.run(ReadFeed()).end
+            told, statement = told_if_cut(store, APPENDS[what](nth), postgres_dsn, nth)
+            if isinstance(told, StoreError):
+                assert isinstance(told, Unreachable), f"{told!r} at {statement!r}"
+                assert direct.run(ReadFeed()).end == before
+            elif isinstance(told, Failure) and isinstance(told.failure(), Unknown):
+                assert b".append" in statement, "nothing was on its way yet"
+            if not statement:
+                return
+
+
+def test_control_what_is_asked_before_is_taken_for_an_append(
+    postgres_dsn: str, direct: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_questions, "before_storing", contextlib.nullcontext)
+    with PostgresStore(postgres_dsn, codec=CODEC) as store:
+        told, _ = told_if_cut(store, APPENDS["of a new type"](0), postgres_dsn, 1)
+        assert isinstance(told, Lost)

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -151,12 +152,23 @@ def test_an_append_gives_up_at_its_deadline_and_stores_nothing(
     with SqliteStore(path, CODEC, timeout=0.2) as impatient:
         rival.execute("BEGIN IMMEDIATE")
         began = time.monotonic()
-        with pytest.raises(StoreBusy, match=r"busy for 0.2 seconds.*longer timeout"):
+        with pytest.raises(StoreBusy, match=r"for 0.2 seconds, as another process.*longer timeout"):
             impatient.run(Append(HERE, (Noted("never"),)))
         assert time.monotonic() - began < 1.0
         rival.execute("COMMIT")
         assert texts(impatient) == []
         append(impatient, "now")
+
+
+def test_who_waits_for_this_process_alone_is_not_told_of_others(path: Path) -> None:
+    with SqliteStore(path, CODEC, timeout=0.2) as store, ThreadPoolExecutor() as threads:
+        writing = store._file.writing()
+        with writing:
+            told = threads.submit(store.run, Append(HERE, (Noted("never"),))).exception(10)
+        writing.give_back()
+        assert isinstance(told, StoreBusy)
+        assert "other threads of this process" in str(told)
+        assert texts(store) == []
 
 
 def test_those_who_wait_in_line_have_deadlines_too(path: Path, rival: sqlite3.Connection) -> None:

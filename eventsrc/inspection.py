@@ -212,5 +212,68 @@ def count(
     return page.next, page.end
 
 
+@attrs.frozen
+class Effect:
+    """An event, and the events that say that it caused them."""
+
+    entry: Entry
+    effects: tuple[Effect, ...]
+
+
+class Tracing:
+    """The events of one correlation, found in a feed page by page.
+
+    It holds the events that it has found.
+    """
+
+    def __init__(self, correlation_id: str) -> None:
+        self._correlation_id = correlation_id
+        self._found: dict[str, Entry] = {}
+
+    def add(self, events: Iterable[Recorded[Any]]) -> None:
+        """Looks at some more events of the feed, which come in its order.
+
+        An event whose own id is the correlation's begins it, though it does not say so.
+        """
+        wanted = self._correlation_id
+        for recorded in events:
+            is_first = str(recorded.id) == wanted
+            if is_first or recorded.metadata.get("correlation_id") == wanted:
+                entry = Entry.of(recorded)
+                self._found[str(entry.id)] = entry
+
+    def roots(self) -> tuple[Effect, ...]:
+        """The trees of causes and effects: their first events have causes that are not here, or none.
+
+        Raises ValueError for a tree of more than 300 events below each other.
+        """
+        children: dict[str | None, list[Entry]] = {}
+        for entry in self._found.values():
+            cause = entry.metadata.get("causation_id")
+            is_here = cause in self._found and self._found[cause].position < entry.position
+            children.setdefault(cause if is_here else None, []).append(entry)
+
+        def made(entry: Entry, depth: int) -> Effect:
+            if depth > _DEEPEST:
+                raise ValueError(
+                    f"the effects go on for more than {_DEEPEST} events: show them by tail"
+                )
+            below = children.get(str(entry.id), ())
+            return Effect(entry, tuple(made(each, depth + 1) for each in below))
+
+        return tuple(made(entry, 1) for entry in children.get(None, ()))
+
+
+_DEEPEST: Final = 300
+
+
+@program
+def trace(tracing: Tracing, after: Cursor = START) -> Do[ReadFeed, tuple[Cursor, Cursor]]:
+    """Looks at one page of the feed; answers the cursor to go on from, and the end of the feed."""
+    page = yield from ReadFeed(after, PAGE, all_streams=True)
+    tracing.add(page.events)
+    return page.next, page.end
+
+
 def _time(microseconds: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)

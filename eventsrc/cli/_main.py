@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 from eventsrc._errors import EventsrcError, harmless
-from eventsrc.cli import _store, _views, _web
+from eventsrc.cli import _folding, _moving, _store, _views, _web
 from eventsrc.events.positions import BadCursor, BadToken, WrongStore
 from eventsrc.events.stream_id import BadStreamId
 from eventsrc.opening import BadUrl, MissingExtra
+from eventsrc.stores.copying import NotACopy
 from eventsrc.stores.operations import StoreError
 
-_WRONG_USE = BadUrl, BadStreamId, BadCursor, BadToken, WrongStore, MissingExtra
+_WRONG_USE = BadUrl, BadStreamId, BadCursor, BadToken, WrongStore, MissingExtra, NotACopy
 
 
 class _Commands(click.Group):
@@ -35,7 +36,7 @@ def main() -> None:
     """Look into a store of events and its views.
 
     A store is a URL: sqlite:PATH or postgresql://USER@HOST/DATABASE. It is opened to be read, but for
-    what mends views, which asks first.
+    what mends views or writes a copy, which asks first.
     """
 
 
@@ -46,6 +47,17 @@ for command in (
     _store.event,
     _store.tail,
     _store.stats,
+    _folding.fold,
+    _folding.diff,
+    _folding.trace,
+    _moving.export_,
+    _moving.import_,
+    _moving.copy_,
+    _moving.promote_,
+    _moving.compare_,
+    _moving.verify_,
+    _moving.backup,
+    _moving.migrate,
     _views.views,
     _web.web,
 ):

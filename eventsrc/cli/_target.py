@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import click
 
+from eventsrc._errors import harmless
 from eventsrc.events.positions import BadCursor, BadToken, Cursor, Token
 from eventsrc.opening import open_store
 from eventsrc.programs.interpreter import Interpreter
@@ -17,6 +20,25 @@ from eventsrc.streams.past import as_of
 
 store_url = click.argument("url")
 as_json = click.option("--json", "as_json", is_flag=True, help="Write a line of JSON for each thing.")
+
+
+do_not_ask = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+def named(app: str) -> Any:
+    """The value of the application that `module:name` names."""
+    module, _, name = app.partition(":")
+    sys.path.insert(0, "")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise click.BadParameter(f"{app!r:.100} names nothing: {error}", param_hint="--app") from error
+
+
+def confirm(yes: bool, what: str) -> None:
+    """Asks whether to do something, unless told not to."""
+    if not yes:
+        click.confirm(harmless(f"This will {what}. Go on?"), abort=True, err=True)
 
 
 class Place(click.ParamType[Cursor | Token | datetime]):

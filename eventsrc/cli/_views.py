@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +11,7 @@ import click
 
 from eventsrc._errors import harmless
 from eventsrc.cli._output import json_line, line
-from eventsrc.cli._target import as_json, store_url
+from eventsrc.cli._target import as_json, confirm, do_not_ask, named, store_url
 from eventsrc.events.stream_id import StreamId
 from eventsrc.following.parking import retry as retry_parked
 from eventsrc.following.parking import skip as skip_event
@@ -42,7 +40,6 @@ def _shared(function: Any) -> Any:
     return store_url(app(where(function)))
 
 
-_yes = click.option("--yes", is_flag=True, help="Do not ask.")
 _version = click.option(
     "--version", type=int, help="The version of the view; if not given, the highest."
 )
@@ -106,7 +103,7 @@ def parked(
 @_name
 @click.argument("streams", nargs=-1)
 @_version
-@_yes
+@do_not_ask
 def retry(
     url: str,
     app: str,
@@ -121,7 +118,7 @@ def retry(
         view = _chosen(found, name, version)
         held = [each.stream for each in running.run(GetParked(view))]
         chosen = [StreamId(stream) for stream in streams] or held
-        _confirm(yes, f"try {len(chosen)} parked streams of {view.name} {view.version} again")
+        confirm(yes, f"try {len(chosen)} parked streams of {view.name} {view.version} again")
         left = running.run(retry_parked(view, *chosen))
     for each in left:
         line(f"{each.stream}@{each.version} failed again: {each.error}")
@@ -134,7 +131,7 @@ def retry(
 @click.argument("stream")
 @click.option("--why", required=True, help="The reason, which is kept in eventsrc/operators.")
 @_version
-@_yes
+@do_not_ask
 def skip(
     url: str,
     app: str,
@@ -150,7 +147,7 @@ def skip(
         view = _chosen(found, name, version)
         its = [each for each in running.run(GetParked(view)) if each.stream == stream]
         place = f"event {its[0].version} ({its[0].type})" if its else "an event"
-        _confirm(yes, f"skip {place} of {stream} in {view.name} {view.version}, for good")
+        confirm(yes, f"skip {place} of {stream} in {view.name} {view.version}, for good")
         left = running.run(skip_event(view, StreamId(stream), why))
     for each in left:
         line(f"{each.stream}@{each.version} failed: {each.error}")
@@ -163,7 +160,7 @@ def skip(
 @_version
 @click.option("--pace", type=float, help="At most so many events a second.")
 @click.option("--in-place", is_flag=True, help="Remove what the version has built first.")
-@_yes
+@do_not_ask
 def rebuild(
     url: str,
     app: str,
@@ -178,7 +175,7 @@ def rebuild(
     with opened(url, app, views_url) as (running, found):
         view = _chosen(found, name, version)
         how = "in place, with nothing to read meanwhile" if in_place else "beside the live one"
-        _confirm(yes, f"build {view.name} {view.version} {how}")
+        confirm(yes, f"build {view.name} {view.version} {how}")
         outcome = running.run(rebuild_view(view, pace, in_place=in_place))
     built = outcome.value_or(None)
     if built is None:
@@ -192,12 +189,12 @@ def rebuild(
 @_shared
 @_name
 @_version
-@_yes
+@do_not_ask
 def live(url: str, app: str, views_url: str | None, name: str, version: int | None, yes: bool) -> None:
     """Have queries read this version of the view NAME from now on."""
     with opened(url, app, views_url) as (running, found):
         view = _chosen(found, name, version)
-        _confirm(yes, f"have queries read {view.name} {view.version}")
+        confirm(yes, f"have queries read {view.name} {view.version}")
         running.run(GoLive(view))
 
 
@@ -205,14 +202,14 @@ def live(url: str, app: str, views_url: str | None, name: str, version: int | No
 @_shared
 @_name
 @_version
-@_yes
+@do_not_ask
 def discard(
     url: str, app: str, views_url: str | None, name: str, version: int | None, yes: bool
 ) -> None:
     """Remove what a version of the view NAME has built."""
     with opened(url, app, views_url) as (running, found):
         view = _chosen(found, name, version)
-        _confirm(yes, f"remove what {view.name} {view.version} has built")
+        confirm(yes, f"remove what {view.name} {view.version} has built")
         running.run(Discard(view))
 
 
@@ -228,12 +225,7 @@ def opened(
 
 def _views_of(app: str) -> list[View[Any]]:
     """The views that `module:name` names."""
-    module, _, name = app.partition(":")
-    sys.path.insert(0, "")
-    try:
-        value: Any = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise click.BadParameter(f"{app!r:.100} names nothing: {error}", param_hint="--app") from error
+    value = named(app)
     found = [value] if isinstance(value, View) else value
     is_list = isinstance(found, list | tuple) and found
     if not is_list or not all(isinstance(each, View) for each in found):
@@ -250,8 +242,3 @@ def _chosen(found: list[View[Any]], name: str, version: int | None) -> View[Any]
         names = ", ".join(sorted({f"{view.name} {view.version}" for view in found}))
         raise click.BadParameter(f"{name!r:.100} is not there: --app has {names}", param_hint="NAME")
     return max(named, key=lambda view: view.version)
-
-
-def _confirm(yes: bool, what: str) -> None:
-    if not yes:
-        click.confirm(harmless(f"This will {what}. Go on?"), abort=True, err=True)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import attrs
 import click
 
 from eventsrc._errors import harmless
 from eventsrc.inspection import Entry
+from eventsrc.views.operations import Parked
 
 
 def line(text: str) -> None:
@@ -73,3 +75,15 @@ def progress(what: str, end: int) -> Iterator[Callable[[int], None]]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=end)
         yield lambda position: bar.update(task, completed=position)
+
+
+def show_parked(held: Sequence[Parked], *, as_json: bool) -> None:
+    """Shows what is parked, and ends the command: by 1 if anything is."""
+    for each in held:
+        if as_json:
+            json_line(attrs.asdict(each))
+        else:
+            tried = f"{each.attempts} attempts since {each.since}"
+            line(f"{each.stream}@{each.version}  {each.type}  {tried}")
+            line(f"    {each.error}")
+    click.get_current_context().exit(1 if held else 0)

@@ -7,7 +7,7 @@ import importlib
 import sys
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -18,6 +18,8 @@ from eventsrc.programs.interpreter import Interpreter
 from eventsrc.stores.operations import StoreOp
 from eventsrc.streams.past import as_of
 
+T = TypeVar("T")
+
 store_url = click.argument("url")
 as_json = click.option("--json", "as_json", is_flag=True, help="Write a line of JSON for each thing.")
 
@@ -25,14 +27,14 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Write a line of 
 do_not_ask = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
-def named(app: str) -> Any:
-    """The value of the application that `module:name` names."""
+def named(app: str, option: str = "--app") -> Any:
+    """The value of the application that `module:name` names. option: the one by which it is given."""
     module, _, name = app.partition(":")
     sys.path.insert(0, "")
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise click.BadParameter(f"{app!r:.100} names nothing: {error}", param_hint="--app") from error
+        raise click.BadParameter(f"{app!r:.100} names nothing: {error}", param_hint=option) from error
 
 
 def confirm(yes: bool, what: str) -> None:
@@ -79,3 +81,16 @@ def reading(url: str, at: Cursor | Token | datetime | None = None) -> Iterator[I
     """The store that a URL names, to be read, as it is or as it was."""
     with open_store(url, read_only=True) as store:
         yield store if at is None else as_of(store, at)
+
+
+def listed_at(name: str, kind: type[T], what: str) -> list[T]:
+    """The values of a kind that `module:name` names by --app: one, or several."""
+    value = named(name)
+    found = [value] if isinstance(value, kind) else value
+    is_list = isinstance(found, list | tuple) and found
+    if not is_list or not all(isinstance(each, kind) for each in found):
+        raise click.BadParameter(
+            f"{name!r:.100} is no {what}, and no list of them: name one as module:name",
+            param_hint="--app",
+        )
+    return list(found)

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import attrs
 import click
 
 from eventsrc._errors import harmless
-from eventsrc.cli._output import json_line, line
-from eventsrc.cli._target import as_json, confirm, do_not_ask, named, store_url
+from eventsrc.cli._output import json_line, line, show_parked
+from eventsrc.cli._target import as_json, confirm, do_not_ask, listed_at, store_url
 from eventsrc.events.stream_id import StreamId
 from eventsrc.following.parking import retry as retry_parked
 from eventsrc.following.parking import skip as skip_event
@@ -88,14 +87,7 @@ def parked(
     """Show the parked streams of the view NAME, each with the event that failed and its error."""
     with opened(url, app, views_url, read_only=True) as (running, found):
         held = running.run(GetParked(_chosen(found, name, version)))
-    for each in held:
-        if as_json:
-            json_line(attrs.asdict(each))
-        else:
-            tried = f"{each.attempts} attempts since {each.since}"
-            line(f"{each.stream}@{each.version}  {each.type}  {tried}")
-            line(f"    {each.error}")
-    click.get_current_context().exit(1 if held else 0)
+    show_parked(held, as_json=as_json)
 
 
 @views.command()
@@ -218,21 +210,9 @@ def opened(
     url: str, app: str, views_url: str | None, *, read_only: bool = False
 ) -> Iterator[tuple[Interpreter[Any], list[View[Any]]]]:
     """The store, its views and the world, and the views that the application has."""
-    found = _views_of(app)
+    found = listed_at(app, View, "View")
     with open_store(url, read_only=read_only) as store, open_views(views_url or url) as kept:
         yield store | kept | world, found
-
-
-def _views_of(app: str) -> list[View[Any]]:
-    """The views that `module:name` names."""
-    value = named(app)
-    found = [value] if isinstance(value, View) else value
-    is_list = isinstance(found, list | tuple) and found
-    if not is_list or not all(isinstance(each, View) for each in found):
-        raise click.BadParameter(
-            f"{app!r:.100} is no View, and no list of them: name one as module:name", param_hint="--app"
-        )
-    return list(found)
 
 
 def _chosen(found: list[View[Any]], name: str, version: int | None) -> View[Any]:

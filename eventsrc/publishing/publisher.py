@@ -190,6 +190,7 @@ class _Sending:
     def __init__(self, out: Publisher) -> None:
         self._out = out
         self._place: Cursor | None = None
+        self._is_new = False
 
     def __call__(self, op: Apply) -> Do[SendOp | Elapsed, Applied]:
         out = self._out
@@ -198,8 +199,10 @@ class _Sending:
         began = START
         if is_fill or is_first:
             began = yield from self._began()
-        if is_first and began.position:  # whatever was read before it
-            yield from Apply(op.view, (), began, op.partition, op.lease, after=op.after)
+        if is_first and (began.position or self._is_new):  # the feed is read anew, from there
+            self._is_new = False
+            if began.position:
+                yield from Apply(op.view, (), began, op.partition, op.lease, after=op.after)
             raise StartedOver(f"{out!r} begins at {began}")
         events = [event for event in op.events if op.view.sees(event.record.stream)]
         if is_fill and all(event.position <= began.position for event in events):
@@ -315,6 +318,7 @@ class _Sending:
             place = START
         match (yield from Append(stream, (Began(str(place)),), NO_STREAM)):
             case Success():
+                self._is_new = True
                 return place
             case Failure(Conflict() | Unknown()):
                 raise StoreBusy(f"{self._out!r} begins in another process too: look where")

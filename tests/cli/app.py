@@ -1,10 +1,14 @@
-"""An application for the command line: a view whose handler fails as it is told."""
+"""An application for the command line: a view whose handler fails as it is told, and a publisher."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+import attrs
 from sqlite_utils import Database
 
-from eventsrc import Recorded, View, event
+from eventsrc import Interpreter, Recorded, View, event, on
+from eventsrc.publishing import Publish, Published, Publisher, Refused, Transformer
 
 
 @event("test.cli.sold")
@@ -31,3 +35,44 @@ def sales(version: int) -> View[Database]:
 FIRST, SECOND = sales(1), sales(2)
 BOTH = [FIRST, SECOND]
 NUMBER = 7
+
+
+@attrs.frozen
+class ItemSold:
+    item: str
+
+
+public = Transformer("https://test.example/sales")
+
+
+@public.of(Sold, name="example.sold")
+def _(event: Recorded[Sold]) -> ItemSold:
+    return ItemSold(event.data.item)
+
+
+OUT = Publisher("sales", public, begin="start")
+
+
+class Broker(Interpreter[Publish]):
+    """Takes what is as it likes, and keeps it."""
+
+    came: ClassVar[list[str]] = []
+    refuses: ClassVar[set[str]] = {"bad"}
+
+    @on(Publish)
+    def publish(self, op: Publish) -> Published:
+        refused: dict[str, Refused] = {}
+        for each in op.events:
+            if each.subject not in refused:
+                if each.data["item"] in self.refuses:
+                    refused[each.subject] = Refused(each.id, "not for sale\x1b[31m")
+                else:
+                    self.came.append(each.data["item"])
+        return Published(tuple(refused.values()))
+
+
+broker = Broker()
+
+
+async def connected() -> Broker:
+    return broker

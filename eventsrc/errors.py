@@ -65,6 +65,7 @@ pickled, with their attributes and notes. In parentheses: which of Python's exce
         OtherRun
         RunCancelled
         NotInARun
+        NotUndone
 
         NotPublished
         SeveralAppends
@@ -79,6 +80,7 @@ from eventsrc._errors import EventsrcError
 from eventsrc._pickling import Unpicklable
 from eventsrc.durable.operations import NotInARun
 from eventsrc.durable.runs import NoSuchRun, OtherRun, RunCancelled
+from eventsrc.durable.sagas import NotUndone
 from eventsrc.events._exact import NotStorable
 from eventsrc.events.codec import Undecodable, UnknownEvent
 from eventsrc.events.epochs import OtherEpoch, WrongEpoch
@@ -159,6 +161,7 @@ __all__ = [
     "NotSerializable",
     "NotSerialized",
     "NotStorable",
+    "NotUndone",
     "OtherDefinition",
     "OtherEpoch",
     "OtherRequest",

@@ -59,7 +59,7 @@ def saga(body: Callable[[Undo], Effect[O, R] | Body[O, R]]) -> Do[O, R]:
     """
     undo = Undo()
     try:
-        answer: R = yield from body(undo)
+        answer: Any = yield from body(undo)
     except Stop as stop:
         yield from undo.all()
         raise Stop(stop.failure) from None
@@ -68,7 +68,7 @@ def saga(body: Callable[[Undo], Effect[O, R] | Body[O, R]]) -> Do[O, R]:
         raise
     if isinstance(answer, Failure):
         yield from undo.all()
-    return answer
+    return answer  # type: ignore[no-any-return]
 
 
 @program

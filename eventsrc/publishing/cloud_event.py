@@ -106,9 +106,9 @@ class CloudEvent:
         named = told.get("id"), told.get("source"), told.get("type"), subject
         return CloudEvent(*named, time, told.get("data"), others)  # type: ignore[arg-type]  # checked
 
-    @cached_property
-    def _json(self) -> bytes:
-        told: dict[str, Any] = {
+    def to_dict(self) -> dict[str, Any]:
+        """It as a value of the JSON format, for who writes several as one JSON."""
+        return {
             "specversion": "1.0",
             "id": self.id,
             "source": self.source,
@@ -119,9 +119,11 @@ class CloudEvent:
             **self.extensions,
             "data": self.data,
         }
+
+    @cached_property
+    def _json(self) -> bytes:
         try:
-            text = json.dumps(told, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-            return text.encode()
+            return _ENCODER.encode(self.to_dict()).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise NotACloudEvent(f"event {self.id} cannot be written as JSON: {error}") from error
 
@@ -151,5 +153,6 @@ _ATTRIBUTES: Final = frozenset(
     {"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"}
 ) | {"dataschema", "data_base64"}
 _JSON: Final = re.compile(r"(application|text)/([\w.-]+\+)?json(;.*)?")
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _NAME: Final = re.compile("[a-z0-9]{1,20}")
 _CONTROLS: Final = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")

@@ -29,7 +29,7 @@ from eventsrc.following.follow import FollowOp, follow
 from eventsrc.following.parking import RetryOp, SkipOp
 from eventsrc.following.parking import retry as retry_view
 from eventsrc.following.parking import skip as skip_view
-from eventsrc.following.synchroniser import PAGE, Synchronised, SyncOp, synchronise
+from eventsrc.following.synchroniser import PAGE, ROUNDS, Synchronised, SyncOp, synchronise
 from eventsrc.following.waiting import EVERY
 from eventsrc.programs.program import Do, Program, intercept, program
 from eventsrc.programs.world import Elapsed
@@ -55,6 +55,7 @@ from eventsrc.views.operations import (
     GetParked,
     Parked,
     StartedOver,
+    Unpark,
 )
 from eventsrc.views.view import View
 
@@ -181,7 +182,7 @@ def skip(
 
 def _sending(out: Publisher, source: Program[Any, Any]) -> Program[Any, Any]:
     """A program that applies events to the publisher's view, which publishes them first."""
-    return intercept(source, _Sending(out), only=(Apply,))
+    return intercept(source, _Sending(out), only=(Apply, Unpark))
 
 
 class _Sending:
@@ -191,8 +192,20 @@ class _Sending:
         self._out = out
         self._place: Cursor | None = None
         self._is_new = False
+        self._held: dict[int, tuple[int, set[str]]] = {}
+        """The parked streams of each partition, and the token of the lease under which they are known:
+        whoever has the lease is the one who parks more."""
 
-    def __call__(self, op: Apply) -> Do[SendOp | Elapsed, Applied]:
+    def __call__(self, op: Apply | Unpark) -> Do[SendOp | Unpark | Elapsed, Any]:
+        if isinstance(op, Apply):
+            return (yield from self._apply(op))
+        is_free = yield from op
+        if is_free:
+            for _, held in self._held.values():
+                held.discard(op.stream)
+        return is_free
+
+    def _apply(self, op: Apply) -> Do[SendOp | Elapsed, Applied]:
         out = self._out
         is_fill = op.cursor is None and not op.parked_too
         is_first = op.after is not None and not op.after.position
@@ -233,19 +246,39 @@ class _Sending:
         if op.cursor is not None:
             store_id, epoch = op.cursor.store_id, op.cursor.epoch
         streams = tuple(sorted({event.stream for event in events}))
-        applied = yield from GetApplied(op.view, streams, store_id, epoch)
-        guards = {str(stream): version for stream, version in applied.items()}
-        parked = () if op.parked_too else (yield from GetParked(op.view))
-        work = sort_out(guards, events, {each.stream for each in parked})
-        verdicts, left = yield from self._publish(work.to_apply, began.position)
-        if left is None:
-            return (yield from self._note(op, events, cursor, verdicts))
-        count = [event is left for event in events].index(True)
-        if not count:
-            raise StoreBusy(f"the broker of {self._out!r} took nothing: it is slow, or answers wrongly")
-        some = events[:count]
-        done = yield from self._note(op, some, _behind(op.cursor, some), verdicts)
-        return attrs.evolve(done, left=done.left + len(events) - count)
+        rounds = 0
+        while True:
+            applied = yield from GetApplied(op.view, streams, store_id, epoch)
+            guards = {str(stream): version for stream, version in applied.items()}
+            held = set[str]() if op.parked_too else (yield from self._parked(op))
+            work = sort_out(guards, events, held)
+            verdicts, left = yield from self._publish(work.to_apply, began.position)
+            some, place = events, cursor
+            if left is not None:
+                some = events[: [event is left for event in events].index(True)]
+                if not some:
+                    raise StoreBusy(f"the broker of {self._out!r} took nothing, and says that it may")
+                place = _behind(op.cursor, some)
+            try:
+                done = yield from self._note(op, some, place, verdicts)
+            except _Unpublished:  # somebody else let a stream go on meanwhile
+                self._held.clear()
+                rounds += 1
+                if rounds == ROUNDS:
+                    raise
+            else:
+                held.update(each.stream for each in done.failed)
+                return attrs.evolve(done, left=done.left + len(events) - len(some))
+
+    def _parked(self, op: Apply) -> Do[GetParked, set[str]]:
+        """The parked streams of a partition."""
+        token = 0 if op.lease is None else op.lease.token
+        known = self._held.get(op.partition)
+        if known is None or known[0] != token:
+            parked = yield from GetParked(op.view)
+            mine = {its.stream for its in parked if op.view.partition_of(its.stream) == op.partition}
+            known = self._held[op.partition] = token, set[str](mine)
+        return known[1]
 
     def _publish(
         self, events: Iterable[Recorded[Any]], after: int
@@ -326,6 +359,10 @@ class _Sending:
                 raise AppendFailed(why)
 
 
+class _Unpublished(StoreBusy):
+    """A publisher's view is brought forward by somebody who has not published its events."""
+
+
 class _Sink(View[Any]):
     """The view of a publisher: it builds nothing, and takes events that are done with alone.
 
@@ -349,10 +386,10 @@ class _Sink(View[Any]):
                 self._known = [each for each in self._known if each is not verdicts]
 
     def apply(self, database: Any, event: Recorded[Any]) -> None:
-        """Raises why an event cannot be published, and StoreBusy for one that nobody has published."""
+        """Raises why an event cannot be published, and _Unpublished if nobody has published it."""
         verdicts = [each[_key(event)] for each in self._known if _key(event) in each]
         if not verdicts:
-            raise StoreBusy(
+            raise _Unpublished(
                 f"{event.stream}@{event.version} was not published: bring {self!r} forward by the "
                 "programs of eventsrc.publishing alone"
             )

@@ -20,6 +20,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -38,7 +39,7 @@ E = TypeVar("E")
 X = TypeVar("X")
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class _Rule:
     """A rule for the events of one type.
 
@@ -49,6 +50,11 @@ class _Rule:
     kind: type
     function: Callable[[Recorded[Any]], Any]
     entry: Entry
+
+    @cached_property
+    def write(self) -> Callable[[Any], Any]:
+        """Makes data JSON."""
+        return default_converter().get_unstructure_hook(self.kind)
 
 
 class Transformer(ByName):
@@ -134,7 +140,7 @@ class Transformer(ByName):
             type=rule.external,
             subject=event.stream,
             time=event.recorded_at,
-            data=default_converter().unstructure(answer, unstructure_as=rule.kind),
+            data=rule.write(answer),
             extensions={"sequence": f"{event.version:019}", **extensions},
         )
         made.to_json()  # or no broker could send it

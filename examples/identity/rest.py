@@ -69,6 +69,7 @@ from examples.identity.operations import (
     ReplaceEmail,
     SearchUsers,
 )
+from examples.identity.public import public
 from examples.identity.requests import (
     LONGEST_SEARCH,
     LONGEST_WAIT,
@@ -243,27 +244,10 @@ async def events(request: Request) -> Reply:
     return reply(feed_page(page, after, int(limit), external))
 
 
-EXTERNAL: Final[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
-    "identity.user-name-set": lambda event: {"user": event.user, "name": event.name},
-    "identity.user-email-set": lambda event: {"user": event.user, "email": event.email},
-    "identity.user-api-key-set": lambda event: {"user": event.user},
-    "identity.group-name-set": lambda event: {"group": event.group, "name": event.name},
-    "identity.member-set": lambda event: {
-        "group": event.group,
-        "user": event.user,
-        "is_member": event.is_member,
-    },
-}
-"""The events that others are told of, and what of them. An API key is nobody's business."""
-
-
 def external(event: Recorded[Any]) -> dict[str, Any] | None:
-    """What others are told of an event; None for one that is not named for them."""
-    facts = EXTERNAL.get(event.type)
-    if facts is None:
-        return None
-    place = {"stream": event.stream, "version": event.version, "type": event.type}
-    return {**place, **facts(event.data)}
+    """What others are told of an event; None for one that is not for them."""
+    made = public.transform(event)
+    return None if made is None else made.to_dict()
 
 
 # --- requests that nobody waits for

@@ -16,9 +16,13 @@ import uvicorn
 
 from eventsrc import Sleep, Stream, Token, event
 from eventsrc.http.signing import Signed
+from eventsrc.publishing import CloudEvent
 from eventsrc.stores.operations import MAX_PAGE
+from examples import identity
 from examples.identity import requests
 from examples.identity import rest as application
+from examples.identity.events import UserId
+from examples.identity.public import UserNamed, public
 from examples.identity.rest import rest
 from examples.identity.views import VIEWS
 from examples.places import opened
@@ -230,7 +234,19 @@ def test_an_event_that_is_not_named_for_others_is_told_to_nobody(tmp_path: Path)
     with serving(tmp_path / "identity.db") as address, asking(address) as ask:
         new_user(ask, "Snake")
         events = ask("GET", "/events").body["events"]
-    assert [event["type"] for event in events] == ["identity.user-name-set", "identity.user-email-set"]
+    assert [event["type"] for event in events] == [
+        "example.identity.user-named.v1",
+        "example.identity.user-addressed.v1",
+    ]
+
+
+def test_what_others_are_told_is_what_they_were_promised(ask: Ask) -> None:
+    public.check(Path(identity.__file__).parent / "published.json")
+    user, _ = new_user(ask, "Jasper")
+    page = ask("GET", "/events?limit=100").body["events"]
+    came = [CloudEvent.parse(json.dumps(event)) for event in page]
+    named, _ = [event for event in came if event.data.get("user") == user]
+    assert named.data_as(UserNamed) == UserNamed(UserId(user), "Jasper")
 
 
 def test_a_client_that_wants_no_answer_gets_none(ask: Ask) -> None:
@@ -395,13 +411,13 @@ def test_tokens_of_another_store_are_refused(ask: Ask) -> None:
 
 def test_a_client_keeps_in_step_with_the_events(ask: Ask) -> None:
     """What a client knows after each round is what it was told so far, none twice and none missing."""
-    known: list[tuple[str, int]] = []
+    known: list[tuple[str, str]] = []
     after = ""
 
     def catch_up(after: str) -> str:
         while True:
             page = ask("GET", f"/events?limit=3&after={after}")
-            known.extend((event["stream"], event["version"]) for event in page.body["events"])
+            known.extend((event["subject"], event["sequence"]) for event in page.body["events"])
             is_settled = not page.body["is_last"]
             assert ("immutable" in page.headers["cache-control"]) == is_settled
             after = page.body["next"]
@@ -415,7 +431,7 @@ def test_a_client_keeps_in_step_with_the_events(ask: Ask) -> None:
     assert len(known) == before + 2
     assert len(set(known)) == len(known)
     everything = ask("GET", "/events?limit=100").body["events"]
-    assert known == [(event["stream"], event["version"]) for event in everything]
+    assert known == [(event["subject"], event["sequence"]) for event in everything]
 
 
 def test_the_place_that_the_module_names_is_a_file_where_it_is_started(

@@ -36,12 +36,14 @@ from eventsrc.durable._steps import (
     digest_of,
     is_query,
     parts_of,
+    until_of,
     without_what_failed,
 )
 from eventsrc.durable.journal import MESSAGES, Ended, Entry, Parked, Steps, Waits, WentOn
 from eventsrc.durable.operations import Cancelled, Changed, Next, Signal, StepId, TimedOut, first_of
 from eventsrc.events.codec import Json
 from eventsrc.events.positions import Cursor, Token
+from eventsrc.events.record import Corrupted
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.program import Do, Effect, intercept
@@ -298,7 +300,20 @@ class Attempt:
         return f"{self._stream.id}, command {self._journal.count + 1}"
 
     def _recalled(self, step: Step, op: Any) -> Do[Any, Any]:
-        """The answer that a step had."""
+        """The answer that a step had. Raises the error that it was; Differs for what is neither."""
+        try:
+            if "raises" not in step.written:
+                return (yield from self._answer_again(step, op))
+            error = self._forms.portable.value(step.written["raises"])
+            if not isinstance(error, Exception):
+                raise TypeError(f"{error!r:.200} is no exception")
+        except (*OUTAGES, Differs):
+            raise
+        except Exception as bad:
+            raise Differs(f"{self._place()}: what was recorded cannot be had again: {bad!r}") from bad
+        raise error
+
+    def _answer_again(self, step: Step, op: Any) -> Do[Any, Any]:
         its = step.written
         match its:
             case {"answer": answer}:
@@ -306,8 +321,6 @@ class Attempt:
                 if type(op) is Elapsed:
                     self._elapsed = value
                 return value
-            case {"raises": error}:
-                raise self._forms.portable.value(error)
             case {"page": kept}:
                 return (yield from self._page_again(op, kept))
             case {"folded": [version, epoch]}:
@@ -499,7 +512,7 @@ class Attempt:
         now: datetime = yield from Now()
         until: datetime | None
         if waits is not None and is_known:
-            until = None if waits.until is None else datetime.fromisoformat(waits.until)
+            until = self._until(waits)
         else:
             until = None if seconds is None else now + timedelta(seconds=seconds)
         if until is not None and now >= until:
@@ -514,6 +527,12 @@ class Attempt:
             self._pending.clear()
         self.left = IsWaiting(until, stream, frozenset(types), self._journal.version)
         raise Leaving
+
+    def _until(self, waits: Waits) -> datetime | None:
+        try:
+            return until_of(waits)
+        except Corrupted as error:
+            raise Differs(f"{self._place()}: {error}") from error
 
     def _next_event(self, op: Next[Any]) -> Do[Any, tuple[dict[str, Any], Any] | None]:
         after = self._seen.get(op.stream.id, 0) if op.after is None else op.after

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -43,6 +44,7 @@ from eventsrc.durable.journal import (
 )
 from eventsrc.durable.operations import Next, Signal
 from eventsrc.events.codec import Codec
+from eventsrc.events.record import Corrupted
 from eventsrc.events.recorded import Recorded
 from eventsrc.programs.operation import Query
 from eventsrc.programs.world import Elapsed, Now
@@ -155,6 +157,18 @@ def digest_of(events: Sequence[Recorded[Any]]) -> str:
 def is_query(op: Any) -> bool:
     """Whether an operation only reads."""
     return isinstance(op, Query) and not isinstance(op, Next | Signal)
+
+
+def until_of(waits: Waits) -> datetime | None:
+    """The time until which a run waits, if there is one. Raises Corrupted for what is no time."""
+    if waits.until is None:
+        return None
+    until = None
+    with suppress(ValueError):
+        until = datetime.fromisoformat(waits.until)
+    if until is None or until.tzinfo is None:
+        raise Corrupted(f"a run waits until {waits.until!r:.100}, which is no time with a zone")
+    return until
 
 
 class Journal:

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Generic, Literal, ParamSpec, TypeAlias, TypeVar, cast
@@ -17,10 +18,10 @@ from typing import Any, Generic, Literal, ParamSpec, TypeAlias, TypeVar, cast
 import attrs
 from returns.result import Failure, Success
 
-from eventsrc._errors import EventsrcError
+from eventsrc._errors import EventsrcError, harmless
 from eventsrc.durable._attempt import Attempt, HasEnded, IsParked, IsWaiting, Left
 from eventsrc.durable._known import known_by
-from eventsrc.durable._steps import Forms, Journal
+from eventsrc.durable._steps import Forms, Journal, until_of
 from eventsrc.durable.journal import (
     Begun,
     CancelAsked,
@@ -32,8 +33,9 @@ from eventsrc.durable.journal import (
     journals,
 )
 from eventsrc.durable.operations import EVERY, Changed, Next, Signal, StepId, TimedOut
-from eventsrc.events.codec import Codec
+from eventsrc.events.codec import Codec, Undecodable, UnknownEvent
 from eventsrc.events.positions import Token
+from eventsrc.events.record import Corrupted
 from eventsrc.events.recorded import Recorded
 from eventsrc.following.waiting import check_every
 from eventsrc.programs.program import Call, Do, Outcome, Program, program
@@ -60,6 +62,9 @@ GoOnOp: TypeAlias = Read | Append | AppendAll | FindAppend | Head | Now
 """The operations of a run itself, beside those of its program."""
 
 PAGE = 1000
+
+
+_log = logging.getLogger("eventsrc")
 
 
 class NoSuchRun(EventsrcError):
@@ -308,10 +313,29 @@ def _entries(journal: Stream[Entry]) -> Do[Read, tuple[list[Recorded[Entry]], To
             return entries, page.token
 
 
+def _journal_of(runs: Runs[..., Any], id: str, entries: list[Recorded[Entry]]) -> Journal:
+    """The journal that the entries are. Raises Corrupted for what no worker has written."""
+    try:
+        _begun(entries)
+        return Journal(entries, runs.forms)
+    except EventsrcError:
+        raise
+    except Exception as error:  # of whatever its steps are
+        raise Corrupted(f"{runs.journal(id).id} is no journal of a run: {error!r}") from error
+
+
+def _begun(entries: list[Recorded[Entry]]) -> Begun:
+    """The first entry. Raises Corrupted if it does not say what the program was begun with."""
+    begun = entries[0].data
+    if not isinstance(begun, Begun):
+        raise Corrupted(f"{entries[0].stream} is no journal of a run: it begins with {begun!r:.200}")
+    return begun
+
+
 @program
 def _status(runs: Runs[..., Any], id: str) -> Do[Read, RunStatus[Any]]:
     entries, _ = yield from _entries(runs.journal(id))
-    journal = Journal(entries, runs.forms)
+    journal = _journal_of(runs, id, entries)
     status: RunStatus[Any] = RunStatus(
         id, "ready", entries[0].recorded_at, entries[-1].recorded_at, len(entries)
     )
@@ -325,8 +349,7 @@ def _status(runs: Runs[..., Any], id: str) -> Do[Read, RunStatus[Any]]:
         return attrs.evolve(status, state="parked", why=journal.parked.why)
     waits = journal.waits
     if waits is not None and waits is entries[-1].data:
-        until = None if waits.until is None else datetime.fromisoformat(waits.until)
-        return attrs.evolve(status, state="waiting", until=until, waits_for=waits.stream)
+        return attrs.evolve(status, state="waiting", until=until_of(waits), waits_for=waits.stream)
     return status
 
 
@@ -338,7 +361,7 @@ def _history(runs: Runs[..., Any], id: str) -> Do[Read, tuple[Line, ...]]:
         its: Any = entry.data
         for step in getattr(its, "steps", ()):
             answers = {key: answer for key, answer in step.items() if key not in ("op", "query")}
-            (how, answer), *_ = answers.items()
+            how, answer = next(iter(answers.items()), ("no answer", None))
             shown = runs.forms.shown(answer) if how == "answer" else f"{how} {runs.forms.shown(answer)}"
             lines.append(Line(entry.recorded_at, runs.forms.shown(step.get("op")), shown))
         asks = getattr(its, "asks", None)
@@ -366,13 +389,15 @@ def _result(runs: Runs[..., Any], id: str, within: float | None) -> Do[Any, Outc
 def _go_on(runs: Runs[..., Any], id: str, only_replays: bool) -> Do[Any, Left]:
     stream = runs.journal(id)
     entries, token = yield from _entries(stream)
-    journal = Journal(entries, runs.forms)
+    try:
+        journal, begun = _journal_of(runs, id, entries), _begun(entries)
+    except (Corrupted, Undecodable, UnknownEvent) as error:  # newer code may know what it is
+        _log.error("%s is left alone: %s", stream.id, harmless(str(error)))
+        return IsParked(str(error))
     if journal.ended is not None:
         return HasEnded(journal.ended)
     if journal.parked is not None and not only_replays:
         return IsParked(journal.parked.why)
-    assert journal.begun is not None
-    begun = journal.begun.data
     attempt = Attempt(runs.name, stream, journal, runs.forms, token, only_replays=only_replays)
     return (yield from attempt.run(lambda: runs.source(begun)))
 

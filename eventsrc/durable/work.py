@@ -23,11 +23,13 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
+from eventsrc._errors import EventsrcError
 from eventsrc.durable._attempt import OUTAGES, HasEnded, IsParked, IsWaiting, Left
+from eventsrc.durable._steps import until_of
 from eventsrc.durable.journal import PREFIX, Ended, Entry, Parked, Waits, journals
 from eventsrc.durable.operations import EVERY
 from eventsrc.durable.runs import GoOnOp, Runs
-from eventsrc.events.positions import START, BadCursor, Cursor
+from eventsrc.events.positions import START, Cursor, WrongStore
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
 from eventsrc.following.outages import Outage
@@ -303,7 +305,7 @@ class _Worker:
                 self._ready[run] = None
         if stream.startswith(PREFIX):
             runs = self._runs.get(stream.split("/")[2])
-            if runs is not None and event.type in self._types:
+            if runs is not None and event.type in self._types and stream in journals:
                 self._see_entry(stream, runs, event)
         else:
             for its in self._runs.values():
@@ -314,7 +316,7 @@ class _Worker:
         its = self._open.get(stream)
         if its is not None and event.version <= its.version:
             return
-        entry = event.data
+        entry, until = _read(event)
         if isinstance(entry, Ended):
             self._close(stream)
             return
@@ -322,8 +324,7 @@ class _Worker:
             its = self._open[stream] = _Open(runs, event.version)
         its.version = event.version
         its.is_parked = isinstance(entry, Parked)
-        if isinstance(entry, Waits) and entry.until is not None and entry.stream is None:
-            until = datetime.fromisoformat(entry.until)
+        if until is not None:
             self._wait(stream, its, until, None, frozenset())
             self._ready.pop(stream, None)
         else:
@@ -369,17 +370,16 @@ class _Worker:
         self._is_begun = True
         if noted is None:
             return
-        kept = json.loads(noted.data)
         try:
+            kept = json.loads(noted.data)
             cursor = Cursor.parse(kept["cursor"])
+            found = {StreamId(text): self._runs[text.split("/")[2]] for text in kept["open"]}
             yield from ReadFeed(cursor, 1)
-        except (BadCursor, ValueError):  # the store was restored from a backup
-            return
+        except (WrongStore, ValueError, LookupError, TypeError, AttributeError):
+            return  # the store was restored from a backup, or this is no note of a worker's
         self._cursor = cursor
-        for text in kept["open"]:
-            stream = StreamId(text)
-            self._open[stream] = _Open(self._runs[stream.split("/")[2]], 0)
-            self._ready[stream] = None
+        self._open |= {stream: _Open(runs, 0) for stream, runs in found.items() if stream in journals}
+        self._ready |= dict.fromkeys(self._open)
 
     def _note(self) -> Do[Any, None]:
         """Notes which runs are open, if that has changed much."""
@@ -389,6 +389,20 @@ class _Worker:
         data = json.dumps(kept).encode()
         yield from SaveSnapshot(Snapshot(_NOTED, self._noted, 1, self._cursor.position, data))
         self._unnoted = 0
+
+
+def _read(event: Recorded[Any]) -> tuple[Entry | None, datetime | None]:
+    """An entry, and the time that it waits for and nothing else; None where it cannot be read.
+
+    An attempt then says why.
+    """
+    try:
+        entry: Entry = event.data
+        if isinstance(entry, Waits) and entry.stream is None:
+            return entry, until_of(entry)
+        return entry, None
+    except EventsrcError:
+        return None, None
 
 
 _NOTED: Final = StreamId("eventsrc/runs")

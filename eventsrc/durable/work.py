@@ -291,15 +291,18 @@ class _Worker:
             beginning = (its.beginning for its in self._runs.values())
             wanted = self._types.union(self._waited, *beginning)
             page = yield from ReadFeed(self._cursor, PAGE, types=wanted, all_streams=True)
+            has_begun = False
             for event in page.events:
-                yield from self._see(event)
+                has_begun = (yield from self._see(event)) or has_begun
             self._unnoted += len(page.events)
             self._cursor = page.next
-            if page.next >= page.end or page.blocked is not None:
+            if page.blocked is not None or (page.next >= page.end and not has_begun):
                 return
 
-    def _see(self, event: Recorded[Any]) -> Do[Any, None]:
+    def _see(self, event: Recorded[Any]) -> Do[Any, bool]:
+        """Takes notice of an event; answers whether it has begun a run, which is an event itself."""
         stream = event.stream
+        has_begun = False
         for run in self._waiting.get(stream, ()):
             if event.type in self._open[run].types:
                 self._ready[run] = None
@@ -310,7 +313,8 @@ class _Worker:
         else:
             for its in self._runs.values():
                 if event.type in its.beginning:
-                    yield from its.start_by(event)
+                    has_begun = (yield from its.start_by(event)).is_new or has_begun
+        return has_begun
 
     def _see_entry(self, stream: StreamId, runs: Runs[..., Any], event: Recorded[Any]) -> None:
         its = self._open.get(stream)

@@ -26,6 +26,7 @@ from eventsrc.events.positions import START, Cursor
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
 from eventsrc.following.follow import FollowOp, follow
+from eventsrc.following.outages import Outage
 from eventsrc.following.parking import RetryOp, SkipOp
 from eventsrc.following.parking import retry as retry_view
 from eventsrc.following.parking import skip as skip_view
@@ -44,6 +45,7 @@ from eventsrc.stores.operations import (
     Read,
     ReadFeed,
     StoreBusy,
+    StoreError,
     Unknown,
 )
 from eventsrc.streams.decide import AppendFailed
@@ -147,7 +149,18 @@ def publish(
     times, in about half a minute, and then stays parked until `retry` or `skip`. While the broker, the
     store or the database of views is away, it waits, however long that is: `status(out.view)` tells.
     """
-    yield from _sending(out, follow(out.view, every, owner=owner, lease=lease))
+    sending = _Sending(out)
+    outage = Outage(f"the publisher {out.name}", every)
+    while True:
+        try:
+            yield from sending.began()
+            break
+        except StoreError as error:
+            if not error.may_pass:
+                raise
+            yield from outage.wait(error)
+    yield from outage.end()
+    yield from sending.around(follow(out.view, every, owner=owner, lease=lease))
 
 
 @program
@@ -156,14 +169,16 @@ def publish_once(out: Publisher) -> Do[SyncOp | SendOp | Elapsed, Synchronised]:
 
     Raises what is wrong with the broker, such as Unreachable; what was sent by then is noted.
     """
-    done: Synchronised = yield from _sending(out, synchronise(out.view))
+    sending = _Sending(out)
+    yield from sending.began()
+    done: Synchronised = yield from sending.around(synchronise(out.view))
     return done
 
 
 @program
 def retry(out: Publisher, *streams: StreamId) -> Do[RetryOp | SendOp | Elapsed, tuple[Parked, ...]]:
     """Publishes parked streams, all if none are named; answers those that are still parked."""
-    left: tuple[Parked, ...] = yield from _sending(out, retry_view(out.view, *streams))
+    left: tuple[Parked, ...] = yield from _Sending(out).around(retry_view(out.view, *streams))
     return left
 
 
@@ -176,13 +191,8 @@ def skip(
     why: is kept, with the event, in the stream `eventsrc/operators`.
     Answers the stream if it is parked again. Raises as `eventsrc.following.parking.skip`.
     """
-    left: tuple[Parked, ...] = yield from _sending(out, skip_view(out.view, stream, why))
+    left: tuple[Parked, ...] = yield from _Sending(out).around(skip_view(out.view, stream, why))
     return left
-
-
-def _sending(out: Publisher, source: Program[Any, Any]) -> Program[Any, Any]:
-    """A program that applies events to the publisher's view, which publishes them first."""
-    return intercept(source, _Sending(out), only=(Apply, Unpark))
 
 
 class _Sending:
@@ -191,10 +201,13 @@ class _Sending:
     def __init__(self, out: Publisher) -> None:
         self._out = out
         self._place: Cursor | None = None
-        self._is_new = False
         self._held: dict[int, tuple[int, set[str]]] = {}
         """The parked streams of each partition, and the token of the lease under which they are known:
         whoever has the lease is the one who parks more."""
+
+    def around(self, source: Program[Any, Any]) -> Program[Any, Any]:
+        """A program that applies events to the publisher's view, which publishes them first."""
+        return intercept(source, self, only=(Apply, Unpark))
 
     def __call__(self, op: Apply | Unpark) -> Do[SendOp | Unpark | Elapsed, Any]:
         if isinstance(op, Apply):
@@ -211,11 +224,9 @@ class _Sending:
         is_first = op.after is not None and not op.after.position
         began = START
         if is_fill or is_first:
-            began = yield from self._began()
-        if is_first and (began.position or self._is_new):  # the feed is read anew, from there
-            self._is_new = False
-            if began.position:
-                yield from Apply(op.view, (), began, op.partition, op.lease, after=op.after)
+            began = yield from self.began()
+        if is_first and began.position:  # the feed is read anew, from there
+            yield from Apply(op.view, (), began, op.partition, op.lease, after=op.after)
             raise StartedOver(f"{out!r} begins at {began}")
         events = [event for event in op.events if op.view.sees(event.record.stream)]
         if is_fill and all(event.position <= began.position for event in events):
@@ -332,7 +343,7 @@ class _Sending:
         with self._out.view.knowing(verdicts):
             return (yield from Apply(op.view, tuple(events), cursor, *beside))
 
-    def _began(self) -> Do[SendOp, Cursor]:
+    def began(self) -> Do[SendOp, Cursor]:
         """The place where the publisher began, which is this one if it never did."""
         if self._place is None:
             stream = StreamId(f"eventsrc/publishing/{self._out.name}")
@@ -351,7 +362,6 @@ class _Sending:
             place = START
         match (yield from Append(stream, (Began(str(place)),), NO_STREAM)):
             case Success():
-                self._is_new = True
                 return place
             case Failure(Conflict() | Unknown()):
                 raise StoreBusy(f"{self._out!r} begins in another process too: look where")

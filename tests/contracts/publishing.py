@@ -10,6 +10,7 @@ import itertools
 import os
 import random
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,6 +25,7 @@ from eventsrc import (
     ReadFeed,
     Recorded,
     Sleep,
+    SqliteStore,
     StreamId,
     on,
     rebuild,
@@ -31,6 +33,7 @@ from eventsrc import (
     synchronise,
     world,
 )
+from eventsrc.events.epochs import WrongEpoch
 from eventsrc.following.parking import OPERATORS
 from eventsrc.publishing import (
     CloudEvent,
@@ -46,7 +49,9 @@ from eventsrc.publishing import (
     skip,
 )
 from eventsrc.publishing import publisher as publishing
-from eventsrc.stores.operations import Read, StoreBusy
+from eventsrc.stores.epochs import restored
+from eventsrc.stores.operations import Read, StoreBusy, Unreachable
+from eventsrc.views.memory import MemoryViews
 from eventsrc.views.operations import Apply, GetParked
 from tests.contracts.upkeep import Clock, Enough
 from tests.durable.dying import Died, Dying
@@ -118,6 +123,41 @@ class PublishingContract:
                 store.run(books[number % 4].append(Noted(number)))
             app.run(publish_once(out))
             assert sorted(numbers_of(broker.came)) == [*range(2_500, 2_520, 2)]
+
+    def test_a_publisher_that_began_with_nothing_tells_all_that_comes(self, kit: Kit) -> None:
+        store, broker, clock = MemoryStore(CODEC), MemoryBroker(), Clock(60.0)
+        once, running = Publisher(next(names), notes()), Publisher(next(names), notes())
+
+        def sleep(op: Sleep) -> None:
+            before = clock.now
+            clock.world.run(op)
+            if before < 30 <= clock.now:
+                store.run(books[0].append(Noted(2)))
+
+        with kit.open() as views:
+            app = store | views | world | broker
+            app.run(publish_once(once))
+            live: Any = (store | views | clock.world | broker).but(on(Sleep).run(sleep))
+            with pytest.raises(Enough):
+                live.run(publish(running, 1.0))
+            assert numbers_of(broker.came) == [2]
+            app.run(publish_once(once))
+            assert numbers_of(broker.came) == [2, 2]
+
+    def test_a_publisher_begins_while_the_store_is_away(self, kit: Kit) -> None:
+        store, broker, clock = MemoryStore(CODEC), MemoryBroker(), Clock(60.0)
+        store.run(books[0].append(Noted(2)))
+
+        def away(op: Any) -> Any:
+            if clock.now < 30:
+                raise Unreachable("nobody answers")
+            return (yield from op)
+
+        with kit.open() as views:
+            app = store.around(away) | views | clock.world | broker
+            with pytest.raises(Enough):
+                app.run(publish(Publisher(next(names), notes(), begin="start"), 1.0))
+        assert numbers_of(broker.came) == [2]
 
     def test_a_publisher_begins_where_it_is_told_the_first_time(self, kit: Kit) -> None:
         store, broker, name = MemoryStore(CODEC), MemoryBroker(), next(names)
@@ -236,6 +276,44 @@ class PublishingContract:
         assert 500 < sum(600 <= each < 4200 for each in tries) < 1_000
         told = [record.message for record in caplog.records if "broker" in record.message]
         assert [" waits: " in told[0], " goes on" in told[1], len(told)] == [True, True, 2]
+
+    def test_a_publisher_whose_progress_was_lost_begins_where_it_began(self, kit: Kit) -> None:
+        store, broker, name = MemoryStore(CODEC), MemoryBroker(), next(names)
+        for number in range(4):
+            store.run(books[number % 2].append(Noted(number)))
+        with kit.open() as views:
+            for lost in (views, MemoryViews()):
+                (store | lost | world | broker).run(publish_once(Publisher(name, notes())))
+                for number in range(4, 8):
+                    store.run(books[number % 2].append(Noted(number)))
+                (store | lost | world | broker).run(publish_once(Publisher(name, notes())))
+        assert numbers_of(broker.came) == [4, 6, 4, 6, 4, 6]
+        assert len({event.id for event in broker.came}) == 4
+
+    def test_a_publisher_of_what_a_restored_store_lost_stops(self, kit: Kit, tmp_path: Path) -> None:
+        out, broker = Publisher(next(names), notes()), MemoryBroker()
+        late = Publisher(next(names), notes())
+        path = tmp_path / "restored.db"
+        with kit.open() as views:
+            with SqliteStore(path, CODEC, durability="process") as store:
+                app = store | views | world | broker
+                for each in (out, late):
+                    app.run(publish_once(each))
+                store.run(books[0].append(Noted(2)))
+                with sqlite3.connect(path) as connection:
+                    connection.execute("VACUUM INTO ?", (str(tmp_path / "backup.db"),))
+                connection.close()
+                store.run(books[0].append(Noted(4)))
+                app.run(publish_once(out))
+            with SqliteStore(tmp_path / "backup.db", CODEC, durability="process") as store:
+                store.run(restored())
+                store.run(books[0].append(Noted(6)))
+                app = store | views | world | broker
+                with pytest.raises(WrongEpoch):
+                    app.run(publish_once(out))
+                assert numbers_of(broker.came) == [2, 4]
+                app.run(publish_once(late))
+                assert numbers_of(broker.came) == [2, 4, 2, 6]
 
     def test_a_process_that_dies_at_any_operation_skips_nothing(self, kit: Kit) -> None:
         found = [*deaths(kit)]

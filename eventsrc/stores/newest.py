@@ -43,7 +43,8 @@ def newest(
     at = START if place is None else place
     asked = ReadFeed(at, limit, prefix, types, all_streams=all_streams)
     check(asked)
-    end = (yield from ReadFeed(at, 1)).end  # refuses a place that the store never had
+    # refuses a place that the store never had; of the prefix, for whoever may ask for that alone
+    end = (yield from ReadFeed(at, 1, prefix, types, all_streams=all_streams)).end
     high = (end if place is None else place).position
     found: Sequence[Recorded[Any]] = ()
     blocked = None

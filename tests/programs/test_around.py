@@ -12,8 +12,9 @@ from eventsrc import Append, Do, Fold, MemoryStore, Query, Read, Snapshots, gath
 from eventsrc.errors import MissingHandlers
 from eventsrc.preview import preview
 from eventsrc.programs.operation import Derived
-from eventsrc.programs.program import pure
+from eventsrc.programs.program import intercept, pure
 from eventsrc.streams.fold import LATEST_SNAPSHOT, Load
+from eventsrc.streams.past import as_it_was, as_of
 from eventsrc.streams.remembering import remembering
 from tests.streams.counting import Counted, counter, total
 
@@ -127,6 +128,25 @@ def test_previews_are_not_around_it() -> None:
     ]
     assert [type(outcome.failure()) for outcome in denied] == [Denied, Denied]
     assert preview(store.around(deny, only=Read), pure(1)).outcome.unwrap() == 1
+
+
+def test_neither_the_past_nor_another_handler_is_around_it() -> None:
+    store = MemoryStore()
+    place = store.run(counter.append(Counted(1))).cursor
+    guarded = store.around(deny, only=Read)
+
+    def asked_again(op: Any) -> Do[Any, Any]:
+        return (yield from op)
+
+    for ask in (
+        lambda app: as_of(app, place).run(counter.read()),
+        lambda app: app.run(as_it_was(counter.read(), place)),
+        lambda app: app.run(intercept(counter.read(), asked_again)),
+        lambda app: app.run(gather_all([counter.read(), counter.get(total)])),
+    ):
+        ask(store)
+        with pytest.raises(Denied):
+            ask(guarded)
 
 
 def test_an_only_that_matches_nothing_is_an_error() -> None:

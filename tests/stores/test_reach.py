@@ -11,6 +11,7 @@ from eventsrc import (
     Append,
     AppendAll,
     Head,
+    MemoryStore,
     Now,
     Operation,
     Read,
@@ -18,9 +19,11 @@ from eventsrc import (
     StoreOp,
     StreamAppend,
     StreamId,
+    trace,
 )
 from eventsrc.events.epochs import FIRST
 from eventsrc.stores.copying import CopyOp, EndCopy, GetIdentity, Identity, KeepRecords
+from eventsrc.stores.newest import newest
 from eventsrc.stores.operations import (
     Condition,
     EpochOp,
@@ -33,6 +36,7 @@ from eventsrc.stores.operations import (
 )
 from eventsrc.stores.reach import NOTHING, WHOLE_STORE, Reach, streams_of
 from eventsrc.streams.fold import Fold, Load
+from eventsrc.testing._contract.samples import Noted
 
 A, B = StreamId("a/1"), StreamId("b/1")
 
@@ -79,3 +83,11 @@ def test_a_reach_is_below_a_prefix_with_all_of_its_streams() -> None:
     assert not streams_of(AppendAll((StreamAppend(A, ()),), (Condition(B, 0),))).is_below("a/")
     assert not WHOLE_STORE.is_below("a/")
     assert NOTHING.is_below("a/")
+
+
+def test_the_feed_backwards_is_of_its_prefix_alone() -> None:
+    store = MemoryStore()
+    end = store.run(Append(A, (Noted("1"),))).unwrap().cursor
+    for place in (None, end):
+        asked = trace(store, newest(place, prefix="b/")).operations()
+        assert all(streams_of(op).is_below("b/") for op in asked)

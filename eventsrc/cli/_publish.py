@@ -12,7 +12,8 @@ import click
 
 from eventsrc._errors import harmless
 from eventsrc.cli._output import json_line, line, show_parked
-from eventsrc.cli._target import as_json, confirm, do_not_ask, listed_at, named, store_url
+from eventsrc.cli._target import as_json, confirm, do_not_ask, listed_at, named, reading, store_url
+from eventsrc.events.positions import START, Cursor
 from eventsrc.events.stream_id import StreamId
 from eventsrc.following.status import status as status_of
 from eventsrc.opening import open_store, open_views
@@ -22,6 +23,7 @@ from eventsrc.programs.world import world
 from eventsrc.publishing import Publisher
 from eventsrc.publishing import retry as retry_parked
 from eventsrc.publishing import skip as skip_event
+from eventsrc.stores.operations import MAX_PAGE, ReadFeed
 from eventsrc.views.operations import GetParked
 
 
@@ -81,6 +83,38 @@ def parked(url: str, app: str, views_url: str | None, name: str, as_json: bool) 
     with _opened(url, app, views_url, read_only=True) as (running, found):
         held = running.run(GetParked(_chosen(found, name).view))
     show_parked(held, as_json=as_json)
+
+
+@publish.command()
+@store_url
+@click.option("--app", required=True, help="The publishers: module:name of one or several.")
+@_name
+@click.option("--after", default=str(START), help="A cursor: only what comes after it.")
+def preview(url: str, app: str, name: str, after: str) -> None:
+    """Show what the publisher NAME would make of the feed, a CloudEvent in each line. Nothing is sent.
+
+    Compare the output of two releases to see what others would notice. Events whose rules fail go to
+    the standard error, and end it by 1.
+    """
+    out = _chosen(listed_at(app, Publisher, "Publisher"), name)
+    cursor, is_well = Cursor.parse(after), True
+    with reading(url) as store:
+        while True:
+            page = store.run(ReadFeed(cursor, MAX_PAGE, out.view.prefix))
+            for event in page.events:
+                try:
+                    made = out.public.transform(event)
+                except Exception as error:
+                    is_well = False
+                    told = f"{type(error).__name__}: {error}"
+                    click.echo(harmless(f"{event.stream}@{event.version}: {told}"), err=True)
+                    continue
+                if made is not None:
+                    json_line(made.to_dict())
+            cursor = page.next
+            if cursor >= page.end or page.blocked is not None:
+                break
+    click.get_current_context().exit(0 if is_well else 1)
 
 
 @publish.command()

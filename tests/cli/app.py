@@ -46,7 +46,9 @@ public = Transformer("https://test.example/sales")
 
 
 @public.of(Sold, name="example.sold")
-def _(event: Recorded[Sold]) -> ItemSold:
+def item_sold(event: Recorded[Sold]) -> ItemSold:
+    if "\x1b" in event.data.item:
+        raise ValueError("no item has a colour")
     return ItemSold(event.data.item)
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from eventsrc import Append, SqliteStore, SqliteViews, StreamId, world
+from eventsrc import Append, ReadFeed, SqliteStore, SqliteViews, StreamId, world
 from eventsrc.cli import main
-from eventsrc.publishing import publish_once
+from eventsrc.publishing import CloudEvent, publish_once
 from tests.cli.app import OUT, Broker, Sold, broker
 
 BROKER = "--broker", "tests.cli.app:broker"
@@ -50,6 +50,25 @@ def test_what_is_parked_is_shown_with_its_error_as_harmless_text(url: str) -> No
     assert "not for sale" in done.output
     assert "\x1b" not in done.output
     assert json.loads(run("parked", url, "sales", "--json").stdout)["stream"] == "a"
+
+
+def test_what_the_rules_make_of_the_feed_is_shown_and_not_sent(url: str) -> None:
+    done = run("preview", url, "sales")
+    shown = [CloudEvent.parse(line) for line in done.stdout.splitlines()]
+    assert done.exit_code == 0
+    assert [event.data["item"] for event in shown] == ["chair", "bad", "lamp", "rope"]
+    with SqliteStore(url.removeprefix("sqlite:"), read_only=True) as store:
+        after = str(store.run(ReadFeed(limit=3)).next)
+    assert len(run("preview", url, "sales", "--after", after).stdout.splitlines()) == 1
+    assert Broker.came == ["chair", "rope"]
+
+
+def test_a_rule_that_fails_is_told_with_its_event(url: str) -> None:
+    with SqliteStore(url.removeprefix("sqlite:")) as store:
+        store.run(Append(StreamId("c"), (Sold("\x1b[31m"),)))
+    done = run("preview", url, "sales")
+    assert (done.exit_code, len(done.stdout.splitlines())) == (1, 4)
+    assert "c@1: ValueError: no item has a colour" in done.stderr
 
 
 def test_nothing_is_published_unless_it_is_confirmed(url: str) -> None:

@@ -1,4 +1,4 @@
-"""Views that are fed by a table's stream of changes, on AWS Lambda.
+"""Views that are fed on AWS Lambda: by a table's stream of changes, or by the feed through Kinesis.
 
     handler = lambda_handler(users, DynamoStore(client, "events") | PostgresViews(dsn, [users]))
 
@@ -14,23 +14,25 @@ import logging
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
+from urllib.parse import quote
 
 import attrs
 
 from eventsrc._errors import EventsrcError
 from eventsrc.aws._items import Part, part_of, unpack
 from eventsrc.events.codec import Codec
-from eventsrc.events.record import Corrupted
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
+from eventsrc.following.parking import PUT_ASIDE
 from eventsrc.following.synchroniser import SyncOp, deliver
 from eventsrc.programs.interpreter import Interpreter
 from eventsrc.programs.program import Do, program
+from eventsrc.publishing import Carried, CloudEvent
 from eventsrc.stores.operations import Read
-from eventsrc.views.operations import Applied
+from eventsrc.views.operations import Applied, Failed, GetParked, Park
 from eventsrc.views.view import View
 
-__all__ = ["Handler", "PutAside", "lambda_handler"]
+__all__ = ["Handler", "lambda_handler"]
 
 Handler: TypeAlias = Callable[[Mapping[str, Any], object], dict[str, Any]]
 """A function that Lambda calls with an event and a context."""
@@ -38,45 +40,61 @@ Handler: TypeAlias = Callable[[Mapping[str, Any], object], dict[str, Any]]
 _log: Final = logging.getLogger("eventsrc.aws")
 
 
-@attrs.frozen
-class PutAside:
-    """A record that cannot be decoded, and never will be: it holds nothing up."""
+MOST_KEPT: Final = 1000
+"""The most records that are kept aside in a view: what is beyond is logged alone."""
 
-    sequence_number: str
+SHOWN: Final = 20_000
+"""The most characters of a record that are kept aside."""
+
+HandlerOp: TypeAlias = SyncOp | Park
+"""The operations of a handler, on the store and on the database of the view."""
+
+
+@attrs.frozen
+class _PutAside:
+    """A record that cannot be decoded, and never will be: it holds nothing up.
+
+    place: the event's id as Lambda has it, with the shard and the sequence number.
+    record: it, as JSON.
+    """
+
+    place: str
     reason: str
+    record: str
 
 
 def lambda_handler(
     view: View[Any],
-    app: Interpreter[SyncOp],
+    app: Interpreter[HandlerOp],
     *,
     codec: Codec | None = None,
-    put_aside: Callable[[PutAside], object] | None = None,
 ) -> Handler:
-    """A Lambda function that applies a table's changes to a view.
+    """A Lambda function that applies what comes to a view.
 
     app: the table's store and the database of the view, joined; made once, when the function starts.
     codec: what it decodes with; one for all registered events if not given.
-    put_aside: is told of records that cannot be decoded; they are logged if it is not given.
 
-    It takes records of DynamoDB Streams, with new images, and of Kinesis Data Streams for DynamoDB; the
-    mapping must have ReportBatchItemFailures. Events that are parked, and records that are put aside,
-    fail nothing. If the store or the view's database does not answer, the batch comes again from its
-    first record; what is no error of this library is raised, and has the same effect.
+    It takes records of DynamoDB Streams, with new images, of Kinesis Data Streams for DynamoDB, and of
+    a Kinesis data stream into which a publisher puts the feed, as `Verbatim` has it; the mapping must
+    have ReportBatchItemFailures. Events that are parked fail nothing. Nor does a record that cannot be
+    decoded: it is logged, and kept where the view parks, as a stream below `eventsrc/put-aside/`, until
+    `skip`. If the store or the view's database does not answer, the batch comes again from its first
+    record; what is no error of this library is raised, and has the same effect.
     """
     reader = Codec() if codec is None else codec
-    tell = _warn if put_aside is None else put_aside
 
     def handle(event: Mapping[str, Any], context: object) -> dict[str, Any]:
         records: Sequence[Any] = event["Records"]
-        parts: list[Part] = []
+        came: list[Part | Carried] = []
+        aside: list[_PutAside] = []
         for record in records:
             try:
-                parts += _parts(record)
-            except (Corrupted, ValueError, KeyError, TypeError, AttributeError) as error:
-                tell(PutAside(_number(record), f"{type(error).__name__}: {error}"))
+                came += _decoded(record)
+            except (EventsrcError, ValueError, KeyError, TypeError, AttributeError) as error:
+                text = json.dumps(record, ensure_ascii=False)[:SHOWN]
+                aside.append(_PutAside(_id(record), f"{type(error).__name__}: {error}", text))
         try:
-            app.run(_applying(view, tuple(parts), reader))
+            app.run(_applying(view, tuple(came), tuple(aside), reader))
         except EventsrcError as error:
             _log.warning("the batch is to come again: %s", error)
             return {"batchItemFailures": [{"itemIdentifier": _number(records[0])}]}
@@ -86,16 +104,23 @@ def lambda_handler(
 
 
 @program
-def _applying(view: View[Any], parts: tuple[Part, ...], codec: Codec) -> Do[SyncOp, Applied]:
-    """Applies the events of some parts; those whose bodies are kept apart are read from the store."""
+def _applying(
+    view: View[Any], came: tuple[Part | Carried, ...], aside: tuple[_PutAside, ...], codec: Codec
+) -> Do[HandlerOp, Applied]:
+    """Applies what came; events that are too large to travel are read from the store."""
+    if aside:
+        yield from _keep(view, aside)
     events: list[Recorded[Any]] = []
-    for part in parts:
-        if not part.name:
-            events += [Recorded(record, codec) for record in unpack(part, part.data)]
+    for each in came:
+        if isinstance(each, Carried):
+            events += yield from each.recorded(codec)
             continue
-        after = part.first - 1
-        while after < part.last:
-            page = yield from Read(StreamId(part.stream), after, part.last - after)
+        if not each.name:
+            events += [Recorded(record, codec) for record in unpack(each, each.data)]
+            continue
+        after = each.first - 1
+        while after < each.last:
+            page = yield from Read(StreamId(each.stream), after, each.last - after)
             if not page.events:
                 break
             events += page.events
@@ -103,10 +128,28 @@ def _applying(view: View[Any], parts: tuple[Part, ...], codec: Codec) -> Do[Sync
     return (yield from deliver(view, events))
 
 
-def _parts(record: Mapping[str, Any]) -> Iterator[Part]:
-    """The part that a record has; none for changes of other sorts."""
+def _keep(view: View[Any], aside: Sequence[_PutAside]) -> Do[HandlerOp, None]:
+    """Keeps records that are no events where the view parks, as long as there is room."""
+    parked = yield from GetParked(view, MOST_KEPT, PUT_ASIDE)
+    kept = {str(each.stream) for each in parked if each.stream.startswith(PUT_ASIDE)}
+    for each in aside:
+        _log.error("record %s is put aside: %s", each.place, each.reason)
+        stream = StreamId(PUT_ASIDE + quote(each.place, safe=":-_.")[:300])
+        if stream not in kept and len(kept) < MOST_KEPT:
+            kept.add(str(stream))
+            error = f"{each.reason}\n{each.record}"
+            yield from Park(view, Failed(stream, 1, 0, "eventsrc/put-aside", error, False, True))
+
+
+def _decoded(record: Mapping[str, Any]) -> Iterator[Part | Carried]:
+    """The events that a record has; none for changes of other sorts."""
     if "kinesis" in record:
-        record = json.loads(b64decode(record["kinesis"]["data"]))
+        data = b64decode(record["kinesis"]["data"], validate=True)
+        told = json.loads(data)
+        if isinstance(told, list) or "specversion" in told:
+            yield from [Carried.of(each) for each in CloudEvent.parse_all(data)]
+            return
+        record = told
     change = record["dynamodb"]
     if record["eventName"] == "INSERT" and change["Keys"]["p"]["S"][:2] == "s/":
         part = part_of({name: _value(told) for name, told in change["NewImage"].items()})
@@ -128,5 +171,6 @@ def _number(record: Any) -> str:
     return str(record["dynamodb"]["SequenceNumber"])
 
 
-def _warn(aside: PutAside) -> None:
-    _log.error("record %s is put aside: %s", aside.sequence_number, aside.reason)
+def _id(record: Any) -> str:
+    """The id of a record, which is the same when it comes again."""
+    return str(record.get("eventID") or _number(record))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
@@ -44,11 +44,13 @@ class _Queue:
 
 
 class KinesisBroker(Interpreter[Publish]):
-    """Puts events into a Kinesis data stream: one record each, with the subject as its partition key.
+    """Puts events into a Kinesis data stream, with the subject as a record's partition key.
 
     client: boto3's client of `kinesis`. stream: the stream's name or ARN.
     timeout: the seconds after which what is left is answered as not sent.
     largest: the most bytes that a record of the stream may have.
+    packed: whether a record may have several events of a subject, as a batch of CloudEvents in JSON
+        (see `CloudEvent.parse_all`), instead of one.
 
     PutRecords may store a later record of a request and refuse an earlier one. So a subject has one
     record in a request, and its next one follows when that was stored; shards without capacity left
@@ -56,12 +58,19 @@ class KinesisBroker(Interpreter[Publish]):
     """
 
     def __init__(
-        self, client: Any, stream: str, *, timeout: float = 5.0, largest: int = LARGEST
+        self,
+        client: Any,
+        stream: str,
+        *,
+        timeout: float = 5.0,
+        largest: int = LARGEST,
+        packed: bool = False,
     ) -> None:
         self._client = client
         self._stream = {"StreamARN" if stream.startswith("arn:") else "StreamName": stream}
         self._timeout = timeout
         self._largest = largest
+        self._packed = packed
 
     @on(Publish)
     def publish(self, op: Publish) -> Published:
@@ -71,7 +80,7 @@ class KinesisBroker(Interpreter[Publish]):
         waiting: deque[_Queue] = deque()
         for subject, events in by_subject(op.events).items():
             queue = _Queue(subject, deque(events))
-            large = next((event for event in events if self._size(event) > self._largest), None)
+            large = next((event for event in events if _size([event]) > self._largest), None)
             if large is not None:
                 why = f"it has more than the {self._largest} bytes that a record may have"
                 refused.append(Refused(large.id, why))
@@ -86,11 +95,12 @@ class KinesisBroker(Interpreter[Publish]):
             if monotonic() > deadline:
                 return _cut_off(op, waiting, refused)
             taken = self._taken(waiting)
-            failed = self._put([queue.events[0] for queue in taken])
-            for queue, has_failed in zip(taken, failed, strict=True):
+            failed = self._put([events for _, events in taken])
+            for (queue, events), has_failed in zip(taken, failed, strict=True):
                 if not has_failed:
-                    queue.events.popleft()
-            waiting.extendleft(queue for queue in reversed(taken) if queue.events)
+                    for _ in events:
+                        queue.events.popleft()
+            waiting.extendleft(queue for queue, _ in reversed(taken) if queue.events)
             if all(failed):
                 time.sleep(seconds * random.uniform(0.5, 1))
                 seconds = min(2 * seconds, longest)
@@ -98,25 +108,39 @@ class KinesisBroker(Interpreter[Publish]):
                 seconds = shortest
         return Published(tuple(refused))
 
-    def _taken(self, waiting: deque[_Queue]) -> list[_Queue]:
-        """The subjects of the next request, with one event each."""
-        taken: list[_Queue] = []
+    def _taken(self, waiting: deque[_Queue]) -> list[tuple[_Queue, list[CloudEvent]]]:
+        """The subjects of the next request, with the events of one record each."""
+        taken: list[tuple[_Queue, list[CloudEvent]]] = []
         room = ROOM
         while waiting and len(taken) < MOST:
-            size = self._size(waiting[0].events[0])
+            events = self._record(waiting[0])
+            size = _size(events)
             if taken and size > room:
                 break
             room -= size
-            taken.append(waiting.popleft())
+            taken.append((waiting.popleft(), events))
         return taken
 
-    def _put(self, events: Iterable[CloudEvent]) -> list[bool]:
-        """Which of some events the stream did not take. Raises Unreachable if it takes none."""
+    def _record(self, queue: _Queue) -> list[CloudEvent]:
+        """The first events of a subject, as many as a record has."""
+        first, *others = queue.events if self._packed else (queue.events[0],)
+        events, size = [first], _size([first]) + len(b"[]")
+        for event in others:
+            size += len(event.to_json()) + len(b",")
+            if size > self._largest:
+                break
+            events.append(event)
+        return events
+
+    def _put(self, packs: Sequence[Sequence[CloudEvent]]) -> list[bool]:
+        """Which of some records the stream did not take. Raises Unreachable if it takes none."""
         from botocore import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
             exceptions as bc,  # pyright: ignore
         )
 
-        records = [{"PartitionKey": _key(each.subject), "Data": each.to_json()} for each in events]
+        records = [
+            {"PartitionKey": _key(events[0].subject), "Data": _written(events)} for events in packs
+        ]
         try:
             told = self._client.put_records(Records=records, **self._stream)
         except bc.ClientError as error:
@@ -128,8 +152,16 @@ class KinesisBroker(Interpreter[Publish]):
             raise Unreachable(f"Kinesis does not answer: {error}") from error
         return ["ErrorCode" in each and bool(each["ErrorCode"]) for each in told["Records"]]
 
-    def _size(self, event: CloudEvent) -> int:
-        return len(event.to_json()) + len(_key(event.subject))
+
+def _written(events: Sequence[CloudEvent]) -> bytes:
+    """The data of a record: an event, or a batch of several."""
+    if len(events) == 1:
+        return events[0].to_json()
+    return b"[" + b",".join([event.to_json() for event in events]) + b"]"
+
+
+def _size(events: Sequence[CloudEvent]) -> int:
+    return len(_written(events)) + len(_key(events[0].subject).encode())
 
 
 def _key(subject: str) -> str:

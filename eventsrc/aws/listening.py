@@ -24,12 +24,14 @@ from typing import Any, Final, Protocol
 import attrs
 
 from eventsrc._clock import monotonic, within
+from eventsrc._errors import EventsrcError
 from eventsrc.aws._items import part_of
 from eventsrc.events.positions import Cursor
 from eventsrc.events.record import Corrupted
 from eventsrc.following.waiting import WaitForEvents, check_every
 from eventsrc.programs.interpreter import on
 from eventsrc.programs.opened import Opened
+from eventsrc.publishing import Carried, CloudEvent
 from eventsrc.stores.operations import StoreClosed
 
 __all__ = ["StreamListener"]
@@ -44,7 +46,8 @@ _log: Final = logging.getLogger("eventsrc.aws")
 
 
 class StreamListener(Opened[WaitForEvents]):
-    """Waits for events by DynamoDB Streams, or by a Kinesis data stream for DynamoDB.
+    """Waits for events by DynamoDB Streams, or by a Kinesis data stream, into which DynamoDB puts the
+    table's changes, or a publisher the feed, as `eventsrc.publishing.Verbatim` has it.
 
     client: boto3's client of `dynamodbstreams` or of `kinesis`.
     stream: the stream's ARN.
@@ -300,8 +303,11 @@ def _is_open(shard: Mapping[str, Any]) -> bool:
 def _told(data: bytes) -> int:
     """The position that a Kinesis record tells of; 0 if it tells none."""
     try:
-        return _end_of(json.loads(data)["dynamodb"]["NewImage"]) or 0
-    except (ValueError, KeyError, TypeError):
+        told = json.loads(data)
+        if isinstance(told, list) or "specversion" in told:  # the feed, as a publisher puts it there
+            return max([Carried.of(each).position for each in CloudEvent.parse_all(data)])
+        return _end_of(told["dynamodb"]["NewImage"]) or 0
+    except (EventsrcError, ValueError, KeyError, TypeError):
         return 0
 
 

@@ -39,6 +39,10 @@ SkipOp: TypeAlias = Read | GetApplied | GetParked | Apply | CarryOver | Unpark |
 RetryOp: TypeAlias = Read | GetApplied | GetParked | Apply | CarryOver | Unpark
 """The operations of retrying."""
 
+PUT_ASIDE: Final = "eventsrc/put-aside/"
+"""The beginning of the ids under which deliveries that are no events are parked, each as a stream of
+its own with one event. `skip` removes one, with a reason; `retry` leaves it."""
+
 OPERATORS: Final = StreamId("eventsrc/operators")
 """The stream of what operators have decided by hand."""
 
@@ -101,6 +105,9 @@ def skip(view: View[Any], stream: StreamId, why: str) -> Do[SkipOp, tuple[Parked
 
 def retry_stream(view: View[Any], stream: StreamId) -> Do[RetryOp, Failed | None]:
     """Applies what is missing of a parked stream; answers the event of it that fails again, if any."""
+    if stream.startswith(PUT_ASIDE):  # which no store has
+        yield from Unpark(view, stream)
+        return None
     rounds = 0
     while True:
         at = (yield from GetApplied(view, (stream,)))[stream]

@@ -19,11 +19,13 @@ from eventsrc.publishing.publisher import (
 )
 from eventsrc.publishing.signing import BadSignature, received
 from eventsrc.publishing.transformer import Transformer
+from eventsrc.publishing.verbatim import Carried, Verbatim
 
 __all__ = [
     "Again",
     "ArriveOp",
     "BadSignature",
+    "Carried",
     "Catalogue",
     "CloudEvent",
     "Entry",
@@ -38,6 +40,7 @@ __all__ = [
     "SchemaChanged",
     "SeveralAppends",
     "Transformer",
+    "Verbatim",
     "arrived",
     "by_subject",
     "publish",

@@ -82,12 +82,19 @@ class CloudEvent:
     @staticmethod
     def parse(body: bytes | str) -> CloudEvent:
         """The event of a text in the JSON format. Raises NotACloudEvent for another text."""
-        try:
-            told = json.loads(body, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
-            raise NotACloudEvent(f"{body[:100]!r} is no JSON: {error}") from error
+        return CloudEvent._of(_json_of(body))
+
+    @staticmethod
+    def parse_all(body: bytes | str) -> tuple[CloudEvent, ...]:
+        """The events of a text in the JSON format: of one event, or of a batch. Raises NotACloudEvent
+        for another text, and for a batch with something else in it."""
+        told = _json_of(body)
+        return tuple([CloudEvent._of(each) for each in (told if isinstance(told, list) else [told])])
+
+    @staticmethod
+    def _of(told: object) -> CloudEvent:
         if not isinstance(told, dict) or told.get("specversion") != "1.0":
-            raise NotACloudEvent(f"{body[:100]!r} is no CloudEvent of version 1.0")
+            raise NotACloudEvent(f"{str(told)[:100]!r} is no CloudEvent of version 1.0")
         kind = told.get("datacontenttype", "application/json")
         if "data_base64" in told or not isinstance(kind, str) or not _JSON.fullmatch(kind):
             raise NotACloudEvent(
@@ -143,6 +150,14 @@ class CloudEvent:
 
 def _written(time: datetime) -> str:
     return time.isoformat().replace("+00:00", "Z")
+
+
+def _json_of(body: bytes | str) -> object:
+    try:
+        told: object = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise NotACloudEvent(f"{body[:100]!r} is no JSON: {error}") from error
+    return told
 
 
 def _no_constant(text: str) -> float:

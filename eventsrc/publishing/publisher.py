@@ -37,6 +37,7 @@ from eventsrc.programs.world import Elapsed
 from eventsrc.publishing.cloud_event import CloudEvent
 from eventsrc.publishing.operations import Publish, Published
 from eventsrc.publishing.transformer import Transformer
+from eventsrc.publishing.verbatim import Verbatim
 from eventsrc.stores.operations import (
     NO_STREAM,
     Append,
@@ -95,7 +96,7 @@ class Publisher(ByName):
     """A stream of external events, which is sent to one broker.
 
     name: under which its progress is kept; letters, digits and `._-`, at most 80.
-    public: what leaves.
+    public: what leaves; Verbatim for all events as they are, which is for the service's own views.
     prefix: only events of the streams below it; all if empty.
     partitions: the number of shares of the streams, which several processes can have.
     begin: where it begins when it runs for the first time: behind the last event of then, before the
@@ -108,7 +109,7 @@ class Publisher(ByName):
     def __init__(
         self,
         name: str,
-        public: Transformer,
+        public: Transformer | Verbatim,
         *,
         prefix: str = "",
         partitions: int = 1,
@@ -124,7 +125,7 @@ class Publisher(ByName):
         if type(batch) is not int or not 1 <= batch <= PAGE:
             raise ValueError(f"a batch is of 1 to {PAGE} events, not of {batch!r:.100}")
         self.name: Final = name
-        self.public: Final = public
+        self.public: Final[Transformer | Verbatim] = public
         self.begin: Final = begin
         self.batch: Final = batch
         self.view: Final = _Sink(name, prefix, partitions)

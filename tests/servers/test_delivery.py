@@ -1,7 +1,6 @@
 """A view that a table's stream of changes feeds equals a replay, whatever Lambda does to the records.
 
-Lambda is a double that keeps its rules: a batch comes again from the lowest number that failed, until
-its attempts end.
+Lambda is a double that keeps its rules: see mapping.py.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 
 from eventsrc import (
@@ -26,14 +24,18 @@ from eventsrc import (
     StreamId,
     View,
     event,
+    status,
     synchronise,
+    world,
 )
 from eventsrc.aws import DynamoStore
-from eventsrc.aws.delivery import Handler, PutAside, lambda_handler
+from eventsrc.aws.delivery import lambda_handler
 from eventsrc.errors import StoreBusy
+from eventsrc.following.parking import PUT_ASIDE, retry, skip
 from eventsrc.views.operations import Apply, GetParked
 from tests.faults import scaled
 from tests.servers import judging
+from tests.servers.mapping import SourceMapping, number_of, swallowing
 from tests.servers.tables import Tables
 
 STREAMS = [StreamId(f"s/{n}") for n in range(6)]
@@ -87,31 +89,6 @@ def _told(value: dict[str, Any]) -> dict[str, Any]:
     return {kind: b64encode(its).decode() if kind == "B" else its}
 
 
-def number_of(record: dict[str, Any]) -> str:
-    if "kinesis" in record:
-        return str(record["kinesis"]["sequenceNumber"])
-    return str(record["dynamodb"]["SequenceNumber"])
-
-
-@attrs.define
-class Mapping:
-    """Invokes a function with batches, as Lambda's mapping of a stream does."""
-
-    handler: Handler
-    attempts: int = 10
-    lost: int = 0
-
-    def send(self, batch: list[dict[str, Any]]) -> None:
-        left = batch
-        for _ in range(self.attempts):
-            answer = self.handler({"Records": left}, None)
-            failed = {item["itemIdentifier"] for item in answer["batchItemFailures"]}
-            if not failed:
-                return
-            left = left[min(nth for nth, one in enumerate(left) if number_of(one) in failed) :]
-        self.lost += len(left)
-
-
 def fill(store: DynamoStore, dice: random.Random) -> None:
     for n in range(scaled(40, 300)):
         streams = dice.sample(STREAMS, dice.choice([1, 1, 2]))
@@ -148,10 +125,10 @@ def test_a_view_equals_a_replay_although_records_are_shuffled_doubled_and_fail(
         fill(store, dice)
         (store | replayed).run(synchronise(view))
         handler = lambda_handler(view, busy(store | fed, dice))
-        mapping = Mapping(swallowing(handler) if swallows else handler, attempts=20)
+        mapping = SourceMapping(swallowing(handler) if swallows else handler, retries=20)
         for batch in careless(changes(quick, table, shape), dice):
             mapping.send(batch)
-        assert mapping.lost == 0
+        assert not mapping.given_up
         assert (rows(fed, view) == rows(replayed, view)) is not swallows
         (store | fed).run(synchronise(view))
         assert rows(fed, view) == rows(replayed, view), "what was lost, a timer finds"
@@ -166,16 +143,6 @@ def busy(app: Interpreter[Any], dice: random.Random) -> Interpreter[Any]:
         return (yield from op)
 
     return app.around(apply, only=Apply)
-
-
-def swallowing(handler: Handler) -> Handler:
-    """A handler that says that all is well, whatever happened."""
-
-    def handle(event: Any, context: object) -> dict[str, Any]:
-        handler(event, context)
-        return {"batchItemFailures": []}
-
-    return handle
 
 
 def test_an_event_that_cannot_be_applied_parks_its_stream_and_fails_no_batch(
@@ -200,7 +167,6 @@ def test_records_that_cannot_be_decoded_are_put_aside_and_hold_nothing_up(
     quick: Tables, tmp_path: Path
 ) -> None:
     table, view = quick.new(), made_view()
-    aside: list[PutAside] = []
     with (
         DynamoStore(quick.client, table, timeout=20) as store,
         SqliteViews(tmp_path / "fed.db", [view]) as fed,
@@ -217,11 +183,20 @@ def test_records_that_cannot_be_decoded_are_put_aside_and_hold_nothing_up(
                 damaged = json.loads(json.dumps(record))
                 damaged["dynamodb"]["NewImage"]["d"]["B"] = b64encode(b"\1no zlib").decode()
                 bad.append(damaged)
-        handler = lambda_handler(view, store | fed, put_aside=aside.append)
-        answer = handler({"Records": [*bad, removed, *good]}, None)
-        assert answer == {"batchItemFailures": []}
-        assert len(aside) == 3
+        app = store | fed | world
+        handler = lambda_handler(view, app)
+        for _ in range(2):  # what comes again is kept once
+            answer = handler({"Records": [*bad, removed, *good]}, None)
+            assert answer == {"batchItemFailures": []}
         assert [row[2] for row in rows(fed, view)] == ["well"]
+        kept = app.run(status(view)).parked
+        assert len(kept) == 3
+        assert all(each.stream.startswith(PUT_ASIDE) for each in kept)
+        assert "bm8gSlNPTg==" in kept[0].error
+        assert app.run(retry(view)) == kept, "no event of the store's: an operator is to look"
+        for each in kept:
+            assert app.run(skip(view, each.stream, "it was a test")) == ()
+        assert app.run(status(view)).parked == ()
 
 
 def test_a_store_that_does_not_answer_has_the_batch_come_again_from_its_first_record(

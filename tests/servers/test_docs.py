@@ -1,4 +1,4 @@
-"""The page about DynamoDB is run where its emulator is."""
+"""The pages about DynamoDB, Lambda and Kinesis are run where their emulator is."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from tests.docs.pages import ROOT, run_page
 from tests.servers.tables import Tables
 
 
+@pytest.mark.parametrize("page", ["dynamodb", "lambda"])
 def test_the_code_on_the_page_runs_and_prints_what_is_shown(
-    quick: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, quick: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert quick.url, "without the server, this is skipped"
-    assert run_page(ROOT / "docs" / "how-to" / "dynamodb.md") == []
+    assert run_page(ROOT / "docs" / "how-to" / f"{page}.md") == []

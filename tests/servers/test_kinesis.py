@@ -129,7 +129,7 @@ def _all_of(waiting: Any) -> list[Any]:
     from eventsrc.aws.kinesis import _Queue
 
     taken = [
-        _Queue(queue.subject, type(queue.events)([event]))
+        (_Queue(queue.subject, type(queue.events)([event])), [event])
         for queue in waiting
         for event in queue.events
     ]

@@ -1,4 +1,4 @@
-"""The whole way: program, DynamoDB, its stream, Lambda in a process of its own, view, query."""
+"""The whole way: program, DynamoDB, its stream or Kinesis, Lambda in its own process, view, query."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ from eventsrc import (
     world,
 )
 from eventsrc.aws import DynamoStore
+from eventsrc.aws.kinesis import KinesisBroker
 from eventsrc.events.positions import Token
 from eventsrc.programs.operation import Query
+from eventsrc.publishing import Publisher, Verbatim, publish_once
+from eventsrc.views.memory import MemoryViews
 from tests.docs.pages import ROOT
 from tests.servers.tables import Tables
 from tests.servers.test_delivery import Sent, made_view, rows
@@ -45,7 +48,7 @@ def send(stream: StreamId, *texts: str) -> Do[StoreOp, Token]:
 
 
 def deployed(tables: Tables, table: str, arn: str, views: Path) -> Any:
-    """Deploys the function, and maps the table's stream to it."""
+    """Deploys the function, and maps a stream to it."""
     client = tables.other_client("lambda")
     code = io.BytesIO()
     with zipfile.ZipFile(code, "w") as archive:
@@ -78,17 +81,34 @@ def deployed(tables: Tables, table: str, arn: str, views: Path) -> Any:
     return client
 
 
+def new_shards(tables: Tables, name: str) -> tuple[Any, str]:
+    """A new Kinesis data stream of two shards: a client for it, and its ARN."""
+    client = tables.other_client("kinesis")
+    client.create_stream(StreamName=name, ShardCount=2)
+    client.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1})
+    arn: str = client.describe_stream(StreamName=name)["StreamDescription"]["StreamARN"]
+    return client, arn
+
+
 @pytest.mark.timeout(180)
+@pytest.mark.parametrize("by", ["the table's stream", "kinesis"])
 def test_what_a_program_writes_is_queried_by_its_token_from_the_view_that_lambda_keeps(
-    exact: Tables, tmp_path: Path
+    exact: Tables, tmp_path: Path, by: str
 ) -> None:
     table, arn = exact.new_streamed()
     view = made_view()
+    out = Publisher("feed", Verbatim("https://test.example/feed"), begin="start")
     path = tmp_path / "views.db"
     with DynamoStore(exact.new_client(), table) as store, SqliteViews(path, [view]) as views:
+        shards = None
+        if by == "kinesis":
+            shards, arn = new_shards(exact, table)
         client = deployed(exact, table, arn, path)
         first = store.run(send(HERE, "a", "b"))
         second = store.run(send(THERE, "c"))
+        if shards is not None:
+            broker = KinesisBroker(shards, table, packed=True)
+            (store | MemoryViews() | world | broker).run(publish_once(out))
         pause = threading.Event()
         for _ in range(600):
             if len(rows(views, view)) == 3:

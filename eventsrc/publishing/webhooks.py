@@ -75,7 +75,7 @@ class Webhook(Interpreter[Publish]):
                     continue
                 is_alive = sent + len(refused) > 0
                 try:
-                    status, said = line.ask(self._path, event.to_json(), self._headers(event))
+                    status, said = line.post(self._path, event.to_json(), self._headers(event))
                 except (OSError, HTTPException) as error:
                     if is_alive:
                         both = *refused.values(), *failing.values()
@@ -128,18 +128,18 @@ class _Line:
         self._timer = threading.Timer(within, self._end)
         self._timer.daemon = True
 
-    def ask(self, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
+    def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
         """The status and the beginning of the answer to a POST."""
         is_new = self._connection.sock is None
         try:
-            return self._ask(path, body, headers)
+            return self._post(path, body, headers)
         except (ConnectionError, HTTPException):
             if is_new or self._is_over:
                 raise
             self._connection.close()  # a connection that was kept may end between two requests
-            return self._ask(path, body, headers)
+            return self._post(path, body, headers)
 
-    def _ask(self, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
+    def _post(self, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
         left = self._ends - monotonic()
         if left <= 0:
             raise TimeoutError("there was no time left")

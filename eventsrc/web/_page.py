@@ -164,7 +164,7 @@ class _Page:
         elif place is not None:
             target = f"/events/{place}"
             if isinstance(place, UUID):
-                found = await self.queries.ask(looking.event(place), self.deadline)
+                found = await self.queries.answered(looking.event(place), self.deadline)
                 target = target if found else f"/correlations/{place}"
         elif "/" in text or await self._is_stream(text):
             target = f"/streams/{quote(text)}"
@@ -177,7 +177,7 @@ class _Page:
             its = looking.stream(StreamId(text), None, None, "", {})
         except BadStreamId:
             return False
-        return bool((await self.queries.ask(its, self.deadline))["version"])
+        return bool((await self.queries.answered(its, self.deadline))["version"])
 
 
 class _Asked:
@@ -193,16 +193,18 @@ class _Asked:
         accepts = request.headers.get("accept", "")
         self.wants_json = "application/json" in accepts and "text/html" not in accepts
 
-    async def ask(self, program: Effect[Any, Any]) -> Any:
+    async def answered(self, program: Effect[Any, Any]) -> Any:
         """The result of a program, as of the time that the request names."""
         if self.as_of is not None:
             program = as_it_was(program, await self._past(self.as_of))
-        return await self.page.queries.ask(program, self.page.deadline)
+        return await self.page.queries.answered(program, self.page.deadline)
 
     async def _past(self, text: str) -> Cursor | datetime:
         if text.isascii() and text.isdigit() and len(text) < 19:
             end = (
-                await self.page.queries.ask(ReadFeed(START, 1, all_streams=True), self.page.deadline)
+                await self.page.queries.answered(
+                    ReadFeed(START, 1, all_streams=True), self.page.deadline
+                )
             ).end
             if int(text) > end.position:
                 raise Wrong(400, f"the feed ends at {end.position}: {text} is yet to come")
@@ -249,14 +251,14 @@ class _Asked:
 
 
 async def overview(asked: _Asked) -> tuple[str, dict[str, Any]]:
-    found = await asked.ask(looking.overview())
-    latest = await asked.ask(looking.streams(None, "", looks=1))
+    found = await asked.answered(looking.overview())
+    latest = await asked.answered(looking.streams(None, "", looks=1))
     return "overview.html", {**found, "streams": latest["streams"][:12]}
 
 
 async def streams(asked: _Asked) -> tuple[str, dict[str, Any]]:
     prefix = asked.parameters.get("prefix", "")
-    found = await asked.ask(looking.streams(asked.number("before"), prefix))
+    found = await asked.answered(looking.streams(asked.number("before"), prefix))
     return "streams.html", {**found, "prefix": prefix}
 
 
@@ -267,7 +269,7 @@ async def stream(asked: _Asked) -> tuple[str, dict[str, Any]]:
         raise Wrong(404, f"there is no fold {fold[:60]!r}: the page knows {', '.join(folds) or 'none'}")
     name = stored_id(asked.request.path_params["name"])
     program = looking.stream(name, asked.number("before"), asked.number("at"), fold, folds)
-    found = await asked.ask(program)
+    found = await asked.answered(program)
     if not found["version"]:
         raise Wrong(404, "there is no such stream" + (" as of then" if asked.as_of else ""))
     return "stream.html", found
@@ -275,7 +277,7 @@ async def stream(asked: _Asked) -> tuple[str, dict[str, Any]]:
 
 async def feed(asked: _Asked) -> tuple[str, dict[str, Any]]:
     prefix, kind = asked.parameters.get("prefix", ""), asked.parameters.get("type", "")
-    found = await asked.ask(looking.feed(asked.number("before"), prefix, kind))
+    found = await asked.answered(looking.feed(asked.number("before"), prefix, kind))
     return "feed.html", {**found, "prefix": prefix, "type": kind}
 
 
@@ -283,7 +285,7 @@ async def event(asked: _Asked) -> tuple[str, dict[str, Any]]:
     place = _place(asked.request.path_params["place"])
     if place is None:
         raise Wrong(400, "an event is named by its position, or the id of its append")
-    found = await asked.ask(looking.event(place))
+    found = await asked.answered(looking.event(place))
     if found is None:
         raise Wrong(404, "there is no such event")
     return "event.html", found
@@ -291,11 +293,11 @@ async def event(asked: _Asked) -> tuple[str, dict[str, Any]]:
 
 async def correlation(asked: _Asked) -> tuple[str, dict[str, Any]]:
     id = asked.request.path_params["id"]
-    return "correlation.html", await asked.ask(looking.correlation(id, asked.number("before")))
+    return "correlation.html", await asked.answered(looking.correlation(id, asked.number("before")))
 
 
 async def views(asked: _Asked) -> tuple[str, dict[str, Any]]:
-    return "views.html", await asked.page.queries.ask(
+    return "views.html", await asked.page.queries.answered(
         looking.views(asked.page.views), asked.page.deadline
     )
 
@@ -305,12 +307,12 @@ async def view(asked: _Asked) -> tuple[str, dict[str, Any]]:
     known = next((v for v in asked.page.views if (v.name, v.version) == (name, version)), None)
     if known is None:
         raise Wrong(404, "there is no such view on this page")
-    found = await asked.page.queries.ask(looking.view_of(known), asked.page.deadline)
+    found = await asked.page.queries.answered(looking.view_of(known), asked.page.deadline)
     return "view.html", found
 
 
 async def health(asked: _Asked) -> tuple[str, dict[str, Any]]:
-    return "health.html", await asked.page.queries.ask(
+    return "health.html", await asked.page.queries.answered(
         looking.health(asked.page.views), asked.page.deadline
     )
 

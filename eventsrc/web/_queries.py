@@ -36,7 +36,7 @@ class Queries(Interpreter[Query]):
     def __init__(self, app: AsyncInterpreter[Any]) -> None:
         self._app = app
 
-    async def ask(self, program: Effect[Any, R], seconds: float) -> R:
+    async def answered(self, program: Effect[Any, R], seconds: float) -> R:
         """The result of a program. Raises TimeoutError if it takes longer.
 
         What an application without an event loop answers, a thread waits for; it ends by the deadlines

@@ -243,7 +243,7 @@ def test_control_a_transaction_that_is_left_open_is_caught(
         monkeypatch.setattr(WriteTransaction, "__exit__", forget)
         with pytest.raises(Mine):
             (store | views).run(synchronise(view_with(raising(Mine))))
-        with pytest.raises(Exception, match="busy"):
+        with pytest.raises(Exception, match="could not be written"):
             view_goes_on(store, views)
         monkeypatch.undo()
         left = views._opened("made", 1)._holder

@@ -54,6 +54,7 @@ SAFE = {
     ("postgres._conversation", "answered"): ASKED,
     ("postgres._schema", "ask"): "it puts the schema's name in, quoted",
     ("postgres._schema", "migrate"): "scripts of our own",
+    ("postgres._schema", "make_schema"): "the name of the schema is quoted",
     ("postgres._policy", "read"): ASKED,
     ("postgres._policy", "write"): ASKED,
     ("postgres._policy", "_named"): ASKED,

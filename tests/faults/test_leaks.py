@@ -90,15 +90,16 @@ class Service:
 
 
 def kept(ask: Callable[[int], object], times: int) -> float:
-    """The blocks of memory that each of so many requests leaves behind."""
-    for number in range(300):
-        ask(-number)
-    gc.collect()
-    before = sys.getallocatedblocks()
-    for number in range(times):
-        ask(number)
-    gc.collect()
-    return (sys.getallocatedblocks() - before) / times
+    """The blocks of memory that each of so many requests leaves behind, once all is warm."""
+    found: list[float] = []
+    for turn in range(3):
+        gc.collect()
+        before = sys.getallocatedblocks()
+        for number in range(turn * times, (turn + 1) * times):
+            ask(number)
+        gc.collect()
+        found.append((sys.getallocatedblocks() - before) / times)
+    return min(found)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -114,7 +115,7 @@ def test_a_served_request_leaves_nothing_behind(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eventsrc.programs.interpreter.MOST_ACCEPTED", 10)
-    assert kept(service.ask, scaled(400)) < 0.5
+    assert kept(service.ask, scaled(200)) < 0.5
 
 
 def test_a_task_that_is_cancelled_leaves_nothing_behind(service: Service) -> None:
@@ -122,11 +123,11 @@ def test_a_task_that_is_cancelled_leaves_nothing_behind(service: Service) -> Non
         await service.ask_async(number)
 
     with asyncio.Runner() as runner:
-        assert kept(lambda number: runner.run(ask(number)), scaled(400)) < 0.5
+        assert kept(lambda number: runner.run(ask(number)), scaled(200)) < 0.5
 
 
 def test_control_functions_that_are_remembered_for_ever_are_seen(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eventsrc.programs.interpreter.MOST_ACCEPTED", sys.maxsize)
-    assert kept(service.ask, 400) > 1
+    assert kept(service.ask, 200) > 1

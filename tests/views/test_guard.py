@@ -86,3 +86,18 @@ def test_an_event_that_comes_early_shows_the_gap() -> None:
     work = sort_out({"a": 1}, [recorded("a", 2), recorded("a", 5), recorded("b", 1)])
     assert [event.version for event in work.to_apply] == [2, 1]
     assert work.gaps == (Gap(StreamId("a"), 2, 5),)
+
+
+def test_events_that_skip_a_version_or_repeat_one_are_not_in_turn() -> None:
+    for versions in ((3, 5), (3, 3), (3, 2), (1000, 1002)):
+        assert moves_of([recorded("a", version) for version in versions]) is None
+    many = [recorded("a", version) for version in range(1000, 1010)]
+    assert moves_of(many) == Moves({"a": 999}, {"a": 1009})
+
+
+def test_an_early_event_leaves_no_gap_once_those_before_it_have_come() -> None:
+    for last in (1005, 1006):
+        versions = [1005, *range(1002, last + 1)]
+        work = sort_out({"a": 1001}, [recorded("a", version) for version in versions])
+        assert [event.version for event in work.to_apply] == [*range(1002, last + 1)]
+        assert work.gaps == ()

@@ -8,6 +8,8 @@ from eventsrc.moving.comparing import Difference, compare, verify
 from eventsrc.moving.copying import Copied, There, both, copy, follow_copy, promote
 from eventsrc.moving.export import ExportReader, ExportWriter
 from eventsrc.moving.lines import BadExport
+from eventsrc.moving.splitting import merge, refusing_ended, split
+from eventsrc.moving.tenancy import rekeyed
 
 __all__ = [
     "BadExport",
@@ -20,6 +22,10 @@ __all__ = [
     "compare",
     "copy",
     "follow_copy",
+    "merge",
     "promote",
+    "refusing_ended",
+    "rekeyed",
+    "split",
     "verify",
 ]

@@ -11,6 +11,7 @@ like publishing does not: a view that is built anew, a follower of the publisher
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from eventsrc.following.synchroniser import PAGE, ROUNDS, Synchronised, SyncOp, 
 from eventsrc.following.waiting import EVERY
 from eventsrc.programs.program import Do, Program, intercept, program
 from eventsrc.programs.world import Elapsed
+from eventsrc.publishing._tries import Tries
 from eventsrc.publishing.cloud_event import CloudEvent
 from eventsrc.publishing.operations import Publish, Published
 from eventsrc.publishing.transformer import Transformer
@@ -42,9 +44,11 @@ from eventsrc.stores.operations import (
     NO_STREAM,
     Append,
     Conflict,
+    LoadSnapshot,
     Page,
     Read,
     ReadFeed,
+    SaveSnapshot,
     StoreBusy,
     StoreError,
     Unknown,
@@ -54,8 +58,10 @@ from eventsrc.views.guard import sort_out
 from eventsrc.views.operations import (
     Applied,
     Apply,
+    Failed,
     GetApplied,
     GetParked,
+    Park,
     Parked,
     StartedOver,
     Unpark,
@@ -65,13 +71,29 @@ from eventsrc.views.view import View
 BATCH: Final = 100
 """Events of the feed that are published at a time."""
 
+_log = logging.getLogger("eventsrc")
+
 _Key: TypeAlias = tuple[str, int]
 """An event's stream and version."""
+
+_Verdicts: TypeAlias = dict[_Key, Exception | None]
+"""Of events that are done with None, of those that cannot be the reason."""
 
 LONG: Final = 1.0
 """Seconds after which a publisher lets its lease be renewed; a third of a shorter lease."""
 
-SendOp: TypeAlias = Publish | Append | Read | ReadFeed | GetApplied | GetParked | Apply
+SendOp: TypeAlias = (
+    Publish
+    | Append
+    | Read
+    | ReadFeed
+    | LoadSnapshot
+    | SaveSnapshot
+    | GetApplied
+    | GetParked
+    | Apply
+    | Park
+)
 """The operations of publishing some events."""
 
 PublishOp: TypeAlias = FollowOp | SendOp | Elapsed
@@ -202,6 +224,8 @@ class _Sending:
     def __init__(self, out: Publisher) -> None:
         self._out = out
         self._place: Cursor | None = None
+        self._stream = StreamId(f"eventsrc/publishing/{out.name}")
+        self._tries = Tries(self._stream, out.batch)
         self._held: dict[int, tuple[int, set[str]]] = {}
         """The parked streams of each partition, and the token of the lease under which they are known:
         whoever has the lease is the one who parks more."""
@@ -254,22 +278,44 @@ class _Sending:
         """
         if not events:
             return (yield from self._note(op, events, cursor, {}))
+        out = self._out
         store_id, epoch = op.store_id, op.epoch
         if op.cursor is not None:
             store_id, epoch = op.cursor.store_id, op.cursor.epoch
         streams = tuple(sorted({event.stream for event in events}))
-        rounds = 0
+        rounds, ended = 0, list[Failed]()
         while True:
             applied = yield from GetApplied(op.view, streams, store_id, epoch)
             guards = {str(stream): version for stream, version in applied.items()}
             held = set[str]() if op.parked_too else (yield from self._parked(op))
             work = sort_out(guards, events, held)
-            verdicts, left = yield from self._publish(work.to_apply, began.position)
+            coming = work.to_apply
+            if coming and op.cursor is not None and not self._tries.is_over(op.partition):
+                deadly = yield from self._tries.begin(op.partition, coming[0])
+                if deadly is not None:
+                    yield from Park(op.view, deadly)
+                    _log.error("%r parks %s: %s", out, deadly.stream, deadly.error)
+                    held.add(deadly.stream)
+                    ended.append(deadly)
+                    continue
+                if self._tries.is_one_by_one(op.partition):
+                    coming = coming[:1]
+                try:
+                    made = self._transform(coming, began.position)
+                except StoreBusy:
+                    yield from self._tries.survived(op.partition)
+                    raise
+                yield from self._tries.end(op.partition)
+            else:
+                made = self._transform(coming, began.position)
+            verdicts, left = yield from self._publish(*made)
+            if left is None and len(coming) < len(work.to_apply):
+                left = work.to_apply[len(coming)]
             some, place = events, cursor
             if left is not None:
                 some = events[: [event is left for event in events].index(True)]
                 if not some:
-                    raise StoreBusy(f"the broker of {self._out!r} took nothing, and says that it may")
+                    raise StoreBusy(f"the broker of {out!r} took nothing, and says that it may")
                 place = _behind(op.cursor, some)
             try:
                 done = yield from self._note(op, some, place, verdicts)
@@ -280,7 +326,8 @@ class _Sending:
                     raise
             else:
                 held.update(each.stream for each in done.failed)
-                return attrs.evolve(done, left=done.left + len(events) - len(some))
+                left_over = done.left + len(events) - len(some)
+                return attrs.evolve(done, failed=(*ended, *done.failed), left=left_over)
 
     def _parked(self, op: Apply) -> Do[GetParked, set[str]]:
         """The parked streams of a partition."""
@@ -292,45 +339,49 @@ class _Sending:
             known = self._held[op.partition] = token, set[str](mine)
         return known[1]
 
-    def _publish(
+    def _transform(
         self, events: Iterable[Recorded[Any]], after: int
-    ) -> Do[Publish, tuple[dict[_Key, Exception | None], Recorded[Any] | None]]:
-        """Publishes events that follow each other in their streams, if they are after a position.
-
-        Answers which of them are done with, or why they cannot be, and the first that is left.
-        """
+    ) -> tuple[list[tuple[Recorded[Any], CloudEvent]], _Verdicts]:
+        """The external events of those after a position, and which of all are done with by that, or why
+        they cannot be. Behind one that cannot, there are none of its stream."""
         verdicts: dict[_Key, Exception | None] = {}
-        sent: dict[str, Recorded[Any]] = {}
-        batch: list[CloudEvent] = []
+        made: list[tuple[Recorded[Any], CloudEvent]] = []
         failed: set[str] = set()
         for event in events:
             if event.stream in failed:
                 continue
             try:
-                made = None if event.position <= after else self._out.public.transform(event)
-            except StoreBusy:
+                external = None if event.position <= after else self._out.public.transform(event)
+            except StoreBusy:  # by which a rule waits for what it needs
                 raise
             except Exception as error:
                 verdicts[_key(event)] = error
                 failed.add(event.stream)
                 continue
-            if made is None:
+            if external is None:
                 verdicts[_key(event)] = None
             else:
-                sent[made.id] = event
-                batch.append(made)
-        if not batch:
+                made.append((event, external))
+        return made, verdicts
+
+    def _publish(
+        self, made: Sequence[tuple[Recorded[Any], CloudEvent]], verdicts: _Verdicts
+    ) -> Do[Publish, tuple[_Verdicts, Recorded[Any] | None]]:
+        """Publishes external events; answers the verdicts with theirs, and the first event that is
+        left."""
+        if not made:
             return verdicts, None
-        answer: Published = yield from Publish(tuple(batch))
-        count = len(batch) - answer.left
-        refused = {_key(sent[each.id]): NotPublished(each.why) for each in answer.refused}
-        for event in (sent[made.id] for made in batch[:count]):
-            if _key(event) in refused:
-                failed.add(event.stream)
-            elif event.stream not in failed:
+        answer: Published = yield from Publish(tuple(external for _, external in made))
+        count = len(made) - answer.left
+        whys = {each.id: each.why for each in answer.refused}
+        stopped: set[str] = set()
+        for event, external in made[:count]:
+            if external.id in whys:
+                verdicts[_key(event)] = NotPublished(whys[external.id])
+                stopped.add(event.stream)
+            elif event.stream not in stopped:
                 verdicts[_key(event)] = None
-        verdicts |= refused
-        return verdicts, sent[batch[count].id] if answer.left else None
+        return verdicts, made[count][0] if answer.left else None
 
     def _note(
         self,
@@ -347,21 +398,20 @@ class _Sending:
     def began(self) -> Do[SendOp, Cursor]:
         """The place where the publisher began, which is this one if it never did."""
         if self._place is None:
-            stream = StreamId(f"eventsrc/publishing/{self._out.name}")
-            page: Page[Began] = yield from Read(stream, backwards=True, limit=1)
+            page: Page[Began] = yield from Read(self._stream, backwards=True, limit=1)
             if page.events:
                 self._place = Cursor.parse(page.events[0].data.cursor)
             else:
-                self._place = yield from self._begin(stream)
+                self._place = yield from self._begin()
         return self._place
 
-    def _begin(self, stream: StreamId) -> Do[SendOp, Cursor]:
+    def _begin(self) -> Do[SendOp, Cursor]:
         place = self._out.begin
         if place == "end":
             place = (yield from ReadFeed(START, 1)).end
         elif place == "start":
             place = START
-        match (yield from Append(stream, (Began(str(place)),), NO_STREAM)):
+        match (yield from Append(self._stream, (Began(str(place)),), NO_STREAM)):
             case Success():
                 return place
             case Failure(Conflict() | Unknown()):

@@ -12,7 +12,7 @@ import random
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ from eventsrc.publishing import (
     skip,
 )
 from eventsrc.publishing import publisher as publishing
+from eventsrc.publishing._tries import Tries
 from eventsrc.stores.epochs import restored
 from eventsrc.stores.operations import Read, StoreBusy, Unreachable
 from eventsrc.views.memory import MemoryViews
@@ -391,6 +392,51 @@ class PublishingContract:
         assert len(asked) == 1
         assert len(broker.came) == 20
 
+    @pytest.mark.parametrize("number", [0, 6, 22])
+    def test_an_event_whose_rule_ends_the_process_is_parked_by_the_fifth(
+        self, kit: Kit, number: int
+    ) -> None:
+        deadly, store, broker = {number}, MemoryStore(CODEC), MemoryBroker()
+        for each in range(0, 24, 2):
+            store.run(books[each % 3].append(Noted(each)))
+        with kit.open() as views:
+            starts, out = ended_by(deadly, store | views | world | broker)
+            assert 2 < starts <= 5
+            (parked,) = views.run(GetParked(out.view))
+            assert (parked.is_deadly, parked.stream) == (True, f"books/{number % 3}")
+            others = {key: its for key, its in expected_of(store).items() if key != parked.stream}
+            came = {key: numbers_of(its) for key, its in by_subject(broker.came).items()}
+            assert {key: its for key, its in came.items() if key != parked.stream} == others
+            deadly.clear()
+            app = store | views | world | broker
+            assert app.run(retry(out)) == ()
+            assert missing_in(broker.came, store) == ""
+            assert len(broker.came) == 12
+
+    def test_control_without_marks_it_ends_every_process(
+        self, kit: Kit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Tries, "is_over", lambda _self, _partition: True)
+        store = MemoryStore(CODEC)
+        store.run(books[0].append(Noted(2)))
+        with kit.open() as views:
+            starts, _ = ended_by({2}, store | views | world | MemoryBroker())
+        assert starts == 8
+
+    def test_a_rule_that_waits_is_not_taken_for_one_that_ends_the_process(self, kit: Kit) -> None:
+        def is_bad(_number: int) -> bool:
+            raise StoreBusy("not yet")
+
+        store, broker, name = MemoryStore(CODEC), MemoryBroker(), next(names)
+        store.run(books[0].append(Noted(2)))
+        with kit.open() as views:
+            app = store | views | world | broker
+            for _ in range(5):
+                with pytest.raises(StoreBusy, match="not yet"):
+                    app.run(publish_once(Publisher(name, notes(is_bad), begin="start")))
+            assert app.run(publish_once(Publisher(name, notes()))).parked == ()
+        assert numbers_of(broker.came) == [2]
+
     def test_both_loops_publish_the_same(self, kit: Kit) -> None:
         store = MemoryStore(CODEC)
         for number in range(12):
@@ -406,6 +452,24 @@ class PublishingContract:
                 came.append(broker.came)
         assert came[0] == came[1]
         assert len(came[0]) == 6
+
+
+def ended_by(deadly: set[int], app: Any) -> tuple[int, Publisher]:
+    """Publishes by one process after another, which end at some events; answers how many, at most 8."""
+
+    def is_bad(number: int) -> bool:
+        if number in deadly:
+            raise Died
+        return False
+
+    name, starts, is_over = next(names), 0, False
+    while not is_over and starts < 8:
+        starts += 1
+        out = Publisher(name, notes(is_bad), begin="start", batch=5)
+        with suppress(Died):
+            app.run(publish_once(out))
+            is_over = True
+    return starts, out
 
 
 def careless(self: Any, op: Apply) -> Any:

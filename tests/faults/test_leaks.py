@@ -88,15 +88,23 @@ class Service:
         await asyncio.gather(task, return_exceptions=True)
         await self.app.run_async(Read(HERE))
 
+    async def rest(self) -> None:
+        """Lets the threads end what those who are gone have left to them."""
+        await asyncio.gather(*[asyncio.to_thread(int) for _ in range(64)])
 
-def kept(ask: Callable[[int], object], times: int) -> float:
-    """The blocks of memory that each of so many requests leaves behind, once all is warm."""
+
+def kept(ask: Callable[[int], object], times: int, rest: Callable[[], object] = int) -> float:
+    """The blocks of memory that each of so many requests leaves behind, once all is warm.
+
+    rest: is called after them.
+    """
     found: list[float] = []
     for turn in range(3):
         gc.collect()
         before = sys.getallocatedblocks()
         for number in range(turn * times, (turn + 1) * times):
             ask(number)
+        rest()
         gc.collect()
         found.append((sys.getallocatedblocks() - before) / times)
     return min(found)
@@ -118,12 +126,34 @@ def test_a_served_request_leaves_nothing_behind(
     assert kept(service.ask, scaled(200)) < 0.5
 
 
-def test_a_task_that_is_cancelled_leaves_nothing_behind(service: Service) -> None:
+def test_a_million_small_requests_are_served_in_the_same_memory(service: Service) -> None:
+    """So many in the longer tier. A request reads, loads and is refused an append of its own text."""
+
+    @program
+    def small(number: int) -> Do[StoreOp | Load, Any]:
+        yield from Load(HERE, total)
+        return (yield from Append(HERE, (Said(str(number)),), 7))
+
+    requests = scaled(1_000, 333_334)  # three times as many in all
+    assert kept(lambda number: service.app.run(small(number)), requests) * requests < 500
+
+
+def kept_by_tasks(service: Service, times: int, remembered: list[object] | None = None) -> float:
     async def ask(number: int) -> None:
+        if remembered is not None:
+            remembered.append([object() for _ in range(5)])
         await service.ask_async(number)
 
     with asyncio.Runner() as runner:
-        assert kept(lambda number: runner.run(ask(number)), scaled(200)) < 0.5
+        return kept(lambda number: runner.run(ask(number)), times, lambda: runner.run(service.rest()))
+
+
+def test_a_task_that_is_cancelled_leaves_nothing_behind(service: Service) -> None:
+    assert kept_by_tasks(service, scaled(200)) < 1
+
+
+def test_control_what_is_remembered_of_tasks_is_seen(service: Service) -> None:
+    assert kept_by_tasks(service, 200, []) > 1
 
 
 def test_control_functions_that_are_remembered_for_ever_are_seen(

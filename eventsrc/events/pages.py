@@ -109,10 +109,10 @@ class Events(Sequence[Recorded[E_co]]):
         """Raises something if any of the events has to be looked at alone."""
         if not len(self):
             return []
-        streams, versions, names, datas, data_crcs = self._columns()
-        kinds: Sequence[Kind] = names
+        streams, versions, kind_ids, datas, data_crcs = self._columns()
+        kinds: Sequence[Kind] = kind_ids
         if self._kinds is not None:
-            kinds = [*map(self._kinds.__getitem__, names)]
+            kinds = [*map(self._kinds.__getitem__, kind_ids)]
         # Loops in C take a fraction of what a loop over the rows does.
         seeds: Iterable[int] = map(seed_of, streams, kinds)
         if _are_equal(kinds) and _are_equal(streams):
@@ -123,8 +123,8 @@ class Events(Sequence[Recorded[E_co]]):
 
     def _columns(self) -> tuple[Sequence[Any], ...]:
         """Streams, versions, kinds or what stands for them, data and their checksums."""
-        _, streams, versions, names, _, datas, data_crcs, _ = zip(*self._records, strict=True)
-        return streams, versions, names, datas, data_crcs
+        _, streams, versions, kind_ids, _, datas, data_crcs, _ = zip(*self._records, strict=True)
+        return streams, versions, kind_ids, datas, data_crcs
 
     def _made(self) -> tuple[Recorded[E_co], ...]:
         if self._items is None:

@@ -840,14 +840,14 @@ class Questions:
         self,
         streams: Sequence[str],
         versions: Sequence[int],
-        names: Sequence[int],
+        kind_ids: Sequence[int],
         data_crcs: Sequence[int],
         datas: Sequence[bytes],
     ) -> Conversation[EventsData[Any]]:
-        """Events of which only these columns were read. names: the numbers of their kinds."""
-        if not {*names} <= self._kinds.kinds.keys():
+        """Events of which only these columns were read. kind_ids: those of their kinds."""
+        if not {*kind_ids} <= self._kinds.kinds.keys():
             yield from self._learn_kinds()
-        columns = streams, versions, names, datas, data_crcs
+        columns = streams, versions, kind_ids, datas, data_crcs
         return EventsData(columns, self._kinds.kinds, self.codec)
 
     def _records(self, rows: Rows, stream: str | None) -> Conversation[list[tuple[Any, ...]]]:

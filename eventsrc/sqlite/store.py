@@ -447,11 +447,11 @@ class SqliteStore(Opened[StoreOp | EpochOp | CopyOp]):
         if is_cut:  # a hole among them is found by their checksums, as each has its version in it
             count = len(rows)
         check_count(op.stream, len(rows), op.after + 1, count)
-        names, datas, data_crcs = columns(rows, 3)
-        kinds = kinds_of(connection, self._kinds, names)
+        kind_ids, datas, data_crcs = columns(rows, 3)
+        kinds = kinds_of(connection, self._kinds, kind_ids)
         versions = range(op.after + 1, op.after + count + 1)
         streams = [op.stream] * count
-        return EventsData((streams, versions, names, datas, data_crcs), kinds, self.codec)
+        return EventsData((streams, versions, kind_ids, datas, data_crcs), kinds, self.codec)
 
     @on(Head)
     def head(self, op: Head) -> int:

@@ -61,6 +61,7 @@ pickled, with their attributes and notes. In parentheses: which of Python's exce
         TokenTooLong
 
         BadExport
+        BadImport
         NoSuchRun
         OtherRun
         RunCancelled
@@ -92,6 +93,7 @@ from eventsrc.events.stream_id import BadStreamId
 from eventsrc.following.session import NotNewEnough
 from eventsrc.following.synchroniser import GapRemains
 from eventsrc.http import Problem, TokenTooLong
+from eventsrc.moving.foreign import BadImport
 from eventsrc.moving.lines import BadExport
 from eventsrc.opening import BadUrl, MissingExtra
 from eventsrc.preview import PreviewError, PreviewIsDry
@@ -131,6 +133,7 @@ __all__ = [
     "BadCursor",
     "BadExport",
     "BadHandler",
+    "BadImport",
     "BadMask",
     "BadSignature",
     "BadSnapshot",

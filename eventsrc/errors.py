@@ -101,7 +101,7 @@ from eventsrc.programs._scope import AmbiguousHandlers, MissingHandlers
 from eventsrc.publishing.catalogue import SchemaChanged
 from eventsrc.publishing.cloud_event import NotACloudEvent
 from eventsrc.publishing.inbox import SeveralAppends
-from eventsrc.publishing.publisher import NotPublished
+from eventsrc.publishing.operations import NotPublished
 from eventsrc.publishing.signing import BadSignature
 from eventsrc.recording.masks import BadMask
 from eventsrc.recording.portable import NotPortable

@@ -3,13 +3,13 @@
 See transformer.py for what leaves, publisher.py for how it is sent, inbox.py for how it arrives.
 """
 
+from eventsrc.publishing._sending import SendOp
 from eventsrc.publishing.catalogue import Catalogue, Entry, SchemaChanged
 from eventsrc.publishing.cloud_event import CloudEvent, NotACloudEvent
 from eventsrc.publishing.inbox import Again, ArriveOp, SeveralAppends, arrived
 from eventsrc.publishing.memory import MemoryBroker
-from eventsrc.publishing.operations import Publish, Published, Refused, by_subject
+from eventsrc.publishing.operations import NotPublished, Publish, Published, Refused, by_subject
 from eventsrc.publishing.publisher import (
-    NotPublished,
     Publisher,
     PublishOp,
     publish,
@@ -38,6 +38,7 @@ __all__ = [
     "Publisher",
     "Refused",
     "SchemaChanged",
+    "SendOp",
     "SeveralAppends",
     "Transformer",
     "Verbatim",

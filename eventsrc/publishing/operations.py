@@ -10,8 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
+from eventsrc._errors import EventsrcError
 from eventsrc.programs.operation import Command
 from eventsrc.publishing.cloud_event import CloudEvent
+
+
+class NotPublished(EventsrcError):
+    """A broker does not take an event: its stream is parked."""
 
 
 @attrs.frozen

@@ -48,7 +48,8 @@ from eventsrc.publishing import (
     retry,
     skip,
 )
-from eventsrc.publishing import publisher as publishing
+from eventsrc.publishing._sending import Sending
+from eventsrc.publishing._sink import all_well
 from eventsrc.publishing._tries import Tries
 from eventsrc.stores.epochs import restored
 from eventsrc.stores.operations import Read, StoreBusy, Unreachable
@@ -324,7 +325,7 @@ class PublishingContract:
     def test_control_progress_that_is_noted_first_is_seen_to_skip(
         self, kit: Kit, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(publishing._Sending, "_apply", careless)
+        monkeypatch.setattr(Sending, "_apply", careless)
         assert any(deaths(kit))
 
     def test_an_event_whose_stream_is_let_go_on_meanwhile_is_not_passed_over(self, kit: Kit) -> None:
@@ -475,7 +476,7 @@ def ended_by(deadly: set[int], app: Any) -> tuple[int, Publisher]:
 def careless(self: Any, op: Apply) -> Any:
     """The broken variant: it notes progress, and then publishes."""
     transformed = map(self._out.public.transform, op.events)
-    with self._out.view.knowing(publishing._all_well(op.events)):
+    with self._out.view.knowing(all_well(op.events)):
         done = yield from op
     yield from Publish(tuple(event for event in transformed if event is not None))
     return done
@@ -539,7 +540,7 @@ def sending(
 ) -> None:
     """A process that publishes until it is killed."""
     if is_careless:
-        publishing._Sending._apply = careless  # type: ignore[method-assign]
+        Sending._apply = careless  # type: ignore[method-assign]
     with kit.open_store() as store, kit.open() as views:
         out = Publisher(name, notes(), begin="start", batch=BATCH, partitions=PARTITIONS)
         app = store | views | world | FileBroker(path, dies_after)

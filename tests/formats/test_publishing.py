@@ -10,7 +10,7 @@ from eventsrc import Append, MemoryStore, Recorded, StreamId, event
 from eventsrc.events.codec import Codec, Encoded, Kind
 from eventsrc.events.event import EventTypes
 from eventsrc.publishing import CloudEvent, Transformer, arrived
-from eventsrc.publishing.publisher import Began
+from eventsrc.publishing._sending import Began
 from eventsrc.stores.operations import Read
 from eventsrc.streams.stream import Stream
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -129,6 +130,23 @@ def send(receiver: Receiver, *events: CloudEvent, **options: Any) -> Published:
 
 
 A1, A2, B1 = made("a", 1), made("a", 2), made("b", 1)
+
+
+def test_a_publish_in_an_event_loop_holds_up_nobody(receiver: Receiver) -> None:
+    asked, ticked = threading.Event(), threading.Event()
+
+    def answer(_event: CloudEvent) -> int:
+        asked.set()
+        return 204 if ticked.wait(20) else 500
+
+    async def beside() -> Published:
+        sending = asyncio.ensure_future(Webhook(receiver.url, KEY).run_async(Publish((A1,))))
+        await asyncio.to_thread(asked.wait, 20)
+        ticked.set()  # which only this loop does
+        return await sending
+
+    receiver.answers = answer
+    assert asyncio.run(beside()) == Published()
 
 
 def test_a_publish_takes_one_connection(receiver: Receiver) -> None:

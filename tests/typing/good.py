@@ -60,12 +60,12 @@ from eventsrc.publishing import (
     MemoryBroker,
     Publisher,
     PublishOp,
+    SendOp,
     Transformer,
     publish,
     publish_once,
     retry,
 )
-from eventsrc.publishing.publisher import SendOp
 from eventsrc.recording import RunFile, recording
 from eventsrc.stores.copying import CopyOp
 from eventsrc.stores.newest import newest

@@ -37,6 +37,7 @@ from eventsrc.events.codec import Codec, Undecodable, UnknownEvent
 from eventsrc.events.positions import Token
 from eventsrc.events.record import Corrupted
 from eventsrc.events.recorded import Recorded
+from eventsrc.events.stream_id import StreamId
 from eventsrc.following.waiting import check_every
 from eventsrc.programs.program import Call, Do, Outcome, Program, program
 from eventsrc.programs.world import Elapsed, Now, Sleep
@@ -163,6 +164,10 @@ class Runs(Generic[P, R]):
     def journal(self, id: str) -> Stream[Entry]:
         """The journal of a run."""
         return journals[RunKey(self.name, id)]
+
+    def id_of(self, journal: StreamId) -> str:
+        """The id of the run that a journal is of. Raises BadStreamId for another stream."""
+        return journals.key(journal).id
 
     def begins_on(self, event: type[E], make: Callable[[Recorded[E]], Program[Any, R]]) -> None:
         """Has workers begin a run for each event of a type, those that are there already included.

@@ -12,6 +12,8 @@ from uuid import UUID
 
 import attrs
 
+from eventsrc.durable.journal import PREFIX
+from eventsrc.durable.runs import Runs, RunStatus
 from eventsrc.events.positions import START
 from eventsrc.events.record import Corrupted
 from eventsrc.events.recorded import Recorded
@@ -280,6 +282,44 @@ def _view(view: View[Any], its: Status) -> Row:
         "away": its.away,
         "followers": [str(each) for each in its.followers],
     }
+
+
+@program
+def runs(known: Iterable[Runs[..., Any]]) -> Do[StoreQuery, Row]:
+    """The runs that went on last, of each sort."""
+    found: list[Row] = []
+    for its in known:
+        prefix = f"{PREFIX}{its.name}/"
+        page = yield from before_it(None, WINDOW, prefix)
+        ids = dict.fromkeys(its.id_of(event.stream) for event in page.events)
+        states = yield from gather(*(its.status(id) for id in [*ids][:PAGE]))
+        found += [_run(its, status) for status in states]
+    return {"runs": found}
+
+
+def _run(its: Runs[..., Any], status: RunStatus[Any]) -> Row:
+    return {
+        "name": its.name,
+        "id": status.id,
+        "state": status.state,
+        "begun": status.begun.isoformat(),
+        "since": status.since.isoformat(),
+        "until": status.until and status.until.isoformat(),
+        "waits_for": status.waits_for,
+        "why": status.why,
+        "is_cancelling": status.is_cancelling,
+        "result": plain(status.result),
+        "journal": its.journal(status.id).id,
+    }
+
+
+@program
+def run_of(its: Runs[..., Any], id: str) -> Do[StoreQuery, Row]:
+    """One run, with its history."""
+    status = yield from its.status(id)
+    lines = yield from its.history(id)
+    history = [{"at": each.at.isoformat(), "what": each.what, "answer": each.answer} for each in lines]
+    return _run(its, status) | {"history": history}
 
 
 @program

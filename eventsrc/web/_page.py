@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from eventsrc._errors import EventsrcError, harmless
+from eventsrc.durable.runs import NoSuchRun, Runs
 from eventsrc.events.epochs import WrongEpoch
 from eventsrc.events.positions import START, BadCursor, Cursor
 from eventsrc.events.stream_id import BadStreamId, StreamId, stored_id
@@ -56,6 +57,7 @@ def page(
     *,
     views: Iterable[View[Any]] = (),
     folds: Mapping[str, Fold[Any, Any]] | None = None,
+    runs: Iterable[Runs[..., Any]] = (),
     hosts: Iterable[str] = LOOPBACK,
     user: User | None = None,
     deadline: float = 5.0,
@@ -66,12 +68,13 @@ def page(
     app: is asked by queries alone: Read, ReadFeed, FindAppend, LoadSnapshot, GetEpochs and, for views,
         GetProgress, GetParked and GetLive. An Interpreter is run in threads.
     views: those that are shown. folds: those by which states of streams are shown, by their names.
+    runs: the durable runs that are shown.
     hosts: the names by which the page may be asked for; add those of a proxy in front of it.
     user: says who asks, and None for nobody, who is answered 401: your own login. Whoever reaches a
         page without one may look at everything.
     deadline: the seconds after which a request is answered 503.
     """
-    shown = _Page(Queries(app), tuple(views), dict(folds or {}), deadline, title)
+    shown = _Page(Queries(app), tuple(views), dict(folds or {}), tuple(runs), deadline, title)
     guard = Middleware(Guard, hosts=tuple(hosts), user=user)
     return Starlette(routes=shown.routes(), middleware=[guard])
 
@@ -82,12 +85,14 @@ class _Page:
         queries: Queries,
         views: tuple[View[Any], ...],
         folds: dict[str, Fold[Any, Any]],
+        runs: tuple[Runs[..., Any], ...],
         deadline: float,
         title: str,
     ) -> None:
         self.queries = queries
         self.views = views
         self.folds = folds
+        self.runs = {its.name: its for its in runs}
         self.deadline = deadline
         self.title = title
         self.templates = Environment(
@@ -114,6 +119,8 @@ class _Page:
             "/correlations/{id:path}": correlation,
             "/views": views,
             "/views/{name}/{version:int}": view,
+            "/runs": runs,
+            "/runs/{name}/{id:path}": run,
             "/health": health,
         }
         found: list[Route | Mount] = [
@@ -309,6 +316,21 @@ async def view(asked: _Asked) -> tuple[str, dict[str, Any]]:
         raise Wrong(404, "there is no such view on this page")
     found = await asked.page.queries.answered(looking.view_of(known), asked.page.deadline)
     return "view.html", found
+
+
+async def runs(asked: _Asked) -> tuple[str, dict[str, Any]]:
+    return "runs.html", await asked.answered(looking.runs(asked.page.runs.values()))
+
+
+async def run(asked: _Asked) -> tuple[str, dict[str, Any]]:
+    known = asked.page.runs.get(asked.request.path_params["name"])
+    if known is None:
+        raise Wrong(404, "there are no such runs on this page")
+    try:
+        found = await asked.answered(looking.run_of(known, asked.request.path_params["id"]))
+    except NoSuchRun:
+        raise Wrong(404, "there is no such run" + (" as of then" if asked.as_of else "")) from None
+    return "run.html", found
 
 
 async def health(asked: _Asked) -> tuple[str, dict[str, Any]]:

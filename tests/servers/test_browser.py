@@ -21,7 +21,7 @@ from eventsrc import MemoryStore, world
 from eventsrc.testing.servers import NoServer, skip
 from eventsrc.views.memory import MemoryViews
 from eventsrc.web import page
-from tests.web.shop import MARKUP, Placed, fill, order, orders, sales
+from tests.web.shop import MARKUP, Placed, asking_twice, fill, order, orders, sales
 
 SHOTS = os.environ.get("EVENTSRC_SCREENSHOTS")
 """A folder in which pictures of the screens are kept."""
@@ -35,6 +35,8 @@ SCREENS = {
     "correlation": "/correlations/request%201",
     "views": "/views",
     "view": "/views/sales/1",
+    "runs": "/runs",
+    "run": "/runs/asking/chair",
     "health": "/health",
     "wrong": "/events/9999",
 }
@@ -51,7 +53,7 @@ def app() -> Any:
 
 @pytest.fixture(scope="module")
 def url(app: Any) -> Iterator[str]:
-    shown = page(app, views=[sales()], folds={"order": order}, title="shop")
+    shown = page(app, views=[sales()], folds={"order": order}, runs=[asking_twice], title="shop")
     server = uvicorn.Server(uvicorn.Config(shown, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -130,7 +132,7 @@ def test_it_is_clicked_through_without_an_error(browser: Any, url: str) -> None:
         ("order", "orders/7"),
         ("request 7", "request 7"),
         ("Feed", "Feed"),
-        ("16", "web.paid"),
+        ("24", "eventsrc/run.waits"),
         ("Views", "Views"),
         ("sales 1", "sales 1"),
         ("orders/1", "orders/1"),
@@ -146,7 +148,7 @@ def test_the_slider_goes_back_in_time(browser: Any, url: str) -> None:
     from selenium.webdriver.common.by import By
 
     browser.get(url + "/streams")
-    assert len(browser.find_elements(By.CSS_SELECTOR, "tbody tr")) == 8
+    assert len(browser.find_elements(By.CSS_SELECTOR, "tbody tr")) == 10
     browser.execute_script(
         "const s = document.getElementById('as_of'); s.value = 4;"
         "s.dispatchEvent(new Event('change', {bubbles: true}))"

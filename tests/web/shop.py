@@ -7,7 +7,9 @@ from uuid import UUID, uuid5
 
 import attrs
 
-from eventsrc import Fold, Recorded, Streams, View, event, synchronise
+from eventsrc import Do, Fold, Recorded, Streams, View, event, program, synchronise
+from eventsrc.durable import RunOp, Runs, Signal
+from eventsrc.durable.work import work_off
 from eventsrc.stores.metadata import with_metadata
 
 MARKUP: Final = "<script>alert(1)</script>"
@@ -52,6 +54,17 @@ def _evolved(order: Order, event: Any) -> Order:
 order: Fold[Order, Any] = Fold(Order(), _evolved)
 
 
+@program
+def ask_twice(item: str) -> Do[RunOp, str]:
+    """Waits to be told twice."""
+    yield from Signal("first")
+    yield from Signal("second", within=3600)
+    return item
+
+
+asking_twice = Runs("asking", ask_twice, id=lambda item: item)
+
+
 def sales() -> View[Any]:
     """The items that were sold; it cannot take markup."""
     view: View[Any] = View("sales")
@@ -76,3 +89,9 @@ def fill(app: Any, view: View[Any] | None = None, count: int = 8) -> None:
         app.run(with_metadata(paid, correlation_id=f"request {number}", causation_id=str(id)))
     if view is not None:
         app.run(synchronise(view))
+        for item in (MARKUP.replace("/", "-"), "chair"):
+            app.run(asking_twice.start(item))
+        app.run(work_off(asking_twice))
+        app.run(asking_twice.signal("chair", "first", TURNED))
+        app.run(asking_twice.cancel(MARKUP.replace("/", "-"), MARKUP))
+        app.run(work_off(asking_twice))

@@ -28,7 +28,18 @@ from eventsrc.stores.operations import ReadFeed
 from eventsrc.views.memory import MemoryViews
 from eventsrc.web import page
 from eventsrc.web._queries import Queries
-from tests.web.shop import CONTROL, IDS, MARKUP, TURNED, Placed, fill, order, orders, sales
+from tests.web.shop import (
+    CONTROL,
+    IDS,
+    MARKUP,
+    TURNED,
+    Placed,
+    asking_twice,
+    fill,
+    order,
+    orders,
+    sales,
+)
 
 STATIC = Path(__file__).parents[2] / "eventsrc" / "web" / "static"
 
@@ -60,7 +71,7 @@ def app() -> Any:
     view = sales()
     app: Any = MemoryStore(store_id="shop") | MemoryViews([view]) | world
     fill(app, view)
-    return page(app, views=[view], folds={"order": order})
+    return page(app, views=[view], folds={"order": order}, runs=[asking_twice])
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +93,8 @@ SCREENS = [
     "/correlations/request%201",
     "/views",
     "/views/sales/1",
+    "/runs",
+    "/runs/asking/chair",
 ]
 WRONG = {
     "/streams/nothing": 404,
@@ -96,6 +109,8 @@ WRONG = {
     "/streams?as_of=2026-12-01": 400,
     "/streams?as_of=yesterday": 400,
     "/views/none/1": 404,
+    "/runs/none/1": 404,
+    "/runs/asking/none": 404,
     "/health": 503,
 }
 
@@ -165,7 +180,7 @@ def test_control_the_hostile_data_is_there(ask: Ask) -> None:
     shown = ask("/feed").text
     assert "&lt;script&gt;" in shown
     assert "\\u202e" in shown
-    rows = value(ask, "/feed")["events"]
+    rows = value(ask, "/feed?prefix=orders/")["events"]
     texts = [json.loads(row["data"]).get("item") for row in rows]
     assert {MARKUP, TURNED, CONTROL} <= set(texts)
 
@@ -203,6 +218,16 @@ def test_every_screen_of_the_store_is_there_as_of_another_time(ask: Ask) -> None
     moment = value(ask, "/events/4")["recorded_at"].replace("+", "%2B")
     assert value(ask, f"/?as_of={moment}")["events"] >= 4
     assert "as_of=4" in ask("/streams?as_of=4").text, "links keep it"
+
+
+def test_runs_are_shown_with_what_they_wait_for_and_their_steps(ask: Ask) -> None:
+    found = {each["id"]: each for each in value(ask, "/runs")["runs"]}
+    assert found["chair"]["state"] == "waiting"
+    assert found["chair"]["until"] is not None
+    assert [each["state"] for id, each in found.items() if id != "chair"] == ["cancelled"]
+    steps = [each["what"] for each in value(ask, "/runs/asking/chair")["history"]]
+    assert any("first" in step for step in steps)
+    assert any("second" in step for step in steps)
 
 
 def test_what_is_parked_is_shown_with_its_error(ask: Ask) -> None:
@@ -303,7 +328,7 @@ def test_its_interpreter_has_no_handler_for_anything_but_queries() -> None:
 def test_no_request_fails_or_writes(app: Any, path: list[str], method: str) -> None:
     answer = asking(app)("http://localhost/" + "".join(path), method)
     assert answer.status_code < 500 or answer.status_code == 503
-    assert len(value(asking(app), "/feed")["events"]) == 16
+    assert value(asking(app), "/")["events"] == 24
 
 
 def test_the_script_that_it_brings_is_the_published_one() -> None:

@@ -29,7 +29,7 @@ from tests.contracts.brokers import CODEC, Bench, BrokerContract, Noted, made, n
 from tests.faults import scaled
 from tests.postgres.proxy import Cut, Frozen, Proxy
 
-WITHIN = 0.5
+WITHIN = 2.0
 names = (f"shop{number}" for number in count())
 
 
@@ -200,7 +200,8 @@ def published_on_a_bad_network(bench: NatsBench, broker: AsyncInterpreter[Publis
 
 
 def test_whatever_a_bad_network_does_each_stream_comes_whole_and_in_order(bench: NatsBench) -> None:
-    assert published_on_a_bad_network(bench, bench.broker) == ""
+    broker = NatsBroker(bench.client, bench.name, within=0.5)  # some of it is spent in vain
+    assert published_on_a_bad_network(bench, broker) == ""
 
 
 class Hasty(AsyncInterpreter[Publish]):

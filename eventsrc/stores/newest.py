@@ -11,14 +11,15 @@ import attrs
 from eventsrc.events.positions import START, Cursor
 from eventsrc.events.recorded import Recorded
 from eventsrc.programs.program import Do, program
+from eventsrc.stores.epochs import get_epochs
 from eventsrc.stores.operations import MAX_PAGE, FeedPage, ReadFeed
-from eventsrc.stores.prepare import check, of_one_page
+from eventsrc.stores.prepare import check, check_end, of_one_page
 
 _WINDOW: Final = 1_000
 """The positions that are looked at first, where only some of their events are asked for."""
 
 _WINDOWS: Final = 4
-"""The most windows that a page is found in, of which each is ten times as large as the one before."""
+"""The most windows that a page is found in."""
 
 
 @program
@@ -40,31 +41,43 @@ def newest(
     the family; and `ReadFeed(page.next, prefix=prefix)` goes forward from the oldest of the page.
     Raises as ReadFeed does.
     """
-    at = START if place is None else place
-    asked = ReadFeed(at, limit, prefix, types, all_streams=all_streams)
+    asked = ReadFeed(START if place is None else place, limit, prefix, types, all_streams=all_streams)
     check(asked)
-    # refuses a place that the store never had; of the prefix, for whoever may ask for that alone
-    end = (yield from ReadFeed(at, 1, prefix, types, all_streams=all_streams)).end
-    high = (end if place is None else place).position
+    is_told = place is not None and place.position > 0
+    if place is None or not is_told:  # of the prefix, for whoever may ask for that alone
+        end = (yield from ReadFeed(START, 1, prefix, types, all_streams=all_streams)).end
+        place = end if place is None else attrs.evolve(end, position=0)
+    end, high = place, place.position
     found: Sequence[Recorded[Any]] = ()
-    blocked = None
     span = _WINDOW if prefix or types is not None else limit
     for _ in range(_WINDOWS):
         if high == 0 or len(found) == limit:
             break
-        low, page = yield from _up_to(high, attrs.evolve(end, position=max(high - span, 0)), asked)
+        low, page = yield from _up_to(high, attrs.evolve(place, position=max(high - span, 0)), asked)
+        if is_told:
+            yield from _check(place, page.end)
+        is_told, end = False, page.end
         if page.next.position < high:
-            blocked = page.blocked
-            break
+            return FeedPage(found, attrs.evolve(end, position=high), end, page.blocked)
         until = bisect_right(page.events, high, key=lambda event: event.position)
         both = (*found, *page.events[:until][::-1])
         found = both[: min(len(of_one_page([event.record for event in both])), limit)]
-        high = low
         if len(found) < len(both):
             high = found[-1].position - 1
             break
-        span = min(span * 10, MAX_PAGE)
-    return FeedPage(found, attrs.evolve(end, position=high), end, blocked)
+        # as far as the store looks at once, or where what is left to find is likely to be
+        reach = max(MAX_PAGE, page.next.position - low)
+        span = min(2 * (high - low) * (limit - len(found)) // until, reach) if until else reach
+        span, high = max(span, _WINDOW), low
+    return FeedPage(found, attrs.evolve(end, position=high), end)
+
+
+def _check(place: Cursor, end: Cursor) -> Do[ReadFeed, None]:
+    """Raises WrongStore, WrongEpoch or BadCursor for a place that the store with this end never had."""
+    place.check(end.store_id)
+    if place.epoch != end.epoch:
+        (yield from get_epochs()).check(place)
+    check_end(ReadFeed(place), end.position)
 
 
 def _up_to(high: int, after: Cursor, asked: ReadFeed) -> Do[ReadFeed, tuple[int, FeedPage[Any]]]:
@@ -76,7 +89,7 @@ def _up_to(high: int, after: Cursor, asked: ReadFeed) -> Do[ReadFeed, tuple[int,
     while True:
         low = after.position
         page = yield from ReadFeed(
-            after, high - low, asked.prefix, asked.types, all_streams=asked.all_streams
+            after, min(high - low, MAX_PAGE), asked.prefix, asked.types, all_streams=asked.all_streams
         )
         if page.next.position >= high or high - low == 1:
             return low, page

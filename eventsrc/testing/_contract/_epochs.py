@@ -16,6 +16,7 @@ from eventsrc.events.epochs import WrongEpoch
 from eventsrc.events.positions import START, Cursor, Token
 from eventsrc.programs.interpreter import Interpreter
 from eventsrc.stores.epochs import restored
+from eventsrc.stores.newest import newest
 from eventsrc.stores.operations import (
     Append,
     AppendAll,
@@ -102,6 +103,11 @@ class EpochsOfStores(ContractPart):
         with pytest.raises(WrongEpoch, match="does not have"):
             raised.run(ReadFeed(at(beyond, new.end.epoch + 1)))
         assert raised.run(ReadFeed(START, 1, all_streams=True)).events
+        with pytest.raises(WrongEpoch, match=f"up to position {before.position}"):
+            raised.run(newest(beyond))
+        back = raised.run(newest(before, limit=1))
+        assert [event.position for event in back.events] == [before.position]
+        assert (back.next.epoch, back.end) == (new.end.epoch, new.end)
 
     @pytest.mark.usefixtures("appends_to_several")
     def test_a_token_is_good_up_to_where_the_next_epoch_began(self, raised: Restorable) -> None:

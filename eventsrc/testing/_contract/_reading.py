@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from returns.result import Failure
 
 from eventsrc.events.event import Opaque
-from eventsrc.events.positions import START, Cursor, Token, WrongStore
+from eventsrc.events.positions import START, BadCursor, Cursor, Token, WrongStore
 from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.program import Outcome
 from eventsrc.stores.newest import newest
@@ -343,6 +343,10 @@ class Reading(ContractPart):
             store.run(ReadFeed(elsewhere))
         with pytest.raises(WrongStore, match=str(elsewhere)):
             store.run(newest(elsewhere))
+        beyond = Cursor(id_of(store), 2**40, end_of(store).epoch)
+        for asked in (ReadFeed(beyond), newest(beyond)):
+            with pytest.raises(BadCursor, match="beyond the end"):
+                store.run(asked)
 
     def test_a_token_of_another_store_is_refused(self, store: Store) -> None:
         stream, other = filled(store, 1), fresh()

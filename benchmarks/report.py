@@ -20,6 +20,7 @@ from benchmarks.work import (
     growth,
     hostile,
     memory,
+    moving,
     postgres,
     replay,
     schedules,
@@ -40,6 +41,7 @@ def parts() -> list[Part]:
         memory.part(systems),
         replay.part(systems),
         growth.part(systems),
+        moving.part(),
         core.part(),
         schedules.part(),
     ]

@@ -11,7 +11,7 @@ from zlib import crc32
 
 from eventsrc._errors import REFUSALS
 from eventsrc.events.codec import Codec, Kind
-from eventsrc.events.record import LOST_KIND, Corrupted, record_of, seed_of
+from eventsrc.events.record import LOST_KIND, Corrupted, Record, record_of, seed_of
 from eventsrc.events.recorded import Recorded
 
 E = TypeVar("E")
@@ -32,6 +32,13 @@ def decoded(events: Sequence[Recorded[E]]) -> Sequence[E]:
     if isinstance(events, Events):
         return events.decoded()
     return [recorded.data for recorded in events]
+
+
+def records_of(events: Sequence[Recorded[Any]]) -> Sequence[Record]:
+    """The events as they are stored, undecoded."""
+    if isinstance(events, Events):
+        return events.records
+    return [recorded.record for recorded in events]
 
 
 class Events(Sequence[Recorded[E_co]]):
@@ -64,6 +71,13 @@ class Events(Sequence[Recorded[E_co]]):
             if not isinstance(error, REFUSALS):  # nothing is wrong with any of them
                 raise
             return events
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """The events as they are stored, undecoded."""
+        if self._items is not None:
+            return [recorded.record for recorded in self._items]
+        return [*self._all_records()]
 
     def __len__(self) -> int:
         return len(self._records)
@@ -128,13 +142,16 @@ class Events(Sequence[Recorded[E_co]]):
 
     def _made(self) -> tuple[Recorded[E_co], ...]:
         if self._items is None:
-            records: Iterable[tuple[Any, ...]] = self._records
-            if self._kinds is not None and self._records:
-                columns = [*zip(*self._records, strict=True)]
-                columns[3] = tuple([self._kinds.get(name, LOST_KIND) for name in columns[3]])
-                records = zip(*columns, strict=True)
-            self._items = tuple(map(Recorded, map(record_of, records), repeat(self._codec)))
+            self._items = tuple(map(Recorded, self._all_records(), repeat(self._codec)))
         return self._items
+
+    def _all_records(self) -> Iterator[Record]:
+        records: Iterable[tuple[Any, ...]] = self._records
+        if self._kinds is not None and self._records:
+            columns = [*zip(*self._records, strict=True)]
+            columns[3] = tuple([self._kinds.get(name, LOST_KIND) for name in columns[3]])
+            records = zip(*columns, strict=True)
+        return map(record_of, records)
 
 
 class EventsData(Events[E_co]):
@@ -164,6 +181,12 @@ class EventsData(Events[E_co]):
             columns = tuple(column[index] for column in self._data)
             return EventsData(columns, self._kinds, self._codec)
         return self._made()[index]
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """The events as they are stored, of which only these columns were read."""
+        self._made()
+        return super().records
 
     def of_streams(self, is_wanted: Callable[[str], bool]) -> Events[E_co]:
         """The events of some streams."""

@@ -140,6 +140,21 @@ def check_rest(record: Record) -> Record:
     return record
 
 
+def check_all(records: Iterable[Record]) -> None:
+    """Raises Corrupted for the first record that is not what was stored, in any part."""
+    for record in records:
+        _, stream, version, kind, recorded_at, data, data_crc, rest = record
+        try:
+            seed = seed_of(stream, kind)
+            append_id, nth, crc = _REST.unpack_from(rest)
+            beside = crc32(_BESIDE.pack(recorded_at, nth, append_id), seed)
+            if crc32(data, seed) ^ _folded(version) == data_crc and crc32(rest[24:], beside) == crc:
+                continue
+        except (TypeError, ValueError, struct.error):  # damage can change a value's type as well
+            pass
+        check_rest(check_data(record))
+
+
 def _data_crcs(record: Record) -> bool:
     seed = seed_of(record.stream, record.kind)
     return crc32(record.data, seed) ^ _folded(record.version) == record.data_crc

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import attrs
 
+from eventsrc.events.pages import records_of
 from eventsrc.events.positions import START, Cursor
-from eventsrc.events.record import Corrupted, Record, check_data, check_rest
+from eventsrc.events.record import Corrupted, Record, check_all
 from eventsrc.moving.copying import PAGE, CopyingOp, There
 from eventsrc.programs.program import Do, program
 from eventsrc.stores.copying import GetIdentity, Identity
@@ -44,11 +45,12 @@ def verify(tell: Callable[[int, int], None] = _tell_nobody) -> Do[ReadFeed, int]
         page = yield from ReadFeed(after, PAGE, all_streams=True)
         end = page.end.position
         position = after.position
-        for event in page.events:
+        records = records_of(page.events)
+        for record in records:
             position += 1
-            record = check_rest(check_data(event.record))
             if record.position != position:
                 raise Corrupted(f"the event at position {position} is missing")
+        check_all(records)
         after = page.next
         tell(after.position, end)
     return end
@@ -128,10 +130,10 @@ class _Sides:
         position = 0
         while position < common:
             pages = yield from self._pages(position, min(PAGE, common - position))
-            for one, other in zip(*[page.events for page in pages], strict=False):
+            for one, other in zip(*[records_of(page.events) for page in pages], strict=False):
                 position += 1
-                if one.record != other.record:
-                    return _difference(position, one.record, other.record)
+                if one != other:
+                    return _difference(position, one, other)
             tell(position, common)
         return None
 

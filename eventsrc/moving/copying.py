@@ -10,6 +10,7 @@ from typing import Any, Final, Never, TypeAlias, TypeVar, cast, overload
 
 import attrs
 
+from eventsrc.events.pages import records_of
 from eventsrc.events.positions import START, Cursor
 from eventsrc.following.outages import Outage
 from eventsrc.following.waiting import wait_for_events
@@ -135,7 +136,7 @@ def _copy_to(
     while sent < goal:
         after = Cursor(identity.store_id, sent, epoch)
         page = yield from ReadFeed(after, min(PAGE, goal - sent), all_streams=True)
-        records = tuple(event.record for event in page.events)
+        records = tuple(records_of(page.events))
         if not records:
             break
         yield from There(KeepRecords(identity, records))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn
 
@@ -14,7 +14,7 @@ from eventsrc.events.codec import Codec
 from eventsrc.events.epochs import Epochs
 from eventsrc.events.pages import Events
 from eventsrc.events.positions import Cursor
-from eventsrc.events.record import Corrupted, Record, check_data, check_rest
+from eventsrc.events.record import Corrupted, Record, check_all
 from eventsrc.moving.lines import (
     BLOCK,
     BadExport,
@@ -39,7 +39,7 @@ from eventsrc.stores.copying import (
     keeping,
 )
 from eventsrc.stores.operations import MAX_PAGE_BYTES, FeedPage, ReadFeed
-from eventsrc.stores.prepare import asked_for, check, check_end
+from eventsrc.stores.prepare import asked_for, check, check_end, of_one_page, size_of
 
 _TAIL: Final = 1024 * 1024
 
@@ -184,6 +184,8 @@ class ExportReader(Opened[GetIdentity | ReadFeed]):
             self._file.close()
             raise
         self._position = 0
+        self._held: list[Record] = []
+        """Records that are read and not told yet."""
         self._go_to_start()
 
     def close(self) -> None:
@@ -206,22 +208,22 @@ class ExportReader(Opened[GetIdentity | ReadFeed]):
         if position != self._position:
             self._go_to(position)
         found: list[Record] = []
-        room = MAX_PAGE_BYTES
-        for record in self._records():
-            size = len(record.data) + len(record.rest)
-            if found and size > room:
-                break
-            room -= size
-            self._position = record.position
-            found.append(record)
-            self._held.pop()
-            if len(found) == op.limit:
-                break
+        while len(found) < op.limit and size_of(found) < MAX_PAGE_BYTES:
+            if not self._held:
+                if self._next > self._end:
+                    break
+                self._held = self._block()
+            more = op.limit - len(found)
+            found += self._held[:more]
+            self._held = self._held[more:]
+        page = of_one_page(found)
+        self._held = [*found[len(page) :], *self._held]
+        self._position = page[-1].position if page else position
         if self._position == self._end:
             self._check_last()
         at = Cursor(self._identity.store_id, self._position, epochs.current)
         end = Cursor(self._identity.store_id, self._end, epochs.current)
-        return FeedPage(Events(asked_for(op, found), self.codec), at, end)
+        return FeedPage(Events(asked_for(op, page), self.codec), at, end)
 
     # --- reading on
 
@@ -232,25 +234,18 @@ class ExportReader(Opened[GetIdentity | ReadFeed]):
         self._next = 1
         self._chain: Chain | None = Chain()
         """None from where it was jumped to up to the next line that has it."""
-        self._held: list[Record] = []
-        """Records that are read and not told yet, the next one last."""
-
-    def _records(self) -> Iterator[Record]:
-        """The records that follow, each until it is taken from `_held`."""
-        while self._position < self._end:
-            if not self._held:
-                self._held = self._block()[::-1]
-            yield self._held[-1]
+        self._held = []
 
     def _block(self) -> list[Record]:
         """The records up to the next line with the chain, which is checked, or of a page."""
         found: list[Record] = []
         size = 0
+        first = self._line + 1
         while True:
             line = self._file.readline()
             self._line += 1
             if line.startswith(b'{"p":'):
-                found.append(self._checked(line))
+                found.append(self._read(line))
                 if self._chain is not None:
                     self._chain.add(line)
                 size += len(line)
@@ -265,16 +260,26 @@ class ExportReader(Opened[GetIdentity | ReadFeed]):
             if self._chain is None:
                 self._chain = Chain(read_chain(told))
             elif read_chain(told) != self._chain.end_block():
+                self._name_damage(found, first)
                 self._fail("does not fit the events before it: one of them was changed")
             if found:
                 return found
             if "end" in told:
                 self._fail("comes too early")
 
-    def _checked(self, line: bytes) -> Record:
+    def _name_damage(self, records: Sequence[Record], first: int) -> None:
+        """Raises BadExport for the first damaged one of some records, whose lines follow each other."""
+        for number, record in enumerate(records):
+            try:
+                check_all([record])
+            except Corrupted as error:
+                self._line = first + number
+                self._fail(f"is damaged: {error}")
+
+    def _read(self, line: bytes) -> Record:
         try:
-            record = check_rest(check_data(read_event(line)))
-        except (BadExport, Corrupted) as error:
+            record = read_event(line)
+        except BadExport as error:
             self._fail(f"is damaged: {error}")
         if record.position != self._next:
             self._fail(f"has position {record.position}, and {self._next} is next")

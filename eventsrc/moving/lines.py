@@ -11,15 +11,15 @@ import binascii
 import hashlib
 import json
 import re
+import struct
 from base64 import b64decode, b64encode
 from functools import lru_cache
 from typing import Any, Final
-from uuid import UUID
 
 from eventsrc._errors import EventsrcError
 from eventsrc.events.codec import Kind
 from eventsrc.events.epochs import Epochs
-from eventsrc.events.record import Record
+from eventsrc.events.record import Record, record_of
 from eventsrc.stores.copying import Identity
 
 VERSION: Final = 1
@@ -192,39 +192,57 @@ def read_event(line: bytes) -> Record:
 
     Whether it is what was stored is told by its checksums.
     """
+    match = _EVENT.fullmatch(line)
     try:
-        end = line.index(b"]", line.index(b',"c":[')) + 1
-        told = json.loads(line[:end] + b"}")
-        crc, rest_crc = told["c"]
-        if line[-2:] != b"}\n":
+        if match is None:
             raise ValueError
-        left = line[end:-2]
+        position, stream, version, kind, at, append_id, nth, crc, rest_crc, left = match.groups()
         metadata = b""
-        if left[:2] == b',"' and left[2:3] == b"m":
+        if left[2:3] == b"m":
             metadata, left = _read_metadata(left)
-        data = _read_field(b"d", left)
-        rest = (
-            UUID(told["a"]).bytes
-            + told["n"].to_bytes(4, "little")
-            + rest_crc.to_bytes(4, "little")
-            + metadata
+        rest = _REST.pack(bytes.fromhex(append_id.decode()), int(nth), int(rest_crc)) + metadata
+        return record_of(
+            (
+                int(position),
+                _read_text(stream),
+                int(version),
+                _read_kind(kind),
+                int(at),
+                left[5:] if left[:5] == b',"d":' else _read_coded(b"d", left),
+                int(crc),
+                rest,
+            )
         )
-        name, schema, codec = told["t"]
-        kind = _known_kind(name, schema, codec)
-        return Record(told["p"], told["s"], told["v"], kind, told["at"], data, crc, rest)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+    except (ValueError, struct.error, RecursionError):
         raise BadExport(f"{line[:80]!r} is not the line of an event") from None
 
 
+_STRING: Final = rb'"(?:[^"\\]|\\.)*"'
+_EVENT: Final = re.compile(
+    rb'\{"p":(\d{1,19}),"s":(%b),"v":(\d{1,19}),"t":(\[%b,\d{1,19},%b\]),"at":(-?\d{1,19}),'
+    rb'"a":"([0-9a-f]{32})","n":(\d{1,10}),"c":\[(\d{1,10}),(\d{1,10})\](,"[dm].*)\}\n'
+    % (_STRING, _STRING, _STRING)
+)
+_REST: Final = struct.Struct("<16sII")
+
+
+@lru_cache(maxsize=65_536)
+def _read_text(text: bytes) -> str:
+    return str(json.loads(text))
+
+
 @lru_cache(maxsize=4096)
-def _known_kind(name: str, schema: int, codec: str) -> Kind:
-    return Kind(name, schema, codec)
+def _read_kind(text: bytes) -> Kind:
+    return Kind(*json.loads(text))
 
 
 def _read_metadata(left: bytes) -> tuple[bytes, bytes]:
+    """The metadata at the beginning of what is left of a line, and what follows them."""
     if left.startswith(b',"m64":"'):
         end = left.index(b'"', 8) + 1
-        return _read_field(b"m", left[:end]), left[end:]
+        return _read_coded(b"m", left[:end]), left[end:]
+    if not left.startswith(b',"m":'):
+        raise ValueError
     text = left.decode()
     _, end = _decoder.raw_decode(text, len(',"m":'))
     return text[len(',"m":') : end].encode(), text[end:].encode()
@@ -233,10 +251,8 @@ def _read_metadata(left: bytes) -> tuple[bytes, bytes]:
 _decoder: Final = json.JSONDecoder()
 
 
-def _read_field(name: bytes, left: bytes) -> bytes:
-    plain, coded = b',"%b":' % name, b',"%b64":"' % name
-    if left.startswith(plain):
-        return left[len(plain) :]
+def _read_coded(name: bytes, left: bytes) -> bytes:
+    coded = b',"%b64":"' % name
     if left.startswith(coded) and left.endswith(b'"'):
         return b64decode(left[len(coded) : -1], validate=True)
     raise ValueError

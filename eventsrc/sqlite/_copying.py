@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from functools import cache
+from typing import Final
 from uuid import UUID
 
 from eventsrc.events.codec import Kind
@@ -58,6 +59,15 @@ def _set_epochs(connection: sqlite3.Connection, epochs: Epochs) -> None:
     connection.executemany(sql.ADD_EPOCH, rows)
 
 
+_FIRST: Final = bytes(4)
+"""The place of the first event of an append."""
+
+
+def _is_found(record: Record, ids: OwnIds) -> bool:
+    """Whether the first record of an append is found by the place that its id names."""
+    return record.rest[6] >> 4 == 8 and ids.position(UUID(bytes=record.append_id)) == record.position
+
+
 def _insert(connection: sqlite3.Connection, records: Sequence[Record], ids: OwnIds) -> None:
     numbers: dict[str, int] = {}
 
@@ -84,7 +94,7 @@ def _insert(connection: sqlite3.Connection, records: Sequence[Record], ids: OwnI
     indexed = [
         (record.append_id, record.position)
         for record in records
-        if not record.nth and ids.position(UUID(bytes=record.append_id)) != record.position
+        if record.rest[16:20] == _FIRST and not _is_found(record, ids)
     ]
     try:
         connection.executemany(sql.ADD_APPEND, indexed)

@@ -14,7 +14,7 @@ from typing import NoReturn, TypeAlias
 import attrs
 
 from eventsrc.events.epochs import Epochs
-from eventsrc.events.record import Corrupted, Record, check_data, check_rest
+from eventsrc.events.record import Corrupted, Record, check_all
 from eventsrc.events.stream_id import MAX_ID_BYTES
 from eventsrc.programs.operation import Command, Query
 from eventsrc.stores.operations import MAX_PAGE, StoreError, StoreReadOnly
@@ -91,8 +91,8 @@ def check_keeping(op: KeepRecords) -> None:
                 f"the record at position {record.position} does not follow that at {position - 1}: "
                 "give those of a feed as they stand there"
             )
-        check_rest(check_data(record))
         position += 1
+    check_all(op.records)
 
 
 @attrs.frozen

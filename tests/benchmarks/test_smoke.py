@@ -25,6 +25,7 @@ WITHOUT_SERVER = (
     "memory",
     "replay/memory",
     "growth",
+    "moving",
     "hostile/sqlite",
     "core",
     "schedules",

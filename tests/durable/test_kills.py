@@ -13,7 +13,6 @@ from eventsrc.durable._steps import parts_of
 from tests.durable.conftest import MakeStore
 from tests.durable.dying import Died, Dying, finish_dying
 from tests.durable.service import CODEC, Clock, Commands, Outside, Paid, facts, fulfilment, payments
-from tests.faults import SCALE
 
 
 def run_dying(store: Interpreter[Any], dying: Dying) -> dict[str, Any]:
@@ -32,10 +31,10 @@ def run_dying(store: Interpreter[Any], dying: Dying) -> dict[str, Any]:
     return {**facts(app, outside), "result": status.result}
 
 
-def deaths(make_store: MakeStore, every: int = 1) -> Iterator[tuple[int, bool, dict[str, Any]]]:
-    """Each place to die at, or every such, and what is true at the end."""
+def deaths(make_store: MakeStore) -> Iterator[tuple[int, bool, dict[str, Any]]]:
+    """Each place to die at, and what is true at the end."""
     for after in (False, True):
-        for at in range(1, 1_000, every):
+        for at in range(1, 1_000):
             dying = Dying(at, after=after)
             found = run_dying(make_store(), dying)
             if not dying.has_died:
@@ -45,12 +44,10 @@ def deaths(make_store: MakeStore, every: int = 1) -> Iterator[tuple[int, bool, d
 
 
 def test_a_run_that_is_killed_at_any_operation_ends_as_one_that_is_not(make_store: MakeStore) -> None:
-    store = make_store()
-    every = 1 if isinstance(store, MemoryStore) or SCALE > 1 else 3  # a file or schema for each
-    expected = run_dying(store, Dying(0, after=False))
+    expected = run_dying(make_store(), Dying(0, after=False))
     assert expected["keys"] == 1
     assert len(expected["mailed"]) == 1
-    for at, after, found in deaths(make_store, every):
+    for at, after, found in deaths(make_store):
         assert found == expected, f"killed {'after' if after else 'before'} operation {at}"
 
 

@@ -123,7 +123,7 @@ def test_workers_that_are_killed_again_and_again_leave_the_same_books_and_mails(
     answers: dict[str, Any] = {
         name: [Paid(name, 10), Declined(name), None][int(name) % 3] for name in names
     }
-    for round_ in range(scaled(1)):
+    for round_ in range(scaled(2)):
         with ExitStack() as stack:
             workers = [
                 stack.enter_context(subprocess.Popen([*command, "work", path, "--outside", folder]))

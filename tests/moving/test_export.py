@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -196,3 +197,20 @@ def test_another_file_is_neither_read_nor_overwritten(tmp_path: Path, content: b
 def test_an_export_is_made_for_its_owner_alone(tmp_path: Path) -> None:
     export(of_events(12), tmp_path / "it")
     assert (tmp_path / "it").stat().st_mode & 0o077 == 0
+
+
+def test_a_store_moves_with_the_memory_of_a_few_pages(tmp_path: Path) -> None:
+    store, events = MemoryStore(), 4000
+    for _ in range(events // 100):
+        store.run(Append(HERE, tuple(Sold("x" * 3000, number) for number in range(100))))
+    tracemalloc.start()
+    try:
+        data = tmp_path / "it"
+        with ExportWriter(data) as writer:
+            both(store, writer).run(copy())
+        with ExportReader(data) as reader, ExportWriter(tmp_path / "again") as writer:
+            both(reader, writer).run(copy())
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < data.stat().st_size * 0.9, "it is that of some pages, and not of all events"

@@ -61,6 +61,9 @@ _BEHIND: Final = 3
 _NEWEST: Final = 10
 """The newest commits of which it is seen, at opening, that all their parts are there."""
 
+THERE: Final = 1.0
+"""The seconds after which a process that reads the feed looks whether the table still has its store."""
+
 _RECENT: Final = 200
 """The most commits that are remembered, for those who follow the feed."""
 
@@ -86,6 +89,8 @@ class Feed:
         self._heads: OrderedDict[str, int] = OrderedDict()  # as of `end`, or later
         self._recent: OrderedDict[int, Commit] = OrderedDict()
         self._others = -1e9
+        self._looked = -1e9
+        self._is_gone = False
 
     # --- what is known
 
@@ -167,6 +172,7 @@ class Feed:
             newest = [self.covering(talk, self.end)]
         self._check_whole(talk, newest)
         self.store_id = item["id"]["S"]
+        self._looked = monotonic()
 
     def _locate(self, talk: Talk, end: int) -> tuple[int, list[Commit]]:
         """The end of the feed from an end that it had once, and some of the newest commits."""
@@ -222,14 +228,22 @@ class Feed:
     # --- learning
 
     def learn_epochs(self, talk: Talk) -> None:
-        """Learns of the epochs that there are."""
+        """Learns of the epochs that there are. Raises NotAStore if the table was emptied."""
         item = talk.get(META, 0)
-        if item is None:
-            raise NotAStore("the table was emptied: open the store again")
+        self._looked = monotonic()
+        is_open = bool(self.store_id)
+        self._is_gone = item is None or (is_open and item.get("id") != {"S": self.store_id})
+        self.check_there()
+        assert item is not None
         epochs = Epochs(epochs_of(item))
         with self._lock:
             if len(epochs.begins) > len(self.epochs.begins):
                 self.epochs = epochs
+
+    def check_there(self) -> None:
+        """Raises NotAStore if the table was seen to be emptied."""
+        if self._is_gone:
+            raise NotAStore("the table was emptied, or has another store in it: open the store again")
 
     def get_epochs(self, talk: Talk) -> Epochs:
         """The epochs that there are."""
@@ -243,6 +257,8 @@ class Feed:
 
     def refresh(self, talk: Talk) -> bool:
         """Learns of the commits after the end that is known; answers whether there were any."""
+        if monotonic() - self._looked > THERE:
+            self.learn_epochs(talk)
         before = self.end
         epochs = self.epochs
         for _ in range(_BEHIND):

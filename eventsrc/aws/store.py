@@ -119,6 +119,7 @@ class _Core:
             )
         if not self.feed.store_id:
             raise StoreClosed("the store was never opened: open it with `async with`")
+        self.feed.check_there()
 
     def check_writable(self) -> None:
         if self._is_read_only:

@@ -47,3 +47,11 @@ class Tables:
         self.client.update_table(TableName=name, StreamSpecification=specification)
         arn: str = self.client.describe_table(TableName=name)["Table"]["LatestStreamArn"]
         return name, arn
+
+    def new_shards(self) -> tuple[Any, str]:
+        """A new Kinesis data stream of two shards: a client for it, and its ARN."""
+        client, name = self.other_client("kinesis"), f"k{uuid4().hex}"
+        client.create_stream(StreamName=name, ShardCount=2)
+        client.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1})
+        told = client.describe_stream(StreamName=name)["StreamDescription"]
+        return client, str(told["StreamARN"])

@@ -33,14 +33,17 @@ from eventsrc import (
 )
 from eventsrc.aws.delivery import lambda_handler
 from eventsrc.aws.kinesis import KinesisBroker
+from eventsrc.aws.listening import StreamListener
 from eventsrc.errors import Corrupted, StoreBusy
 from eventsrc.events.codec import Codec
+from eventsrc.following.waiting import WaitForEvents
 from eventsrc.publishing import Carried, CloudEvent, NotACloudEvent, Publisher, Verbatim, publish_once
 from eventsrc.stores.operations import Unreachable
 from eventsrc.views.memory import MemoryViews
 from eventsrc.views.operations import Apply
 from tests.faults import scaled
 from tests.servers.mapping import Killed, SourceMapping, swallowing
+from tests.servers.tables import Tables
 from tests.servers.test_delivery import Sent, made_view, rows
 
 CODEC = Codec()
@@ -346,3 +349,21 @@ def data_of(record: Mapping[str, Any]) -> bytes:
 
 def written(told: object) -> str:
     return b64encode(json.dumps(told).encode()).decode()
+
+
+def test_who_waits_by_kinesis_is_told_of_what_a_publisher_puts_there(exact: Tables) -> None:
+    kinesis, arn = exact.new_shards()
+    store, views = MemoryStore(), MemoryViews()
+    store.run(Append(StreamId("s/1"), (Sent("a"),))).unwrap()
+    name = arn.rpartition("/")[2]
+    app = store | views | world | KinesisBroker(kinesis, name, packed=True)
+    out = Publisher("feed", Verbatim(SOURCE), begin="start")
+    app.run(publish_once(out))
+    with StreamListener(exact.other_client("kinesis"), arn, every=0.05) as listener:
+        end = store.run(ReadFeed()).end
+        listener.run(WaitForEvents(end, 20))  # the first time it may have missed something
+        later = [store.run(Append(StreamId("s/1"), (Sent(text),))).unwrap() for text in "bc"]
+        app.run(publish_once(out))
+        assert listener.run(WaitForEvents(end, 20)) is True
+        assert listener.run(WaitForEvents(later[0].cursor, 20)) is True
+        assert listener.run(WaitForEvents(later[1].cursor, 0.5)) is False, "a record's last position"

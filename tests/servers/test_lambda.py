@@ -81,15 +81,6 @@ def deployed(tables: Tables, table: str, arn: str, views: Path) -> Any:
     return client
 
 
-def new_shards(tables: Tables, name: str) -> tuple[Any, str]:
-    """A new Kinesis data stream of two shards: a client for it, and its ARN."""
-    client = tables.other_client("kinesis")
-    client.create_stream(StreamName=name, ShardCount=2)
-    client.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1})
-    arn: str = client.describe_stream(StreamName=name)["StreamDescription"]["StreamARN"]
-    return client, arn
-
-
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("by", ["the table's stream", "kinesis"])
 def test_what_a_program_writes_is_queried_by_its_token_from_the_view_that_lambda_keeps(
@@ -102,12 +93,12 @@ def test_what_a_program_writes_is_queried_by_its_token_from_the_view_that_lambda
     with DynamoStore(exact.new_client(), table) as store, SqliteViews(path, [view]) as views:
         shards = None
         if by == "kinesis":
-            shards, arn = new_shards(exact, table)
+            shards, arn = exact.new_shards()
         client = deployed(exact, table, arn, path)
         first = store.run(send(HERE, "a", "b"))
         second = store.run(send(THERE, "c"))
         if shards is not None:
-            broker = KinesisBroker(shards, table, packed=True)
+            broker = KinesisBroker(shards, arn.rpartition("/")[2], packed=True)
             (store | MemoryViews() | world | broker).run(publish_once(out))
         pause = threading.Event()
         for _ in range(600):

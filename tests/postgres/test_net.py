@@ -254,7 +254,7 @@ def test_a_message_that_is_cut_anywhere_leaves_no_doubt(
             found = witness.settle(store)
             assert wrong_with([witness], store) == []
             assert found == 0, "all were settled at once"
-            assert unknown > len(places) / 3
+            assert unknown > 3, "answers of appends were cut, and not only those of what came before"
         until(lambda: sessions(postgres_dsn) == 0)
     figure(f"{len(places)} cuts, {unknown} unknown, all settled at once")
 

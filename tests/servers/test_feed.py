@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import attrs
 import pytest
-from botocore.exceptions import ReadTimeoutError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -45,6 +44,10 @@ from tests.faults import scaled
 from tests.servers.mapping import Killed, SourceMapping, swallowing
 from tests.servers.tables import Tables
 from tests.servers.test_delivery import Sent, made_view, rows
+
+lost = pytest.importorskip(
+    "botocore.exceptions", reason="boto3 is not installed: pip install 'eventsrc[test-servers]'"
+)
 
 CODEC = Codec()
 SOURCE = "https://test.example/feed"
@@ -82,7 +85,7 @@ class Shards:
         if fate < self._trouble / 6:
             raise Killed
         if fate < self._trouble / 3:
-            raise ReadTimeoutError(endpoint_url="http://nowhere")
+            raise lost.ReadTimeoutError(endpoint_url="http://nowhere")
         return {"Records": answers}
 
 

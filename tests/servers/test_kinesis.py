@@ -16,6 +16,8 @@ from tests.contracts.brokers import Bench, BrokerContract, made
 from tests.faults import scaled
 from tests.servers.tables import Tables
 
+pytest.importorskip("boto3", reason="boto3 is not installed: pip install 'eventsrc[test-servers]'")
+
 
 class OnAnEmulator(Bench):
     """A stream of two shards."""

@@ -100,7 +100,10 @@ class KinesisBroker(Interpreter[Publish]):
                 if not has_failed:
                     for _ in events:
                         queue.events.popleft()
-            waiting.extendleft(queue for queue, _ in reversed(taken) if queue.events)
+            went = [(queue, no) for (queue, _), no in zip(taken, failed, strict=True) if queue.events]
+            waiting.extendleft(queue for queue, no in reversed(went) if not no)
+            # behind the others, or the subjects of a shard without capacity would fill all requests
+            waiting.extend(queue for queue, no in went if no)
             if all(failed):
                 time.sleep(seconds * random.uniform(0.5, 1))
                 seconds = min(2 * seconds, longest)

@@ -36,7 +36,15 @@ from eventsrc.aws.listening import StreamListener
 from eventsrc.errors import Corrupted, StoreBusy
 from eventsrc.events.codec import Codec
 from eventsrc.following.waiting import WaitForEvents
-from eventsrc.publishing import Carried, CloudEvent, NotACloudEvent, Publisher, Verbatim, publish_once
+from eventsrc.publishing import (
+    Carried,
+    CloudEvent,
+    NotACloudEvent,
+    Publish,
+    Publisher,
+    Verbatim,
+    publish_once,
+)
 from eventsrc.stores.operations import Unreachable
 from eventsrc.views.memory import MemoryViews
 from eventsrc.views.operations import Apply
@@ -258,27 +266,40 @@ def test_a_shard_has_the_events_of_a_stream_in_their_order_less_what_came_again(
     assert first == {stream: [*range(1, head + 1)] for stream, head in heads.items()}
 
 
-def test_a_shard_without_capacity_holds_up_its_own_streams_alone() -> None:
-    class Full(Shards):
-        def put_records(self, Records: Sequence[Mapping[str, Any]], StreamName: str) -> dict[str, Any]:
-            healthy = [each for each in Records if hash_of(each["PartitionKey"]) % 2]
-            told = iter(super().put_records(healthy, StreamName)["Records"])
-            return {
-                "Records": [
-                    next(told) if each in healthy else {"ErrorCode": "Slow"} for each in Records
-                ]
-            }
+class Full(Shards):
+    """Two shards, of which the first has no capacity."""
 
-    dice = random.Random(1)
-    store, client = filled(dice, 60), Full(dice, 2, trouble=0.0)
-    out = Publisher("feed", Verbatim(SOURCE), begin="start", batch=1000)
-    app = store | MemoryViews() | world | KinesisBroker(client, "s", packed=True, timeout=0.05)
-    with pytest.raises(StoreBusy):  # which a publisher that goes on waits out
-        app.run(publish_once(out))
-    heads = {str(each.stream): each.version for each in store.run(ReadFeed(START, 1000)).events}
-    healthy = {stream for stream in heads if hash_of(stream) % 2}
-    assert healthy
-    assert {carried.stream for record in client.shards[1] for carried in decoded(record)} == healthy
+    def put_records(self, Records: Sequence[Mapping[str, Any]], StreamName: str) -> dict[str, Any]:
+        healthy = [each for each in Records if hash_of(each["PartitionKey"]) % 2]
+        told = iter(super().put_records(healthy, StreamName)["Records"])
+        return {
+            "Records": [next(told) if each in healthy else {"ErrorCode": "Slow"} for each in Records]
+        }
+
+
+@pytest.mark.parametrize("streams", [7, 2000], ids=["", "more streams than a request has records"])
+def test_a_shard_without_capacity_holds_up_its_own_streams_alone(streams: int) -> None:
+    store, client = MemoryStore(), Full(random.Random(1), 2, trouble=0.0)
+    names = [StreamId(f"s/{n}") for n in range(streams)]
+    healthy = {name for name in names if hash_of(name) % 2}
+    names.sort(key=lambda name: name in healthy)  # those that have to wait come first
+    for name in names:
+        store.run(Append(name, (Sent("a"), Sent("b")))).unwrap()
+    events = [Verbatim(SOURCE).transform(each) for each in every(store)]
+    answer = KinesisBroker(client, "s", packed=True, timeout=1).run(Publish(tuple(events)))
+    assert answer.left == len(events)
+    came = [carried for record in client.shards[1] for carried in decoded(record)]
+    assert {carried.stream for carried in came} == healthy
+    assert len(came) == 2 * len(healthy)
+
+
+def every(store: MemoryStore) -> list[Any]:
+    """All events of a store."""
+    found, at = list[Any](), START
+    while (page := store.run(ReadFeed(at, 1000))).events:
+        found += page.events
+        at = page.next
+    return found
 
 
 def test_consecutive_events_of_a_stream_share_a_record() -> None:

@@ -189,11 +189,14 @@ class SqliteFile:
         if self._lock.acquire(timeout=timeout):
             try:
                 self._turn.close()
-                while self._writers:
-                    self._writers.pop().close()
+                self._close_writers()
                 self._readers.close()
             finally:
                 self._lock.release()
+
+    def _close_writers(self) -> None:
+        while self._writers:
+            self._writers.pop().close()
 
     def _make(self) -> None:
         """Makes the file if it is not there, to be read and written by its owner alone.

@@ -8,7 +8,8 @@ the line. (DeWitt et al., Implementation Techniques for Main Memory Database Sys
 A signal's handler may raise anywhere in the main thread, also between a step and the next that belongs
 to it. So the lead is an attribute that names who has it: nobody else's `finally` gives it back, and
 that is a mere assignment, before which no handler can run. Being told is only a hint: who has waited
-for long looks for itself.
+for long looks for itself. No `while` stands in a `try` or `with`: in Python 3.13.0, what a handler
+raises as the loop jumps back escapes them.
 """
 
 from __future__ import annotations
@@ -211,19 +212,22 @@ class GroupCommit(Generic[J, A]):
         """Waits in line, and leads when it is told to."""
         try:
             self._join(waiter)
-            while not waiter.is_done:
-                left = deadline - monotonic()
-                if self._leader is waiter:
-                    self._lead()
-                elif self._leader is None:
-                    self._pass_on()
-                elif left <= 0 and self._leave(waiter):
-                    raise self._too_late()
-                else:  # if it has begun, that ends by its own deadline
-                    waiter.wait(min(left, _GLANCE) if left > 0 else _GLANCE)
+            self._stand(waiter, deadline)
             return waiter.result()
         finally:
             waiter.is_done = True  # whatever happened, its thread waits no more
+
+    def _stand(self, waiter: _Thread[J, A], deadline: float) -> None:
+        while not waiter.is_done:
+            left = deadline - monotonic()
+            if self._leader is waiter:
+                self._lead()
+            elif self._leader is None:
+                self._pass_on()
+            elif left <= 0 and self._leave(waiter):
+                raise self._too_late()
+            else:  # if it has begun, that ends by its own deadline
+                waiter.wait(min(left, _GLANCE) if left > 0 else _GLANCE)
 
     def _join(self, waiter: _Waiter[J, A]) -> None:
         with self._lock:
@@ -246,12 +250,15 @@ class GroupCommit(Generic[J, A]):
     def _pass_on(self) -> None:
         """Hands the lead to the first in line, if nobody has it."""
         with self._lock:
-            while self._line and self._line.first.is_done:
-                self._line.take()
+            self._drop_done()
             if not self._line or self._leader is not None:
                 return
             following = self._leader = self._line.first
         following.tell()
+
+    def _drop_done(self) -> None:
+        while self._line and self._line.first.is_done:
+            self._line.take()
 
     def _lead(self) -> None:
         """Performs those at the head of the line; whoever calls it has the lead."""

@@ -88,8 +88,7 @@ def interrupt(work: Callable[[], object], by: type[BaseException], after: float)
     before = signal.signal(signal.SIGVTALRM, handle)
     try:
         signal.setitimer(signal.ITIMER_VIRTUAL, after)
-        while not fired:
-            work()
+        _until(fired, work)
         assert is_unraisable, "it was swallowed"
     except by:
         assert fired
@@ -97,6 +96,15 @@ def interrupt(work: Callable[[], object], by: type[BaseException], after: float)
         sys.unraisablehook = told
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
+
+
+def _until(fired: list[bool], work: Callable[[], object]) -> None:
+    """Works until a list is filled.
+
+    Apart, since in Python 3.13.0 no `try` around a `while` sees what is raised as it jumps back.
+    """
+    while not fired:
+        work()
 
 
 @contextlib.contextmanager

@@ -170,11 +170,12 @@ def test_prefixes_within_prefixes_are_one_prefix(
 
 
 def test_what_is_damaged_is_damaged_for_a_tenant(store: SqliteStore, tmp_path: Path) -> None:
+    import contextlib
     import sqlite3
 
     ours = rekeyed(store, "tenants/7/")
     ours.run(Append(HERE, (Sold("x"), Sold("y"), Sold("z"))))
-    with sqlite3.connect(tmp_path / "it.db") as connection:
+    with contextlib.closing(sqlite3.connect(tmp_path / "it.db")) as connection, connection:
         connection.execute("UPDATE eventsrc_event SET data = x'7b7d' WHERE position = 1")
         connection.execute("UPDATE eventsrc_event SET recorded_at = 1 WHERE position = 2")
         connection.execute("UPDATE eventsrc_event SET data = 'text' WHERE position = 3")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import html.parser
 import json
@@ -353,7 +354,7 @@ def test_a_damaged_event_is_shown_as_damaged_and_the_others_as_they_are(tmp_path
     path = tmp_path / "shop.db"
     with SqliteStore(path) as store:
         fill(store, count=2)
-    with sqlite3.connect(path) as db:
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE eventsrc_event SET data = x'7b7d' WHERE position = 2")
     with SqliteStore(path) as store:
         ask = asking(page(store, folds={"order": order}))

@@ -128,28 +128,28 @@ def entries(
 
 
 @program
-def event_at(place: int | UUID) -> Do[ReadFeed | Read | FindAppend, Entry | None]:
+def event_at(which: int | UUID) -> Do[ReadFeed | Read | FindAppend, Entry | None]:
     """The event at a position, or with an id: its own, or that of the append which brought it.
 
     None if there is none. The id of a second or later event of an append is made from the append's id,
     and cannot be looked up.
     """
-    if isinstance(place, int):
-        if place < 1:
-            raise ValueError(f"{place} is no position: the first event is at 1")
+    if isinstance(which, int):
+        if which < 1:
+            raise ValueError(f"{which} is no position: the first event is at 1")
         end = (yield from ReadFeed(START, 1, all_streams=True)).end
-        if place > end.position:
+        if which > end.position:
             return None
-        before = attrs.evolve(end, position=place - 1) if place > 1 else START
+        before = attrs.evolve(end, position=which - 1) if which > 1 else START
         page = yield from ReadFeed(before, 1, all_streams=True)
-        return next((Entry.of(event) for event in page.events if event.position == place), None)
-    found = yield from FindAppend(place)
+        return next((Entry.of(event) for event in page.events if event.position == which), None)
+    found = yield from FindAppend(which)
     if found is None:
         return None
     brought: list[Entry] = []
     for stream, version in found.token.versions.items():
         page_of = yield from Read(stream, version + 1, PAGE, backwards=True)
-        brought += [Entry.of(event) for event in page_of.events if event.append_id == place]
+        brought += [Entry.of(event) for event in page_of.events if event.append_id == which]
     return min(brought, key=lambda entry: entry.position, default=None)
 
 

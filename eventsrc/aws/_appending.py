@@ -110,12 +110,12 @@ class Appending:
         asked = prepare(op, self._codec, feed.store_id, lambda: feed.ids.new(feed.end), feed.ids.key)
         now = microseconds(self._clock)
         bodies: list[Body] = []
-        place = 0
+        offset = 0
         for part in asked.parts:
             bodies.append(
-                Body.of(part.stream, part.events, asked.append_id, place, asked.metadata, now)
+                Body.of(part.stream, part.events, asked.append_id, offset, asked.metadata, now)
             )
-            place += len(part.events)
+            offset += len(part.events)
         return Job(asked, bodies, now)
 
     def needs_preparing(self, job: Job) -> bool:
@@ -286,7 +286,7 @@ class Appending:
                 stored = self._settle(talk, commit)
                 if stored:
                     break
-                if stored is False:  # others have the place, so that it cannot be stored any more
+                if stored is False:  # others have the position, so that it cannot be stored any more
                     self._feed.refresh(talk)
                     return
                 if talk.is_over:
@@ -480,7 +480,7 @@ class _Plan:
             self.items.append(
                 body.item(first, self._last + 1, epoch, asked.append_id, job.now, several)
             )
-            entry = Entry(part.stream, first, body.count, asked.append_id.hex, body.place, body.types)
+            entry = Entry(part.stream, first, body.count, asked.append_id.hex, body.offset, body.types)
             self._entries.append(entry)
             self._last += body.count
             self._heads[part.stream] = versions[part.stream] = first + body.count - 1
@@ -489,11 +489,11 @@ class _Plan:
             self.items.append(item | ({"e": {"N": str(epoch)}} if epoch != 1 else {}))
         self.owners += [index] * count
         token = Token(self._feed.store_id, versions, epoch)
-        place = Cursor(self._feed.store_id, self._last, epoch)
-        self.answers[index] = Success(Appended(asked.append_id, token, place))
+        cursor = Cursor(self._feed.store_id, self._last, epoch)
+        self.answers[index] = Success(Appended(asked.append_id, token, cursor))
 
     def _is_indexed(self, asked: Prepared) -> bool:
-        """Whether the id has an item: if its caller chose it, or it does not name a place nearby."""
+        """Whether the id has an item: if its caller chose it, or it does not name a position nearby."""
         if asked.is_keyed:
             return True
         named = self._feed.ids.end(asked.append_id)

@@ -1,4 +1,4 @@
-"""Ids of appends whose callers chose none: each names a place in the feed, to its store alone.
+"""Ids of appends whose callers chose none: each names a position in the feed, to its store alone.
 
 Hardly anybody asks for such an append again, only after its answer was Unknown. So there is no item for
 its id, which spares each append two write units. Its id names a position that it is stored after, from

@@ -94,7 +94,7 @@ def expanded(kept: bytes) -> bytes:
 
 
 def pack(records: Sequence[Record]) -> bytes:
-    """The events of a part, less their places, which are known when it is stored.
+    """The events of a part, less their positions, which are known when it is stored.
 
     records: with versions from 0.
     """
@@ -134,7 +134,7 @@ def _unpack(part: Part, body: bytes) -> list[Record]:
     records: list[Record] = []
     for index in range(count):
         kind, size, data_crc, rest_crc = _EVENT.unpack_from(body, at)
-        version, place = part.first + index, part.place + index
+        version, offset = part.first + index, part.offset + index
         records.append(
             Record(
                 part.position + index,
@@ -144,7 +144,7 @@ def _unpack(part: Part, body: bytes) -> list[Record]:
                 part.recorded_at,
                 body[data : data + size],
                 data_crc ^ _folded(index) ^ _folded(version),
-                _REST.pack(part.append_id, place, rest_crc) + metadata,
+                _REST.pack(part.append_id, offset, rest_crc) + metadata,
             )
         )
         at += _EVENT.size
@@ -177,8 +177,8 @@ class Body:
 
     stream: str
     count: int
-    place: int
-    """The place in the append of its first event."""
+    offset: int
+    """The position in the append of its first event."""
     types: tuple[str, ...]
     data: bytes
     name: str = ""
@@ -186,15 +186,15 @@ class Body:
 
     @staticmethod
     def of(
-        stream: str, events: Sequence[Encoded], append_id: UUID, place: int, metadata: bytes, now: int
+        stream: str, events: Sequence[Encoded], append_id: UUID, offset: int, metadata: bytes, now: int
     ) -> Body:
         """The body of some encoded events."""
-        records = make_records(0, stream, 0, append_id.bytes, place, events, metadata, now)
+        records = make_records(0, stream, 0, append_id.bytes, offset, events, metadata, now)
         data = pack(records)
         types = tuple(dict.fromkeys([record.kind.type for record in records]))
         # Under a name of this attempt: a retry with other events must not change what is stored.
         name, chunks = (uuid4().hex, -(-len(data) // CHUNK)) if len(data) > INLINE else ("", 0)
-        return Body(stream, len(records), place, types, data, name, chunks)
+        return Body(stream, len(records), offset, types, data, name, chunks)
 
     @property
     def size(self) -> int:
@@ -216,8 +216,8 @@ class Body:
             "a": {"B": append_id.bytes},
             "t": {"N": str(now)},
         }
-        if self.place:
-            item["i"] = {"N": str(self.place)}
+        if self.offset:
+            item["i"] = {"N": str(self.offset)}
         if epoch != 1:
             item["e"] = {"N": str(epoch)}
         if several:
@@ -237,7 +237,7 @@ class Part:
     position: int
     epoch: int
     append_id: bytes
-    place: int
+    offset: int
     recorded_at: int
     is_of_several: bool
     """Whether its append brought something to other streams too."""
@@ -266,7 +266,7 @@ def part_of(item: Item) -> Part:
             position=int(item["f"]["N"]),
             epoch=number(item, "e", 1),
             append_id=bytes(item["a"]["B"]),
-            place=number(item, "i"),
+            offset=number(item, "i"),
             recorded_at=int(item["t"]["N"]),
             is_of_several="x" in item,
             data=bytes(item["d"]["B"]) if "d" in item else b"",
@@ -311,7 +311,7 @@ class Entry(NamedTuple):
     length: int
     append_id: str
     """In hexadecimal digits."""
-    place: int
+    offset: int
     types: tuple[str, ...]
 
     @property
@@ -343,7 +343,7 @@ class Commit:
                 e.first,
                 e.length,
                 nth[e.append_id],
-                e.place,
+                e.offset,
                 [numbers[name] for name in e.types],
             ]
             for e in self.entries
@@ -363,8 +363,8 @@ def commit_of(item: Item) -> Commit:
     try:
         types, ids, told = json.loads(expanded(bytes(item["w"]["B"])))
         entries = [
-            Entry(stream, first, length, ids[nth], place, tuple([types[name] for name in names]))
-            for stream, first, length, nth, place, names, *_ in told
+            Entry(stream, first, length, ids[nth], offset, tuple([types[name] for name in names]))
+            for stream, first, length, nth, offset, names, *_ in told
         ]
         first, last = number(item, "n"), int(item["l"]["N"])
         if sum([entry.length for entry in entries]) != last - first + 1:

@@ -1,6 +1,6 @@
 """Turns: which of several processes may commit next, first come first served.
 
-Without them whoever wins a race for a place in the feed knows the new end first and wins again, and
+Without them whoever wins a race for a position in the feed knows the new end first and wins again, and
 each loser has paid for a transaction. A process takes a ticket, and commits when the number before its
 own was served. The commit itself says which number it serves: so who waits learns of its turn, and of
 what it has to know for it, by reading on in the feed.

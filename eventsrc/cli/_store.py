@@ -216,7 +216,7 @@ def _begin(
     if isinstance(since, Cursor):
         return since
     if isinstance(since, Token):
-        raise click.BadParameter("a token is no place in the feed: give a cursor or a time")
+        raise click.BadParameter("a token is no position in the feed: give a cursor or a time")
     if since is not None:
         return as_of(store, since).run(summary()).end
     at, missing = store.run(summary()).end, last

@@ -274,7 +274,7 @@ class Attempt:
         if not ("cancelled" in step.written or self._forms.are_equal(step.op, form, op)):
             recorded, asked = self._forms.shown(step.op), self._forms.shown(form)
             raise Differs(
-                f"{self._place()}: recorded {recorded}, the code asks {asked}: bring the code back, or "
+                f"{self._where()}: recorded {recorded}, the code asks {asked}: bring the code back, or "
                 "put what is new behind `if (yield from Changed(...))`, and retry"
             )
         self._journal.count += 1
@@ -285,7 +285,7 @@ class Attempt:
         if self._journal.has_more:
             recorded = self._forms.shown(self._journal.next.op)
             self._leave_differing(
-                Differs(f"{self._place()}: recorded {recorded}, the code ends with {end}")
+                Differs(f"{self._where()}: recorded {recorded}, the code ends with {end}")
             )
         if self._only_replays:
             self.left = WouldGoOn()
@@ -296,7 +296,7 @@ class Attempt:
         self.left = WouldGoOn()
         raise Leaving
 
-    def _place(self) -> str:
+    def _where(self) -> str:
         return f"{self._stream.id}, command {self._journal.count + 1}"
 
     def _recalled(self, step: Step, op: Any) -> Do[Any, Any]:
@@ -310,7 +310,7 @@ class Attempt:
         except (*OUTAGES, Differs):
             raise
         except Exception as bad:
-            raise Differs(f"{self._place()}: what was recorded cannot be had again: {bad!r}") from bad
+            raise Differs(f"{self._where()}: what was recorded cannot be had again: {bad!r}") from bad
         raise error
 
     def _answer_again(self, step: Step, op: Any) -> Do[Any, Any]:
@@ -330,7 +330,7 @@ class Attempt:
             case {"appended": _}:
                 found = yield from FindAppend(step.entry.append_id)
                 if found is None:
-                    raise Differs(f"{self._place()}: the store has lost the append {its['op']}")
+                    raise Differs(f"{self._where()}: the store has lost the append {its['op']}")
                 return Success(of_program(found, op))
             case {"conflict": kept}:
                 return Failure((yield from _conflict_again(*kept)))
@@ -349,7 +349,7 @@ class Attempt:
                 why = self._journal.cancel.why if self._journal.cancel else ""
                 raise Cancelled(why)
             case _:
-                raise Differs(f"{self._place()}: {its} is of a newer version of this library")
+                raise Differs(f"{self._where()}: {its} is of a newer version of this library")
 
     def _page_again(self, op: Read, kept: Any) -> Do[Any, Page[Any]]:
         """The page that was read: events do not change, and the stream's head is what it was then."""
@@ -359,7 +359,7 @@ class Attempt:
         events = page.events[:number]
         if len(events) != number or digest_of(events) != digest:
             raise Differs(
-                f"{self._place()}: the store does not have the {number} events of {op.stream} any more "
+                f"{self._where()}: the store does not have the {number} events of {op.stream} any more "
                 "that were read: was it restored from a backup?"
             )
         is_last = not events or events[-1].version == (1 if op.backwards else head)
@@ -372,11 +372,11 @@ class Attempt:
         if then is not None:
             return then
         if isinstance(op, Read | Head | Load | FindAppend):
-            place = step.entry.position - 1
-            at = Cursor(self._source.store_id, place, self._source.epoch)
+            position = step.entry.position - 1
+            at = Cursor(self._source.store_id, position, self._source.epoch)
             return (yield from as_it_was(op, at))
         raise Differs(
-            f"{self._place()}: recorded {self._forms.shown(step.op)}, the code asks "
+            f"{self._where()}: recorded {self._forms.shown(step.op)}, the code asks "
             f"{self._forms.shown(self._forms.of(op))} before it, which only streams could answer about "
             "the past: put it behind `if (yield from Changed(...))`, and retry"
         )
@@ -532,7 +532,7 @@ class Attempt:
         try:
             return until_of(waits)
         except Corrupted as error:
-            raise Differs(f"{self._place()}: {error}") from error
+            raise Differs(f"{self._where()}: {error}") from error
 
     def _next_event(self, op: Next[Any]) -> Do[Any, tuple[dict[str, Any], Any] | None]:
         after = self._seen.get(op.stream.id, 0) if op.after is None else op.after
@@ -629,7 +629,7 @@ class Attempt:
             self.left = IsParked(str(error) or repr(error))
             return
         is_ours = isinstance(error, Differs)
-        why = str(error) if is_ours else f"{self._place()}: {type(error).__qualname__}: {error}"
+        why = str(error) if is_ours else f"{self._where()}: {type(error).__qualname__}: {error}"
         details = "" if is_ours else "".join(traceback.format_exception(error))[-MOST_PARKED:]
         why = why.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
         details = details.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

@@ -123,35 +123,35 @@ class _Reading:
         """As attrs' own `__init__`, for classes that do no more than that when they are made."""
         lines = ["if type(v) is not dict: misfit(v, 'an object')", "get = v.get"]
         sets = [f"made = make({self._source.name(cls)})"]
-        for nth, (field, shape) in enumerate(fields):
+        for index, (field, shape) in enumerate(fields):
             default = field.default
             if default is attrs.NOTHING:
                 absent = f"missing({field.name!r})"
             elif isinstance(default, attrs.Factory):  # type: ignore[arg-type]
-                absent = f"f{nth} = {self._source.name(default.factory)}()"
+                absent = f"f{index} = {self._source.name(default.factory)}()"
             else:
-                absent = f"f{nth} = {self._source.name(default)}"
-            inner = self._field(field.name, shape, f"f{nth}")
-            lines.append(f"f{nth} = get({field.name!r}, ABSENT)\nif f{nth} is ABSENT: {absent}")
+                absent = f"f{index} = {self._source.name(default)}"
+            inner = self._field(field.name, shape, f"f{index}")
+            lines.append(f"f{index} = get({field.name!r}, ABSENT)\nif f{index} is ABSENT: {absent}")
             if inner:
                 lines.append(f"else:\n{indent(inner, '    ')}")
             slot = vars(cls).get(field.name) or getattr(cls, field.name, None)
             if type(slot) is types.MemberDescriptorType:
-                sets.append(f"{self._source.name(slot.__set__)}(made, f{nth})")
+                sets.append(f"{self._source.name(slot.__set__)}(made, f{index})")
             else:
-                sets.append(f"made.__dict__[{field.name!r}] = f{nth}")
+                sets.append(f"made.__dict__[{field.name!r}] = f{index}")
         return "\n".join([*lines, *sets, "return made"])
 
     def _called(self, cls: type, fields: list[Any]) -> str:
         lines = ["if type(v) is not dict: misfit(v, 'an object')", "given = {}"]
-        for nth, (field, shape) in enumerate(fields):
+        for index, (field, shape) in enumerate(fields):
             if not field.init:
                 continue
-            inner = self._field(field.name, shape, f"f{nth}")
-            take = f"{inner}\ngiven[{field.alias!r}] = f{nth}"
+            inner = self._field(field.name, shape, f"f{index}")
+            take = f"{inner}\ngiven[{field.alias!r}] = f{index}"
             lines.append(
-                f"f{nth} = v.get({field.name!r}, ABSENT)\n"
-                f"if f{nth} is not ABSENT:\n{indent(take.strip(), '    ')}"
+                f"f{index} = v.get({field.name!r}, ABSENT)\n"
+                f"if f{index} is not ABSENT:\n{indent(take.strip(), '    ')}"
             )
         return "\n".join([*lines, f"return {self._source.name(cls)}(**given)"])
 
@@ -237,9 +237,9 @@ class _Reading:
         lines = [
             f"if type({v}) is not list or len({v}) != {count}: misfit({v}, 'a list of {count}')",
         ]
-        for nth, item in enumerate(items):
-            lines += [f"{v}_{nth} = {v}[{nth}]", self._field(f"[{nth}]", item, f"{v}_{nth}")]
-        inside = "".join(f"{v}_{nth}, " for nth in range(count))
+        for index, item in enumerate(items):
+            lines += [f"{v}_{index} = {v}[{index}]", self._field(f"[{index}]", item, f"{v}_{index}")]
+        inside = "".join(f"{v}_{index}, " for index in range(count))
         return "\n".join(line for line in [*lines, f"{v} = ({inside})"] if line)
 
     def _table(self, item: Any, v: str) -> str:

@@ -138,12 +138,12 @@ class _Writing:
         if hasattr(shape.cls, "__attrs_post_init__") or hasattr(shape.cls, "__attrs_init__"):
             raise _NotMade
         lines, parts = [f"if type({v}) is not {self._source.name(shape.cls)}: return None"], []
-        for nth, (field, inner) in enumerate(shape.fields()):
+        for index, (field, inner) in enumerate(shape.fields()):
             if not field.init or field.converter is not None or not field.eq:
                 raise _NotMade
-            lines.append(f"{v}_{nth} = {v}.{field.name}")
-            lines.append(self._value(inner, f"{v}_{nth}", f"{t}_{nth}", around))
-            parts.append(f'"{field.name}":' + (f"{{{t}_{nth}}}" if self._is_text else f"{t}_{nth}"))
+            lines.append(f"{v}_{index} = {v}.{field.name}")
+            lines.append(self._value(inner, f"{v}_{index}", f"{t}_{index}", around))
+            parts.append(f'"{field.name}":' + (f"{{{t}_{index}}}" if self._is_text else f"{t}_{index}"))
         inside = ",".join(parts)
         lines.append(f"{t} = f'{{{{{inside}}}}}'" if self._is_text else f"{t} = {{{inside}}}")
         return "\n".join(lines)
@@ -158,9 +158,12 @@ class _Writing:
 
     def _row(self, items: tuple[Any, ...], v: str, t: str, around: tuple[type, ...]) -> str:
         lines = [f"if type({v}) is not tuple or len({v}) != {len(items)}: return None"]
-        for nth, item in enumerate(items):
-            lines += [f"{v}_{nth} = {v}[{nth}]", self._value(item, f"{v}_{nth}", f"{t}_{nth}", around)]
-        parts = [f"{{{t}_{nth}}}" if self._is_text else f"{t}_{nth}" for nth in range(len(items))]
+        for index, item in enumerate(items):
+            lines += [
+                f"{v}_{index} = {v}[{index}]",
+                self._value(item, f"{v}_{index}", f"{t}_{index}", around),
+            ]
+        parts = [f"{{{t}_{index}}}" if self._is_text else f"{t}_{index}" for index in range(len(items))]
         inside = ",".join(parts)
         lines.append(f"{t} = f'[{inside}]'" if self._is_text else f"{t} = [{inside}]")
         return "\n".join(lines)

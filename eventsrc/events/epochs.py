@@ -1,8 +1,8 @@
 """Epochs: what tells a store that was restored from the one that it was.
 
-A store that is restored from a backup goes on from an earlier place, and gives the positions and
+A store that is restored from a backup goes on from an earlier position, and gives the positions and
 versions after it to other events. So it then goes on in another epoch (`restored`), and cursors and
-tokens name the epoch that they were issued in. What they say of an earlier one is so up to the place
+tokens name the epoch that they were issued in. What they say of an earlier one is so up to the position
 where the next began, and is refused beyond.
 """
 

@@ -38,7 +38,7 @@ class NotInToken(EventsrcError, LookupError):
 @total_ordering
 @attrs.frozen(eq=False)
 class Cursor:
-    """A place in a store's feed: after some event, or before the first (`START`).
+    """A position in a store's feed: after some event, or before the first (`START`).
 
     Cursors of one store are ordered. `str(cursor)` is the text to keep, `Cursor.parse` reads it; what
     is inside is the store's affair.
@@ -68,8 +68,8 @@ class Cursor:
         return hash(self.position)
 
     def __str__(self) -> str:
-        place = f"{self.store_id}.{self.position}"
-        return place if self.epoch == 1 or not self.position else f"{place}-{self.epoch}"
+        text = f"{self.store_id}.{self.position}"
+        return text if self.epoch == 1 or not self.position else f"{text}-{self.epoch}"
 
     def check(self, store_id: str) -> int:
         """The position; raises WrongStore unless the cursor is this store's, or the start of any."""
@@ -85,8 +85,8 @@ class Cursor:
         """The cursor that `str` made the text of. Raises BadCursor for another text."""
         if not isinstance(text, str):
             raise BadCursor(f"{text!r:.100} is no cursor: keep what str(cursor) gives as it is")
-        store_id, _, place = text.rpartition(".")
-        position, _, epoch = place.partition("-")
+        store_id, _, rest = text.rpartition(".")
+        position, _, epoch = rest.partition("-")
         is_number = all(map(_is_number, (position, epoch or "1")))
         cursor = Cursor(store_id, int(position), int(epoch or 1)) if is_number else START
         is_place = 0 <= cursor.position < 2**63 and (store_id or not cursor.position)

@@ -24,11 +24,11 @@ class Record(NamedTuple):
     """An event as every store keeps it."""
 
     position: int
-    """Its place in the feed, from 1; 0 for a record of which only the stream, version, kind and data
+    """Its position in the feed, from 1; 0 for a record of which only the stream, version, kind and data
     were read."""
     stream: str
     version: int
-    """Its place in its stream, from 1."""
+    """Its position in its stream, from 1."""
     kind: Kind
     """The kind of its data."""
     recorded_at: int
@@ -37,7 +37,7 @@ class Record(NamedTuple):
     data_crc: int
     """CRC-32 of the data, seeded with the stream and the kind, XOR the version."""
     rest: bytes
-    """The parts that few readers want: the id of the append that brought it (16 bytes), its place in
+    """The parts that few readers want: the id of the append that brought it (16 bytes), its offset in
     that append (4), a CRC-32 of that, the stream, the kind, the time and the metadata (4), and the
     metadata."""
 
@@ -47,8 +47,8 @@ class Record(NamedTuple):
         return self.rest[:16]
 
     @property
-    def nth(self) -> int:
-        """Its place in that append, from 0."""
+    def offset(self) -> int:
+        """Its offset in that append, from 0."""
         return int.from_bytes(self.rest[16:20], "little")
 
     @property
@@ -62,14 +62,14 @@ def make_record(
     stream: str,
     version: int,
     append_id: bytes,
-    nth: int,
+    offset: int,
     encoded: Encoded,
     metadata: bytes,
     recorded_at: int,
 ) -> Record:
     """The record of an encoded event, with its checksums."""
     (record,) = make_records(
-        position, stream, version, append_id, nth, [encoded], metadata, recorded_at
+        position, stream, version, append_id, offset, [encoded], metadata, recorded_at
     )
     return record
 
@@ -79,14 +79,14 @@ def make_records(
     stream: str,
     version: int,
     append_id: bytes,
-    nth: int,
+    offset: int,
     encoded: Iterable[Encoded],
     metadata: bytes,
     recorded_at: int,
 ) -> list[Record]:
     """The records of events that one append brings to one stream.
 
-    position, version, nth: of the first of them.
+    position, version, offset: of the first of them.
     """
     made: list[Record] = []
     seed, last = 0, None
@@ -94,12 +94,12 @@ def make_records(
         if kind is not last:
             last, seed = kind, seed_of(stream, kind)
         data_crc = crc32(data, seed) ^ _folded(version)
-        rest_crc = crc32(metadata, crc32(_BESIDE.pack(recorded_at, nth, append_id), seed))
-        rest = _REST.pack(append_id, nth, rest_crc) + metadata
+        rest_crc = crc32(metadata, crc32(_BESIDE.pack(recorded_at, offset, append_id), seed))
+        rest = _REST.pack(append_id, offset, rest_crc) + metadata
         made.append(record_of((position, stream, version, kind, recorded_at, data, data_crc, rest)))
         position += 1
         version += 1
-        nth += 1
+        offset += 1
     return made
 
 
@@ -127,7 +127,7 @@ def _kind_bytes(kind: Kind) -> bytes:
 def check_data(record: Record) -> Record:
     """The record; raises Corrupted if its data, or what it says of itself, is not what was stored."""
     if not _is_sound(_data_crcs, record):
-        raise Corrupted(f"the data of {_place(record)} was changed since it was stored")
+        raise Corrupted(f"the data of {_where(record)} was changed since it was stored")
     return record
 
 
@@ -135,7 +135,7 @@ def check_rest(record: Record) -> Record:
     """The record; raises Corrupted if what is beside its data is not what was stored."""
     if not _is_sound(_rest_crcs, record):
         raise Corrupted(
-            f"the metadata of {_place(record)}, its time or its id was changed since it was stored"
+            f"the metadata of {_where(record)}, its time or its id was changed since it was stored"
         )
     return record
 
@@ -146,8 +146,8 @@ def check_all(records: Iterable[Record]) -> None:
         _, stream, version, kind, recorded_at, data, data_crc, rest = record
         try:
             seed = seed_of(stream, kind)
-            append_id, nth, crc = _REST.unpack_from(rest)
-            beside = crc32(_BESIDE.pack(recorded_at, nth, append_id), seed)
+            append_id, offset, crc = _REST.unpack_from(rest)
+            beside = crc32(_BESIDE.pack(recorded_at, offset, append_id), seed)
             if crc32(data, seed) ^ _folded(version) == data_crc and crc32(rest[24:], beside) == crc:
                 continue
         except (TypeError, ValueError, struct.error):  # damage can change a value's type as well
@@ -161,8 +161,8 @@ def _data_crcs(record: Record) -> bool:
 
 
 def _rest_crcs(record: Record) -> bool:
-    append_id, nth, crc = _REST.unpack_from(record.rest)
-    beside = _BESIDE.pack(record.recorded_at, nth, append_id)
+    append_id, offset, crc = _REST.unpack_from(record.rest)
+    beside = _BESIDE.pack(record.recorded_at, offset, append_id)
     found: bool = crc32(record.metadata, crc32(beside, seed_of(record.stream, record.kind))) == crc
     return found
 
@@ -174,7 +174,7 @@ def _is_sound(is_right: Callable[[Record], bool], record: Record) -> bool:
         return False
 
 
-def _place(record: Record) -> str:
+def _where(record: Record) -> str:
     position = f" (position {record.position})" if record.position else ""
     return f"event {record.version} of {record.stream}{position}"
 

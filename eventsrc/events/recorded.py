@@ -53,7 +53,7 @@ class Recorded(Generic[E_co]):
 
     @property
     def position(self) -> int:
-        """The event's place in the feed, from 1: later is greater. To go on from it, use a Cursor."""
+        """Its position in the feed, from 1: later is greater. To go on from it, use a Cursor."""
         return self._whole().position
 
     @property
@@ -106,7 +106,7 @@ class Recorded(Generic[E_co]):
         """
         record = self._sound_rest()
         append_id = UUID(bytes=record.append_id)
-        return append_id if record.nth == 0 else uuid5(append_id, str(record.nth))
+        return append_id if record.offset == 0 else uuid5(append_id, str(record.offset))
 
     @property
     def metadata(self) -> Json:
@@ -164,8 +164,8 @@ class Recorded(Generic[E_co]):
         try:
             return cast("E_co", self._codec.decode(Encoded(record.kind, record.data)))
         except (UnknownEvent, Undecodable) as error:
-            place = f" (position {record.position})" if record.position else ""
-            raise type(error)(f"{record.stream}@{record.version}{place}: {error}") from error.__cause__
+            where = f" (position {record.position})" if record.position else ""
+            raise type(error)(f"{record.stream}@{record.version}{where}: {error}") from error.__cause__
 
     def _whole(self) -> Record:
         record = self._record

@@ -53,7 +53,7 @@ class Follower:
 
     owner: str | None
     cursor: Cursor | None = None
-    """The place in the feed up to which its partitions are; None if it does not know yet."""
+    """The position in the feed up to which its partitions are; None if it does not know yet."""
     trouble: Trouble | None = None
     """The error that it waits for to pass; None if all is well."""
     ended_by: str | None = None

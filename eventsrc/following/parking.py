@@ -96,8 +96,8 @@ def skip(view: View[Any], stream: StreamId, why: str) -> Do[SkipOp, tuple[Parked
     if not found:
         raise ViewError(f"{stream} is not parked in {view!r}: GetParked lists the streams that are")
     (its,) = found
-    place = view.name, view.version, str(stream), its.version
-    yield from _operators.append(EventSkipped(*place, its.type, its.error, why))
+    which = view.name, view.version, str(stream), its.version
+    yield from _operators.append(EventSkipped(*which, its.type, its.error, why))
     yield from Skip(view, stream, its.version)
     yield from retry_stream(view, stream)
     return tuple([each for each in (yield from GetParked(view)) if each.stream == stream])

@@ -39,7 +39,7 @@ class BadImport(EventsrcError):
 class Foreign:
     """An event of another library, as it is to be here.
 
-    version: its place in its stream, from 1. event: an event of yours.
+    version: its position in its stream, from 1. event: an event of yours.
     """
 
     stream: str

@@ -196,11 +196,11 @@ def read_event(line: bytes) -> Record:
     try:
         if match is None:
             raise ValueError
-        position, stream, version, kind, at, append_id, nth, crc, rest_crc, left = match.groups()
+        position, stream, version, kind, at, append_id, offset, crc, rest_crc, left = match.groups()
         metadata = b""
         if left[2:3] == b"m":
             metadata, left = _read_metadata(left)
-        rest = _REST.pack(bytes.fromhex(append_id.decode()), int(nth), int(rest_crc)) + metadata
+        rest = _REST.pack(bytes.fromhex(append_id.decode()), int(offset), int(rest_crc)) + metadata
         return record_of(
             (
                 int(position),

@@ -295,7 +295,7 @@ class _Rekeyed(Translation[StoreOp | GetEpochs, StoreOp]):
             stream,
             record.version,
             append_id or record.append_id,
-            record.nth,
+            record.offset,
             Encoded(record.kind, record.data),
             record.metadata,
             record.recorded_at,

@@ -254,9 +254,10 @@ def hosts_of(address: str) -> list[str]:
     if count == 1:
         return [address]
     addresses: list[str] = []
-    for nth in range(count):
+    for index in range(count):
         one = {
-            name: values[nth] if len(values) == count else values[-1] for name, values in named.items()
+            name: values[index] if len(values) == count else values[-1]
+            for name, values in named.items()
         }
         addresses.append(
             make_conninfo(address, **{name: value for name, value in one.items() if value})

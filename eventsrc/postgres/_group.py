@@ -64,11 +64,11 @@ class PlainAppends:
                 if isinstance(expected, int) and expected < version:
                     self.outdated.append((index, stream, expected))
                 continue
-            place = len(self.records)
-            append_id = asked.append_id = ids.naming(asked.append_id, self.foretold + place)
+            offset = len(self.records)
+            append_id = asked.append_id = ids.naming(asked.append_id, self.foretold + offset)
             self.records.extend(
                 make_records(
-                    place + 1, stream, version + 1, append_id.bytes, 0, events, asked.metadata, now
+                    offset + 1, stream, version + 1, append_id.bytes, 0, events, asked.metadata, now
                 )
             )
             if not number:
@@ -76,7 +76,7 @@ class PlainAppends:
                 self._new[stream] = number
             version += len(events)
             self._heads[stream] = number, version
-            self._taken.append((index, append_id, stream, version, place + len(events)))
+            self._taken.append((index, append_id, stream, version, offset + len(events)))
 
     def parameters(self, kinds: Mapping[Kind, int]) -> tuple[Any, ...]:
         """The parameters of the function `append_known`. kinds: their numbers."""
@@ -105,15 +105,15 @@ class PlainAppends:
         }
 
     def answers(
-        self, store_id: str, epoch: int, place: int
+        self, store_id: str, epoch: int, position: int
     ) -> dict[int, Outcome[Appended, NotAppended]]:
-        """The answers, once the events are stored. place: the position before the first of them."""
+        """The answers, once the events are stored. position: the position before the first of them."""
         return {
             index: Success(
                 Appended(
                     append_id,
                     Token(store_id, {stream: version}, epoch),
-                    Cursor(store_id, place + end, epoch),
+                    Cursor(store_id, position + end, epoch),
                 )
             )
             for index, append_id, stream, version, end in self._taken
@@ -134,19 +134,19 @@ class Recent:
     def __init__(self) -> None:
         self._groups: deque[tuple[int, Sequence[Record]]] = deque(maxlen=_GROUPS)
 
-    def add(self, place: int, records: Sequence[Record]) -> None:
+    def add(self, position: int, records: Sequence[Record]) -> None:
         """Keeps events that were stored together, if they are not large.
 
-        place: the position of the one whose record has position 0, or would have.
+        position: the position of the one whose record has position 0, or would have.
         """
         if sum([len(record.data) for record in records]) <= _BYTES:
-            self._groups.append((place, records))
+            self._groups.append((position, records))
 
     def between(self, stream: StreamId, version: int, head: int) -> list[Record]:
         """The events of a stream after a version, up to its head; none if they are not all known."""
         found = [
-            record._replace(position=place + record.position)
-            for place, records in tuple(self._groups)  # another thread may have it forget all
+            record._replace(position=position + record.position)
+            for position, records in tuple(self._groups)  # another thread may have it forget all
             for record in records
             if record.stream == stream and record.version > version
         ]

@@ -307,7 +307,7 @@ class Questions:
                     list(rests),
                 ),
             )
-        firsts = [record for record in records if not record.nth]
+        firsts = [record for record in records if not record.offset]
         indexed = [record for record in firsts if not _is_near(record, ids)]
         ids_of = [record.append_id for record in indexed]
         try:
@@ -391,12 +391,12 @@ class Questions:
             return None
         if part.epoch not in (0, epoch):
             return None
-        place = self.end + 1
-        asked.append_id = self._ids.naming(asked.append_id, place)
+        position = self.end + 1
+        asked.append_id = self._ids.naming(asked.append_id, position)
         (record,) = make_records(
             0, part.stream, version + 1, asked.append_id.bytes, 0, part.events, asked.metadata, now
         )
-        row = number, version + 1, kind, *record[4:], epoch, place, place + sql.REACH
+        row = number, version + 1, kind, *record[4:], epoch, position, position + sql.REACH
         try:
             rows = yield self._ask(sql.APPEND_ONE, row, uses_cached_heads=True)
         except Refused:
@@ -482,12 +482,12 @@ class Questions:
         else:
             if not numbers:  # others have begun another epoch
                 return set()
-            place, *new = numbers
-            self.end = max(self.end, place + len(together.records))
+            position, *new = numbers
+            self.end = max(self.end, position + len(together.records))
             for stream, head in together.heads(new).items():
                 self._heads.move(stream, *head)
-            self._recent.add(place, together.records)
-            answers |= together.answers(self.store_id, epoch, place)
+            self._recent.add(position, together.records)
+            answers |= together.answers(self.store_id, epoch, position)
             return streams
         return set()
 
@@ -551,8 +551,8 @@ class Questions:
         rows_of: dict[int, Rows] = defaultdict(list)
         for row in rows:
             rows_of[row[0]].append(row[1:])
-        for nth, index in enumerate(indexes):
-            answers[index] = yield from self._answer(asked[nth], rows_of[nth])
+        for offset, index in enumerate(indexes):
+            answers[index] = yield from self._answer(asked[offset], rows_of[offset])
 
     def _again_or_refused(self, asked: Prepared) -> Conversation[AppendOutcome | ToRaise]:
         """The answer to an append to a copy, which takes none but knows those that it has."""
@@ -569,14 +569,14 @@ class Questions:
 
     def _arrays(self, group: Sequence[Prepared], now: int) -> tuple[Any, ...]:
         """The parameters of the function `append`."""
-        places: list[int | None] = []
+        positions: list[int | None] = []
         records: list[Record] = []
         for asked in group:
             if asked.is_keyed:
-                places.append(self._ids.position(asked.append_id))
+                positions.append(self._ids.position(asked.append_id))
             else:
-                places.append(place := self.end + len(records) + 1)
-                asked.append_id = self._ids.naming(asked.append_id, place)
+                positions.append(position := self.end + len(records) + 1)
+                asked.append_id = self._ids.naming(asked.append_id, position)
             records += asked.records(0, lambda _: 0, now)
         parts = [part for asked in group for part in asked.streams]
         return (
@@ -585,7 +585,7 @@ class Questions:
             now,
             [asked.append_id.bytes for asked in group],
             [asked.is_keyed for asked in group],
-            array(places),
+            array(positions),
             array(len(asked.streams) for asked in group),
             [str(part.stream) for part in parts],
             array(e if isinstance(e := part.expected, int) else _EXPECT[e] for part in parts),
@@ -598,7 +598,7 @@ class Questions:
 
     def _answer(self, asked: Prepared, rows: Rows) -> Conversation[AppendOutcome]:
         """The answer to one append, from its rows of the function `append`."""
-        outcome, nth, _, version, position = rows[0]
+        outcome, index, _, version, position = rows[0]
         if outcome == "again":
             try:
                 stored = yield from self._records_of(asked.append_id.bytes, position)
@@ -606,17 +606,17 @@ class Questions:
                 return Failure(Unknown(asked.append_id, str(error)))
             return asked.again(stored, self.store_id, self._epochs.current)
         if outcome == "conflict":
-            unmet = asked.streams[nth]
+            unmet = asked.streams[index]
             return Failure((yield from self._conflict(unmet.stream, unmet.expected, version)))
         versions: dict[StreamId, int] = {}
-        for _, nth, number, version, position in rows:  # noqa: B007 - the last is used
-            stream = asked.parts[nth].stream
+        for _, index, number, version, position in rows:  # noqa: B007 - the last is used
+            stream = asked.parts[index].stream
             versions[stream] = version
             self._heads.move(stream, number, version)
         self.end = max(self.end, position)
         epoch = self._epochs.current
-        place = Cursor(self.store_id, position, epoch)
-        return Success(Appended(asked.append_id, Token(self.store_id, versions, epoch), place))
+        cursor = Cursor(self.store_id, position, epoch)
+        return Success(Appended(asked.append_id, Token(self.store_id, versions, epoch), cursor))
 
     def _conflict(
         self, stream: StreamId, expected: int | Expect, actual: int
@@ -644,8 +644,8 @@ class Questions:
         """The records of an append; none if it is not stored."""
         key = append_id.bytes
         rows = yield self._ask(sql.FIND_KEYED, (key,))
-        if not rows and (place := self._ids.position(append_id)) is not None:
-            rows = yield self._ask(sql.FIND_OWN, (place, place + sql.REACH, key + bytes(4)))
+        if not rows and (position := self._ids.position(append_id)) is not None:
+            rows = yield self._ask(sql.FIND_OWN, (position, position + sql.REACH, key + bytes(4)))
         return (yield from self._records_of(key, rows[0][0])) if rows else []
 
     def _records_of(self, append_id: bytes, position: int) -> Conversation[list[Record]]:
@@ -665,12 +665,12 @@ class Questions:
 
     def reading(self, op: Read) -> Conversation[Page[Any]]:
         """A page of a stream."""
-        place = op.after
+        after = op.after
         if op.backwards:
-            page, place = sql.READ_BACKWARDS, op.after or 2**63 - 1
+            page, after = sql.READ_BACKWARDS, op.after or 2**63 - 1
         else:
             page = sql.READ if op.whole else sql.READ_DATA
-        wanted = {"stream": op.stream, "after": place, "until": min(place + op.limit, 2**63 - 1)}
+        wanted = {"stream": op.stream, "after": after, "until": min(after + op.limit, 2**63 - 1)}
         rows, is_cut = yield from self._page(page, wanted, op.limit)
         head, epoch = 0, self._epochs.current
         if rows:
@@ -680,7 +680,7 @@ class Questions:
             epoch = self._epochs.current
             self._heads.move(op.stream, number, head)
         found = [row[3:] for row in rows if row[3] is not None]
-        last = min(place - 1, head)
+        last = min(after - 1, head)
         count = min(op.limit, last) if op.backwards else max(min(op.limit, head - op.after), 0)
         if is_cut:
             count = min(count, len(found))
@@ -946,8 +946,8 @@ def _by_size(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
 
 def _is_near(record: Record, ids: OwnIds) -> bool:
     """Whether the first record of an append is found by the position that its id names."""
-    place = ids.position(UUID(bytes=record.append_id))
-    return place is not None and place <= record.position <= place + sql.REACH
+    position = ids.position(UUID(bytes=record.append_id))
+    return position is not None and position <= record.position <= position + sql.REACH
 
 
 def _break_off(

@@ -32,7 +32,7 @@ from eventsrc.postgres._settings import NAMES, RESTORE, SEPARATOR, SETTINGS
 from eventsrc.stores.operations import Lost, NotAStore, StoreError
 from eventsrc.views._applying import LedgerViews
 from eventsrc.views._definition import Definition
-from eventsrc.views._ledger import DEFINITION, Ledger, Ownership, Place, Unsettled, row_of
+from eventsrc.views._ledger import DEFINITION, Ledger, Ownership, PartitionState, Unsettled, row_of
 from eventsrc.views.guard import Moves
 from eventsrc.views.operations import Lease, LostLease, StartedOver
 from eventsrc.views.rows import Copy
@@ -331,8 +331,8 @@ class PostgresViews(LedgerViews):
         path = [self._read_schema(session, each, live) for each in views]
         tables = [f"{schema}.eventsrc_part" for schema in path]
         if is_last:
-            for (nth,) in self._link.on(session, self._main.ask(_ARE_THERE, (tables,))):
-                raise ViewError(f"{views[nth]!r} was never made: synchronise it, or open it, first")
+            for (index,) in self._link.on(session, self._main.ask(_ARE_THERE, (tables,))):
+                raise ViewError(f"{views[index]!r} was never made: synchronise it, or open it, first")
         try:
             self._link.on(session, Statement(_KEEP.format(", ".join(tables)).encode()))
         except NotAStore as error:
@@ -587,7 +587,9 @@ class PostgresLedger(Ledger):
         rows = self._asked(_LOCKED_DEFINITION if locks else DEFINITION, ())
         return Definition.parse(rows[0][0]) if rows else None
 
-    def lock_partition(self, partition: int, lease: Lease | None, *, applies: bool = False) -> Place:
+    def lock_partition(
+        self, partition: int, lease: Lease | None, *, applies: bool = False
+    ) -> PartitionState:
         """A partition as it is kept; nobody else changes it until the end.
 
         applies: whether handlers are to run; Postgres refuses a COMMIT from here on until `move`.
@@ -598,11 +600,11 @@ class PostgresLedger(Ledger):
             idle = min(max(lease.seconds, _SHORTEST_IDLE), _LONGEST_IDLE)
             self._asked(_END_IDLE, (f"{int(idle * 1000)}ms",))
         if not applies:
-            return Place(*row_of(partition, self.ask(_PLACE, partition)))
+            return PartitionState(*row_of(partition, self.ask(_PLACE, partition)))
         self._partition, self._mark = partition, random.getrandbits(62) + 1
         row = row_of(partition, self.ask(_BEGIN, self._mark, partition))
         self._settings = row[-1]
-        return Place(*row[:-1])
+        return PartitionState(*row[:-1])
 
     @contextlib.contextmanager
     def handling(self, view: View[Any]) -> Iterator[None]:

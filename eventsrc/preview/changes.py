@@ -98,7 +98,7 @@ def _run(run: _Run, end: Cursor) -> Changes:
 def _pages(
     store: Interpreter[StoreOp], view: View[Any], after: Cursor, until: Cursor | None
 ) -> Iterator[Sequence[Recorded[Any]]]:
-    """The events of a view between two places of the feed; to its end if there is no second."""
+    """The events of a view between two positions of the feed; to its end if there is no second."""
     while True:
         limit = PAGE if until is None else min(PAGE, until.position - after.position)
         if limit < 1:

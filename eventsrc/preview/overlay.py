@@ -83,8 +83,8 @@ _WRITES: Final = (Append, AppendAll, SaveSnapshot)
 class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
     """Appends over a store that does not change.
 
-    end: the place in the feed of the store below where the overlay begins. Make it with `over`, which
-        sees to it that the store below is asked as of that place.
+    end: the cursor in the feed of the store below at which the overlay begins. Make it with `over`,
+        which sees to it that the store below is asked as of that cursor.
     """
 
     def __init__(
@@ -352,7 +352,7 @@ def _records_of(found: Appended) -> Do[StoreOp, list[Record]]:
             if len(its) < len(page.events):
                 break
             after = its[-1].version
-    return sorted(records, key=lambda record: record.nth)
+    return sorted(records, key=lambda record: record.offset)
 
 
 def over(

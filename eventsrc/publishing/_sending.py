@@ -75,7 +75,7 @@ SendOp: TypeAlias = (
 
 @own_event("publisher.began")
 class Began:
-    """A publisher began, behind this place in the feed: what is before it is never published.
+    """A publisher began, behind this position in the feed: what is before it is never published.
 
     cursor: as text.
     """
@@ -88,7 +88,7 @@ class Sending:
 
     def __init__(self, out: Publisher) -> None:
         self._out = out
-        self._place: Cursor | None = None
+        self._began: Cursor | None = None
         self._stream = StreamId(f"eventsrc/publishing/{out.name}")
         self._tries = Tries(self._stream, out.batch)
         self._held: dict[int, tuple[int, set[str]]] = {}
@@ -139,7 +139,7 @@ class Sending:
     ) -> Do[SendOp, Applied]:
         """Publishes those of some events whose turn it is, and notes that.
 
-        began: the place that they must be behind, or are not published.
+        began: the cursor that they must be behind, or are not published.
         """
         if not events:
             return (yield from self._note(op, events, cursor, {}))
@@ -176,14 +176,14 @@ class Sending:
             verdicts, left = yield from self._publish(*made)
             if left is None and len(coming) < len(work.to_apply):
                 left = work.to_apply[len(coming)]
-            some, place = events, cursor
+            some, moved = events, cursor
             if left is not None:
                 some = events[: [event is left for event in events].index(True)]
                 if not some:
                     raise StoreBusy(f"the broker of {out!r} took nothing, and says that it may")
-                place = _behind(op.cursor, some)
+                moved = _behind(op.cursor, some)
             try:
-                done = yield from self._note(op, some, place, verdicts)
+                done = yield from self._note(op, some, moved, verdicts)
             except _Unpublished:  # somebody else let a stream go on meanwhile
                 self._held.clear()
                 rounds += 1
@@ -261,24 +261,24 @@ class Sending:
             return (yield from Apply(op.view, tuple(events), cursor, *beside))
 
     def began(self) -> Do[SendOp, Cursor]:
-        """The place where the publisher began, which is this one if it never did."""
-        if self._place is None:
+        """The cursor at which the publisher began, the store's now if it never did."""
+        if self._began is None:
             page: Page[Began] = yield from Read(self._stream, backwards=True, limit=1)
             if page.events:
-                self._place = Cursor.parse(page.events[0].data.cursor)
+                self._began = Cursor.parse(page.events[0].data.cursor)
             else:
-                self._place = yield from self._begin()
-        return self._place
+                self._began = yield from self._begin()
+        return self._began
 
     def _begin(self) -> Do[SendOp, Cursor]:
-        place = self._out.begin
-        if place == "end":
-            place = (yield from ReadFeed(START, 1)).end
-        elif place == "start":
-            place = START
-        match (yield from Append(self._stream, (Began(str(place)),), NO_STREAM)):
+        cursor = self._out.begin
+        if cursor == "end":
+            cursor = (yield from ReadFeed(START, 1)).end
+        elif cursor == "start":
+            cursor = START
+        match (yield from Append(self._stream, (Began(str(cursor)),), NO_STREAM)):
             case Success():
-                return place
+                return cursor
             case Failure(Conflict() | Unknown()):
                 raise StoreBusy(f"{self._out!r} begins in another process too: look where")
             case Failure(why):
@@ -286,7 +286,7 @@ class Sending:
 
 
 def _behind(cursor: Cursor | None, events: Sequence[Recorded[Any]]) -> Cursor | None:
-    """The place behind some events of the feed."""
+    """The cursor behind some events of the feed."""
     return None if cursor is None else Cursor(cursor.store_id, events[-1].position, cursor.epoch)
 
 

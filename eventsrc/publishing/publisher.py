@@ -47,7 +47,7 @@ class Publisher(ByName):
     prefix: only events of the streams below it; all if empty.
     partitions: the number of shares of the streams, which several processes can have.
     begin: where it begins when it runs for the first time: behind the last event of then, before the
-        first event of all, or behind a place in the feed.
+        first event of all, or behind a position in the feed.
     batch: how many events of the feed are published at a time, and so come again at most if a process
         ends meanwhile.
     Raises ValueError for a bad name, or a batch of none.

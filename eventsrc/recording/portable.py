@@ -238,7 +238,7 @@ class Portable:
                 "position": record.position,
                 "recorded_at": record.recorded_at,
                 "append_id": str(recorded.append_id),
-                "nth": record.nth,
+                "nth": record.offset,
                 "metadata": self.plain(self._codec.decode_metadata(record.metadata)),
             }
         return {"$recorded": about, "event": self._plain_event(event)}
@@ -302,9 +302,9 @@ class Portable:
         encoded = self._encoded(plain["event"])
         position, append_id = about.get("position", 0), UUID(about.get("append_id", _NO_ID))
         metadata = self._codec.encode_metadata(self.value(about.get("metadata", {})))
-        stream, version, nth = about["stream"], about["version"], about.get("nth", 0)
+        stream, version, offset = about["stream"], about["version"], about.get("nth", 0)
         at = about.get("recorded_at", 0)
-        record = make_record(position, stream, version, append_id.bytes, nth, encoded, metadata, at)
+        record = make_record(position, stream, version, append_id.bytes, offset, encoded, metadata, at)
         return Recorded(record if position else record._replace(rest=b""), self._codec)
 
     def _attrs(self, name: str, plain: Any) -> Any:

@@ -90,8 +90,8 @@ class Appending:
         versions = {record[1]: record[2] for record in records}  # the last of each stream remains
         self.versions |= versions
         epoch, seen = self.epochs.current, {StreamId(stream): at for stream, at in versions.items()}
-        place = Cursor(self.store_id, self.end, epoch)
-        return Success(Appended(asked.append_id, Token(self.store_id, seen, epoch), place))
+        cursor = Cursor(self.store_id, self.end, epoch)
+        return Success(Appended(asked.append_id, Token(self.store_id, seen, epoch), cursor))
 
     def version(self, stream: str) -> int:
         """The version of a stream, with what this transaction has appended."""

@@ -422,13 +422,13 @@ class SqliteStore(Opened[StoreOp | EpochOp | CopyOp]):
     ) -> tuple[Events[Any], int]:
         """The events asked for of a stream, and its version, which others may have moved on."""
         statement = sql.READ_BACKWARDS if op.backwards else sql.READ
-        place = (op.after or head + 1) if op.backwards else op.after
-        cursor = connection.execute(statement, (number, place, op.limit))
+        after = (op.after or head + 1) if op.backwards else op.after
+        cursor = connection.execute(statement, (number, after, op.limit))
         rows, is_cut = of_one_page(cursor, data=4, rest=6)
         versions = [row[0] for row in rows]
         check_positions([row[2] for row in rows])
         if op.backwards:
-            newest = max([min(place - 1, head), *versions[:1]])
+            newest = max([min(after - 1, head), *versions[:1]])
             first = newest - (len(rows) if is_cut else min(op.limit, newest)) + 1
             check_complete(op.stream, versions[::-1], first, newest)
         else:

@@ -33,7 +33,7 @@ from eventsrc.sqlite._pool import Pool
 from eventsrc.sqlite._schema import Schema
 from eventsrc.stores.operations import StoreBusy, StoreError
 from eventsrc.views._applying import LedgerViews
-from eventsrc.views._ledger import PLACE, Ledger, Place, row_of
+from eventsrc.views._ledger import PLACE, Ledger, PartitionState, row_of
 from eventsrc.views.guard import Moves
 from eventsrc.views.operations import Lease
 from eventsrc.views.rows import Copy
@@ -559,9 +559,11 @@ class SqliteLedger(Ledger):
         """A copy of the rows of the view's tables."""
         return SqliteCopy(self.ask)
 
-    def lock_partition(self, partition: int, lease: Lease | None, *, applies: bool = False) -> Place:
+    def lock_partition(
+        self, partition: int, lease: Lease | None, *, applies: bool = False
+    ) -> PartitionState:
         """A partition as it is kept."""
-        return Place(*row_of(partition, self.ask(PLACE, partition)))
+        return PartitionState(*row_of(partition, self.ask(PLACE, partition)))
 
     def described(self) -> tuple[Sequence[str] | None, str]:
         """The statements that made what is there, which sqlite-utils mostly writes."""

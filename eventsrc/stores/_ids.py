@@ -1,4 +1,4 @@
-"""Ids of appends whose callers chose none: each names a place in the feed, to the store alone.
+"""Ids of appends whose callers chose none: each names a position in the feed, to the store alone.
 
 Hardly anybody asks for such an append again, only after its answer was Unknown. So a store does without
 an index of these ids, which spares each append a page: an id names the position at which its append
@@ -6,7 +6,7 @@ begins, and it is looked for there. That position must be foretold, before the a
 append that got another is put into the index of the ids that callers chose.
 
 The position is hidden by a key that the store keeps for itself. So ids do not tell clients how much
-others store, and an id that somebody made up names a place that there is not.
+others store, and an id that somebody made up names a position that there is not.
 """
 
 from __future__ import annotations

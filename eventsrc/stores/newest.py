@@ -24,15 +24,15 @@ _WINDOWS: Final = 4
 
 @program
 def newest(
-    place: Cursor | None = None,
+    cursor: Cursor | None = None,
     limit: int = 500,
     prefix: str = "",
     types: frozenset[str] | None = None,
     all_streams: bool = False,
 ) -> Do[ReadFeed, FeedPage[Any]]:
-    """One page of the feed backwards: the events before a place, the newest first.
+    """One page of the feed backwards: the events before a cursor, the newest first.
 
-    place: the cursor to go back from, such as a page's `next`, and as it is after an event, that is the
+    cursor: where to go back from, such as a page's `next`, and as it is after an event, that is the
         first; None for the end of the feed.
     limit, prefix, types, all_streams: as of ReadFeed.
     The page's `next` is where to go back from for the next one; there is none when that is START. Of a
@@ -41,21 +41,21 @@ def newest(
     the family; and `ReadFeed(page.next, prefix=prefix)` goes forward from the oldest of the page.
     Raises as ReadFeed does.
     """
-    asked = ReadFeed(START if place is None else place, limit, prefix, types, all_streams=all_streams)
+    asked = ReadFeed(START if cursor is None else cursor, limit, prefix, types, all_streams=all_streams)
     check(asked)
-    is_told = place is not None and place.position > 0
-    if place is None or not is_told:  # of the prefix, for whoever may ask for that alone
+    is_told = cursor is not None and cursor.position > 0
+    if cursor is None or not is_told:  # of the prefix, for whoever may ask for that alone
         end = (yield from ReadFeed(START, 1, prefix, types, all_streams=all_streams)).end
-        place = end if place is None else attrs.evolve(end, position=0)
-    end, high = place, place.position
+        cursor = end if cursor is None else attrs.evolve(end, position=0)
+    end, high = cursor, cursor.position
     found: Sequence[Recorded[Any]] = ()
     span = _WINDOW if prefix or types is not None else limit
     for _ in range(_WINDOWS):
         if high == 0 or len(found) == limit:
             break
-        low, page = yield from _up_to(high, attrs.evolve(place, position=max(high - span, 0)), asked)
+        low, page = yield from _up_to(high, attrs.evolve(cursor, position=max(high - span, 0)), asked)
         if is_told:
-            yield from _check(place, page.end)
+            yield from _check(cursor, page.end)
         is_told, end = False, page.end
         if page.next.position < high:
             return FeedPage(found, attrs.evolve(end, position=high), end, page.blocked)
@@ -72,18 +72,18 @@ def newest(
     return FeedPage(found, attrs.evolve(end, position=high), end)
 
 
-def _check(place: Cursor, end: Cursor) -> Do[ReadFeed, None]:
-    """Raises WrongStore, WrongEpoch or BadCursor for a place that the store with this end never had."""
-    place.check(end.store_id)
-    if place.epoch != end.epoch:
-        (yield from get_epochs()).check(place)
-    check_end(ReadFeed(place), end.position)
+def _check(cursor: Cursor, end: Cursor) -> Do[ReadFeed, None]:
+    """Raises WrongStore, WrongEpoch or BadCursor for what the store with this end never had."""
+    cursor.check(end.store_id)
+    if cursor.epoch != end.epoch:
+        (yield from get_epochs()).check(cursor)
+    check_end(ReadFeed(cursor), end.position)
 
 
 def _up_to(high: int, after: Cursor, asked: ReadFeed) -> Do[ReadFeed, tuple[int, FeedPage[Any]]]:
     """The page, with the position it begins at, that has all from there to a position.
 
-    It begins at a place, or later if all from there on is more than a page holds: then the newer half
+    It begins at a cursor, or later if all from there on is more than a page holds: then the newer half
     is tried. What is beyond the position is in it too.
     """
     while True:

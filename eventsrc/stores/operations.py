@@ -100,7 +100,7 @@ class Appended:
     token: Token
     """The version of each stream after its last event of this append."""
     cursor: Cursor
-    """The place of the append's last event in the feed."""
+    """The position of the append's last event in the feed."""
 
     @property
     def version(self) -> int:
@@ -181,7 +181,7 @@ class Page(Generic[E_co]):
 
 @attrs.frozen
 class Blocked:
-    """The holder of a place in the feed, which keeps later events out of it for now."""
+    """The holder of a position in the feed, which keeps later events out of it for now."""
 
     reason: str
 

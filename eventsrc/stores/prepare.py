@@ -143,10 +143,10 @@ class Prepared:
         made: list[Record] = []
         append_id, metadata = self.append_id.bytes, self.metadata
         for part in self.parts:
-            nth, version = len(made), version_of(part.stream) + 1
-            place = end + nth + 1
+            index, version = len(made), version_of(part.stream) + 1
+            position = end + index + 1
             made += make_records(
-                place, part.stream, version, append_id, nth, part.events, metadata, now
+                position, part.stream, version, append_id, index, part.events, metadata, now
             )
         return made
 
@@ -342,7 +342,9 @@ def check(op: Read | Head | ReadFeed | FindAppend | LoadSnapshot | SaveSnapshot)
             if not isinstance(after, Cursor):
                 _refuse_type("after", after, "a Cursor: START, or Cursor.parse(text)")
             if type(after.position) is not int or not 0 <= after.position < _NUMBERS:
-                raise ValueError(f"{after} is no place in a feed: start from START, or parse a cursor")
+                raise ValueError(
+                    f"{after} is no position in a feed: start from START, or parse a cursor"
+                )
             if not isinstance(prefix, str):
                 _refuse_type("prefix", prefix, "a str, empty or ending with /")
             checked_prefix(prefix)
@@ -487,8 +489,8 @@ def appended(append_id: UUID, records: Sequence[Record], store_id: str, epoch: i
     """The answer to an append that stored these records, in the store's current epoch."""
     versions = {record[1]: record[2] for record in records}  # the last of each stream remains
     seen = {stored_id(stream): version for stream, version in versions.items()}
-    place = Cursor(store_id, records[-1].position, epoch)
-    return Appended(append_id, Token(store_id, seen, epoch), place)
+    cursor = Cursor(store_id, records[-1].position, epoch)
+    return Appended(append_id, Token(store_id, seen, epoch), cursor)
 
 
 def new_append_id() -> UUID:

@@ -204,7 +204,7 @@ def load_at(
         at = at.of(stream)
     if not isinstance(at, int):
         raise TypeError(
-            f"{at!r:.100} is no version and no token: for a time or a place in the feed, ask `as_of`"
+            f"{at!r:.100} is no version and no token: for a time or a position in the feed, ask `as_of`"
         )
     if at < 0:
         raise ValueError(f"{at} is no version: versions are numbers from 0")

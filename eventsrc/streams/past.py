@@ -3,8 +3,8 @@
 `as_of(store, at)` interprets the queries of a store as it would have answered them then. So a service's
 own query programs answer about the past, unchanged. The past cannot be written.
 
-What is the past is a place in the feed, the same for all streams, or a token, which names versions. A
-time is taken to be a place: that before an event recorded later.
+The past is a position in the feed, the same for all streams, or a token, which names versions. A time
+is taken to be a position: that before an event recorded later.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class PastIsReadOnly(EventsrcError):
 
 
 class _Past(Translation[StoreOp | GetEpochs | Load, StoreOp]):
-    """Answers queries from those events of a store that are not after a place."""
+    """Answers queries from those events of a store that are not after a position."""
 
     def __init__(self, at: Cursor | Token | datetime.datetime) -> None:
         if not isinstance(at, Cursor | Token | datetime.datetime):
@@ -86,11 +86,11 @@ class _Past(Translation[StoreOp | GetEpochs | Load, StoreOp]):
     def read_feed(self, op: ReadFeed) -> Do[ReadFeed, FeedPage[Any]]:
         if isinstance(self._at, Token):
             raise NotInToken(
-                "a token names versions of streams, and no place in the feed: "
+                "a token names versions of streams, and no position in the feed: "
                 "ask as of a Cursor or a time, or read the streams"
             )
         check(op)
-        end = yield from self._place()
+        end = yield from self._cursor()
         op.after.check(end.store_id)
         if op.after.epoch != end.epoch:
             (yield from get_epochs()).check(op.after)
@@ -115,7 +115,7 @@ class _Past(Translation[StoreOp | GetEpochs | Load, StoreOp]):
         if found is None:
             return None
         if not isinstance(self._at, Token):
-            return found if found.cursor <= (yield from self._place()) else None
+            return found if found.cursor <= (yield from self._cursor()) else None
         for stream, version in found.token.versions.items():
             if version > (yield from self._until(stream)):
                 return None
@@ -156,13 +156,13 @@ class _Past(Translation[StoreOp | GetEpochs | Load, StoreOp]):
             if isinstance(self._at, Token):
                 found = yield from _seen(self._at, stream)
             else:
-                place = yield from self._place()
-                found = yield from _version_at(stream, place.position)
+                cursor = yield from self._cursor()
+                found = yield from _version_at(stream, cursor.position)
             self._versions[stream] = found
         return found
 
-    def _place(self) -> Do[ReadFeed, Cursor]:
-        """The place in the feed; one for all streams, found when it is first asked for."""
+    def _cursor(self) -> Do[ReadFeed, Cursor]:
+        """The position in the feed; one for all streams, found when it is first asked for."""
         found = self._places.get(None)
         if found is None:
             assert not isinstance(self._at, Token)
@@ -186,7 +186,7 @@ def _seen(token: Token, stream: StreamId) -> Do[Read, int]:
 
 
 def _version_at(stream: StreamId, position: int) -> Do[Read, int]:
-    """The version of a stream at a place in the feed, by bisection."""
+    """The version of a stream at a position in the feed, by bisection."""
     page = yield from Read(stream, 0, 1, backwards=True)
     if not page.events or page.events[0].position <= position:
         return page.head
@@ -202,13 +202,13 @@ def _version_at(stream: StreamId, position: int) -> Do[Read, int]:
 
 
 def _place_at(time: datetime.datetime) -> Do[ReadFeed, Cursor]:
-    """The place in the feed at a time, by bisection."""
+    """The position in the feed at a time, by bisection."""
     end = (yield from ReadFeed(START, 1)).end
     low, high = 0, end.position
     while low < high:
         middle = (low + high) // 2
-        place = Cursor(end.store_id, middle, end.epoch)
-        events = (yield from ReadFeed(place, 1, all_streams=True)).events
+        cursor = Cursor(end.store_id, middle, end.epoch)
+        events = (yield from ReadFeed(cursor, 1, all_streams=True)).events
         if events and events[0].recorded_at <= time:
             low = events[0].position
         else:
@@ -227,26 +227,26 @@ def as_of(
 def as_of(
     store: AsyncInterpreter[StoreOp], at: Cursor | Token | datetime.datetime
 ) -> AsyncInterpreter[StoreOp]:
-    """An interpreter of a store's queries as of a place, a token or a time.
+    """An interpreter of a store's queries as of a position, a token or a time.
 
-    at: a Cursor, for all streams at one place in the feed; a Token, for just the streams that it names;
-        or a time with its zone, for the place before an event recorded later. If clocks went back there
-        may be several such places, and it is one of them; a time to come means now.
+    at: a Cursor, for all streams at one position in the feed; a Token, for just the streams that it
+        names; or a time with its zone, for the position before an event recorded later. If clocks went
+        back there may be several such positions, and it is one of them; a time to come means now.
     Finding a stream's version takes reads in proportion to the logarithm of its length, once.
     Its programs raise PastIsReadOnly for a write, NotInToken for what a token does not tell, WrongStore
-    and BadCursor for a place that the store never had. Raises ValueError for a time without a zone.
+    and BadCursor for a position that the store never had. Raises ValueError for a time without a zone.
     """
     return _Past(at).into(store)
 
 
 def before(appended: Appended) -> Do[Read, Callable[[Load | Read | Head], Do[StoreOp, Any]]]:
     """Answers queries as of the moment at which an append was stored, without its events."""
-    places: list[int] = []
+    indexes: list[int] = []
     for stream, version in appended.token.versions.items():
         (event,) = (yield from Read(stream, version - 1, 1)).events
-        places.append(event.record.nth)  # positions of an append stand together
+        indexes.append(event.record.offset)  # positions of an append stand together
     end = appended.cursor
-    return _queries(Cursor(end.store_id, end.position - max(places) - 1, end.epoch))
+    return _queries(Cursor(end.store_id, end.position - max(indexes) - 1, end.epoch))
 
 
 def after(appended: Appended) -> Callable[[Load | Read | Head], Do[StoreOp, Any]]:
@@ -270,7 +270,7 @@ def _queries(at: Cursor) -> Callable[[Load | Read | Head], Do[StoreOp, Any]]:
 
 
 def as_it_was(program: Effect[O, R], at: Cursor | Token | datetime.datetime) -> Program[O | StoreOp, R]:
-    """The program, whose queries of the store are answered as of a place, a token or a time.
+    """The program, whose queries of the store are answered as of a position, a token or a time.
 
     As `as_of`, for a part of a program: what else it performs, such as asking the time, is performed as
     ever. at: as of `as_of`.

@@ -139,7 +139,7 @@ class Unsettled(Exception):
 
 
 @attrs.frozen
-class Place:
+class PartitionState:
     """A partition as it is kept: it decides whether events can be applied to it."""
 
     store_id: str
@@ -168,7 +168,9 @@ class Ledger(ABC):
         """Executes a statement."""
 
     @abstractmethod
-    def lock_partition(self, partition: int, lease: Lease | None, *, applies: bool = False) -> Place:
+    def lock_partition(
+        self, partition: int, lease: Lease | None, *, applies: bool = False
+    ) -> PartitionState:
         """Locks a partition until the end; answers it as it is kept.
 
         applies: whether handlers are to run, which must not commit before `move`.
@@ -361,19 +363,19 @@ class Ledger(ABC):
         )
         for each in sorted(partitions):
             is_applied = applies and each == partition
-            place = self.lock_partition(each, lease, applies=is_applied)
-            if each == partition and lease is not None and lease.token != place.token:
+            state = self.lock_partition(each, lease, applies=is_applied)
+            if each == partition and lease is not None and lease.token != state.token:
                 raise LostLease(
                     f"partition {partition} was taken by another synchroniser: claim a share again"
                 )
-            if place.store_id:
-                _check_store(view, place.store_id, place.epoch, store_id, epoch)
+            if state.store_id:
+                _check_store(view, state.store_id, state.epoch, store_id, epoch)
             if each == partition and definition is not None:
-                if place.defined != definition.number:
+                if state.defined != definition.number:
                     self.agree(view, partition, definition)
-                if after is not None and after.position > place.position:
+                if after is not None and after.position > state.position:
                     raise StartedOver(
-                        f"{view!r} was at position {after.position} and is at {place.position}: it was "
+                        f"{view!r} was at position {after.position} and is at {state.position}: it was "
                         "started over meanwhile, or its database was restored. Synchronise it again"
                     )
 
@@ -425,8 +427,8 @@ class Ledger(ABC):
             self.move_guards(versions)
         if cursor is not None:
             at = cursor.position
-            far, place, checksum = max(at, reached), *last
-            seen = place, checksum, place, place
+            far, position, checksum = max(at, reached), *last
+            seen = position, checksum, position, position
             self.ask(MOVE, applied, cursor.store_id, cursor.epoch, at, at, far, far, *seen, partition)
         elif applied:
             self.ask(COUNT, applied, reached, reached, store_id or "", epoch, partition)

@@ -24,7 +24,7 @@ from eventsrc.stores._forking import guarded_across_forks
 from eventsrc.stores.operations import StoreBusy
 from eventsrc.views._applying import LedgerViews
 from eventsrc.views._definition import Definition
-from eventsrc.views._ledger import Ledger, Ownership, Place
+from eventsrc.views._ledger import Ledger, Ownership, PartitionState
 from eventsrc.views.guard import Moves
 from eventsrc.views.operations import Failed, Lease, Parked, PartitionProgress
 from eventsrc.views.rows import Copy, RowChange, paired
@@ -347,10 +347,12 @@ class MemoryLedger(Ledger):
             for row in self._partitions.values()
         )
 
-    def lock_partition(self, partition: int, lease: Lease | None, *, applies: bool = False) -> Place:
+    def lock_partition(
+        self, partition: int, lease: Lease | None, *, applies: bool = False
+    ) -> PartitionState:
         """A partition as it is kept."""
         row, at = self._partitions[partition], self._partitions[partition].cursor
-        return Place(at.store_id, at.epoch, row.token, at.position, row.defined)
+        return PartitionState(at.store_id, at.epoch, row.token, at.position, row.defined)
 
     def guards(self, streams: Sequence[str]) -> tuple[dict[str, int], set[str]]:
         """The versions that were applied of some streams, and those of them that are parked."""

@@ -45,7 +45,7 @@ records = st.builds(
     stream=stream_names,
     version=st.integers(1, 2**31),
     append_id=st.uuids().map(lambda id: id.bytes),
-    nth=st.integers(0, 2**31),
+    offset=st.integers(0, 2**31),
     encoded=st.builds(
         Encoded, st.builds(Kind, type_names, st.integers(1, 2**31), type_names), st.binary()
     ),
@@ -102,7 +102,7 @@ def changed(record: Record, field: str, change: Callable[[Any], Any]) -> Record:
     return record._replace(**{field: change(getattr(record, field))})
 
 
-PARTS = {"append_id": slice(0, 16), "nth": slice(16, 20), "rest_crc": slice(20, 24)}
+PARTS = {"append_id": slice(0, 16), "offset": slice(16, 20), "rest_crc": slice(20, 24)}
 """Where in the rest of a record its parts are."""
 
 

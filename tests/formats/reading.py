@@ -66,7 +66,7 @@ def event_of(store: Any, recorded: Recorded[Any]) -> dict[str, Any]:
         "codec": kind.codec,
         "stored": text_or_hex(recorded.opaque().data),
         "append_id": str(recorded.append_id),
-        "nth": recorded.record.nth,
+        "nth": recorded.record.offset,
         "id": str(recorded.id),
         "metadata": recorded.metadata,
         "recorded_at": recorded.recorded_at.isoformat(),

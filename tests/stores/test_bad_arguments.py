@@ -48,12 +48,12 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
     "a position that is no int": (
         lambda store: ReadFeed(Cursor(store.store_id, bad)),
         ValueError,
-        "no place in a feed",
+        "no position in a feed",
     ),
     "a half position": (
         lambda store: ReadFeed(Cursor(store.store_id, 1.0)),  # type: ignore[arg-type]
         ValueError,
-        "no place in a feed",
+        "no position in a feed",
     ),
     "no appends": (lambda _: AppendAll(bad), TypeError, "appends is None"),
     "no conditions": (

@@ -655,11 +655,11 @@ class ForgetsMetadata(MemoryStore):
     def _append(self, asked: Prepared) -> Answer:
         answer = super()._append(asked)
         for place, record in enumerate(self._feed):
-            if record.nth and record.metadata:
+            if record.offset and record.metadata:
                 self._feed[place] = make_record(
                     *record[:3],
                     record.append_id,
-                    record.nth,
+                    record.offset,
                     Encoded(record.kind, record.data),
                     b"",
                     record.recorded_at,

@@ -169,10 +169,10 @@ def test_as_of_a_token_its_streams_are_at_the_versions_seen(
                 past.run(stream.get(total))
 
 
-def test_a_token_tells_no_place_in_the_feed_and_says_so() -> None:
+def test_a_token_tells_no_position_in_the_feed_and_says_so() -> None:
     store = MemoryStore()
     token = store.run(counter.append(Counted())).token
-    with pytest.raises(NotInToken, match="no place in the feed"):
+    with pytest.raises(NotInToken, match="no position in the feed"):
         as_of(store, token).run(ReadFeed())
     append_id = store.run(counter.append(Counted())).append_id
     assert as_of(store, token).run(FindAppend(append_id)) is None

@@ -141,7 +141,7 @@ class OwnStreams(ContractPart):
                 filled(store, count)
         names = None if types is None else frozenset(types)
         end = end_of(store)
-        assert (end > begin) == bool(history), "events that are hidden have places in the feed, too"
+        assert (end > begin) == bool(history), "events that are hidden have positions in the feed, too"
         all_events = read_to(store, ReadFeed(begin, limit, "", names, whole, True), end)
         shown = read_to(store, ReadFeed(begin, limit, "", names, whole), end)
         wanted = [Noted if not is_own else Kept for is_own, count in history for _ in range(count)]

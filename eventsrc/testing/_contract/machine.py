@@ -7,8 +7,8 @@
 
     TestMyStore = StoreMachine.for_store(open_store, durable=True).TestCase
 
-Store ids, times of recording, places in the feed and ids that a store chose may differ; all else must
-not.
+Store ids, times of recording, positions in the feed and ids that a store chose may differ; all else
+must not.
 """
 
 from __future__ import annotations
@@ -332,7 +332,7 @@ class Follower:
 class _Names:
     """Numbers for whatever differs between stores, to which the answers of one store are reduced.
 
-    The n-th id that a store makes up is like the n-th of another; so is the n-th place in the feed,
+    The n-th id that a store makes up is like the n-th of another; so is the n-th position in the feed,
     which must come after those before it.
     """
 
@@ -385,6 +385,13 @@ def _plain(answer: Any, names: _Names) -> Any:
 
 def _events(found: Sequence[Recorded[Any]], names: _Names) -> list[Any]:
     return [
-        (e.stream, e.version, names.append_id(e.append_id), e.record.nth, e.opaque(), repr(e.metadata))
+        (
+            e.stream,
+            e.version,
+            names.append_id(e.append_id),
+            e.record.offset,
+            e.opaque(),
+            repr(e.metadata),
+        )
         for e in found
     ]

@@ -59,7 +59,8 @@ def check_history(after: Ended) -> list[str]:
     """
     events = after.streams()
     streams = {
-        stream: [(event.append_id, event.record.nth) for event in its] for stream, its in events.items()
+        stream: [(event.append_id, event.record.offset) for event in its]
+        for stream, its in events.items()
     }
     steps = (*after.before, *after.steps)
     attempts: dict[StreamId, list[Attempt]] = {}
@@ -124,12 +125,12 @@ def _attempts(step: Step) -> Iterator[tuple[StreamId, Attempt]]:
     append_id = op.append_id
     if isinstance(answer, Appended | Unknown):
         append_id = answer.append_id
-    nth = 0
+    offset = 0
     for part in (op,) if isinstance(op, Append) else op.appends:
         brought: Iterable[tuple[UUID, int]] = ()
         if append_id is not None:
-            brought = [(append_id, nth + place) for place in range(len(part.events))]
-        nth += len(part.events)
+            brought = [(append_id, offset + index) for index in range(len(part.events))]
+        offset += len(part.events)
         yield part.stream, Attempt(step.began, step.ended, tuple(brought), answer)
 
 

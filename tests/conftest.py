@@ -17,7 +17,7 @@ import pytest
 from hypothesis import settings
 
 from tests.faults import SCALE
-from tests.postgres.fixtures import (
+from tests.kits.postgres import (
     databases,
     postgres_dsn,
     postgres_server,

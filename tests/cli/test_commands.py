@@ -20,7 +20,7 @@ from eventsrc import Append, Codec, SqliteStore, StreamId, event
 from eventsrc._errors import harmless
 from eventsrc.cli import main
 from eventsrc.events.event import EventTypes
-from tests.docs.pages import ROOT
+from tests.kits.pages import ROOT
 
 TYPES = EventTypes()
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from eventsrc import Append, Fold, SqliteStore, StreamId, event
 from eventsrc.cli import main
-from tests.docs.pages import ROOT
+from tests.kits.pages import ROOT
 
 HERE = StreamId("books/1")
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from eventsrc import SqliteStore
 from eventsrc.cli import main
-from tests.web.shop import fill
+from tests.kits.seen_shop import fill
 
 
 def test_it_serves_this_machine_until_it_is_interrupted(tmp_path: Path) -> None:

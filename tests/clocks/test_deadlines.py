@@ -34,8 +34,8 @@ from eventsrc.sqlite import store as store_module
 from eventsrc.stores.operations import StoreBusy, Unreachable
 from eventsrc.views.memory import MemoryViews, Tables
 from tests.clocks.frozen import End, Freeze, by_freezegun, each_way, in_a_loop, in_frozen_time
-from tests.faults.events import CODEC, TYPES, Tick
-from tests.postgres.proxy import Frozen, Proxy
+from tests.kits.events import CODEC, TYPES, Tick
+from tests.kits.proxy import Frozen, Proxy
 from tests.postgres.test_held import locked
 
 HERE = StreamId("ticks/0")

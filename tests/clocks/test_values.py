@@ -15,7 +15,7 @@ from eventsrc.events.event import EventTypes, event
 from eventsrc.recording import RunFile, recording
 from eventsrc.recording.portable import Portable
 from tests.clocks.frozen import Freeze, each_way
-from tests.events.values import own_codec
+from tests.kits.values import own_codec
 
 NOON = dt.datetime(2020, 1, 1, 12, tzinfo=dt.UTC)
 

@@ -47,7 +47,7 @@ from eventsrc.views.operations import (
     Unpark,
     ViewOp,
 )
-from tests.views.library import Noted
+from tests.kits.library import Noted
 
 Door: TypeAlias = Callable[[], object]
 

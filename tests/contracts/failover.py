@@ -17,9 +17,9 @@ import pytest
 from eventsrc import Append, StreamId, View, follow, synchronise, world
 from eventsrc.views.operations import GetParked, GetProgress, Leave
 from tests.faults import SCALE, scaled
+from tests.kits.library import Noted, folded
+from tests.kits.views import Kit, Views
 from tests.processes.workers import Say, Worker, until
-from tests.views.kit import Kit, Views
-from tests.views.library import Noted, folded
 
 LEASE = 0.5
 PARTS = 6

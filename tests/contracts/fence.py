@@ -28,9 +28,9 @@ from eventsrc.stores.operations import StoreBusy
 from eventsrc.views.operations import Apply, Claim, Failed, GetParked, Lease, Leave, Park, Unpark
 from tests.contracts.upkeep import failing_on
 from tests.faults import scaled
+from tests.kits.library import TYPES, Noted, books, folded
+from tests.kits.views import Kit, Views
 from tests.processes.workers import Say, Worker, until
-from tests.views.kit import Kit, Views
-from tests.views.library import TYPES, Noted, books, folded
 
 LEASE = 0.5
 MARGIN = 0.5

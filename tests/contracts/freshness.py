@@ -41,8 +41,8 @@ from eventsrc.following.synchroniser import ForceOp, Stale, deliver
 from eventsrc.programs.world import Elapsed
 from eventsrc.views import _applying
 from eventsrc.views.operations import Apply, GetApplied, GetLive, GetProgress
-from tests.views.kit import Kit, Views
-from tests.views.library import CODEC, Noted, books, filled, folded
+from tests.kits.library import CODEC, Noted, books, filled, folded
+from tests.kits.views import Kit, Views
 
 
 def noted(store: MemoryStore, number: int) -> Token:

@@ -21,8 +21,8 @@ from eventsrc.following.parking import retry
 from eventsrc.stores.metadata import with_metadata
 from eventsrc.stores.operations import StoreBusy, Unreachable
 from eventsrc.views.operations import GetParked, Parked
-from tests.views.kit import Kit, Views
-from tests.views.library import CODEC, TYPES, Closed, Noted, books, filled
+from tests.kits.library import CODEC, TYPES, Closed, Noted, books, filled
+from tests.kits.views import Kit, Views
 
 Meddle: TypeAlias = Callable[[Any], Any]
 

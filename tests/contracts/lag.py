@@ -22,9 +22,9 @@ from eventsrc import Append, Recorded, StreamId, View, follow, world
 from eventsrc.events.event import Opaque
 from tests.contracts.poison import KINDS, notes
 from tests.faults import scaled
+from tests.kits.library import Noted
+from tests.kits.views import Kit, Views
 from tests.processes.workers import Say, Worker
-from tests.views.kit import Kit, Views
-from tests.views.library import Noted
 
 EVERY: Final = 0.05
 """How often a follower looks for new events, in seconds."""

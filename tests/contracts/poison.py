@@ -26,9 +26,9 @@ from eventsrc.stores.operations import StoreBusy
 from eventsrc.views.operations import Applied, Apply, GetParked
 from tests.contracts.upkeep import Clock, Enough
 from tests.faults import scaled
+from tests.kits.library import TYPES, Noted, books
+from tests.kits.views import Kit, Views
 from tests.processes.workers import Say, Worker
-from tests.views.kit import Kit, Views
-from tests.views.library import TYPES, Noted, books
 
 BAD = 666
 STARTS = 4

@@ -56,11 +56,11 @@ from eventsrc.stores.operations import Read, StoreBusy, Unreachable
 from eventsrc.views.memory import MemoryViews
 from eventsrc.views.operations import Apply, GetParked
 from tests.contracts.upkeep import Clock, Enough
-from tests.durable.dying import Died, Dying
 from tests.faults import scaled
+from tests.kits.dying import Died, Dying
+from tests.kits.library import CODEC, TYPES, Closed, Noted, books
+from tests.kits.views import Kit
 from tests.processes.workers import Say, Worker, until
-from tests.views.kit import Kit
-from tests.views.library import CODEC, TYPES, Closed, Noted, books
 
 names = (f"main-{number}" for number in itertools.count())
 

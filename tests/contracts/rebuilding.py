@@ -37,9 +37,9 @@ from eventsrc.following.parking import retry
 from eventsrc.views.operations import Discard, GetLive, GoLive
 from eventsrc.views.view import View
 from tests.faults import scaled
+from tests.kits.library import Noted, folded
+from tests.kits.views import Kit, Views
 from tests.processes.workers import Say, Worker, until
-from tests.views.kit import Kit, Views
-from tests.views.library import Noted, folded
 
 EVENTS = scaled(200, 400)
 GROWTH = scaled(8, 20) * 1024

@@ -14,10 +14,10 @@ from eventsrc import MemoryStore, synchronise
 from eventsrc.following.parking import retry
 from eventsrc.views.operations import GetParked, GetProgress
 from tests.faults import scaled
+from tests.kits.documents import Documents, Shelf, filling, notes_documents, serving
+from tests.kits.library import CODEC, Noted, books, filled, folded
+from tests.kits.views import Kit
 from tests.processes.workers import Worker
-from tests.views.documents import Documents, Shelf, filling, notes_documents, serving
-from tests.views.kit import Kit
-from tests.views.library import CODEC, Noted, books, filled, folded
 
 DEATHS = scaled(4, 128)
 PAGE = 20

@@ -76,8 +76,8 @@ from eventsrc.views.operations import (
     Park,
 )
 from eventsrc.views.view import ViewError
-from tests.views.kit import NOTES, Kit
-from tests.views.library import CODEC, TYPES, Closed, Noted, books, filled, folded
+from tests.kits.library import CODEC, TYPES, Closed, Noted, books, filled, folded
+from tests.kits.views import NOTES, Kit
 
 VERSIONS = itertools.count(1)
 

@@ -12,7 +12,7 @@ import pytest
 from eventsrc.errors import MissingExtra
 from eventsrc.testing.postgres import NoPostgres
 from eventsrc.testing.servers import NoServer
-from tests.docs.pages import PAGES, ROOT, blocks, run_page
+from tests.kits.pages import PAGES, ROOT, blocks, run_page
 
 EXECUTED = {"console", "python", "text", "sh"}
 

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import eventsrc
-from tests.docs.pages import ROOT
+from tests.kits.pages import ROOT
 
 OPTIONAL = {
     "boto3",

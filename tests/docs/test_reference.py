@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import eventsrc
-from tests.docs.pages import ROOT
+from tests.kits.pages import ROOT
 
 
 def modules() -> set[str]:

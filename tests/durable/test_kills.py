@@ -11,8 +11,8 @@ from eventsrc import AppendAll, Interpreter, MemoryStore, Now
 from eventsrc.durable import _attempt
 from eventsrc.durable._steps import parts_of
 from tests.durable.conftest import MakeStore
-from tests.durable.dying import Died, Dying, finish_dying
 from tests.durable.service import CODEC, Clock, Commands, Outside, Paid, facts, fulfilment, payments
+from tests.kits.dying import Died, Dying, finish_dying
 
 
 def run_dying(store: Interpreter[Any], dying: Dying) -> dict[str, Any]:

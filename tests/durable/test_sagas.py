@@ -21,8 +21,8 @@ from eventsrc.durable.work import work_off
 from eventsrc.programs.world import Sleep, world
 from eventsrc.stores.operations import StoreOp
 from tests.durable.conftest import MakeStore
-from tests.durable.dying import Dying, finish_dying
 from tests.durable.service import CODEC, TYPES, Clock
+from tests.kits.dying import Dying, finish_dying
 
 
 @event("trip.held", types=TYPES)

@@ -39,7 +39,9 @@ from eventsrc.events.codec import Kind as StoredKind
 from eventsrc.events.event import EventTypeError, EventTypes, Opaque
 from eventsrc.events.json_converter import json_converter
 from eventsrc.events.stream_id import CONTROLS
-from tests.events.values import (
+from tests.faults import scaled
+from tests.kits.counting import Counted
+from tests.kits.values import (
     Circle,
     Colour,
     Kind,
@@ -63,8 +65,6 @@ from tests.events.values import (
     stored_and_read,
     texts,
 )
-from tests.faults import scaled
-from tests.streams.counting import Counted
 
 BERLIN = ZoneInfo("Europe/Berlin")
 AUTUMN = dt.datetime(2023, 10, 29, 2, 30, tzinfo=BERLIN)

@@ -24,7 +24,7 @@ from eventsrc.events.codec import Encoded, Undecodable
 from eventsrc.events.codec import Kind as StoredKind
 from eventsrc.events.event import EventTypes
 from eventsrc.events.json_converter import json_converter
-from tests.events.values import Colour, Kind, Money, Square, anything, came_back, json_values, kinds
+from tests.kits.values import Colour, Kind, Money, Square, anything, came_back, json_values, kinds
 
 CONVERTER = json_converter()
 

@@ -17,7 +17,7 @@ from eventsrc.errors import UnknownEvent
 from eventsrc.events.codec import Undecodable
 from eventsrc.events.event import EVENTS, EventTypeError, EventTypes, Opaque
 from eventsrc.events.stream_id import CONTROLS
-from tests.streams.counting import Counted
+from tests.kits.counting import Counted
 
 names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1).filter(
     lambda text: (

@@ -14,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from eventsrc.events._exact import MAX_DEPTH, NotStorable, check_for, check_json
-from tests.events.values import (
+from tests.kits.values import (
     Circle,
     Kind,
     Square,

@@ -15,7 +15,7 @@ from eventsrc.events._exact import NotStorable
 from eventsrc.events.codec import Encoded, Undecodable
 from eventsrc.events.codec import Kind as StoredKind
 from eventsrc.events.event import EventTypes
-from tests.events.values import Kind, Money, event_class, json_values, kinds, own_codec
+from tests.kits.values import Kind, Money, event_class, json_values, kinds, own_codec
 
 pytest.importorskip("msgspec")
 

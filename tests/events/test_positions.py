@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from eventsrc import START, Cursor, MemoryStore, ReadFeed, StreamId, Token
 from eventsrc.events.positions import BadCursor, BadToken, NotInToken, WrongStore
 from tests.events.test_stream_ids import ids
-from tests.streams.counting import Counted, counter
+from tests.kits.counting import Counted, counter
 
 stores = st.text(string.ascii_letters + string.digits, min_size=1)
 positions = st.integers(1, 2**63 - 1)

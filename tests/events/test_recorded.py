@@ -32,8 +32,8 @@ from eventsrc.events.codec import Encoded, Kind, Undecodable, UnknownEvent
 from eventsrc.events.event import Opaque
 from eventsrc.events.record import Corrupted, Record, make_record
 from eventsrc.stores.operations import Page
-from tests.events.values import own_codec
-from tests.streams.counting import Counted, Reset, counter, total
+from tests.kits.counting import Counted, Reset, counter, total
+from tests.kits.values import own_codec
 
 stream_names = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=30

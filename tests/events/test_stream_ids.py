@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from eventsrc import Append, Head, MemoryStore, ReadFeed, StreamId, Streams
 from eventsrc.events.stream_id import CONTROLS, MAX_ID_BYTES, BadStreamId, checked_prefix, stored_id
 from eventsrc.testing import stream_ids
-from tests.streams.counting import Counted
+from tests.kits.counting import Counted
 
 UserId = NewType("UserId", str)
 

@@ -76,9 +76,9 @@ from examples.identity.services import register, register_member
 from examples.identity.views import VIEWS, groups, users, users_new
 from examples.places import Views, opened
 from examples.tables import tables
-from tests.docs.pages import ROOT
 from tests.examples.conftest import own_schema, url
 from tests.faults import SCALE, scaled
+from tests.kits.pages import ROOT
 from tests.postgres.test_store import in_a_loop
 
 R = TypeVar("R")

@@ -215,7 +215,7 @@ class StoreOnDisk:
                 one.append(_Connection(path, self._vfs.vfs_name, synchronous, pages))
             return one[0]
 
-        from tests.faults.events import CODEC
+        from tests.kits.events import CODEC
 
         original = SqliteFile._connect
         SqliteFile._connect = connect  # type: ignore[method-assign,assignment]

@@ -21,8 +21,8 @@ from eventsrc import START, Append, Cursor, Head, ReadFeed, Recorded, SqliteStor
 from eventsrc._errors import EventsrcError
 from eventsrc.events.positions import BadCursor
 from tests.faults import scaled
-from tests.faults.events import CODEC, Tick
-from tests.faults.feed import assert_sound, batches_of, whole_feed
+from tests.kits.events import CODEC, Tick
+from tests.kits.feed import assert_sound, batches_of, whole_feed
 from tests.processes.forked import Forked
 from tests.processes.writer import main
 

@@ -35,7 +35,7 @@ from eventsrc.events.codec import MAX_DATA_BYTES
 from eventsrc.events.event import EventTypes
 from eventsrc.stores.operations import MAX_PAGE
 from tests.faults import SCALE, scaled
-from tests.faults.feed import whole_feed
+from tests.kits.feed import whole_feed
 
 TYPES = EventTypes()
 CODEC = Codec(TYPES)

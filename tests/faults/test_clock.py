@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from eventsrc import Fold, Interpreter, MemoryStore, ReadFeed, SqliteStore, Streams, world
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 
 NOW = 1_800_000_000.0
 ticks = Streams("ticks/{id}", key=int, events=Tick)

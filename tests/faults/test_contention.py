@@ -27,7 +27,7 @@ from eventsrc.stores.operations import MAX_PAGE, Appended, NotAppended
 from eventsrc.stores.prepare import Prepared
 from eventsrc.testing._contract.history import check_reads, check_stream
 from tests.faults import SCALE, scaled
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 from tests.processes.contender import HOT, STREAMS, Contender, Kind, Notes, main
 from tests.processes.forked import Forked
 

@@ -15,7 +15,7 @@ from eventsrc import START, Append, EventsrcError, Read, ReadFeed, SqliteStore, 
 from eventsrc.events.record import Corrupted
 from eventsrc.events.recorded import Recorded
 from tests.faults import scaled
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 
 STREAMS = [StreamId(f"ticks/{number}") for number in range(8)]
 

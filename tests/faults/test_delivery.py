@@ -55,7 +55,7 @@ from eventsrc.views.operations import (
     Progress,
 )
 from tests.faults import scaled
-from tests.faults.events import CODEC, TYPES, Tick
+from tests.kits.events import CODEC, TYPES, Tick
 
 DUPLICATES = 0.3
 DROPS = 0.1

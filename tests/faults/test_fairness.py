@@ -15,7 +15,7 @@ SECONDS = 5.0 if SCALE > 1 else 1.5
 HOG = """
 import json, sys, time
 from eventsrc import Append, SqliteStore, StreamId
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 from eventsrc.sqlite import _file
 path, name, seconds, size, waiting = sys.argv[1:]
 if waiting == "bare":  # SQLite's own waiting in place of ours

@@ -19,7 +19,7 @@ from eventsrc.following.parking import retry
 from eventsrc.stores.operations import StoreError
 from eventsrc.views.operations import GetParked
 from tests.faults import scaled
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 
 AT_ONCE = 6
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

@@ -47,8 +47,8 @@ from eventsrc.stores.operations import (
     StoreClosed,
 )
 from tests.faults import scaled
-from tests.faults.events import CODEC, Tick
-from tests.faults.feed import assert_sound, whole_feed
+from tests.kits.events import CODEC, Tick
+from tests.kits.feed import assert_sound, whole_feed
 
 HERE = StreamId("ticks")
 DEADLINE = 20.0

@@ -20,10 +20,10 @@ import pytest
 from eventsrc import Append, SqliteStore, StreamId, Success
 from eventsrc.sqlite._file import WriteTransaction
 from eventsrc.stores.operations import StoreFull
-from tests.docs.pages import ROOT
 from tests.faults import scaled
-from tests.faults.events import CODEC, Tick
-from tests.faults.feed import assert_sound, batches_of, whole_feed
+from tests.kits.events import CODEC, Tick
+from tests.kits.feed import assert_sound, batches_of, whole_feed
+from tests.kits.pages import ROOT
 
 HERE = StreamId("ticks")
 

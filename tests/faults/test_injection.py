@@ -28,7 +28,7 @@ from eventsrc import (
 )
 from eventsrc.events.stream_id import CONTROLS, BadStreamId
 from eventsrc.stores.operations import LoadSnapshot, SaveSnapshot, Snapshot
-from tests.faults.events import CODEC, TYPES, Tick
+from tests.kits.events import CODEC, TYPES, Tick
 
 HOSTILE = [
     "'; DROP TABLE eventsrc_event; --",

@@ -43,9 +43,9 @@ from eventsrc.events import codec
 from eventsrc.sqlite._file import SqliteFile, WriteTransaction
 from eventsrc.stores._group_commit import ToRaise, _Waiter
 from eventsrc.stores.operations import SaveSnapshot, Snapshot, StoreBusy, StoreClosed
-from tests.docs.pages import ROOT
 from tests.faults import scaled
-from tests.faults.events import CODEC, TYPES, Tick
+from tests.kits.events import CODEC, TYPES, Tick
+from tests.kits.pages import ROOT
 
 HERE = StreamId("here")
 
@@ -223,7 +223,7 @@ def test_control_a_lock_that_is_taken_before_the_try_is_caught(
 APPENDING = """
 import signal, sys
 from eventsrc import Append, SqliteStore, StreamId
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 tick = Append(StreamId("here"), (Tick(0, 0, 1),))
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever is inherited
 with SqliteStore(sys.argv[1], CODEC, durability="process") as store:
@@ -387,7 +387,7 @@ def test_closing_refuses_those_who_wait_in_line(
 CLOSING = """
 import signal, sys
 from eventsrc import Append, SqliteStore, StreamId
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 store = SqliteStore(sys.argv[1], CODEC, timeout=60)
 def close(*_):
     store.close()

@@ -16,7 +16,7 @@ import pytest
 
 from eventsrc import START, ReadFeed, SqliteStore
 from tests.faults import scaled
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 from tests.processes.forked import Forked
 from tests.processes.writer import main
 

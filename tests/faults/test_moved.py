@@ -16,7 +16,7 @@ import pytest
 from eventsrc import Append, Head, Read, SqliteStore, StreamId, Success
 from eventsrc.sqlite._file import SqliteFile
 from eventsrc.stores.operations import ReadFeed, SaveSnapshot, Snapshot, StoreClosed, StoreOp
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 
 HERE = StreamId("here")
 OPERATIONS: list[StoreOp] = [

@@ -17,7 +17,7 @@ from eventsrc.sqlite._file import WriteTransaction
 from eventsrc.stores.operations import FindAppend
 from tests.faults import scaled
 from tests.faults.disk import Disk, PowerCut, StoreOnDisk
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 
 A = StreamId("a")
 CHECKPOINT = 10

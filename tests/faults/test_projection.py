@@ -22,7 +22,7 @@ import pytest
 from eventsrc import START, Append, ReadFeed, SqliteStore, SqliteViews, StreamId, Success, synchronise
 from eventsrc.views.operations import GetProgress
 from tests.faults import scaled
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 from tests.processes.forked import Forked
 from tests.processes.projector import READY, counting_view, main
 

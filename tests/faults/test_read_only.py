@@ -31,9 +31,9 @@ from eventsrc.stores.operations import (
     StoreReadOnly,
     StreamAppend,
 )
-from tests.docs.pages import ROOT
-from tests.faults.events import CODEC, Tick
-from tests.faults.feed import whole_feed
+from tests.kits.events import CODEC, Tick
+from tests.kits.feed import whole_feed
+from tests.kits.pages import ROOT
 
 HERE = StreamId("ticks")
 TICKS = (Tick(0, 0, 2), Tick(0, 1, 2))
@@ -131,7 +131,7 @@ UNPRIVILEGED = """
 import os, sys
 from pathlib import Path
 from eventsrc import SqliteStore
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 from tests.faults.test_read_only import PATIENCE, assert_only_readable
 CODEC.decode(CODEC.encode(Tick(0, 0, 1)))  # imports what only root may be able to read
 if os.geteuid() == 0:

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from eventsrc import Append, SqliteStore, StreamId, Success
-from tests.docs.pages import ROOT
 from tests.faults import SCALE, scaled
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
+from tests.kits.pages import ROOT
 
 EVENTS = scaled(6, 100) * 10_000
 MOST = 50.0 if EVENTS > 100_000 else 20.0

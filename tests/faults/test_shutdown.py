@@ -24,8 +24,8 @@ import pytest
 from eventsrc import Append, Head, SqliteStore, SqliteViews, Success, synchronise, world
 from eventsrc.following.follow import follow
 from eventsrc.views.operations import GetProgress
-from tests.docs.pages import ROOT
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
+from tests.kits.pages import ROOT
 from tests.processes.forked import Forked
 from tests.processes.projector import counting_view
 from tests.processes.told import HERE, main

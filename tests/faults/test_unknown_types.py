@@ -17,7 +17,7 @@ import pytest
 from eventsrc import Append, Fold, Interpreter, MemoryStore, Read, SqliteStore, Stream, StreamId, on
 from eventsrc.errors import UnknownEvent
 from eventsrc.events.event import Opaque
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 
 STRANGERS = {
     "unknown type": Opaque("test.fault.nobody", 1, "json", b'{"a": 1 }'),

@@ -26,8 +26,8 @@ from eventsrc.sqlite._schema import Schema
 from eventsrc.sqlite._sql import SCHEMA, STAMP
 from eventsrc.stores.operations import FindAppend, LoadSnapshot, NotAStore, Snapshot, StoreBusy
 from tests.faults import scaled
-from tests.faults.events import CODEC, Tick
-from tests.faults.feed import assert_sound, whole_feed
+from tests.kits.events import CODEC, Tick
+from tests.kits.feed import assert_sound, whole_feed
 from tests.processes.forked import Forked
 from tests.processes.migrant import SECOND_SCHEMA, kill_at_each_step, open_on_command
 

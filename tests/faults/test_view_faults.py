@@ -12,7 +12,7 @@ from tests.contracts.lag import LagContract
 from tests.contracts.poison import PoisonContract
 from tests.contracts.rebuilding import RebuildContract
 from tests.contracts.target import TargetContract
-from tests.views.kit import Kit
+from tests.kits.views import Kit
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from eventsrc.views.memory import MemoryViews
 from tests.contracts.freshness import FreshnessContract
-from tests.views.kit import Kit
+from tests.kits.views import Kit
 
 
 class TestFreshnessInSqlite(FreshnessContract):

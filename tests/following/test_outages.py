@@ -15,7 +15,7 @@ from eventsrc import SqliteStore, SqliteViews, synchronise, world
 from eventsrc.errors import StoreBusy
 from eventsrc.following.follow import _Follower
 from tests.contracts.outages import TIMEOUT, check_lives_through
-from tests.views.library import CODEC, Noted, books, notes_view, rows_of
+from tests.kits.library import CODEC, Noted, books, notes_view, rows_of
 
 
 @contextlib.contextmanager

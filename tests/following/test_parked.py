@@ -31,8 +31,8 @@ from eventsrc.views.memory import MemoryViews
 from eventsrc.views.operations import Apply, GetApplied, GetParked, Skip
 from eventsrc.views.view import ViewError
 from tests.contracts.upkeep import Clock, Enough
-from tests.views.kit import Kit, Views
-from tests.views.library import CODEC, Noted, books, filled, folded
+from tests.kits.library import CODEC, Noted, books, filled, folded
+from tests.kits.views import Kit, Views
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])

@@ -12,8 +12,8 @@ from eventsrc import MemoryStore, ReadFeed, Sleep, on, rebuild, status, synchron
 from eventsrc.programs.world import Elapsed
 from eventsrc.views.operations import GetLive, GetProgress
 from tests.contracts.upkeep import Clock, moved
-from tests.views.kit import Kit
-from tests.views.library import Noted, books, filled, folded
+from tests.kits.library import Noted, books, filled, folded
+from tests.kits.views import Kit
 
 
 @pytest.fixture

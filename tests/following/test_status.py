@@ -26,7 +26,7 @@ from eventsrc.following.progress import showing
 from eventsrc.following.status import Status, WatchOp
 from eventsrc.metering import Measured, logged, metered
 from eventsrc.stores.operations import StoreBusy, StoreClosed, Unreachable
-from tests.views.library import CODEC, Closed, Noted, books, filled, notes_view
+from tests.kits.library import CODEC, Closed, Noted, books, filled, notes_view
 
 HERE = books[0].id
 

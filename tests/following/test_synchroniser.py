@@ -43,7 +43,7 @@ from eventsrc.stores.operations import NotAStore
 from eventsrc.views.guard import Gap
 from eventsrc.views.operations import Applied, Apply, GetApplied, GetProgress
 from eventsrc.views.view import ViewError
-from tests.views.library import (
+from tests.kits.library import (
     CODEC,
     TYPES,
     Closed,

@@ -16,8 +16,8 @@ from eventsrc.views.memory import MemoryViews, Tables
 from eventsrc.views.operations import GetParked, GetProgress
 from eventsrc.views.view import ViewError
 from tests.contracts.upkeep import UpkeepContract
-from tests.views.kit import Kit
-from tests.views.library import TYPES, Noted, filled
+from tests.kits.library import TYPES, Noted, filled
+from tests.kits.views import Kit
 
 
 @pytest.fixture

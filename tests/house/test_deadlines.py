@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.docs.pages import ROOT
+from tests.kits.pages import ROOT
 
 PACKAGE = ROOT / "eventsrc"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from tests.docs.pages import ROOT
+from tests.kits.pages import ROOT
 
 PACKAGE = ROOT / "eventsrc"
 _RIDDLES = frozenset({"What", "Who", "Those", "How", "Whoever", "Whatever"})

@@ -14,7 +14,7 @@ import pytest
 
 import eventsrc
 from eventsrc import errors
-from tests.docs.pages import ROOT
+from tests.kits.pages import ROOT
 
 NAMES = """
 ANY EXISTS NO_STREAM START Append AppendAll Appended AsyncInterpreter Codec Command Conflict Cursor

@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.docs.pages import ROOT
+from tests.kits.pages import ROOT
 
 PACKAGE = ROOT / "eventsrc"
 FACES = {"__init__", "__main__", "errors"}

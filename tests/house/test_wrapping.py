@@ -29,7 +29,7 @@ from eventsrc.recording import RunFile, recording
 from eventsrc.stores.operations import Append, Head
 from eventsrc.streams.past import as_of
 from eventsrc.streams.remembering import remembering
-from tests.streams.counting import Counted, counter, total
+from tests.kits.counting import Counted, counter, total
 
 
 class Again(Translation[Head, StoreOp]):

@@ -58,7 +58,7 @@ from eventsrc.http.signing import Plain, Signed, TokenTexts
 from eventsrc.stores.operations import FeedPage, StoreBusy, StoreClosed, StoreFull
 from eventsrc.stores.requests import OtherRequest
 from eventsrc.streams.decide import AppendFailed
-from tests.views.library import CODEC, Noted, notes_view
+from tests.kits.library import CODEC, Noted, notes_view
 
 TOKEN = Token("store", {StreamId("users/4"): 7, StreamId("users"): 100})
 OTHER = Token("store", {StreamId("users/4"): 8, StreamId("groups"): 3})

@@ -27,7 +27,7 @@ from eventsrc.events.positions import WrongStore
 from eventsrc.following.session import NotNewEnough, Session
 from eventsrc.streams.remembering import remembering
 from eventsrc.views.operations import GoLive
-from tests.views.library import CODEC, Noted, books, filled, folded, notes_view, rows_of
+from tests.kits.library import CODEC, Noted, books, filled, folded, notes_view, rows_of
 
 
 class AllNotes(Query[dict[str, str]]):

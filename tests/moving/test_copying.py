@@ -31,7 +31,7 @@ from eventsrc.postgres import AsyncPostgresStore, PostgresStore
 from eventsrc.stores.copying import EndCopy, GetIdentity, KeepRecords
 from eventsrc.stores.epochs import restored
 from eventsrc.stores.operations import FindAppend, GetEpochs
-from tests.moving.shop import Sold, fill
+from tests.kits.moved_shop import Sold, fill
 from tests.postgres.test_store import in_a_loop
 
 HERE = StreamId("sales/1")

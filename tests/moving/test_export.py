@@ -19,7 +19,7 @@ from eventsrc.events.record import make_record
 from eventsrc.moving import ExportReader, ExportWriter, both, compare, copy, verify
 from eventsrc.moving.lines import event_line, read_event
 from eventsrc.stores.copying import GetIdentity
-from tests.moving.shop import STRANGE, Noted, Sold, fill
+from tests.kits.moved_shop import STRANGE, Noted, Sold, fill
 
 HERE = StreamId("sales/1")
 

@@ -14,8 +14,8 @@ import pytest
 from eventsrc import Interpreter, ReadFeed, SqliteStore
 from eventsrc.moving import ExportReader, both, compare
 from tests.faults import scaled
-from tests.moving.dying import main
-from tests.moving.shop import fill
+from tests.kits.moved_shop import fill
+from tests.processes.dying_copies import main
 from tests.processes.forked import Forked
 
 

@@ -26,7 +26,7 @@ from eventsrc import (
 from eventsrc.moving import merge, refusing_ended, split
 from eventsrc.moving.splitting import Ended
 from eventsrc.stores.operations import Conflict, Rejected, StreamAppend
-from tests.moving.shop import Sold
+from tests.kits.moved_shop import Sold
 
 HERE = StreamId("sales")
 PARTS = [StreamId(f"sales/{number}") for number in range(3)]

@@ -29,8 +29,8 @@ from eventsrc.moving import both, compare, copy, follow_copy, promote
 from eventsrc.programs.world import Sleep
 from eventsrc.stores.copying import EndCopy
 from tests.faults import scaled
-from tests.moving.dying import follow, write
-from tests.moving.shop import Sold, fill
+from tests.kits.moved_shop import Sold, fill
+from tests.processes.dying_copies import follow, write
 from tests.processes.forked import Forked
 
 HERE = StreamId("sales/1")

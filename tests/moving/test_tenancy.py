@@ -27,7 +27,7 @@ from eventsrc.stores.copying import GetIdentity
 from eventsrc.stores.operations import Condition, FindAppend, Head, StreamAppend
 from eventsrc.stores.requests import request_of
 from eventsrc.testing import StoreContract
-from tests.moving.shop import Sold, fill
+from tests.kits.moved_shop import Sold, fill
 
 HERE = StreamId("sales/1")
 

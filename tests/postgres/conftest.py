@@ -12,7 +12,7 @@ import pytest
 
 from eventsrc.testing.postgres import PostgresServer, available
 from tests.faults.conftest import figure, pytest_terminal_summary
-from tests.postgres.fixtures import Servers
+from tests.kits.postgres import Servers
 
 __all__ = ["figure", "pytest_terminal_summary"]
 

@@ -20,9 +20,9 @@ from eventsrc.stores.operations import StoreError
 from eventsrc.views.operations import GetParked, GetProgress
 from tests.contracts.failover import FOR_EVER, LEASE, PARTS, stream_of_each
 from tests.faults import scaled
+from tests.kits.library import Noted, folded
+from tests.kits.views import Kit
 from tests.processes.workers import Say, Worker, until
-from tests.views.kit import Kit
-from tests.views.library import Noted, folded
 
 END_THEM = """
     SELECT count(pg_terminate_backend(pid)), count(*) FILTER (WHERE state <> 'idle')

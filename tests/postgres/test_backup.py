@@ -21,9 +21,9 @@ from eventsrc.events.positions import BadCursor
 from eventsrc.postgres.store import PostgresStore
 from eventsrc.testing.postgres import FAST, PostgresServer, available
 from tests.faults import scaled
-from tests.faults.events import CODEC, Tick
-from tests.faults.feed import batches_of, whole_feed
 from tests.faults.test_backup import shown
+from tests.kits.events import CODEC, Tick
+from tests.kits.feed import batches_of, whole_feed
 from tests.postgres.test_server import until
 from tests.postgres.witness import Witness, at_work
 

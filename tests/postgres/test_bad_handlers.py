@@ -36,8 +36,8 @@ from tests.contracts.handlers import (
     raising,
     rows,
 )
-from tests.views.kit import Kit
-from tests.views.library import TYPES, Noted, books, filled
+from tests.kits.library import TYPES, Noted, books, filled
+from tests.kits.views import Kit
 
 Connection = psycopg.Connection[Any]
 

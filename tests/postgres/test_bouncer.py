@@ -25,13 +25,13 @@ from eventsrc.postgres import AsyncPostgresStore, PostgresStore, PostgresViews
 from eventsrc.stores.operations import StoreBusy, StoreError, Unreachable
 from eventsrc.testing import StoreContract, StoreMachine
 from tests.faults import scaled
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
+from tests.kits.library import TYPES, Noted, books
 from tests.postgres import bouncer
 from tests.postgres.test_held import GRACE, ask
 from tests.postgres.test_server import until
 from tests.postgres.test_views import filled, notes_view, rows_of, wanted
 from tests.postgres.witness import Witness, at_work, wrong_with
-from tests.views.library import TYPES, Noted, books
 
 PROFILE = {"prepare_threshold": None}
 CLIENTS = 32

@@ -19,7 +19,7 @@ import pytest
 from eventsrc import Append, Head, ReadFeed, Stream, StreamId
 from eventsrc.postgres.store import AsyncPostgresStore
 from tests.faults import scaled
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 from tests.postgres.test_held import ask, is_waiting, locked
 from tests.postgres.test_net import sessions
 from tests.postgres.test_server import until

@@ -13,7 +13,7 @@ from eventsrc.postgres._conversation import Rows, Statement
 from eventsrc.postgres._policy import Connections, Dialogue
 from eventsrc.postgres.store import AsyncPostgresStore
 from eventsrc.stores.operations import CONFLICT_EVENTS
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 
 HERE = StreamId("here")
 

@@ -29,8 +29,8 @@ from eventsrc.postgres import (
 )
 from eventsrc.postgres._connection import is_stale
 from eventsrc.stores.operations import StoreClosed, StoreError, Unreachable
-from tests.faults.events import CODEC, Tick
-from tests.postgres.proxy import Frozen, Proxy
+from tests.kits.events import CODEC, Tick
+from tests.kits.proxy import Frozen, Proxy
 from tests.postgres.test_held import GRACE, ask
 from tests.postgres.test_store import in_a_loop
 from tests.postgres.test_views import filled, notes_view, rows_of, wanted

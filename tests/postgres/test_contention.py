@@ -26,8 +26,8 @@ from eventsrc.postgres.store import AsyncPostgresStore, PostgresStore
 from eventsrc.stores.operations import StoreError, Unknown
 from eventsrc.testing._contract.history import check_reads
 from tests.faults import SCALE, scaled
-from tests.faults.events import CODEC, Tick
 from tests.faults.test_contention import DEADLINE, at_once, ids, together, watch, wrong_with
+from tests.kits.events import CODEC, Tick
 from tests.postgres.test_held import ask
 from tests.processes.contender import HOT, Contender, Kind, Notes
 from tests.processes.forked import Forked

@@ -21,8 +21,8 @@ from eventsrc.postgres.store import PostgresStore
 from eventsrc.stores.operations import Rejected, Unknown
 from eventsrc.testing.postgres import ADDRESS, FAST, PostgresServer, available
 from tests.faults import scaled
-from tests.faults.events import CODEC, Tick
-from tests.postgres.proxy import Cut, Proxy
+from tests.kits.events import CODEC, Tick
+from tests.kits.proxy import Cut, Proxy
 from tests.postgres.test_server import until
 from tests.postgres.witness import STREAMS, Witness, at_work, wrong_with
 

@@ -28,10 +28,10 @@ from tests.contracts.doors import (
     of_store,
     of_views,
 )
-from tests.postgres.databases import _END_SESSIONS
-from tests.postgres.proxy import Cut, Proxy
-from tests.views.kit import Kit
-from tests.views.library import CODEC, Noted
+from tests.kits.databases import _END_SESSIONS
+from tests.kits.library import CODEC, Noted
+from tests.kits.proxy import Cut, Proxy
+from tests.kits.views import Kit
 
 TIMEOUT = 5.0
 SHORT = 0.3

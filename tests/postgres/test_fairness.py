@@ -16,7 +16,7 @@ import pytest
 from eventsrc import Append, StreamId
 from eventsrc.postgres import PostgresStore
 from eventsrc.postgres import _sql as sql
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 from tests.processes.forked import Forked
 
 

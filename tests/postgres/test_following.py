@@ -43,8 +43,8 @@ from eventsrc.postgres._policy import Connections, Dialogue
 from eventsrc.programs.world import Elapsed
 from eventsrc.stores.operations import NotAStore, StoreClosed
 from tests.faults import scaled
-from tests.faults.events import CODEC, TYPES, Tick
-from tests.postgres.proxy import Frozen, Proxy
+from tests.kits.events import CODEC, TYPES, Tick
+from tests.kits.proxy import Frozen, Proxy
 from tests.postgres.test_held import ask
 from tests.postgres.test_server import until
 

@@ -21,8 +21,8 @@ from eventsrc.following.waiting import WaitForEvents
 from eventsrc.postgres import AsyncPostgresStore, PostgresListener, PostgresStore, PostgresViews
 from eventsrc.postgres._link import Link
 from eventsrc.views.operations import GetProgress
-from tests.faults.events import CODEC
 from tests.faults.test_fork import HERE, USES, append, in_a_fork, needs_fork, numbers
+from tests.kits.events import CODEC
 from tests.postgres.test_held import is_waiting, locked
 from tests.postgres.test_server import until
 from tests.postgres.test_views import notes_view

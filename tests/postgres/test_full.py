@@ -23,8 +23,8 @@ from eventsrc import Append, StreamId
 from eventsrc.postgres import PostgresStore
 from eventsrc.stores.operations import StoreFull, Unknown
 from eventsrc.testing.postgres import PostgresServer
-from tests.faults.events import CODEC, TYPES, Tick
-from tests.faults.feed import batches_of, whole_feed
+from tests.kits.events import CODEC, TYPES, Tick
+from tests.kits.feed import batches_of, whole_feed
 from tests.postgres.test_crash import _no_address, own_server
 from tests.postgres.test_held import ask
 from tests.postgres.witness import outcome

@@ -22,8 +22,8 @@ from eventsrc.postgres.store import PostgresStore
 from eventsrc.stores.operations import StoreError
 from eventsrc.testing._contract.history import check_feed
 from tests.faults import scaled
-from tests.faults.events import CODEC, TYPES, Tick
 from tests.faults.test_contention import at_once
+from tests.kits.events import CODEC, TYPES, Tick
 from tests.postgres.transactions import Joined, slow_store, without_order
 
 WRITERS = 16

@@ -21,8 +21,8 @@ from eventsrc import Append, Codec, Interpreter, SqliteStore, StoreOp, StreamApp
 from eventsrc.events.event import EventTypes, event
 from eventsrc.postgres import PostgresStore
 from eventsrc.stores.operations import AppendAll
-from tests.docs.pages import ROOT
 from tests.faults import scaled
+from tests.kits.pages import ROOT
 
 PAGE = ROOT / "docs" / "explanation" / "growth.md"
 TYPES = EventTypes()

@@ -26,7 +26,7 @@ from eventsrc import Append, StoreOp, StreamId, Success
 from eventsrc.postgres.store import AsyncPostgresStore, PostgresStore
 from eventsrc.stores.operations import FindAppend, StoreBusy
 from eventsrc.testing.postgres import PostgresServer
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 from tests.postgres.test_gap import ALL, TOCKS, Reader, Tock, wrong_with
 from tests.postgres.test_server import until
 from tests.postgres.test_store import in_a_loop

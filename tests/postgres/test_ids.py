@@ -16,8 +16,8 @@ from eventsrc.postgres import _sql
 from eventsrc.postgres.store import AsyncPostgresStore, PostgresStore
 from eventsrc.stores.operations import Appended, FindAppend
 from eventsrc.stores.prepare import new_append_id
-from tests.faults.events import CODEC, Tick
 from tests.formats.modules import HERE
+from tests.kits.events import CODEC, Tick
 from tests.sqlite.test_ids import FORGED
 
 LOG, MINE, OURS = StreamId("log"), StreamId("mine"), StreamId("ours")

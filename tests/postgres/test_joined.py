@@ -23,7 +23,7 @@ from eventsrc.postgres import AsyncPostgresStore, PostgresStore
 from eventsrc.postgres._questions import Questions
 from eventsrc.stores.operations import FindAppend, StoreBusy, StoreClosed, StoreError
 from eventsrc.testing.postgres import PostgresServer
-from tests.views.library import TYPES, Noted
+from tests.kits.library import TYPES, Noted
 
 HERE = StreamId("books/1")
 CODEC = Codec(TYPES)

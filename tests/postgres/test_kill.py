@@ -19,11 +19,11 @@ import psycopg
 import pytest
 
 from eventsrc.postgres.store import PostgresStore
-from tests.docs.pages import ROOT
 from tests.faults import scaled
-from tests.faults.events import CODEC, Tick
-from tests.faults.feed import whole_feed
 from tests.faults.test_kill import Wreck
+from tests.kits.events import CODEC, Tick
+from tests.kits.feed import whole_feed
+from tests.kits.pages import ROOT
 from tests.postgres.test_server import until
 
 IN_TRANSACTION = (

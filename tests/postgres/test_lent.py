@@ -18,12 +18,12 @@ from eventsrc import Append, Head, StoreOp, StreamId, Unknown, synchronise
 from eventsrc.postgres import AsyncPostgresStore, PostgresStore, PostgresViews, _link
 from eventsrc.postgres._conversation import Statement
 from eventsrc.stores.operations import FindAppend, Lost, StoreBusy
-from tests.faults.events import CODEC, Tick
-from tests.postgres.proxy import Frozen, Proxy
+from tests.kits.events import CODEC, Tick
+from tests.kits.library import filled
+from tests.kits.proxy import Frozen, Proxy
 from tests.postgres.test_held import GRACE, ask, locked
 from tests.postgres.test_net import timed
 from tests.postgres.test_views import notes_view
-from tests.views.library import filled
 
 HERE = StreamId("ticks/0")
 TIMEOUT = 1.0

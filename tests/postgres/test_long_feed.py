@@ -10,7 +10,7 @@ from eventsrc import Append, Read, ReadFeed, StreamId
 from eventsrc.events.record import Corrupted
 from eventsrc.postgres import _questions
 from eventsrc.postgres.store import PostgresStore
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 from tests.postgres.test_held import ask
 
 MANY = 300_000

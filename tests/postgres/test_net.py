@@ -23,8 +23,8 @@ from eventsrc.postgres._watch import Watched
 from eventsrc.postgres.store import PostgresStore
 from eventsrc.stores.operations import FindAppend, StoreError
 from tests.faults import SCALE, scaled
-from tests.faults.events import CODEC, Tick
-from tests.postgres.proxy import BlackHole, Cut, Fault, Frozen, Proxy, Slow
+from tests.kits.events import CODEC, Tick
+from tests.kits.proxy import BlackHole, Cut, Fault, Frozen, Proxy, Slow
 from tests.postgres.test_held import GRACE, ask
 from tests.postgres.test_server import until
 from tests.postgres.test_store import in_a_loop

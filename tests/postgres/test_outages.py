@@ -21,8 +21,8 @@ from examples.identity import rest as application
 from examples.identity.views import VIEWS
 from tests.contracts.outages import check_lives_through, until
 from tests.examples.test_rest import asking, serving
-from tests.views.kit import Kit
-from tests.views.library import CODEC, Noted, books
+from tests.kits.library import CODEC, Noted, books
+from tests.kits.views import Kit
 
 TIMEOUT = 1.0
 LONG = 2.5

@@ -11,8 +11,8 @@ import pytest
 from eventsrc import Append, Codec, Read, ReadFeed, StreamId, event
 from eventsrc.events.event import EventTypes
 from eventsrc.postgres import PostgresStore
-from tests.postgres.databases import Databases
-from tests.postgres.proxy import Proxy
+from tests.kits.databases import Databases
+from tests.kits.proxy import Proxy
 
 TYPES = EventTypes()
 HERE = StreamId("files/1")

@@ -27,13 +27,13 @@ from eventsrc.postgres.views import PostgresViews
 from eventsrc.stores.operations import SaveSnapshot, Snapshot, StoreBusy, StoreError
 from eventsrc.views.operations import GetProgress
 from tests.faults import scaled
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
+from tests.kits.library import TYPES as LIBRARY
+from tests.kits.library import Noted, books
 from tests.postgres.test_held import GRACE, locked
 from tests.postgres.test_server import until
 from tests.postgres.test_views import notes_view, rows_of
 from tests.postgres.witness import Witness, at_work, wrong_with
-from tests.views.library import TYPES as LIBRARY
-from tests.views.library import Noted, books
 
 THREADS = 32
 TIMEOUT = 1.0

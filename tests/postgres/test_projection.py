@@ -21,8 +21,8 @@ from eventsrc.postgres import PostgresStore
 from eventsrc.testing.postgres import PostgresServer
 from eventsrc.views.operations import GetProgress
 from tests.faults import scaled
-from tests.faults.events import CODEC, Tick
 from tests.faults.test_projection import PAGES, Found, fold
+from tests.kits.events import CODEC, Tick
 from tests.postgres.test_held import ask
 from tests.postgres.test_server import until
 from tests.processes.forked import Forked

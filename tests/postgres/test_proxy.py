@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.postgres.proxy import BlackHole, Cut, Frozen, Proxy, Slow
+from tests.kits.proxy import BlackHole, Cut, Frozen, Proxy, Slow
 from tests.postgres.test_server import until
 
 

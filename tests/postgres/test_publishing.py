@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.contracts.publishing import KillingContract, PublishingContract
-from tests.views.kit import Kit
+from tests.kits.views import Kit
 
 
 class TestPublishersInPostgres(PublishingContract, KillingContract):

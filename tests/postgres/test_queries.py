@@ -13,11 +13,11 @@ from eventsrc.stores.operations import LoadSnapshot
 from eventsrc.streams.past import as_of
 from eventsrc.streams.remembering import remembering
 from eventsrc.streams.serializable import serializable
+from tests.kits.counting import Counted, total
+from tests.kits.library import TYPES, Closed
 from tests.postgres.test_held import ask
-from tests.streams.counting import Counted, total
 from tests.streams.test_past import NAMES, fill, kept, streams
 from tests.streams.test_serializable import Moved, left, money, right, withdraw, withdraw_by_decision
-from tests.views.library import TYPES, Closed
 
 CODEC = Codec(TYPES)
 

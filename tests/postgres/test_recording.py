@@ -9,7 +9,7 @@ from eventsrc import MemoryStore, world
 from eventsrc.postgres import AsyncPostgresStore, PostgresStore
 from eventsrc.recording import RunFile, recording
 from eventsrc.testing.replay import replay
-from tests.recording.bank import KNOWN, Banking, bank, deposit, history, pay_all, sum_of
+from tests.kits.bank import KNOWN, Banking, bank, deposit, history, pay_all, sum_of
 
 RUNS = (
     deposit("homer", 100),

@@ -17,10 +17,10 @@ import pytest
 from eventsrc import Append, StreamId, Success
 from eventsrc.postgres.store import PostgresStore
 from eventsrc.testing.postgres import PostgresServer
-from tests.docs.pages import ROOT
 from tests.faults import SCALE
-from tests.faults.events import CODEC, Tick
 from tests.faults.test_replay import EVENTS, MOST
+from tests.kits.events import CODEC, Tick
+from tests.kits.pages import ROOT
 
 LEAST = {"feed": 50_000, "loop": 50_000, "decoded": 20_000, "fold": 20_000}
 """Events per second, for the longer tier."""

@@ -42,14 +42,14 @@ from eventsrc.stores.operations import (
     StoreReadOnly,
 )
 from eventsrc.views.operations import GetParked, GetProgress
-from tests.docs.pages import ROOT, blocks
-from tests.postgres.databases import Databases
+from tests.kits.databases import Databases
+from tests.kits.library import TYPES, Closed, Noted, books
+from tests.kits.pages import ROOT, blocks
 from tests.postgres.test_following import LONG, is_listening
 from tests.postgres.test_held import ask
 from tests.postgres.test_server import until
 from tests.postgres.test_store import in_a_loop
 from tests.postgres.test_views import notes_view, rows_of
-from tests.views.library import TYPES, Closed, Noted, books
 
 CODEC = Codec(TYPES)
 HERE = books[0].id

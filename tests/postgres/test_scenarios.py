@@ -11,7 +11,7 @@ import pytest
 
 from eventsrc import Interpreter, world
 from eventsrc.postgres import PostgresStore
-from tests.testing.shops import withdraw, withdraw_naively
+from tests.kits.shops import withdraw, withdraw_naively
 from tests.testing.test_simulation import REAL, beside, withdrawals
 
 

@@ -16,12 +16,12 @@ from eventsrc.postgres import PostgresListener, PostgresStore, PostgresViews, _s
 from eventsrc.postgres._schema import Tables
 from eventsrc.stores.operations import NotAStore
 from tests.faults import scaled
+from tests.kits.library import TYPES, Noted
 from tests.postgres.test_held import ask
 from tests.postgres.test_views import notes_view
 from tests.postgres.transactions import ask_on
 from tests.processes.forked import Forked
 from tests.processes.postgres.opener import main
-from tests.views.library import TYPES, Noted
 
 CODEC = Codec(TYPES)
 HERE = StreamId("books/1")

@@ -35,8 +35,8 @@ from eventsrc.testing.postgres import (
     _keeper,
     available,
 )
-from tests.docs.pages import ROOT
 from tests.faults import SCALE
+from tests.kits.pages import ROOT
 
 VERSIONS: Final = available()
 ENDS: Final = [PostgresServer.stop, PostgresServer.stop_immediately, PostgresServer.kill]

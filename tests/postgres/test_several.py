@@ -28,9 +28,9 @@ from eventsrc.postgres._conversation import Conversation
 from eventsrc.programs.interpreter import Interpreter
 from eventsrc.stores.operations import Page
 from eventsrc.stores.prepare import page_of
+from tests.kits.library import CODEC, Noted, books
+from tests.kits.views import Kit
 from tests.postgres.test_held import ask
-from tests.views.kit import Kit
-from tests.views.library import CODEC, Noted, books
 
 MANY = 2_000
 FEW = 12

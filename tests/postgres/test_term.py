@@ -25,8 +25,8 @@ from eventsrc.postgres._policy import Dialogue
 from eventsrc.postgres.store import PostgresStore
 from eventsrc.stores.operations import Lost, StoreBusy, StoreError, Unknown
 from tests.faults import scaled
-from tests.faults.events import CODEC, Tick
-from tests.postgres.proxy import Cut, Proxy
+from tests.kits.events import CODEC, Tick
+from tests.kits.proxy import Cut, Proxy
 from tests.postgres.test_held import ask, is_waiting, locked
 from tests.postgres.test_server import until
 from tests.postgres.witness import STREAMS, Witness, at_work, outcome, wrong_with

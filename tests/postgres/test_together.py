@@ -26,7 +26,7 @@ from eventsrc.postgres._conversation import Rows, Statement
 from eventsrc.postgres._policy import Connections, Dialogue
 from eventsrc.postgres.store import AsyncPostgresStore
 from eventsrc.stores.operations import Expected, StoreBusy, StoreFull, Unknown
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 from tests.postgres.test_conflicts import asked, at_once
 
 __all__ = ["asked"]

@@ -30,9 +30,9 @@ from eventsrc.stores.operations import (
     Unknown,
     Unreachable,
 )
-from tests.faults.events import CODEC, Tick
-from tests.postgres.databases import _END_SESSIONS
-from tests.postgres.proxy import Frozen, Proxy
+from tests.kits.databases import _END_SESSIONS
+from tests.kits.events import CODEC, Tick
+from tests.kits.proxy import Frozen, Proxy
 from tests.postgres.test_held import is_waiting, locked
 from tests.postgres.test_server import until
 from tests.postgres.witness import outcome

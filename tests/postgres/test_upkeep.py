@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.contracts.upkeep import UpkeepContract
-from tests.views.kit import Kit
+from tests.kits.views import Kit
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from eventsrc.postgres.views import PostgresViews
 from eventsrc.stores.operations import Lost, NotAStore, Unreachable
 from eventsrc.views.operations import Apply, GetApplied, GetParked, GetProgress
 from eventsrc.views.view import ViewError
-from tests.views.library import TYPES, Closed, Noted, books
+from tests.kits.library import TYPES, Closed, Noted, books
 
 Connection = psycopg.Connection[Any]
 

@@ -9,7 +9,7 @@ import pytest
 from eventsrc import Append, ReadFeed, StreamId
 from eventsrc.postgres import _questions
 from eventsrc.postgres.store import PostgresStore
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 from tests.postgres.test_ids import fill, touched
 from tests.sqlite.test_work import each_filter
 

@@ -23,7 +23,7 @@ from eventsrc.postgres._questions import Questions
 from eventsrc.postgres.store import PostgresStore
 from eventsrc.stores.operations import StoreError
 from eventsrc.stores.prepare import prepare
-from tests.faults.events import CODEC, TYPES
+from tests.kits.events import CODEC, TYPES
 
 __all__ = ["TYPES", "Joined", "TakenBack", "ask_on", "slow_store", "without_order"]
 

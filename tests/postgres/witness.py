@@ -19,8 +19,8 @@ import attrs
 from eventsrc import ANY, NO_STREAM, Append, Interpreter, StoreOp, StreamId, Success
 from eventsrc.stores.operations import FindAppend, Rejected, StoreError, Unknown
 from eventsrc.testing._contract.history import Attempt, check_stream
-from tests.faults.events import Tick
-from tests.faults.feed import whole_feed
+from tests.kits.events import Tick
+from tests.kits.feed import whole_feed
 
 STREAMS = [StreamId(f"ticks/{number}") for number in range(4)]
 

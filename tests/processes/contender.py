@@ -22,7 +22,7 @@ from eventsrc.sqlite._appending import Appending
 from eventsrc.sqlite._rows import head_of
 from eventsrc.stores._known import Kinds
 from eventsrc.testing._contract.history import Attempt, Look
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 
 HOT: Final = StreamId("hot")
 STREAMS: Final = [HOT, *[StreamId(f"warm/{number}") for number in range(8)]]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from eventsrc import Append, SqliteStore, StreamId, Success, Unknown
 from eventsrc.stores.operations import FindAppend, StoreError
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 
 
 def main(path: Path, most: int) -> None:

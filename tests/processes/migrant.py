@@ -17,7 +17,7 @@ from eventsrc import SqliteStore
 from eventsrc.sqlite import _sql
 from eventsrc.sqlite._file import SqliteFile
 from eventsrc.sqlite._schema import Schema, statements_of
-from tests.faults.events import CODEC
+from tests.kits.events import CODEC
 
 SECOND = """
     CREATE TABLE eventsrc_tag (position INTEGER NOT NULL, tag TEXT NOT NULL);

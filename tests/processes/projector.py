@@ -15,7 +15,7 @@ from sqlite_utils import Database
 
 from eventsrc import Recorded, SqliteStore, SqliteViews, View, on, synchronise
 from eventsrc.views.operations import Applied, Apply, GetApplied
-from tests.faults.events import CODEC, TYPES, Tick
+from tests.kits.events import CODEC, TYPES, Tick
 
 READY = b"r"
 

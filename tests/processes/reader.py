@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from eventsrc import Fold, ReadFeed, SqliteStore, Stream
-from tests.faults.events import CODEC, Tick
-from tests.faults.feed import whole_feed
+from tests.kits.events import CODEC, Tick
+from tests.kits.feed import whole_feed
 
 
 def peak() -> float:

@@ -8,7 +8,7 @@ import threading
 
 from eventsrc import Append, Read, SqliteStore, SqliteViews, StreamId, synchronise, world
 from eventsrc.following.follow import follow
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 from tests.processes.projector import counting_view
 
 HERE = StreamId("ticks/0")

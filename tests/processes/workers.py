@@ -12,8 +12,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
+from tests.kits.views import Kit
 from tests.processes.forked import CONTEXT
-from tests.views.kit import Kit
 
 PATIENCE = 20.0
 """For how many seconds a worker is waited for before a test fails."""

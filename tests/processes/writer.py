@@ -9,7 +9,7 @@ import random
 import sys
 
 from eventsrc import Append, SqliteStore, StreamId, Success
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 
 
 def main(path: str, asked: str, *broken: str) -> None:

@@ -16,7 +16,7 @@ from eventsrc.programs.program import intercept, pure
 from eventsrc.streams.fold import LATEST_SNAPSHOT, Load
 from eventsrc.streams.past import as_it_was, as_of
 from eventsrc.streams.remembering import remembering
-from tests.streams.counting import Counted, counter, total
+from tests.kits.counting import Counted, counter, total
 
 
 class Denied(Exception):

@@ -31,8 +31,8 @@ from eventsrc.programs._declared import operations_of
 from eventsrc.programs.program import intercept
 from eventsrc.programs.trace import trace_async
 from eventsrc.programs.world import Chance, Elapsed, NewId, Now, Sleep, World
+from tests.kits.service import App, CountUsers, InMemory, Save, User, UserByName, add_user, known
 from tests.programs.cells import Cells, Check, Dict, Get, Put, effects, increase, observed
-from tests.programs.service import App, CountUsers, InMemory, Save, User, UserByName, add_user, known
 
 R = TypeVar("R")
 

@@ -36,8 +36,8 @@ from eventsrc import (
 )
 from eventsrc.programs.program import in_turn, intercept
 from tests.faults import scaled
+from tests.kits.service import BadEmail, Full, InMemory, NameTaken, User, add_user, known
 from tests.programs.cells import Cells, Check, Dict, Get, Put, effects, functions, increase, observed
-from tests.programs.service import BadEmail, Full, InMemory, NameTaken, User, add_user, known
 
 # --- operations
 

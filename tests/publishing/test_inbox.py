@@ -35,7 +35,7 @@ from eventsrc.events.event import EventTypes
 from eventsrc.programs.program import pure
 from eventsrc.publishing import Again, CloudEvent, arrived
 from eventsrc.streams.decide import DecideOp
-from tests.durable.dying import Died, Dying
+from tests.kits.dying import Died, Dying
 
 TYPES = EventTypes()
 CODEC = Codec(TYPES)

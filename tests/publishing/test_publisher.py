@@ -31,8 +31,8 @@ from tests.contracts.publishing import (
     names,
     notes,
 )
-from tests.views.kit import Kit
-from tests.views.library import CODEC, Noted, books
+from tests.kits.library import CODEC, Noted, books
+from tests.kits.views import Kit
 
 
 class TestPublishersInMemory(PublishingContract):

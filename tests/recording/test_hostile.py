@@ -23,7 +23,7 @@ from eventsrc.recording._names import Names
 from eventsrc.recording.portable import NotPortable, Portable, Unwritten
 from eventsrc.testing.replay import NotARecording, replay
 from tests.faults import scaled
-from tests.recording.bank import (
+from tests.kits.bank import (
     KNOWN,
     Broke,
     TooLittle,

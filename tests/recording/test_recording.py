@@ -41,7 +41,7 @@ from eventsrc.recording.masks import BadMask, mask_of, pseudonyms
 from eventsrc.recording.portable import NotPortable, Portable, Unwritten
 from eventsrc.stores.operations import StoreClosed
 from eventsrc.testing.replay import replay
-from tests.recording.bank import (
+from tests.kits.bank import (
     KNOWN,
     Blob,
     Broke,

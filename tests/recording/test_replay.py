@@ -30,7 +30,7 @@ from eventsrc.recording.masks import pseudonyms
 from eventsrc.recording.portable import NotPortable
 from eventsrc.testing import replay as replaying
 from eventsrc.testing.replay import NotARecording, Replayed
-from tests.recording.bank import (
+from tests.kits.bank import (
     KNOWN,
     Broke,
     Moved,

@@ -21,7 +21,7 @@ from eventsrc import MemoryStore, world
 from eventsrc.testing.servers import NoServer, skip
 from eventsrc.views.memory import MemoryViews
 from eventsrc.web import page
-from tests.web.shop import MARKUP, Placed, asking_twice, fill, order, orders, sales
+from tests.kits.seen_shop import MARKUP, Placed, asking_twice, fill, order, orders, sales
 
 SHOTS = os.environ.get("EVENTSRC_SCREENSHOTS")
 """A folder in which pictures of the screens are kept."""

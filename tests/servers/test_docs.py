@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT, run_page
+from tests.kits.pages import ROOT, run_page
 from tests.servers.tables import Tables
 
 

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 
-from tests.docs.pages import ROOT
+from tests.kits.pages import ROOT
 from tests.servers.tables import Tables
 
 

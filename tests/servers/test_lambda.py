@@ -28,7 +28,7 @@ from eventsrc.events.positions import Token
 from eventsrc.programs.operation import Query
 from eventsrc.publishing import Publisher, Verbatim, publish_once
 from eventsrc.views.memory import MemoryViews
-from tests.docs.pages import ROOT
+from tests.kits.pages import ROOT
 from tests.servers.tables import Tables
 from tests.servers.test_delivery import Sent, made_view, rows
 
@@ -52,7 +52,7 @@ def deployed(tables: Tables, table: str, arn: str, views: Path) -> Any:
     client = tables.other_client("lambda")
     code = io.BytesIO()
     with zipfile.ZipFile(code, "w") as archive:
-        archive.writestr("index.py", "from tests.servers.function import handler\n")
+        archive.writestr("index.py", "from tests.processes.servers.function import handler\n")
     client.create_function(
         FunctionName=table,
         Runtime=f"python3.{sys.version_info.minor}",

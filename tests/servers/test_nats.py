@@ -27,7 +27,7 @@ from eventsrc.testing.servers import nats as nats_server
 from eventsrc.views.memory import MemoryViews
 from tests.contracts.brokers import CODEC, Bench, BrokerContract, Noted, made, notes, public
 from tests.faults import scaled
-from tests.postgres.proxy import Cut, Frozen, Proxy
+from tests.kits.proxy import Cut, Frozen, Proxy
 
 WITHIN = 2.0
 names = (f"shop{number}" for number in count())

@@ -14,7 +14,7 @@ import pytest
 
 from eventsrc.testing.servers import MINISTACK
 from examples.pipeline.running import Failed, Running
-from tests.docs.pages import ROOT
+from tests.kits.pages import ROOT
 from tests.servers.tables import Tables
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tests.faults import scaled
+from tests.processes.servers.writer import WARM_UP
 from tests.servers import judging
 from tests.servers.tables import Tables
-from tests.servers.writer import WARM_UP
 
 LATENCY = 0.012
 SECONDS = 5.0
@@ -38,7 +38,7 @@ class Writer:
     ) -> None:
         arguments = [tables.url, table, me, str(threads), str(seconds), str(latency), cheat]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.servers.writer", *arguments],
+            [sys.executable, "-m", "tests.processes.servers.writer", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from benchmarks.verify_aws import STREAM, TABLE, judged, judged_streams
-from tests.docs.pages import ROOT
+from tests.kits.pages import ROOT
 from tests.servers.tables import Tables
 
 

@@ -17,7 +17,7 @@ from eventsrc.errors import StoreError
 from eventsrc.sqlite import views as module
 from eventsrc.views.operations import GetProgress
 from tests.contracts.doors import HERE, Door, doors, knock, of_store, of_views
-from tests.views.library import CODEC, Noted, notes_view, rows_of
+from tests.kits.library import CODEC, Noted, notes_view, rows_of
 
 TIMEOUT = 0.02
 

@@ -15,8 +15,8 @@ from eventsrc.sqlite import _sql
 from eventsrc.stores._ids import OwnIds
 from eventsrc.stores.operations import FindAppend
 from eventsrc.stores.prepare import new_append_id
-from tests.faults.events import CODEC, Tick
 from tests.formats.test_stores import unpacked
+from tests.kits.events import CODEC, Tick
 from tests.sqlite.work import Work, work
 
 __all__ = ["work"]

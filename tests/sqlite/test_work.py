@@ -10,7 +10,7 @@ import pytest
 from eventsrc import Append, ReadFeed, SqliteStore, StreamId
 from eventsrc.sqlite import store as store_module
 from eventsrc.stores.operations import MAX_PAGE
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 from tests.sqlite.work import Work, work
 
 __all__ = ["work"]

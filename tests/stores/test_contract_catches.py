@@ -50,7 +50,7 @@ from eventsrc.stores.prepare import Part, Prepared, appended, check, page_of, pr
 from eventsrc.testing._contract._shared import but
 from eventsrc.testing._contract.history import Attempt, Look, check_feed, check_reads, check_stream
 from eventsrc.testing._contract.samples import Noted
-from tests.docs.pages import ROOT
+from tests.kits.pages import ROOT
 
 Answer = Outcome[Appended, NotAppended]
 

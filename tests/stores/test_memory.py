@@ -36,8 +36,8 @@ from eventsrc.stores.operations import MAX_PAGE, FindAppend
 from eventsrc.testing import StoreContract, StoreMachine, appends, appends_to_several, events
 from eventsrc.testing._contract.samples import Noted
 from tests.faults import scaled
-from tests.faults.events import CODEC, Tick
 from tests.faults.test_interruption import Soft, interrupt
+from tests.kits.events import CODEC, Tick
 
 HERE = StreamId("here")
 TYPES = EventTypes()

@@ -34,7 +34,7 @@ from eventsrc.events.event import Opaque, event
 from eventsrc.events.json_converter import json_converter
 from eventsrc.stores.metadata import LONGEST, STANDARD, with_metadata
 from eventsrc.streams.serializable import serializable
-from tests.streams.counting import Counted, SimulatedWorld, counter, total
+from tests.kits.counting import Counted, SimulatedWorld, counter, total
 
 A, B = StreamId("a"), StreamId("b")
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

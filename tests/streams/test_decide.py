@@ -39,7 +39,7 @@ from eventsrc import (
 from eventsrc.errors import AppendFailed, NotDecided
 from eventsrc.events.event import EventTypeError
 from eventsrc.stores.operations import CONFLICT_EVENTS, Appended, FindAppend, NotAppended
-from tests.streams.counting import (
+from tests.kits.counting import (
     Counted,
     Counting,
     Elsewhere,

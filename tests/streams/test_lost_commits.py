@@ -31,8 +31,8 @@ from eventsrc.streams import decide as deciding
 from eventsrc.streams.fold import Folded
 from eventsrc.streams.remembering import remembering
 from eventsrc.streams.serializable import serializable
-from tests.postgres.databases import _END_SESSIONS
-from tests.streams.counting import Counted, SimulatedWorld, counter, total
+from tests.kits.counting import Counted, SimulatedWorld, counter, total
+from tests.kits.databases import _END_SESSIONS
 
 App = Interpreter[Any]
 

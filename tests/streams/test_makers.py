@@ -14,7 +14,7 @@ from eventsrc import Fold, MemoryStore, Read, Snapshots, SqliteStore
 from eventsrc.postgres import PostgresStore
 from eventsrc.stores.operations import SaveSnapshot
 from eventsrc.streams.fold import LATEST_SNAPSHOT
-from tests.streams.counting import Counted, counter
+from tests.kits.counting import Counted, counter
 
 
 def add(total: int, event: Any) -> int:

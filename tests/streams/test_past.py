@@ -46,7 +46,7 @@ from eventsrc.stores.operations import FindAppend, LoadSnapshot, SaveSnapshot, S
 from eventsrc.streams.fold import LATEST_SNAPSHOT, NoSuchVersion, load, load_as_of, load_at
 from eventsrc.streams.past import as_of
 from eventsrc.streams.remembering import remembering
-from tests.streams.counting import Counted, Counting, counter, total
+from tests.kits.counting import Counted, Counting, counter, total
 
 START_OF_TIME = datetime(2024, 1, 1, tzinfo=UTC)
 NAMES = ("a", "b", "c")

@@ -33,7 +33,7 @@ from eventsrc.stores.operations import Page, StoreOp
 from eventsrc.streams.decide import Decided
 from eventsrc.streams.fold import LATEST_SNAPSHOT, PAGE
 from eventsrc.streams.remembering import remembering
-from tests.streams.counting import Counted, Counting, Reset, counter, total
+from tests.kits.counting import Counted, Counting, Reset, counter, total
 
 events = st.builds(Counted, st.integers(1, 9)) | st.builds(Reset)
 streams = [Stream[Counting](name, events=Counted | Reset) for name in ("a", "b", "c")]

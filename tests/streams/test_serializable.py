@@ -59,7 +59,7 @@ from eventsrc.stores.operations import Condition, Expected
 from eventsrc.streams.fold import LATEST_SNAPSHOT, Folded
 from eventsrc.streams.remembering import remembering
 from eventsrc.streams.serializable import serializable
-from tests.streams.counting import SimulatedWorld
+from tests.kits.counting import SimulatedWorld
 
 
 @event("test.moved")

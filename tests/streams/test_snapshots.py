@@ -40,7 +40,7 @@ from eventsrc.programs.program import intercept
 from eventsrc.stores.operations import LoadSnapshot, Page, SaveSnapshot, Snapshot
 from eventsrc.streams.fold import LATEST_SNAPSHOT, PAGE, Folded, Load, NoSuchVersion, load
 from tests.faults import SCALE
-from tests.streams.counting import Counted, Counting, Reset, counted, counter, total
+from tests.kits.counting import Counted, Counting, Reset, counted, counter, total
 
 histories = st.lists(st.builds(Counted, st.integers(1, 9)) | st.builds(Reset), max_size=12)
 

@@ -39,7 +39,7 @@ from eventsrc.events.positions import BadToken, WrongStore
 from eventsrc.events.stream_id import BadStreamId
 from eventsrc.stores.operations import Appended, NotAppended
 from eventsrc.streams.fold import PAGE, NoSuchVersion
-from tests.streams.counting import Counted, Counting, Elsewhere, Reset, counter, total
+from tests.kits.counting import Counted, Counting, Elsewhere, Reset, counter, total
 
 START_OF_TIME = datetime(2024, 1, 1, tzinfo=UTC)
 ID = UUID(int=42)

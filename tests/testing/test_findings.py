@@ -26,7 +26,7 @@ from eventsrc.testing import (
     reads,
 )
 from tests.faults import SCALE
-from tests.testing.shops import (
+from tests.kits.shops import (
     HOMER,
     MARGE,
     Deposited,

@@ -14,7 +14,7 @@ from eventsrc.stores.operations import StoreOp
 from eventsrc.streams.decide import DecideOp
 from eventsrc.testing import Given, NotGiven
 from eventsrc.testing._contract.samples import AnyValue
-from tests.testing.shops import (
+from tests.kits.shops import (
     HOMER,
     MARGE,
     Deposited,

@@ -60,7 +60,7 @@ from eventsrc.views import _applying
 from eventsrc.views.guard import Sorted, sort_out
 from eventsrc.views.memory import MemoryLedger, Tables
 from eventsrc.views.operations import Applied, Apply, Claim, GetApplied, GetParked, LostLease
-from tests.testing.shops import (
+from tests.kits.shops import (
     HOMER,
     MARGE,
     AccountId,

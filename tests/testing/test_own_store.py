@@ -13,7 +13,7 @@ from eventsrc import ANY, Append, Read, StreamId, Success
 from eventsrc.stores.operations import NotAStore, StoreBusy
 from eventsrc.testing import StoreContract
 from eventsrc.testing._contract.samples import Noted
-from tests.docs.pages import ROOT, blocks
+from tests.kits.pages import ROOT, blocks
 
 HERE = StreamId("here")
 

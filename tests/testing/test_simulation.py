@@ -34,7 +34,7 @@ from eventsrc.testing import (
 )
 from eventsrc.testing._scenarios.simulation import the_time
 from eventsrc.views.memory import MemoryViews
-from tests.testing.shops import (
+from tests.kits.shops import (
     HOMER,
     MARGE,
     Deposited,

@@ -11,7 +11,7 @@ from eventsrc.events.positions import Token
 from eventsrc.programs.operation import Command, Query
 from eventsrc.streams.fold import Folded, Load
 from eventsrc.testing import Steps, step, together
-from tests.testing.shops import HOMER, accounts, balance, balance_of
+from tests.kits.shops import HOMER, accounts, balance, balance_of
 
 A, B = StreamId("a"), StreamId("b")
 

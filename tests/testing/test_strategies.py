@@ -13,7 +13,7 @@ from hypothesis.errors import NoSuchExample
 from eventsrc import Command, Failure, Interpreter, MemoryStore, Outcome, Success, event, on
 from eventsrc.programs.program import in_turn
 from eventsrc.testing import events, histories, operations, programs
-from tests.testing.shops import HOMER, MARGE, Deposited, Withdrawn, accounts
+from tests.kits.shops import HOMER, MARGE, Deposited, Withdrawn, accounts
 
 UserId = NewType("UserId", str)
 

@@ -31,7 +31,7 @@ from eventsrc.events.positions import START
 from eventsrc.following.session import Session
 from eventsrc.metering import logged, metered
 from eventsrc.streams.past import as_of
-from tests.programs.service import (
+from tests.kits.service import (
     App,
     BadEmail,
     CountUsers,

@@ -76,7 +76,7 @@ from eventsrc.streams.past import as_of
 from eventsrc.streams.remembering import remembering
 from eventsrc.views.memory import MemoryViews
 from eventsrc.views.operations import Parked
-from tests.programs.service import (
+from tests.kits.service import (
     AddUserError,
     App,
     CountUsers,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT
+from tests.kits.pages import ROOT
 
 HERE = Path("tests/typing")
 GOOD, BAD = str(HERE / "good.py"), str(HERE / "bad.py")

@@ -12,7 +12,7 @@ from eventsrc import SqliteViews, View, synchronise
 from eventsrc.views.memory import MemoryViews
 from eventsrc.views.operations import GetParked, GetProgress
 from eventsrc.views.view import ViewError
-from tests.views.library import TYPES, Noted, books, filled
+from tests.kits.library import TYPES, Noted, books, filled
 
 
 async def coroutine(*_: Any) -> None:

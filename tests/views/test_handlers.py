@@ -19,7 +19,7 @@ from tests.contracts.handlers import (
     check_unseen,
     seen_in_sqlite,
 )
-from tests.views.kit import Kit
+from tests.kits.views import Kit
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from eventsrc.following.parking import retry
 from eventsrc.following.synchroniser import deliver
 from eventsrc.views.operations import GetApplied, GetParked, GetProgress
 from eventsrc.views.view import BadHandler, ViewError
-from tests.views.library import TYPES, Noted, books, filled
+from tests.kits.library import TYPES, Noted, books, filled
 
 INSERT = "INSERT INTO row (number) VALUES (?)"
 

@@ -29,7 +29,7 @@ from eventsrc.stores.operations import ReadFeed
 from eventsrc.views.memory import MemoryViews
 from eventsrc.web import page
 from eventsrc.web._queries import Queries
-from tests.web.shop import (
+from tests.kits.seen_shop import (
     CONTROL,
     IDS,
     MARKUP,

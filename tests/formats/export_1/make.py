@@ -11,7 +11,7 @@ from uuid import UUID
 from eventsrc import MemoryStore
 from eventsrc.moving import ExportWriter, both, copy
 from eventsrc.stores.epochs import restored
-from tests.moving.shop import fill
+from tests.kits.moved_shop import fill
 
 HERE = Path(__file__).parent
 

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from eventsrc.postgres.store import AsyncPostgresStore, PostgresStore
-from tests.faults.events import CODEC
+from tests.kits.events import CODEC
 from tests.processes.contender import Contender, Kind, Notes
 
 

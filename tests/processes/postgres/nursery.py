@@ -13,7 +13,7 @@ import sys
 
 from eventsrc import Append, StreamId, Success
 from eventsrc.postgres.store import PostgresStore
-from tests.faults.events import CODEC, Tick
+from tests.kits.events import CODEC, Tick
 
 
 def main(dsn: str, *broken: str) -> None:

@@ -17,7 +17,7 @@ import psycopg
 from eventsrc import Recorded, View, on, synchronise
 from eventsrc.postgres import PostgresStore, PostgresViews
 from eventsrc.views.operations import Applied, Apply, GetApplied
-from tests.faults.events import CODEC, TYPES, Tick
+from tests.kits.events import CODEC, TYPES, Tick
 from tests.processes.projector import READY, idle
 
 Connection = psycopg.Connection[Any]

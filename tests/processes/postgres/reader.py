@@ -14,7 +14,7 @@ from typing import Any
 
 from eventsrc import START, ReadFeed
 from eventsrc.postgres.store import AsyncPostgresStore, PostgresStore
-from tests.faults.events import CODEC
+from tests.kits.events import CODEC
 from tests.processes.reader import WAYS, peak
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import attrs
 
 from eventsrc import Recorded, View, synchronise
+from tests.kits.library import TYPES, Noted
+from tests.kits.views import Kit
 from tests.processes.workers import Say
-from tests.views.kit import Kit
-from tests.views.library import TYPES, Noted
 
 
 @attrs.define

@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing
 import pytest
 
 from eventsrc.testing.postgres import ADDRESS, FAST, NoPostgres, PostgresServer, available
-from tests.postgres.databases import Databases
+from tests.kits.databases import Databases
 
 
 class Servers:

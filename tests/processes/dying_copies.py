@@ -11,7 +11,7 @@ import attrs
 from eventsrc import START, Append, Interpreter, SqliteStore, StreamId, world
 from eventsrc.moving import ExportWriter, both, copying, follow_copy
 from eventsrc.stores.operations import ReadFeed
-from tests.moving.shop import Sold
+from tests.kits.moved_shop import Sold
 
 PAGE = 20
 """Small, so that there are many moments to be killed in."""

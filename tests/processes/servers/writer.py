@@ -1,6 +1,6 @@
 """A process that appends to a table with several threads, and says which events are stored.
 
-    python -m tests.servers.writer URL TABLE ME THREADS SECONDS LATENCY CHEAT
+    python -m tests.processes.servers.writer URL TABLE ME THREADS SECONDS LATENCY CHEAT
 
 It writes a line as soon as it is ready, begins when it reads one, and at the end writes a line of JSON:
 when each append began and how long it took, in seconds, the transactions that it stored, and the races

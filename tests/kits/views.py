@@ -9,7 +9,7 @@ import attrs
 
 from eventsrc import Recorded, SqliteStore, SqliteViews, View
 from eventsrc.views.memory import MemoryViews, Table
-from tests.views.library import CODEC, TYPES, Noted
+from tests.kits.library import CODEC, TYPES, Noted
 
 Views: TypeAlias = Any
 """SqliteViews or PostgresViews: what both have is what these tests are about."""

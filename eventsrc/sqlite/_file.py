@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 
 from eventsrc._clock import monotonic
-from eventsrc.sqlite import _forks
+from eventsrc.sqlite import _forks, _wal
 from eventsrc.sqlite._errors import commit_error, is_busy, is_refused, out_of_reach, translation
 from eventsrc.sqlite._pool import Pool
 from eventsrc.sqlite._schema import Schema, applied_scripts, apply_missing
@@ -92,6 +92,7 @@ class SqliteFile:
         self._writers: list[sqlite3.Connection] = []  # one, or none if it is only read
         self._turn = Turn(self.path)
         self._opened: tuple[int, int] | None = None
+        self._commits = 0
         if _forks.is_unsafe(self._in_place()):
             raise StoreClosed(
                 f"{self.path} was in use by a thread when this process was forked, and SQLite would "
@@ -141,12 +142,15 @@ class SqliteFile:
         writing = WriteTransaction(self, deadline)
         try:
             self._take_lock(writing)
+            number = None
             if self._turn.is_free(monotonic()):
                 with contextlib.suppress(_Busy):
-                    return _number(self._try(sql, parameters))
-            self._begin(deadline)
-            number = _number(self._writer.execute(sql, parameters))
-            self._writer.execute("COMMIT")
+                    number = _number(self._try(sql, parameters))
+            if number is None:
+                self._begin(deadline)
+                number = _number(self._writer.execute(sql, parameters))
+                self._writer.execute("COMMIT")
+            self._count()
             return number
         except sqlite3.IntegrityError:
             raise
@@ -159,6 +163,12 @@ class SqliteFile:
             finally:
                 if self._holder is writing:
                     writing.give_back()
+
+    def _count(self) -> None:
+        """Counts a commit, whose connection is still this thread's."""
+        self._commits += 1
+        if self._commits == _wal.SEVERAL:
+            _wal.extend(self._writer, self.path)
 
     def busy(self) -> StoreBusy:
         """The error for a wait, for others or for this process's own, that met its deadline."""
@@ -443,6 +453,7 @@ class WriteTransaction:
             self.is_committed = not connection.in_transaction
             raise
         self.is_committed = True
+        self._file._count()
 
     def give_back(self) -> None:
         """Rolls back what is not committed, and lets others write. Twice is once."""

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.faults import SCALE
 
 _SHOWN = pytest.StashKey[bool]()
+
+
+@pytest.fixture(scope="session")
+def folder_for_temporary_files() -> Iterator[Path]:
+    """A folder in which no test has its stores, and which other accounts can look into."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def files_count_as_lasting(folder_for_temporary_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores of tests, here and in child processes, make their logs large, as those of users do."""
+    monkeypatch.setattr(tempfile, "tempdir", str(folder_for_temporary_files))
+    monkeypatch.setenv("TMPDIR", str(folder_for_temporary_files))
 
 
 @pytest.fixture

@@ -108,6 +108,7 @@ SAFE = {
     ("sqlite.views", "_write"): "one of two constants",
     ("sqlite.views", "_attached"): "ATTACH takes no parameter for the name, which is quoted",
     ("sqlite.views", "ask"): "it takes out the mark for the schema's name",
+    ("sqlite._wal", "_fill"): "a number that SQLite gave",
 }
 """The functions whose statements are not constants, or are put together, and why they may be."""
 

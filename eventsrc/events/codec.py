@@ -92,6 +92,7 @@ class Codec(ByName):
         self._is_fast = fast and converter is None
         self._revision = types.revision
         self._encoders: dict[type, Callable[[Any], Encoded]] = {Opaque: _same_bytes}
+        self._writers: dict[type, tuple[Kind, Writer]] = {}
         self._decoders: dict[Kind, Callable[[bytes], Any]] = {}
         self._page_encoders: dict[type, _PageEncoder] = {}  # of the classes that have been encoded
         self._page_decoders: dict[Kind, Callable[[Sequence[bytes]], list[Any]]] = {}
@@ -108,6 +109,9 @@ class Codec(ByName):
         Raises EventTypeError for an object that is no event, and NotStorable, with the path to the bad
         value, for an event that would not come back equal.
         """
+        quickly = self.glance(event)
+        if quickly is not None:
+            return quickly
         encoder = self._encoders.get(type(event))
         if encoder is None or self._revision != self.types.revision:
             self._refresh()
@@ -115,6 +119,18 @@ class Codec(ByName):
             encoder = _same_bytes if kind is None else self._encoder(kind)
             self._encoders[type(event)] = encoder
         return encoder(event)
+
+    def glance(self, event: object) -> Encoded | None:
+        """An event as bytes, where a writer was made for its class that is sure; else None."""
+        known = self._writers.get(type(event))
+        if known is None or self._revision != self.types.revision:
+            return None
+        kind, write = known
+        try:
+            data = write(event)
+        except REFUSALS:  # what is wrong with it is for `encode` to say
+            return None
+        return None if data is None or len(data) > MAX_DATA_BYTES else _encoded((kind, data))
 
     def encode_all(self, events: Sequence[object]) -> list[Encoded]:
         """Several events as bytes; the path in a NotStorable begins with the event's index."""
@@ -206,6 +222,7 @@ class Codec(ByName):
         if self._revision != self.types.revision:
             self._revision = self.types.revision
             self._encoders.clear()
+            self._writers.clear()
             self._page_encoders.clear()
             self._decoders.clear()
             self._page_decoders.clear()
@@ -251,20 +268,10 @@ class Codec(ByName):
 
         swift = self._swift()
         swiftly = writer(kind.cls, swift and swift.write) if is_complete else None
-        if swiftly is None:
-            return encode
-        self._page_encoders[kind.cls] = _page_encoder(stored_as, swiftly)
-
-        def encode_swiftly(event: Any) -> Encoded:
-            try:
-                data = swiftly(event)
-                if data is not None and len(data) <= MAX_DATA_BYTES:
-                    return _encoded((stored_as, data))
-            except REFUSALS:  # what is wrong with it is said below
-                pass
-            return encode(event)
-
-        return encode_swiftly
+        if swiftly is not None:
+            self._writers[kind.cls] = stored_as, swiftly
+            self._page_encoders[kind.cls] = _page_encoder(stored_as, swiftly)
+        return encode
 
     def _culprit(self, value: Any, kind: Any, depth: int = MAX_DEPTH) -> str:
         """The path to the part of a value that does not come back as it was, as far as it is found."""

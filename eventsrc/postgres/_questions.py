@@ -173,7 +173,7 @@ class Questions:
         """Forgets what is known of streams: a server that comes back may have lost what it had told."""
         self._losses += 1
         self.end = 0
-        self._heads.forget_all()
+        self._heads.clear()
         self._recent.forget_all()
 
     # --- opening

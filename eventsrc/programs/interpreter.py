@@ -48,7 +48,7 @@ from eventsrc.programs._scope import (
 from eventsrc.programs._variance import Below, Handles, SyncHandles, Translates
 from eventsrc.programs._variance import Wrappable as Wrappable
 from eventsrc.programs.operation import Derived, Operation
-from eventsrc.programs.program import Body, Call, Effect, Intercept, Program, name_of
+from eventsrc.programs.program import Body, Call, Effect, Intercept, Map, Program, name_of
 
 K = TypeVar("K")
 L = TypeVar("L")
@@ -147,8 +147,18 @@ class AsyncInterpreter(Handles[O_contra, O_contra]):
         Answers the program's result, or raises the exception that ended it. Raises MissingHandlers
         before anything is performed if the program's annotation names an operation with no handler.
         """
+        scope = self._scope
+        if scope.observe is None:  # as in `Interpreter.run`
+            asked: Any = program
+            op = asked.source if type(asked) is Map else asked
+            if (handler := scope.direct.get(type(op))) is not None:
+                answer = handler(op)
+                return answer if op is asked else asked.function(answer)  # type: ignore[no-any-return]
+            if type(special := scope.special.get(type(op))) is Awaits:
+                answer = await special.function(op)
+                return answer if op is asked else asked.function(answer)  # type: ignore[no-any-return]
         self._check(program)
-        return await _loop.run_async(program, self._scope)
+        return await _loop.run_async(program, scope)
 
     def _check(self, program: Any) -> None:
         if type(program) is Call and program.function not in self._scope.accepted:
@@ -197,8 +207,18 @@ class Interpreter(SyncHandles[O_contra, O_contra], AsyncInterpreter[O_contra]):
         Answers the program's result, or raises the exception that ended it. Raises MissingHandlers
         before anything is performed if the program's annotation names an operation with no handler.
         """
+        scope = self._scope
+        if scope.observe is None:  # a single operation, perhaps with its answer mapped, needs no loop
+            asked: Any = program
+            op = asked.source if type(asked) is Map else asked
+            handler = scope.direct.get(type(op))
+            if handler is None and type(special := scope.special.get(type(op))) is Awaits:
+                handler = special.plain
+            if handler is not None:
+                answer = handler(op)
+                return answer if op is asked else asked.function(answer)  # type: ignore[no-any-return]
         self._check(program)
-        return _loop.run(program, self._scope)
+        return _loop.run(program, scope)
 
     # These take fewer arguments than the inherited ones: were they overloaded to take all, mypy would
     # give up as Any a call with an Any among its types. `a | b` with an asynchronous b is b's __ror__.

@@ -142,16 +142,20 @@ class SqliteFile:
         writing = WriteTransaction(self, deadline)
         try:
             self._take_lock(writing)
-            number = None
-            if self._turn.is_free(monotonic()):
-                with contextlib.suppress(_Busy):
-                    number = _number(self._try(sql, parameters))
-            if number is None:
+            inserted = None
+            if (now := monotonic()) < self._turn.free_until or self._turn.is_free(now):
+                try:
+                    inserted = self._writer.execute(sql, parameters)
+                except sqlite3.OperationalError as error:
+                    if not is_busy(error):
+                        raise
+            if inserted is None:
                 self._begin(deadline)
-                number = _number(self._writer.execute(sql, parameters))
+                inserted = self._writer.execute(sql, parameters)
                 self._writer.execute("COMMIT")
+            number = inserted.lastrowid if inserted.rowcount else None
             self._count()
-            return number
+            return number or 0
         except sqlite3.IntegrityError:
             raise
         except sqlite3.Error as error:
@@ -238,7 +242,7 @@ class SqliteFile:
 
     def is_in_place(self) -> bool:
         """Whether the file that was opened is still where it was: not moved, deleted or replaced."""
-        return self._opened == self._in_place()
+        return self._opened == identity(self._name)
 
     def _in_place(self) -> tuple[int, int] | None:
         """Which file is at the path now."""
@@ -351,7 +355,8 @@ class SqliteFile:
                 self._holder = writing
         if self._holder is not writing:
             raise self._busy("other threads of this process wrote")
-        self.check_usable()  # again: it may have been closed meanwhile
+        if self._is_closed:  # meanwhile
+            self.check_usable()
         self.check_in_place()
 
     def _give_back_lock(self, writing: WriteTransaction) -> None:
@@ -495,10 +500,6 @@ def identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     except OSError as error:
         raise out_of_reach(path, error) from error
     return found.st_dev, found.st_ino
-
-
-def _number(inserted: sqlite3.Cursor) -> int:
-    return (inserted.lastrowid or 0) if inserted.rowcount else 0
 
 
 class _Busy(Exception):

@@ -35,17 +35,18 @@ class Turn:
         self._file: int | None = None
         self._is_open = False
         self._is_mine = False
-        self._free_until = 0.0
+        self.free_until = 0.0
+        """Nobody insists before then, by _clock.monotonic(), as far as was seen: see `is_free`."""
         _turns.add(self)
 
     def is_free(self, now: float) -> bool:
         """Whether nobody insists, or did a moment ago, so that one attempt may be made."""
-        if now < self._free_until:
+        if now < self.free_until:
             return True
         is_free = self.take(insisting=False)
         if is_free:
             self.give()
-            self._free_until = now + _GLANCE
+            self.free_until = now + _GLANCE
         return is_free
 
     def take(self, *, insisting: bool) -> bool:

@@ -1,6 +1,13 @@
 """The SQLite store: streams in a file, for one process or several.
 
 What is stored can be read with SQL through the view `eventsrc_events`, which shows data as text.
+
+An append takes one of two ways. One event, to a stream whose head is known, by a thread that nobody
+waits beside: `append` takes the lead of the line (`GroupCommit.alone`), has the event checked and
+encoded (`lone_event`, `Codec.glance`), makes its id and its checksums (`OwnIds.new`,
+`columns_of_one`), and stores it in one statement (`_insert`, `SqliteFile.write`). Any other waits in
+line, and is stored with its group in one transaction (`GroupCommit.perform`, `_commit`, `_transact`,
+`Appending.append`).
 """
 
 from __future__ import annotations
@@ -14,17 +21,19 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import compress
 from typing import Any, Final, TypeAlias
+from uuid import UUID
 
 import attrs
 from returns.result import Failure, Success
 
 from eventsrc._clock import monotonic
 from eventsrc._errors import EventsrcError
-from eventsrc.events.codec import Codec
+from eventsrc.events.codec import Codec, Encoded
 from eventsrc.events.epochs import COPY, Epochs
 from eventsrc.events.pages import Events, EventsData
 from eventsrc.events.positions import Cursor, Token
-from eventsrc.events.record import Corrupted
+from eventsrc.events.record import Corrupted, columns_of_one
+from eventsrc.events.stream_id import StreamId
 from eventsrc.programs.interpreter import on
 from eventsrc.programs.opened import Opened
 from eventsrc.programs.program import Outcome
@@ -49,7 +58,7 @@ from eventsrc.sqlite._rows import (
 )
 from eventsrc.stores._group_commit import GroupCommit, ToRaise
 from eventsrc.stores._ids import OwnIds
-from eventsrc.stores._known import Heads, Kinds
+from eventsrc.stores._known import NOT_KNOWN, Heads, Kinds
 from eventsrc.stores.copying import (
     CopyOp,
     EndCopy,
@@ -60,11 +69,14 @@ from eventsrc.stores.copying import (
     refuse_append,
 )
 from eventsrc.stores.operations import (
+    ANY,
+    EXISTS,
     MAX_PAGE,
     Append,
     AppendAll,
     Appended,
     EpochOp,
+    Expected,
     FeedPage,
     FindAppend,
     GetEpochs,
@@ -80,13 +92,13 @@ from eventsrc.stores.operations import (
     StoreClosed,
     StoreOp,
     Unknown,
-    is_met,
 )
 from eventsrc.stores.prepare import (
     Prepared,
     appended,
     check,
     check_end,
+    lone_event,
     microseconds,
     page_of,
     prepare,
@@ -168,7 +180,8 @@ class SqliteStore(Opened[StoreOp | EpochOp | CopyOp]):
     @on(Append)
     def append(self, op: Append) -> _Answer:
         """Appends to one stream."""
-        return self._line.perform(self._job(op), self._file.timeout)
+        answer = self._line.alone(self._append_at_once, op)
+        return self._line.perform(self._job(op), self._file.timeout) if answer is None else answer
 
     @on(Append).coroutine
     async def append_async(self, op: Append) -> _Answer:
@@ -253,37 +266,54 @@ class SqliteStore(Opened[StoreOp | EpochOp | CopyOp]):
             if version:
                 self._heads.move(stream, writing.numbers[stream], version)
 
+    def _append_at_once(self, op: Append) -> _Answer | None:
+        """Appends as `_insert` does; None if there is more to it, or something wrong with it."""
+        encoded = lone_event(op, self.codec)
+        if encoded is None:
+            return None
+        return self._insert(op.stream, op.expected, encoded, b"", monotonic() + self._file.timeout)
+
     def _append_alone(self, job: _Job) -> _Answer | None:
+        """Appends as `_insert` does; None if there is more to it."""
+        asked = job.asked
+        part = asked.parts[0]
+        if asked.is_keyed or asked.demands or len(asked.parts) > 1 or len(part.events) > 1:
+            return None
+        if part.epoch not in (0, self._epochs.current):
+            return None
+        return self._insert(part.stream, part.expected, part.events[0], asked.metadata, job.deadline)
+
+    def _insert(
+        self, stream: StreamId, expected: Expected, encoded: Encoded, metadata: bytes, deadline: float
+    ) -> _Answer | None:
         """Appends one event to a stream whose head is known, in one statement; None if that won't do.
 
         A head that others have moved is no danger: the index of streams and versions refuses the event.
         In an epoch that others have begun the statement stores nothing, nor where others have appended.
         """
-        asked = job.asked
-        part = asked.parts[0]
-        if asked.is_keyed or asked.demands or len(asked.parts) > 1 or len(part.events) > 1:
+        number, version = self._heads.get(stream, NOT_KNOWN)
+        kind = self._kinds.numbers.get(encoded.kind)
+        if not version or kind is None:
             return None
-        number, version = self._heads.of(part.stream)
-        kind = self._kinds.numbers.get(part.events[0].kind)
-        epoch = self._epochs.current
-        if not version or kind is None or not is_met(part.expected, version):
+        if expected is not ANY and expected is not EXISTS and expected != version:
             return None
-        if part.epoch not in (0, epoch):
-            return None
-        end = self._end
-        asked.append_id = self._ids.naming(asked.append_id, end + 1)
-        (record,) = asked.records(end, lambda _: version, self._now())
-        row = end + 1, number, version + 1, kind, *record[4:], epoch, part.stream
+        end, epoch, version = self._end + 1, self._epochs.current, version + 1
+        own_id = self._ids.new(end)
+        last = columns_of_one(stream, version, own_id, encoded, metadata, microseconds(self._clock))
         try:
-            position = self._file.write(sql.ADD_EVENT_IN, row, job.deadline)
+            position = self._file.write(
+                sql.ADD_EVENT_IN, (end, number, version, kind, *last, epoch, stream), deadline
+            )
         except sqlite3.IntegrityError:
             return None
+        except CommitFailed as failed:
+            return Failure(Unknown(UUID(bytes=own_id), str(failed)))
         if not position:
             return None
         self._end = position
-        self._heads.move(part.stream, number, version + 1)
-        token = Token(self.store_id, {part.stream: version + 1}, epoch)
-        return Success(Appended(asked.append_id, token, Cursor(self.store_id, position, epoch)))
+        self._heads[stream] = number, version
+        token = Token(self.store_id, {stream: version}, epoch)
+        return Success(Appended(UUID(bytes=own_id), token, Cursor(self.store_id, position, epoch)))
 
     def _now(self) -> int:
         return microseconds(self._clock)
@@ -376,7 +406,7 @@ class SqliteStore(Opened[StoreOp | EpochOp | CopyOp]):
         answer, own = self._file.writing().run(done)
         self.store_id, self._ids = own.store_id, OwnIds(own.secret)
         self._notice(own.epochs)
-        self._heads.forget_all()
+        self._heads.clear()
         self._kinds = Kinds()
         return answer
 
@@ -390,7 +420,7 @@ class SqliteStore(Opened[StoreOp | EpochOp | CopyOp]):
         """Keeps the epochs; in another than before, what is known of the tables counts no more."""
         if epochs.current != self._epochs.current:
             self._kinds = Kinds()
-            self._heads.forget_all()
+            self._heads.clear()
             self._end = 0
         self._epochs = epochs
         self._number = COPY if epochs.is_copy else epochs.current

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 J = TypeVar("J")
+O = TypeVar("O")
 
 _GLANCE: Final = 0.1
 """After how many seconds a thread that waits looks whether it was forgotten."""
@@ -166,6 +167,23 @@ class GroupCommit(Generic[J, A]):
             waiter: _Thread[J, A] = _Thread(job)
             me = waiter
             return self._wait(waiter, monotonic() + timeout)
+        finally:
+            if self._leader is me:
+                self._leader = None
+            if self._line and self._leader is None:
+                self._pass_on()
+
+    def alone(self, work: Callable[[O], A | None], op: O) -> A | None:
+        """The answer of some work that is done in the place of a group; None if others are at it.
+
+        It may answer None itself, and must then have done nothing.
+        """
+        me = object()
+        try:
+            with self._lock:
+                if self._leader is None and not self._line and not self._is_closed:
+                    self._leader = me
+            return work(op) if self._leader is me else None
         finally:
             if self._leader is me:
                 self._leader = None

@@ -39,26 +39,23 @@ class Kinds:
         return copy
 
 
-class Heads:
-    """The heads that streams were last seen to have; they may have moved since."""
+NOT_KNOWN: Final = (0, 0)
+"""In place of a head."""
 
-    def __init__(self) -> None:
-        self._heads: dict[str, tuple[int, int]] = {}
+
+class Heads(dict[str, tuple[int, int]]):
+    """The number and the version that streams were last seen to have; they may have moved since."""
 
     def of(self, stream: str) -> tuple[int, int]:
-        """The number and the version of a stream; zeros if they are not known."""
-        return self._heads.get(stream, (0, 0))
+        """The head of a stream; zeros if it is not known."""
+        return self.get(stream, NOT_KNOWN)
 
     def move(self, stream: str, number: int, version: int) -> None:
         """Keeps the head of a stream after a commit."""
-        if len(self._heads) > HEADS:
-            self._heads.clear()
-        self._heads[stream] = number, version
+        if len(self) > HEADS:
+            self.clear()
+        self[stream] = number, version
 
     def forget(self, stream: str) -> None:
         """Forgets a head that turned out to have moved."""
-        self._heads.pop(stream, None)
-
-    def forget_all(self) -> None:
-        """Forgets all: what is stored may be older than what was seen."""
-        self._heads.clear()
+        self.pop(stream, None)

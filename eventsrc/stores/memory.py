@@ -25,6 +25,7 @@ from eventsrc.programs.interpreter import on
 from eventsrc.programs.opened import Opened
 from eventsrc.programs.program import Outcome
 from eventsrc.stores._forking import guarded_across_forks
+from eventsrc.stores._ids import new_append_id
 from eventsrc.stores.copying import (
     CopyOp,
     EndCopy,
@@ -66,7 +67,6 @@ from eventsrc.stores.prepare import (
     check,
     check_end,
     microseconds,
-    new_append_id,
     of_one_page,
     page_of,
     prepare,

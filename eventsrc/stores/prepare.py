@@ -7,7 +7,6 @@ make and keep the records; answer `appended`. stores/memory.py does this in a pa
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, compress, repeat
@@ -21,7 +20,6 @@ from returns.result import Failure, Success
 from eventsrc._errors import with_article
 from eventsrc.events._exact import NotStorable
 from eventsrc.events._sealed import SEALED, check_unsealed
-from eventsrc.events._uuids import uuid_of
 from eventsrc.events.codec import MAX_DATA_BYTES, Codec, Encoded, Json
 from eventsrc.events.epochs import Epochs
 from eventsrc.events.event import Opaque
@@ -31,6 +29,7 @@ from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import MAX_ID_BYTES as MAX_NAME
 from eventsrc.events.stream_id import RESERVED, BadStreamId, StreamId, checked_prefix, stored_id
 from eventsrc.programs.program import Outcome
+from eventsrc.stores._ids import new_append_id as new_append_id
 from eventsrc.stores.metadata import check_metadata
 from eventsrc.stores.operations import (
     ANY,
@@ -129,10 +128,7 @@ class Prepared:
         return [
             (asked.stream, asked.expected, asked.epoch)
             for asked in self.streams
-            if asked.epoch
-            and asked.epoch != epoch
-            and isinstance(asked.expected, int)
-            and asked.expected
+            if asked.epoch not in (0, epoch) and isinstance(asked.expected, int) and asked.expected
         ]
 
     def records(self, end: int, version_of: Callable[[StreamId], int], now: int) -> list[Record]:
@@ -184,6 +180,9 @@ def prepare(
     event, WrongStore for a token of another store, NotInToken for one that does not name the stream,
     BadStreamId, and NotStorable with the path to what cannot be stored, such as the key `$sealed`.
     """
+    if type(op) is Append and (encoded := lone_event(op, codec)) is not None:
+        lone = Part(op.stream, op.expected, [encoded])  # type: ignore[arg-type]  # it is no token
+        return Prepared((new_id or new_append_id)(), (lone,), (), b"", False)
     if isinstance(op, Append):
         parts: tuple[Part, ...] = (_part(op, codec, store_id),)
         demands: tuple[Demand, ...] = ()
@@ -212,6 +211,29 @@ def prepare(
         digest = digest_of(op.request, append_id, key or store_id.encode()[:64])
         beside = codec.encode_metadata({**metadata, REQUEST: digest})
     return Prepared(append_id, parts, demands, beside, op.append_id is not None, digest)
+
+
+def lone_event(op: Append, codec: Codec) -> Encoded | None:
+    """The event of an append of just one, encoded, to which there is nothing more; None for any other.
+
+    It has no id of the caller's, no metadata and no token, and there is nothing wrong with it: most
+    appends are such, and need not be prepared.
+    """
+    stream, events, expected, metadata = op.stream, op.events, op.expected, op.metadata
+    if (
+        op.append_id is not None
+        or op.request is not None
+        or type(stream) is not StreamId
+        or type(events) is not tuple
+        or len(events) != 1
+        or type(metadata) is not dict
+        or metadata
+        or not (type(expected) is Expect or (type(expected) is int and 0 <= expected < _NUMBERS))
+        or stream[: len(RESERVED)] == RESERVED
+    ):
+        return None
+    encoded = codec.glance(events[0])
+    return None if encoded is None or _DOLLAR in encoded[1] else encoded
 
 
 def _check_request(request: object, append_id: UUID | None) -> None:
@@ -489,18 +511,8 @@ def appended(append_id: UUID, records: Sequence[Record], store_id: str, epoch: i
     """The answer to an append that stored these records, in the store's current epoch."""
     versions = {record[1]: record[2] for record in records}  # the last of each stream remains
     seen = {stored_id(stream): version for stream, version in versions.items()}
-    cursor = Cursor(store_id, records[-1].position, epoch)
+    cursor = Cursor(store_id, records[-1][0], epoch)
     return Appended(append_id, Token(store_id, seen, epoch), cursor)
-
-
-def new_append_id() -> UUID:
-    """An id at random, for an append whose caller did not choose one (UUID version 8, RFC 9562)."""
-    return uuid_of(int.from_bytes(os.urandom(16), "big") & ~_UUID_FIXED | _UUID_8)
-
-
-_UUID_FIXED: Final = 0xF << 76 | 0x3 << 62
-_UUID_8: Final = 0x8 << 76 | 0x2 << 62
-"""The bits of a UUID that tell its version and variant."""
 
 
 def microseconds(clock: Callable[[], float]) -> int:

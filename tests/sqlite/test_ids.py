@@ -12,9 +12,8 @@ import pytest
 
 from eventsrc import Append, SqliteStore, StreamId
 from eventsrc.sqlite import _sql
-from eventsrc.stores._ids import OwnIds
+from eventsrc.stores._ids import OwnIds, new_append_id
 from eventsrc.stores.operations import FindAppend
-from eventsrc.stores.prepare import new_append_id
 from tests.formats.test_stores import unpacked
 from tests.kits.events import CODEC, Tick
 from tests.sqlite.work import Work, work

@@ -17,6 +17,7 @@ pickled, with their attributes and notes. In parentheses: which of Python's exce
         Corrupted
         NotRead
         BadStreamId (ValueError)
+        BadTag (ValueError)
         BadCursor (ValueError)
         BadToken (ValueError)
         NotInToken (LookupError)
@@ -35,6 +36,8 @@ pickled, with their attributes and notes. In parentheses: which of Python's exce
             CommitFailed
             Refused
             NotACopy
+            NotIndexed
+            OtherTags
 
         OtherRequest
         AppendFailed
@@ -90,6 +93,7 @@ from eventsrc.events.positions import BadCursor, BadToken, NotInToken, WrongStor
 from eventsrc.events.record import Corrupted
 from eventsrc.events.recorded import NotRead
 from eventsrc.events.stream_id import BadStreamId
+from eventsrc.events.tags import BadTag
 from eventsrc.following.session import NotNewEnough
 from eventsrc.following.synchroniser import GapRemains
 from eventsrc.http import Problem, TokenTooLong
@@ -119,6 +123,7 @@ from eventsrc.stores.operations import (
     Unreachable,
 )
 from eventsrc.stores.requests import OtherRequest
+from eventsrc.stores.tags import NotIndexed, OtherTags
 from eventsrc.streams.decide import AppendFailed, NotDecided
 from eventsrc.streams.fold import NoSuchVersion
 from eventsrc.streams.past import PastIsReadOnly
@@ -138,6 +143,7 @@ __all__ = [
     "BadSignature",
     "BadSnapshot",
     "BadStreamId",
+    "BadTag",
     "BadToken",
     "BadUrl",
     "CommitFailed",
@@ -157,6 +163,7 @@ __all__ = [
     "NotDecided",
     "NotInARun",
     "NotInToken",
+    "NotIndexed",
     "NotNewEnough",
     "NotPortable",
     "NotPublished",
@@ -169,6 +176,7 @@ __all__ = [
     "OtherEpoch",
     "OtherRequest",
     "OtherRun",
+    "OtherTags",
     "PastIsReadOnly",
     "PreviewError",
     "PreviewIsDry",

@@ -9,19 +9,21 @@ gets a new version, with a function for each older one that brings stored data o
         id: UserId
         name: str
 
+Events of which a rule across streams speaks have tags: see `eventsrc.events.tags`.
 Events of style "set" (small, idempotent, one field each) need new versions least.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar, dataclass_transform
+from typing import Any, Final, TypeVar, cast, dataclass_transform
 
 import attrs
 
 from eventsrc._errors import EventsrcError
 from eventsrc._pickling import ByName
 from eventsrc.events.stream_id import CONTROLS, RESERVED
+from eventsrc.events.tags import Tag, TagValue
 
 C = TypeVar("C")
 
@@ -46,6 +48,11 @@ class EventTypeError(EventsrcError, TypeError):
     """An event type is declared wrongly, or is not declared at all."""
 
 
+def _declared(kind: EventType) -> str:
+    texts = (f"{field}={tag.name}{'~' * tag.is_hidden}" for field, tag in kind.tags.items())
+    return ",".join(sorted(texts))
+
+
 @attrs.frozen
 class EventType:
     """A name under which events are stored, and the class that they become."""
@@ -54,6 +61,22 @@ class EventType:
     version: int
     cls: type
     upcast: Mapping[int, Upcaster]
+    tags: Mapping[str, Tag[Any]] = attrs.field(factory=dict[str, Tag[Any]])
+    """The tags that its events have, by the fields that hold their keys."""
+
+    declared: str = attrs.field(init=False, default=attrs.Factory(_declared, takes_self=True))
+    """The tags as one text, which a store keeps; empty if there are none."""
+
+    def tags_of(self, event: object) -> list[TagValue]:
+        """The tags of an event of this type. Raises BadTag or TypeError for a key that can be none."""
+        found: list[TagValue] = []
+        for field, tag in self.tags.items():
+            value = getattr(event, field)
+            if type(value) in (tuple, list, frozenset, set):
+                found += map(tag.__getitem__, value)
+            elif value is not None:
+                found.append(tag[value])
+        return found
 
     def brought_forward(self, data: dict[str, Any], version: int) -> dict[str, Any]:
         """Stored data of an older version as this version has it."""
@@ -90,6 +113,9 @@ class EventTypes(ByName):
         """Grows with each declaration that replaces one, as when a module is loaded again."""
         self._by_name: dict[str, EventType] = {}
         self._by_class: dict[type, EventType] = {}
+        self.tagged: dict[str, EventType] = {}
+        """The types whose events have tags, by their names."""
+        self._declaring: dict[frozenset[str], dict[str, str]] = {}
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         return "EVENTS" if self is EVENTS else super().__reduce__()
@@ -106,6 +132,17 @@ class EventTypes(ByName):
     def named(self, name: str) -> EventType | None:
         """The event type of a stored name, if there is one."""
         return self._by_name.get(name) or _OWN._by_name.get(name)
+
+    def declaring(self, tags: frozenset[str]) -> Mapping[str, str]:
+        """The types whose events have all of some tags, by names: theirs, and their declarations."""
+        found = self._declaring.get(tags)
+        if found is None:
+            found = self._declaring[tags] = {
+                name: kind.declared
+                for name, kind in self.tagged.items()
+                if tags.issubset(tag.name for tag in kind.tags.values())
+            }
+        return found
 
     def add(self, kind: EventType) -> None:
         """Registers an event type. Raises EventTypeError for a name, or a class, that is taken."""
@@ -124,6 +161,10 @@ class EventTypes(ByName):
         self.revision += other is not None
         self._by_name[kind.name] = kind
         self._by_class[kind.cls] = kind
+        self._declaring.clear()
+        self.tagged.pop(kind.name, None)
+        if kind.tags:
+            self.tagged[kind.name] = kind
 
 
 def _same_definition(one: type, other: type) -> bool:
@@ -144,6 +185,7 @@ def event(
     *,
     version: int = 1,
     upcast: Mapping[int, Upcaster] | None = None,
+    tags: Mapping[str, Tag[Any]] | None = None,
     types: EventTypes = EVENTS,
 ) -> Callable[[type[C]], type[C]]:
     """Makes a class an event.
@@ -152,14 +194,16 @@ def event(
         that begin with `eventsrc/` are the library's own.
     version: of the fields, from 1.
     upcast: for each version before this one, the function that makes its data the next version's.
+    tags: for a field that holds a key, or several, or None, the tag that is made of it.
     types: the set of types that it joins.
-    Raises EventTypeError for a bad or taken name, a bad version, or a missing upcaster.
+    Raises EventTypeError for a bad or taken name, a bad version, a missing upcaster, or a tag of what
+    is no field.
     """
     if name.startswith(RESERVED):
         raise EventTypeError(
             f"{name!r} cannot name an event: names that begin with {RESERVED} are the library's own"
         )
-    return _registering(name, version, {} if upcast is None else dict(upcast), types)
+    return _registering(name, version, dict(upcast or {}), types, dict(tags or {}))
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(attrs.field,))
@@ -170,7 +214,7 @@ def own_event(
 
     name: what is stored, behind `eventsrc/`.
     """
-    return _registering(RESERVED + name, version, {} if upcast is None else dict(upcast), _OWN)
+    return _registering(RESERVED + name, version, dict(upcast or {}), _OWN, {})
 
 
 def is_own_event(cls: type) -> bool:
@@ -179,7 +223,11 @@ def is_own_event(cls: type) -> bool:
 
 
 def _registering(
-    name: str, version: int, upcast: Mapping[int, Upcaster], types: EventTypes
+    name: str,
+    version: int,
+    upcast: Mapping[int, Upcaster],
+    types: EventTypes,
+    tags: Mapping[str, Tag[Any]],
 ) -> Callable[[type[C]], type[C]]:
     if not is_type_name(name):
         raise EventTypeError(
@@ -201,7 +249,14 @@ def _registering(
                 f"{cls.__qualname__} can be changed, and events cannot: make it @attrs.frozen, or "
                 "leave that to @event"
             )
-        types.add(EventType(name, version, made, upcast))
+        fields = {field.name for field in attrs.fields(cast("Any", made))}
+        for field, tag in tags.items():
+            if field not in fields or type(tag) is not Tag:
+                raise EventTypeError(
+                    f"{cls.__qualname__} cannot have {tag!r:.100} by {field!r}: name a field of it, "
+                    f"of {sorted(fields)}, and give a Tag"
+                )
+        types.add(EventType(name, version, made, upcast, tags))
         return made
 
     return register

@@ -18,11 +18,12 @@ from eventsrc.events.positions import BadCursor, BadToken, Cursor, NotInToken, T
 from eventsrc.events.record import Corrupted
 from eventsrc.events.recorded import NotRead
 from eventsrc.events.stream_id import BadStreamId
+from eventsrc.events.tags import BadTag, Boundary, BoundaryItem, TagValue
 from eventsrc.following import parking, rebuild, session, status, synchroniser, waiting
 from eventsrc.programs import program, world
-from eventsrc.stores import epochs, newest
+from eventsrc.stores import epochs, newest, tags
 from eventsrc.stores import operations as store
-from eventsrc.streams import decide, fold, past, serializable, snapshots, stream
+from eventsrc.streams import boundaries, decide, fold, past, serializable, snapshots, stream
 from eventsrc.views import operations as views
 from eventsrc.views.guard import Gap
 from eventsrc.views.view import ViewError
@@ -63,6 +64,7 @@ PROGRAMS: Final[dict[str, Any]] = dict(
         synchroniser.force,
         synchroniser.synchronise,
         synchroniser.synchronise_partition,
+        tags.index_tags,
     )
 ) | {f"{PREFIX}history": stream._history}  # pyright: ignore[reportPrivateUsage]
 """Programs that call nothing of what they are given."""
@@ -80,6 +82,9 @@ CLASSES: Final[dict[str, Any]] = dict(
         store.Read,
         store.ReadFeed,
         store.SaveSnapshot,
+        tags.AppendIf,
+        tags.IndexTags,
+        tags.ReadTagged,
         waiting.WaitForEvents,
         world.Chance,
         world.Elapsed,
@@ -101,9 +106,12 @@ CLASSES: Final[dict[str, Any]] = dict(
         views.StartOver,
         views.Unpark,
         # values in them and in their answers
+        Boundary,
+        BoundaryItem,
         Cursor,
         Epochs,
         Gap,
+        TagValue,
         Token,
         store.Appended,
         store.Blocked,
@@ -116,6 +124,9 @@ CLASSES: Final[dict[str, Any]] = dict(
         store.Snapshot,
         store.StreamAppend,
         store.Unknown,
+        tags.BoundaryChanged,
+        tags.Indexed,
+        tags.Unchanged,
         views.Applied,
         views.Failed,
         views.Lease,
@@ -123,6 +134,8 @@ CLASSES: Final[dict[str, Any]] = dict(
         views.PartitionProgress,
         views.Progress,
         # results of programs
+        boundaries.DecidedAbout,
+        boundaries.Gathered,
         decide.Decided,
         fold.Consistency,
         fold.Folded,
@@ -143,6 +156,7 @@ ERRORS: Final[dict[str, Any]] = dict(
         EventsrcError,
         BadCursor,
         BadStreamId,
+        BadTag,
         BadToken,
         Corrupted,
         EventTypeError,
@@ -172,6 +186,8 @@ ERRORS: Final[dict[str, Any]] = dict(
         store.StoreReadOnly,
         store.Unreachable,
         synchroniser.GapRemains,
+        tags.NotIndexed,
+        tags.OtherTags,
         views.LostLease,
         views.OtherDefinition,
         views.StartedOver,

@@ -81,7 +81,7 @@ def _insert(connection: sqlite3.Connection, records: Sequence[Record], ids: OwnI
     @cache
     def number_of(kind: Kind) -> int:
         row = connection.execute(sql.KIND, kind).fetchone()
-        return row[0] if row else connection.execute(sql.ADD_KIND, kind).lastrowid or 0
+        return row[0] if row else connection.execute(sql.ADD_KIND, (*kind, "", 0)).lastrowid or 0
 
     check_versions(records, version_of)
     connection.executemany(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 from uuid import UUID
@@ -79,7 +79,9 @@ def _no_epoch(found: object) -> Corrupted:
     return Corrupted(f"the store's epoch is {found!r:.100}: the file is damaged")
 
 
-def of_one_page(cursor: sqlite3.Cursor, data: int, rest: int | None = None) -> tuple[list[Any], bool]:
+def of_one_page(
+    cursor: sqlite3.Cursor | Generator[Any, None, None], data: int, rest: int | None = None
+) -> tuple[list[Any], bool]:
     """The first rows of a query that one page holds, and whether there are more. No other is read.
 
     data, rest: the columns that have an event's data and, if they are read, its metadata.

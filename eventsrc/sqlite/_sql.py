@@ -78,7 +78,20 @@ SCRIPTS: Final = (
             ),
             (SELECT coalesce(max(position), 0) FROM eventsrc_event);
         DELETE FROM eventsrc_snapshot;
+        DELETE FROM eventsrc_tagged;
     END;
+
+    -- The tags of events, by which they are found across streams. Kinds are declared with some; one of
+    -- which each event has them is whole, and the others are so up to a position of the feed.
+    ALTER TABLE eventsrc_kind ADD COLUMN tags TEXT NOT NULL DEFAULT '';
+    ALTER TABLE eventsrc_kind ADD COLUMN is_whole INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE eventsrc_kind ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE eventsrc_tagged (
+        tag TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        PRIMARY KEY (tag, position)
+    ) WITHOUT ROWID;
 
     -- The store's secret, of which ids are made that the store chooses. Those that were made without it
     -- are found by the index.
@@ -149,7 +162,9 @@ FEED_DATA: Final = """
 """
 COUNT: Final = "SELECT count(*) FROM eventsrc_event WHERE position > ? AND position <= ?"
 KINDS: Final = "SELECT id, type, schema, codec FROM eventsrc_kind"
-KIND: Final = "SELECT id FROM eventsrc_kind WHERE type = ? AND schema = ? AND codec = ?"
+KIND: Final = """
+    SELECT id, tags, is_whole FROM eventsrc_kind WHERE type = ? AND schema = ? AND codec = ?
+"""
 
 # by the primary key of eventsrc_append
 FIND_KEYED: Final = "SELECT position FROM eventsrc_append WHERE id = ?"
@@ -163,7 +178,9 @@ OF_APPEND: Final = """
 """
 
 ADD_STREAM: Final = "INSERT INTO eventsrc_stream (name) VALUES (?)"
-ADD_KIND: Final = "INSERT INTO eventsrc_kind (type, schema, codec) VALUES (?, ?, ?)"
+ADD_KIND: Final = """
+    INSERT INTO eventsrc_kind (type, schema, codec, tags, is_whole) VALUES (?, ?, ?, ?, ?)
+"""
 ADD_APPEND: Final = "INSERT INTO eventsrc_append VALUES (?, ?)"
 ADD_EVENT: Final = "INSERT INTO eventsrc_event VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 # Nothing is stored if what is known of the tables is no more so: they may have been emptied since.
@@ -180,7 +197,56 @@ ADD_EVENT_IN: Final = """
         AND EXISTS (
             SELECT 1 FROM eventsrc_event WHERE stream = came.stream AND version = came.version - 1
         )
+        AND NOT (SELECT is_whole FROM eventsrc_kind WHERE id = came.kind)
 """
+# As ADD_EVENT_IN, of an event with the tags that those of its kind are declared with.
+ADD_TAGGED_EVENT_IN: Final = """
+    INSERT INTO eventsrc_event
+    SELECT position, stream, version, kind, recorded_at, data, data_crc, rest
+    FROM (
+        SELECT ? AS position, ? AS stream, ? AS version, ? AS kind, ? AS recorded_at, ? AS data,
+            ? AS data_crc, ? AS rest, ? AS epoch, ? AS name, ? AS tags
+    ) AS came
+    WHERE (SELECT max(position) FROM eventsrc_event) = came.position - 1
+        AND (SELECT max(number) FROM eventsrc_epoch) = came.epoch
+        AND (SELECT name FROM eventsrc_stream WHERE id = came.stream) = came.name
+        AND EXISTS (
+            SELECT 1 FROM eventsrc_event WHERE stream = came.stream AND version = came.version - 1
+        )
+        AND EXISTS (
+            SELECT 1 FROM eventsrc_kind
+            WHERE id = came.kind AND tags = came.tags AND (is_whole OR tags = '')
+        )
+"""
+
+ADD_TAG: Final = "INSERT OR IGNORE INTO eventsrc_tagged VALUES (?, ?, ?)"
+DECLARATIONS: Final = "SELECT id, type, tags, is_whole, indexed FROM eventsrc_kind"
+# by the primary key of eventsrc_tagged
+TAGGED: Final = """
+    SELECT position, kind FROM eventsrc_tagged WHERE tag = ? AND position > ? ORDER BY position
+"""
+# by the primary keys of eventsrc_event and eventsrc_stream
+STREAM_AT: Final = """
+    SELECT name FROM eventsrc_event JOIN eventsrc_stream ON eventsrc_stream.id = stream
+    WHERE position = ?
+"""
+AT: Final = """
+    SELECT position, name, version, kind, recorded_at, data, data_crc, rest
+    FROM eventsrc_event JOIN eventsrc_stream ON eventsrc_stream.id = stream
+    WHERE position = ?
+"""
+# by the primary key of eventsrc_event; CROSS JOIN keeps SQLite from beginning with the streams
+BETWEEN: Final = """
+    SELECT position, kind, name
+    FROM eventsrc_event CROSS JOIN eventsrc_stream ON eventsrc_stream.id = stream
+    WHERE position > ? AND position <= ? ORDER BY position
+"""
+DATA_BETWEEN: Final = """
+    SELECT position, kind, data FROM eventsrc_event
+    WHERE position > ? AND position <= ? ORDER BY position
+"""
+FORGET_TAGS: Final = "DELETE FROM eventsrc_tagged WHERE kind = ?"
+DECLARE: Final = "UPDATE eventsrc_kind SET tags = ?, is_whole = ?, indexed = ? WHERE id = ?"
 
 # by the primary key
 RECORDS: Final = """

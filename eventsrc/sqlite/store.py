@@ -56,9 +56,11 @@ from eventsrc.sqlite._rows import (
     records_of,
     records_of_append,
 )
+from eventsrc.sqlite._tags import index, is_changed, known_types, last_to_look_at, page, positions
 from eventsrc.stores._group_commit import GroupCommit, ToRaise
 from eventsrc.stores._ids import OwnIds
 from eventsrc.stores._known import NOT_KNOWN, Heads, Kinds
+from eventsrc.stores._tagging import UNDECLARED, check_indexing, items_of
 from eventsrc.stores.copying import (
     CopyOp,
     EndCopy,
@@ -92,12 +94,15 @@ from eventsrc.stores.operations import (
     StoreClosed,
     StoreOp,
     Unknown,
+    is_met,
 )
 from eventsrc.stores.prepare import (
+    Part,
     Prepared,
     appended,
     check,
     check_end,
+    check_tagged,
     lone_event,
     microseconds,
     page_of,
@@ -105,6 +110,7 @@ from eventsrc.stores.prepare import (
     shown_of,
 )
 from eventsrc.stores.requests import check_request
+from eventsrc.stores.tags import AppendIf, Indexed, IndexTags, ReadTagged, TagOp
 
 GROUP: Final = 512
 """The most appends that share a commit."""
@@ -121,7 +127,7 @@ class _Job:
     """When its turn to write must have come, by _clock.monotonic()."""
 
 
-class SqliteStore(Opened[StoreOp | EpochOp | CopyOp]):
+class SqliteStore(Opened[StoreOp | EpochOp | CopyOp | TagOp]):
     """A store in a SQLite file. It may be used from threads, tasks and several processes at once.
 
     path: of the file; it is made if it is not there.
@@ -198,9 +204,19 @@ class SqliteStore(Opened[StoreOp | EpochOp | CopyOp]):
         """Appends to several streams."""
         return await self._line.perform_async(self._job(op), self._file.timeout)
 
-    def _job(self, op: Append | AppendAll) -> _Job:
+    @on(AppendIf)
+    def append_if(self, op: AppendIf) -> _Answer:
+        """Appends if boundaries are unchanged."""
+        return self._line.perform(self._job(op), self._file.timeout)
+
+    @on(AppendIf).coroutine
+    async def append_if_async(self, op: AppendIf) -> _Answer:
+        """Appends if boundaries are unchanged."""
+        return await self._line.perform_async(self._job(op), self._file.timeout)
+
+    def _job(self, op: Append | AppendAll | AppendIf) -> _Job:
         self._file.check_usable()
-        asked = prepare(op, self.codec, self.store_id, key=self._ids.key)
+        asked = prepare(op, self.codec, self.store_id, key=self._ids.key, keeps_tags=True)
         return _Job(asked, monotonic() + self._file.timeout)
 
     def _commit(self, group: Sequence[_Job]) -> list[_Answer | ToRaise]:
@@ -281,6 +297,8 @@ class SqliteStore(Opened[StoreOp | EpochOp | CopyOp]):
             return None
         if part.epoch not in (0, self._epochs.current):
             return None
+        if asked.tagging is not None or asked.bounds:
+            return self._insert_tagged(part, asked, job.deadline)
         return self._insert(part.stream, part.expected, part.events[0], asked.metadata, job.deadline)
 
     def _insert(
@@ -317,6 +335,39 @@ class SqliteStore(Opened[StoreOp | EpochOp | CopyOp]):
 
     def _now(self) -> int:
         return microseconds(self._clock)
+
+    def _insert_tagged(self, part: Part, asked: Prepared, deadline: float) -> _Answer | None:
+        """As `_insert`, of an event with tags, or with boundaries that are seen to be unchanged."""
+        number, version = self._heads.get(part.stream, NOT_KNOWN)
+        (encoded,) = part.events
+        kind, epoch = self._kinds.numbers.get(encoded.kind), self._epochs.current
+        if not version or kind is None or not is_met(part.expected, version):
+            return None
+        if any(bound.cursor.epoch != epoch for bound in asked.bounds):
+            return None
+        end, version = self._end + 1, version + 1
+        own_id = self._ids.new(end)
+        asked.append_id = UUID(bytes=own_id)
+        now = microseconds(self._clock)
+        last = columns_of_one(part.stream, version, own_id, encoded, asked.metadata, now)
+        declared = UNDECLARED if asked.tagging is None else asked.tagging.declared[0]
+        row = end, number, version, kind, *last, epoch, part.stream, declared
+        tags = () if asked.tagging is None else [(tag, end, kind) for _, tag in asked.tagging.tags]
+
+        def store(connection: sqlite3.Connection) -> bool:
+            if any(is_changed(connection, bound, end - 1) for bound in asked.bounds):
+                return False
+            if not connection.execute(sql.ADD_TAGGED_EVENT_IN, row).rowcount:
+                return False
+            connection.executemany(sql.ADD_TAG, tags)
+            return True
+
+        if not self._file.writing(deadline).run(store):
+            return None
+        self._end = end
+        self._heads[part.stream] = number, version
+        token = Token(self.store_id, {part.stream: version}, epoch)
+        return Success(Appended(asked.append_id, token, Cursor(self.store_id, end, epoch)))
 
     @on(FindAppend)
     def find_append(self, op: FindAppend) -> Appended | None:
@@ -550,6 +601,44 @@ class SqliteStore(Opened[StoreOp | EpochOp | CopyOp]):
         if shown is not None:
             found = tuple(tuple(compress(column, shown)) for column in found)
         return EventsData(found, kinds_of(connection, self._kinds, found[2]), self.codec), last
+
+    # --- tags
+
+    @on(ReadTagged)
+    def read_tagged(self, op: ReadTagged) -> FeedPage[Any]:
+        """A page of a boundary's events."""
+        check_tagged(op)
+        after = op.after.check(self.store_id)
+        items = items_of(op.boundary, self.codec, self._ids.key)
+        with self._file.reading() as connection:
+            connection.execute("BEGIN")  # all that is looked at is of one moment
+            end, epoch = end_of(connection)
+            epochs = self._epoch(connection, epoch)
+            epochs.check(op.after)
+            check_end(op, end)
+            last = last_to_look_at(items, after, end)
+            found = positions(connection, known_types(connection, items), items, after, last)
+            rows, is_full = page(connection, found, op.limit)
+            kinds = kinds_of(connection, self._kinds, [row[3] for row in rows])
+        at = partial(Cursor, self.store_id, epoch=epochs.current)
+        return FeedPage(Events(rows, self.codec, kinds), at(rows[-1][0] if is_full else last), at(end))
+
+    @on(IndexTags)
+    def index_tags(self, op: IndexTags) -> Indexed:
+        """Gives stored events the tags of their types, some at a time."""
+        types = check_indexing(op, self.codec)
+
+        def work(connection: sqlite3.Connection) -> Indexed:
+            return index(connection, op, types, self.codec, self._kinds.copy(), self._ids.key)
+
+        return self._file.writing().run(work)
+
+    @on(IndexTags).coroutine
+    async def index_tags_async(self, op: IndexTags) -> Indexed:
+        """Gives stored events the tags of their types, some at a time."""
+        from asyncio import to_thread
+
+        return await to_thread(self.index_tags, op)
 
     # --- snapshots
 

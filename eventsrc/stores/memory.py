@@ -26,6 +26,8 @@ from eventsrc.programs.opened import Opened
 from eventsrc.programs.program import Outcome
 from eventsrc.stores._forking import guarded_across_forks
 from eventsrc.stores._ids import new_append_id
+from eventsrc.stores._memory_tags import MemoryTags
+from eventsrc.stores._tagging import check_indexing, items_of
 from eventsrc.stores.copying import (
     CopyOp,
     EndCopy,
@@ -64,17 +66,20 @@ from eventsrc.stores.prepare import (
     Prepared,
     appended,
     asked_for,
+    changed,
     check,
     check_end,
+    check_tagged,
     microseconds,
     of_one_page,
     page_of,
     prepare,
 )
 from eventsrc.stores.requests import check_request
+from eventsrc.stores.tags import AppendIf, Indexed, IndexTags, ReadTagged, TagOp
 
 
-class MemoryStore(Opened[StoreOp | EpochOp | CopyOp]):
+class MemoryStore(Opened[StoreOp | EpochOp | CopyOp | TagOp]):
     """A store that lives and dies with the process. It may be used from threads and tasks.
 
     codec: what it encodes with; one for all registered events if not given.
@@ -102,6 +107,7 @@ class MemoryStore(Opened[StoreOp | EpochOp | CopyOp]):
         self._appends: dict[UUID, list[Record]] = {}
         self._snapshots: dict[tuple[str, str, int], Snapshot] = {}
         self._epochs = FIRST
+        self._tags = MemoryTags()
 
     def close(self) -> None:
         """Does nothing: there is nothing to close."""
@@ -109,12 +115,17 @@ class MemoryStore(Opened[StoreOp | EpochOp | CopyOp]):
     @on(Append)
     def append(self, op: Append) -> Outcome[Appended, NotAppended]:
         """Appends to one stream."""
-        return self._append(prepare(op, self.codec, self.store_id, self._new_id, self._key))
+        return self._append(self._prepared(op))
 
     @on(AppendAll)
     def append_all(self, op: AppendAll) -> Outcome[Appended, NotAppended]:
         """Appends to several streams."""
-        return self._append(prepare(op, self.codec, self.store_id, self._new_id, self._key))
+        return self._append(self._prepared(op))
+
+    @on(AppendIf)
+    def append_if(self, op: AppendIf) -> Outcome[Appended, NotAppended]:
+        """Appends if boundaries are unchanged."""
+        return self._append(self._prepared(op))
 
     @on(Read)
     def read(self, op: Read) -> Page[object]:
@@ -159,6 +170,32 @@ class MemoryStore(Opened[StoreOp | EpochOp | CopyOp]):
             position = held[-1].position
         at = partial(Cursor, self.store_id, epoch=epochs.current)
         return FeedPage(self._events(held), at(position), at(end))
+
+    @on(ReadTagged)
+    def read_tagged(self, op: ReadTagged) -> FeedPage[object]:
+        """A page of a boundary's events."""
+        check_tagged(op)
+        position = op.after.check(self.store_id)
+        items = items_of(op.boundary, self.codec, self._key)
+        with self._lock:
+            end = len(self._feed)
+            self._epochs.check(op.after)
+            check_end(op, end)
+            self._tags.check_indexed(items)
+            found = self._tags.find(items, self._feed, position, op.limit)
+            shown = of_one_page(found)
+            is_full = len(found) == op.limit or len(shown) < len(found)
+            last = shown[-1].position if is_full else end
+            at = partial(Cursor, self.store_id, epoch=self._epochs.current)
+        return FeedPage(self._events(shown), at(last), at(end))
+
+    @on(IndexTags)
+    def index_tags(self, op: IndexTags) -> Indexed:
+        """Gives stored events the tags of their types."""
+        types = check_indexing(op, self.codec)
+        with self._lock:
+            self._tags.index(types, self._feed, self.codec, self._key)
+            return Indexed(len(self._feed), True)
 
     @on(LoadSnapshot)
     def load_snapshot(self, op: LoadSnapshot) -> Snapshot | None:
@@ -224,6 +261,7 @@ class MemoryStore(Opened[StoreOp | EpochOp | CopyOp]):
             for record in todo.records:
                 self._streams.setdefault(record.stream, []).append(record)
                 self._appends.setdefault(UUID(bytes=record.append_id), []).append(record)
+            self._tags.add(todo.records, None)
             self._feed += todo.records
             return len(self._feed)
 
@@ -251,8 +289,15 @@ class MemoryStore(Opened[StoreOp | EpochOp | CopyOp]):
                 return Failure(self._conflict(*unmet))
             now = microseconds(self._clock)
             end = len(self._feed)
+            for bound in asked.bounds:
+                bound.check(self._epochs, end)
+                self._tags.check_indexed(bound.items)
+                found = self._tags.find(bound.items, self._feed, bound.cursor.position, CONFLICT_EVENTS)
+                if found:
+                    return Failure(changed(bound.boundary, self._events(of_one_page(found))))
             records = asked.records(end, self._version, now)
             try:
+                self._tags.add(records, asked.tagging)
                 for record in records:
                     self._streams.setdefault(record.stream, []).append(record)
                 self._appends[asked.append_id] = records
@@ -263,7 +308,11 @@ class MemoryStore(Opened[StoreOp | EpochOp | CopyOp]):
                 raise
             return Success(appended(asked.append_id, records, self.store_id, self._epochs.current))
 
+    def _prepared(self, op: Append | AppendAll | AppendIf) -> Prepared:
+        return prepare(op, self.codec, self.store_id, self._new_id, self._key, keeps_tags=True)
+
     def _take_back(self, append_id: UUID, records: Sequence[Record]) -> None:
+        self._tags.remove(records)
         for record in records:
             del self._streams.get(record.stream, [])[record.version - 1 :]
         self._appends.pop(append_id, None)

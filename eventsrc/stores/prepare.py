@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, compress, repeat
 from operator import contains, itemgetter
-from typing import Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 from uuid import UUID
 
 import attrs
@@ -28,8 +28,10 @@ from eventsrc.events.record import REQUEST, Record, make_records
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import MAX_ID_BYTES as MAX_NAME
 from eventsrc.events.stream_id import RESERVED, BadStreamId, StreamId, checked_prefix, stored_id
+from eventsrc.events.tags import Boundary
 from eventsrc.programs.program import Outcome
 from eventsrc.stores._ids import new_append_id as new_append_id
+from eventsrc.stores._tagging import Bound, Tagging, bounds_of, tagging_of
 from eventsrc.stores.metadata import check_metadata
 from eventsrc.stores.operations import (
     ANY,
@@ -55,6 +57,7 @@ from eventsrc.stores.operations import (
     is_met,
 )
 from eventsrc.stores.requests import digest_in, digest_of, other_request
+from eventsrc.stores.tags import AppendIf, BoundaryChanged, ReadTagged
 
 E = TypeVar("E")
 R = TypeVar("R", bound=Record)
@@ -100,6 +103,10 @@ class Prepared:
     """Whether the caller chose the append_id, so that it may have been stored before."""
     digest: str | None = None
     """Of the request that it is made for; it is in the metadata too."""
+    tagging: Tagging | None = None
+    """None if no event of it is declared with tags, or the store keeps none."""
+    bounds: tuple[Bound, ...] = ()
+    """The boundaries that must be unchanged."""
 
     @property
     def streams(self) -> tuple[Part | Demand, ...]:
@@ -164,11 +171,12 @@ class Prepared:
 
 
 def prepare(
-    op: Append | AppendAll,
+    op: Append | AppendAll | AppendIf,
     codec: Codec,
     store_id: str,
     new_id: Callable[[], UUID] | None = None,
     key: bytes = b"",
+    keeps_tags: bool = False,
 ) -> Prepared:
     """An append, checked and encoded.
 
@@ -176,6 +184,7 @@ def prepare(
     new_id: makes an id for an append whose caller chose none; at random if not given.
     key: the store's secret, of 1 to 64 bytes, for the digest of a request; without one, who reads the
         store can try out which request it was.
+    keeps_tags: whether the store keeps the tags of events, and so can be asked for an AppendIf.
     Raises ValueError or TypeError for one that makes no sense, EventTypeError for an object that is no
     event, WrongStore for a token of another store, NotInToken for one that does not name the stream,
     BadStreamId, and NotStorable with the path to what cannot be stored, such as the key `$sealed`.
@@ -205,19 +214,29 @@ def prepare(
     beside = codec.encode_metadata(metadata)
     if beside:
         _check_metadata(metadata, beside)
-    digest = None
+    digest, secret = None, key or store_id.encode()[:64]
     if op.request is not None:
         _check_request(op.request, op.append_id)
-        digest = digest_of(op.request, append_id, key or store_id.encode()[:64])
+        digest = digest_of(op.request, append_id, secret)
         beside = codec.encode_metadata({**metadata, REQUEST: digest})
-    return Prepared(append_id, parts, demands, beside, op.append_id is not None, digest)
+    asked = Prepared(append_id, parts, demands, beside, op.append_id is not None, digest)
+    if keeps_tags:
+        brought = (op,) if isinstance(op, Append) else op.appends
+        events = [event for part in brought for event in part.events]
+        their_bytes = [one for part in parts for one in part.events]
+        asked.tagging = tagging_of(events, their_bytes, codec, secret)
+    if isinstance(op, AppendIf):
+        if not keeps_tags:
+            raise TypeError("this store keeps no tags, and cannot tell whether a boundary is unchanged")
+        asked.bounds = bounds_of(op.unchanged, codec, store_id, secret)
+    return asked
 
 
 def lone_event(op: Append, codec: Codec) -> Encoded | None:
     """The event of an append of just one, encoded, to which there is nothing more; None for any other.
 
-    It has no id of the caller's, no metadata and no token, and there is nothing wrong with it: most
-    appends are such, and need not be prepared.
+    It has no id of the caller's, no metadata, no token and no tags, and there is nothing wrong with
+    it: most appends are such, and need not be prepared.
     """
     stream, events, expected, metadata = op.stream, op.events, op.expected, op.metadata
     if (
@@ -233,7 +252,9 @@ def lone_event(op: Append, codec: Codec) -> Encoded | None:
     ):
         return None
     encoded = codec.glance(events[0])
-    return None if encoded is None or _DOLLAR in encoded[1] else encoded
+    if encoded is None or _DOLLAR in encoded[1] or encoded[0][0] in codec.types.tagged:
+        return None
+    return encoded
 
 
 def _check_request(request: object, append_id: UUID | None) -> None:
@@ -424,7 +445,12 @@ def _check_limit(limit: object) -> None:
         raise ValueError(f"limit is {limit!r:.100}: ask for 1 to {MAX_PAGE} events at a time")
 
 
-def check_end(op: ReadFeed, end: int) -> None:
+def check_tagged(op: ReadTagged) -> None:
+    """Raises ValueError or TypeError for a page that makes no sense."""
+    check(ReadFeed(op.after, op.limit))
+
+
+def check_end(op: ReadFeed | ReadTagged, end: int) -> None:
     """Raises BadCursor for a cursor beyond the end of the feed: it is of another feed than this."""
     if op.after.position > end:
         raise BadCursor(
@@ -513,6 +539,12 @@ def appended(append_id: UUID, records: Sequence[Record], store_id: str, epoch: i
     seen = {stored_id(stream): version for stream, version in versions.items()}
     cursor = Cursor(store_id, records[-1][0], epoch)
     return Appended(append_id, Token(store_id, seen, epoch), cursor)
+
+
+def changed(boundary: Boundary, events: Sequence[Recorded[Any]]) -> BoundaryChanged:
+    """The answer to an append for which a boundary has changed: by these events, and perhaps more."""
+    first = events[0]
+    return BoundaryChanged(first.stream, first.version - 1, first.version, events, boundary)
 
 
 def microseconds(clock: Callable[[], float]) -> int:

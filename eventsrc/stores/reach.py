@@ -26,6 +26,7 @@ from eventsrc.stores.operations import (
     ReadFeed,
     SaveSnapshot,
 )
+from eventsrc.stores.tags import AppendIf, IndexTags, ReadTagged
 
 
 @attrs.frozen
@@ -62,6 +63,7 @@ _REACHES: Final[dict[type, Callable[[Any], Reach]]] = {
     Read: _one,
     ReadFeed: lambda op: Reach(prefixes=frozenset({op.prefix})),
     SaveSnapshot: lambda op: _one(op.snapshot),
+    **dict.fromkeys((AppendIf, ReadTagged, IndexTags), lambda _: WHOLE_STORE),
     **dict.fromkeys((GetIdentity, KeepRecords, EndCopy), lambda _: WHOLE_STORE),
 }
 

@@ -141,7 +141,7 @@ def decide(
         wanted = Append(stream, events, folded.version, append_id, metadata or {}, asked)
         outcome = yield from wanted
         if type(outcome) is not Success and isinstance(outcome.failure(), Unknown):
-            outcome = yield from _settle(wanted, outcome, deadline)
+            outcome = yield from settle(wanted, outcome, deadline)
         match outcome:
             case Success(appended) if appended.version == folded.version + len(events):
                 return Success(Decided(state, events, appended.version, appended.token))
@@ -214,7 +214,7 @@ def _caught_up(fold: Fold[S, Any], folded: Folded[S], conflict: Conflict) -> Do[
     )
 
 
-def _settle(
+def settle(
     wanted: Append, outcome: Outcome[Appended, NotAppended], deadline: float
 ) -> Do[Append | Elapsed | Chance | Sleep, Outcome[Appended, NotAppended]]:
     """Settles an append whose answer was lost: it is made again, under the same append_id."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime
 from bisect import bisect_right
 from collections.abc import Callable
-from typing import Any, Never, NoReturn, TypeVar, overload
+from typing import Any, Never, NoReturn, TypeAlias, TypeVar, overload
 
 from eventsrc._errors import EventsrcError
 from eventsrc.events.epochs import Epochs
@@ -38,6 +38,7 @@ from eventsrc.stores.operations import (
     StoreOp,
 )
 from eventsrc.stores.prepare import check, check_end, page_of
+from eventsrc.stores.tags import ReadTagged
 from eventsrc.streams.fold import Folded, Load, NoSuchVersion
 
 O = TypeVar("O")
@@ -102,6 +103,13 @@ class _Past(Translation[StoreOp | GetEpochs | Load, StoreOp]):
         reached = min(page.next, end)
         blocked = page.blocked if reached < end else None
         return FeedPage(page.events[:until], reached, end, blocked)
+
+    def read_tagged(self, op: ReadTagged) -> Do[ReadTagged | ReadFeed, FeedPage[Any]]:
+        """A page of a boundary as it was at a cursor."""
+        end = yield from self._cursor()
+        page = yield from op
+        until = bisect_right(page.events, end.position, key=lambda event: event.position)
+        return FeedPage(page.events[:until], min(page.next, end), end)
 
     @on(LoadSnapshot).program
     def load_snapshot(self, op: LoadSnapshot) -> Do[LoadSnapshot | Read | ReadFeed, Snapshot | None]:
@@ -239,7 +247,10 @@ def as_of(
     return _Past(at).into(store)
 
 
-def before(appended: Appended) -> Do[Read, Callable[[Load | Read | Head], Do[StoreOp, Any]]]:
+_Asked: TypeAlias = Load | Read | Head | ReadFeed | ReadTagged
+
+
+def before(appended: Appended) -> Do[Read, Callable[[_Asked], Do[StoreOp | ReadTagged, Any]]]:
     """Answers queries as of the moment at which an append was stored, without its events."""
     indexes: list[int] = []
     for stream, version in appended.token.versions.items():
@@ -249,16 +260,20 @@ def before(appended: Appended) -> Do[Read, Callable[[Load | Read | Head], Do[Sto
     return _queries(Cursor(end.store_id, end.position - max(indexes) - 1, end.epoch))
 
 
-def after(appended: Appended) -> Callable[[Load | Read | Head], Do[StoreOp, Any]]:
+def after(appended: Appended) -> Callable[[_Asked], Do[StoreOp | ReadTagged, Any]]:
     """As `before`, with its events."""
     return _queries(appended.cursor)
 
 
-def _queries(at: Cursor) -> Callable[[Load | Read | Head], Do[StoreOp, Any]]:
+def _queries(at: Cursor) -> Callable[[_Asked], Do[StoreOp | ReadTagged, Any]]:
     past = _Past(at)
 
-    def ask(op: Load | Read | Head) -> Do[StoreOp, Any]:
+    def ask(op: _Asked) -> Do[StoreOp | ReadTagged, Any]:
         match op:
+            case ReadFeed():
+                return (yield from past.read_feed(op))
+            case ReadTagged():
+                return (yield from past.read_tagged(op))
             case Load():
                 return (yield from past.load(op))
             case Read():

@@ -1,7 +1,8 @@
 """Deciding over several streams: commit only if nothing that was read has changed.
 
 `serializable(program)` remembers which streams the program reads, and at which versions. Its append
-then holds only if they are all still there. If one has changed, the program is run again and reads
+then holds only if they are all still there, and if no event has come that a boundary or a part of the
+feed would have had which it has read to its end. If one has changed, the program is run again and reads
 anew: if it comes to the same outcome, that is committed, and if not, the other one. So commands behave
 as if they were run one after the other, and none has to say which streams its decision depends on.
 
@@ -19,8 +20,9 @@ import attrs
 from returns.result import Failure, Success
 
 from eventsrc._errors import EventsrcError
-from eventsrc.events.positions import Token
+from eventsrc.events.positions import Cursor, Token
 from eventsrc.events.stream_id import StreamId
+from eventsrc.events.tags import Boundary, BoundaryItem
 from eventsrc.programs.program import Do, Effect, intercept, program
 from eventsrc.programs.world import Chance, Elapsed, Sleep
 from eventsrc.stores.operations import (
@@ -32,6 +34,7 @@ from eventsrc.stores.operations import (
     Condition,
     Conflict,
     Expected,
+    FeedPage,
     FindAppend,
     Head,
     Read,
@@ -41,6 +44,8 @@ from eventsrc.stores.operations import (
     Unknown,
     is_met,
 )
+from eventsrc.stores.prepare import changed
+from eventsrc.stores.tags import AppendIf, BoundaryChanged, ReadTagged, Unchanged
 from eventsrc.streams.decide import WITHIN, key_of, pause
 from eventsrc.streams.fold import Load
 from eventsrc.streams.past import after, before
@@ -51,7 +56,9 @@ R = TypeVar("R")
 SerializableOp: TypeAlias = StoreOp | Elapsed | Chance | Sleep
 """The operations that `serializable` performs besides the program's own."""
 
-_SEEN: Final = (Load, Read, Head, ReadFeed, Append, AppendAll)
+_Write: TypeAlias = Append | AppendAll | AppendIf
+
+_SEEN: Final = (Load, Read, Head, ReadFeed, ReadTagged, Append, AppendAll, AppendIf)
 """The operations that read or write streams."""
 
 
@@ -60,10 +67,12 @@ class NotSerialized(EventsrcError):
 
     def __init__(self, conflict: Conflict, attempts: int) -> None:
         events = ", ".join(f"{event.version}: {event.type}" for event in conflict.events)
+        read = f"{conflict.stream} was read at version {conflict.expected} and is at {conflict.actual}"
+        if isinstance(conflict, BoundaryChanged):
+            read = f"{conflict.boundary} was read, and {conflict.stream} has brought more of it"
         super().__init__(
-            f"gave up after {attempts} attempts: {conflict.stream} was read at version "
-            f"{conflict.expected} and is at {conflict.actual} ({events}): give it more time (within=), "
-            "or read fewer streams that others write to"
+            f"gave up after {attempts} attempts: {read} ({events}): give it more time (within=), or "
+            "read less that others write to"
         )
         self.conflict = conflict
         self.attempts = attempts
@@ -102,10 +111,11 @@ def serializable(
     """The program, with its append conditional on every stream that it has read; again if one changed.
 
     source: a program over store operations, run once or several times: its reads are Read, Head and
-        Load, its write is one Append or AppendAll, that of a decision included. Those of operations
-        that the interpreter has a program for, such as the commands of a service, are among them. A
-        program that writes nothing and reads several streams is run until it has seen them as they were
-        at one moment.
+        Load, ReadTagged of a boundary, and ReadFeed with a prefix or types; its write is one Append,
+        AppendAll or AppendIf, that of a decision included. Those of operations that the interpreter
+        has a program for, such as the commands of a service, are among them. A program that writes
+        nothing and reads several streams or boundaries is run until it has seen them as they were at
+        one moment. Where boundaries or parts of the feed were read, the store must keep tags (TagOp).
     within: for how many seconds to run it again.
     append_id: that of its write, to make a retry safe: what was stored under it before is not stored
         again. The program is then run on what its streams were when that was stored, and its write is
@@ -114,9 +124,9 @@ def serializable(
         for this request alone. None: for any under this id.
     A conflict at a version that the program expects, and has not read, is its own, answered as ever.
     Raises NotSerialized at the deadline, OtherRequest if the append_id was used before and not for this
-    request, and NotSerializable for a second write, a read of the feed, an append_id of the program's
-    own beside the one that is given, or a program that does not append, to the same streams, what was
-    stored under its id.
+    request, and NotSerializable for a second write, a read of the whole feed, an append_id of the
+    program's own beside the one that is given, or a program that does not append, to the same streams,
+    what was stored under its id.
     """
     asked = key_of(append_id, request)
     if append_id is not None:
@@ -159,7 +169,7 @@ def _replayed(source: Effect[O, R], stored: Appended) -> Do[O | SerializableOp, 
 class _Replay:
     """A run of a program whose write is stored already."""
 
-    def __init__(self, stored: Appended, ask: Callable[[Any], Do[StoreOp, Any]]) -> None:
+    def __init__(self, stored: Appended, ask: Callable[[Any], Do[StoreOp | ReadTagged, Any]]) -> None:
         self._stored = stored
         self._ask = ask
         self.is_written = False
@@ -167,14 +177,14 @@ class _Replay:
     def handle(self, op: Any) -> Do[Any, Any]:
         """Answers one of the program's reads and writes, as it was answered then."""
         match op:
-            case ReadFeed():
-                raise _reads_feed(op)
-            case Append() | AppendAll():
+            case Append() | AppendAll() | AppendIf():
                 return self._write(op)
             case _:
+                if isinstance(op, ReadFeed):
+                    _boundary_of(op)
                 return (yield from self._ask(op))
 
-    def _write(self, op: Append | AppendAll) -> AppendOutcome:
+    def _write(self, op: _Write) -> AppendOutcome:
         if self.is_written:
             raise _second(op)
         appends = [op] if isinstance(op, Append) else op.appends
@@ -192,11 +202,18 @@ class _Replay:
 def _reads_feed(op: ReadFeed) -> NotSerializable:
     return NotSerializable(
         f"{op!r} reads all streams, and every append would change it: read the streams that the "
-        "decision depends on"
+        "decision depends on, or events of some types, below a prefix, or of some tags"
     )
 
 
-def _second(op: Append | AppendAll) -> NotSerializable:
+def _boundary_of(op: ReadFeed) -> Boundary:
+    """The boundary of a part of the feed. Raises NotSerializable for the whole of it."""
+    if (not op.prefix and op.types is None) or (op.all_streams and not op.prefix):
+        raise _reads_feed(op)
+    return Boundary((BoundaryItem(types=op.types, prefix=op.prefix),))
+
+
+def _second(op: _Write) -> NotSerializable:
     return NotSerializable(
         f"{op!r:.200} is a second write: make it one AppendAll with the first, so that both are stored "
         "or neither"
@@ -217,6 +234,8 @@ class _Reads:
         self._append_id = append_id
         self._request = request
         self._versions: dict[StreamId, int] = {}
+        self._bounds: dict[Boundary, tuple[Cursor, ReadFeed | ReadTagged]] = {}
+        """The ends of those that were read to their ends, and how to read on."""
         self._is_written = False
         self._unknown: UUID | None = None
 
@@ -235,8 +254,11 @@ class _Reads:
                 version = yield from op
                 self._see(stream, version)
                 return version
-            case ReadFeed():
-                raise _reads_feed(op)
+            case ReadTagged() | ReadFeed():
+                boundary = op.boundary if isinstance(op, ReadTagged) else _boundary_of(op)
+                found: FeedPage[Any] = yield from op
+                self._see_page(boundary, op, found)
+                return found
             case _:
                 return (yield from self._write(op))
 
@@ -244,11 +266,26 @@ class _Reads:
         """Makes sure that what was read was so at one moment, if no write has made sure already."""
         if not self._is_written and self._unknown is None:
             yield from self._find()  # perhaps it writes nothing because of what was stored meanwhile
-        if self._is_written or self._unknown is not None or len(self._versions) < 2:
+        read = len(self._versions) + len(self._bounds)
+        if self._is_written or self._unknown is not None or read < 2:
             return
         # Versions only grow: those that are now as they were read, were so when the last was read.
         for stream in list(self._versions):
             self._see(stream, (yield from Head(stream)))
+        for boundary, (cursor, op) in list(self._bounds.items()):
+            at, end = cursor, None
+            while end is None or at < end:  # what has come since that reading is no part of it
+                page: FeedPage[Any] = yield from attrs.evolve(op, after=at, limit=1)  # type: ignore[misc]
+                if page.events:
+                    raise _Changed(self, changed(boundary, page.events))
+                at, end = page.next, end or page.end
+
+    def _see_page(self, boundary: Boundary, op: ReadFeed | ReadTagged, page: FeedPage[Any]) -> None:
+        """Notes a page that reached the end: the answer of any other is not changed by what comes."""
+        if self._is_written or self._unknown is not None or page.next < page.end:
+            return
+        before, _ = self._bounds.get(boundary, (page.end, op))
+        self._bounds[boundary] = min(before, page.end), op
 
     def _see(self, stream: StreamId, version: int) -> None:
         if not self._is_written and self._unknown is None:  # or it might be its own write that it sees
@@ -256,7 +293,7 @@ class _Reads:
             if before != version:
                 raise _Changed(self, Conflict(stream, before, version))
 
-    def _write(self, op: Append | AppendAll) -> Do[Append | AppendAll | FindAppend, AppendOutcome]:
+    def _write(self, op: _Write) -> Do[Append | AppendAll | FindAppend, AppendOutcome]:
         if self._is_written or self._unknown not in (None, op.append_id):
             raise _second(op)
         op = self._named(op)
@@ -273,6 +310,9 @@ class _Reads:
         why = outcome.failure()
         if isinstance(why, Unknown):
             self._unknown = why.append_id
+        elif isinstance(why, BoundaryChanged):
+            if why.boundary in self._bounds:
+                raise _Changed(self, why)
         elif isinstance(why, Conflict):
             if self._versions.get(why.stream) == why.expected:
                 raise _Changed(self, why)
@@ -288,7 +328,7 @@ class _Reads:
             if found is not None:
                 raise _Stored(self, found)
 
-    def _named(self, op: Append | AppendAll) -> Append | AppendAll:
+    def _named(self, op: _Write) -> _Write:
         """The write under the id that was given."""
         if self._append_id is None:
             return op
@@ -298,7 +338,7 @@ class _Reads:
             )
         return attrs.evolve(op, append_id=self._append_id, request=self._request)  # type: ignore[misc]
 
-    def _fits(self, op: Append | AppendAll, stored: Appended) -> bool:
+    def _fits(self, op: _Write, stored: Appended) -> bool:
         """Whether what was stored came after just what was read."""
         appends = [op] if isinstance(op, Append) else op.appends
         return all(
@@ -318,14 +358,18 @@ class _Reads:
         return None
 
     def _conditional(
-        self, op: Append | AppendAll, parts: Sequence[StreamAppend | Condition]
-    ) -> Append | AppendAll:
-        """The write with a condition on every stream that was read."""
+        self, op: _Write, parts: Sequence[StreamAppend | Condition]
+    ) -> Do[Any, AppendOutcome]:
+        """Performs the write with a condition on every stream and boundary that was read."""
         named = {part.stream for part in parts}
         read = [Condition(*seen) for seen in self._versions.items() if seen[0] not in named]
-        if isinstance(op, Append) and not read:
+        unchanged = tuple(Unchanged(boundary, cursor) for boundary, (cursor, _) in self._bounds.items())
+        if isinstance(op, AppendIf):
+            unchanged = *op.unchanged, *unchanged
+        if isinstance(op, Append) and not read and not unchanged:
             expected = self._expected(parts[0])
-            return Append(op.stream, op.events, expected, op.append_id, op.metadata, op.request)
+            lone = Append(op.stream, op.events, expected, op.append_id, op.metadata, op.request)
+            return (yield from lone)
         appends: list[StreamAppend] = []
         for part in parts:
             expected = self._expected(part)
@@ -333,7 +377,10 @@ class _Reads:
                 appends.append(StreamAppend(part.stream, part.events, expected))
             else:
                 read.append(Condition(part.stream, expected))
-        return AppendAll(tuple(appends), tuple(read), op.append_id, op.metadata, op.request)
+        rest = tuple(read), op.append_id, op.metadata, op.request
+        if unchanged:
+            return (yield from AppendIf(tuple(appends), unchanged, *rest))
+        return (yield from AppendAll(tuple(appends), *rest))
 
     def _expected(self, part: StreamAppend | Condition) -> Expected:
         version = self._versions.get(part.stream)
@@ -342,7 +389,7 @@ class _Reads:
         return version if is_met(part.expected, version) else part.expected
 
 
-def _parts(op: Append | AppendAll) -> tuple[StreamAppend | Condition, ...]:
+def _parts(op: _Write) -> tuple[StreamAppend | Condition, ...]:
     if isinstance(op, Append):
         return (StreamAppend(op.stream, op.events, op.expected),)
     return (*op.appends, *op.conditions)

@@ -29,6 +29,8 @@ NotRead NotStorable NotSerializable NotSerialized PastIsReadOnly Refused StoreBu
 StoreError StoreFull StoreReadOnly Undecodable UnknownEvent Unreachable ViewError WrongEpoch WrongStore
 CarryOver Epochs GetEpochs OtherEpoch RaiseEpoch restored
 OtherDefinition Skip StartOver StartedOver skip
+AppendIf BadTag Boundary BoundaryChanged BoundaryItem DecidedAbout Gathered IndexTags Indexed NotIndexed
+OtherTags ReadTagged TagValue Unchanged index_tags
 """
 
 

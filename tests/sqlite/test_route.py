@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,11 +28,13 @@ def route(run: Callable[[], object]) -> list[CodeType]:
             called.append(frame.f_code)
 
     before = sys.getprofile()
+    gc.disable()  # what it finalizes is called as well
     sys.setprofile(note)
     try:
         run()
     finally:
         sys.setprofile(before)
+        gc.enable()
     return called[1:]  # but `run` itself
 
 

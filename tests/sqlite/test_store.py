@@ -28,6 +28,8 @@ from eventsrc.testing._contract.samples import Noted
 
 
 class TestSqliteStore(StoreContract):
+    tags = True
+
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[SqliteStore]:
         with SqliteStore(tmp_path / "store.db") as store:

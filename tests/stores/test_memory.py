@@ -79,6 +79,8 @@ class Everything:
 
 
 class TestMemoryStore(StoreContract):
+    tags = True
+
     @pytest.fixture
     def store(self) -> MemoryStore:
         return MemoryStore()

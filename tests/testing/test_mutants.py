@@ -566,7 +566,7 @@ def test_a_decision_that_is_tried_again_under_another_id_is_caught(
     def settle(wanted: Append, _outcome: Any, _deadline: float) -> Do[Append, Any]:
         return (yield from Append(wanted.stream, wanted.events))
 
-    monkeypatch.setattr(decide, "_settle", settle)
+    monkeypatch.setattr(decide, "settle", settle)
     assert not withdrawals().explore().holds
 
 

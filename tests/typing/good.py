@@ -70,6 +70,7 @@ from eventsrc.recording import RunFile, recording
 from eventsrc.stores.copying import CopyOp
 from eventsrc.stores.newest import newest
 from eventsrc.stores.operations import EpochOp, FeedPage, NotAppended
+from eventsrc.stores.tags import TagOp
 from eventsrc.streams.decide import Decided
 from eventsrc.streams.fold import Folded
 from eventsrc.streams.past import as_of
@@ -358,7 +359,7 @@ assert_type(
 recorded_runs = recording(
     MemoryStore() | world, RunFile("runs.jsonl", masks={(SetEmail, "email"): "x"})
 )
-assert_type(recorded_runs, Interpreter[StoreOp | EpochOp | CopyOp | World])
+assert_type(recorded_runs, Interpreter[StoreOp | EpochOp | CopyOp | TagOp | World])
 
 
 # --- what wraps an interpreter gives one of the same kind
@@ -387,7 +388,7 @@ async def with_postgres(remote_store: AsyncPostgresStore, place: Cursor) -> None
     assert_type(as_of(remote_store, place), AsyncInterpreter[StoreOp])
     assert_type(as_of(MemoryStore(), place), Interpreter[StoreOp])
     assert_type(remembering(remote_store), AsyncInterpreter[StoreOp | EpochOp | CopyOp])
-    assert_type(remembering(store), Interpreter[StoreOp | EpochOp | CopyOp | World])
+    assert_type(remembering(store), Interpreter[StoreOp | EpochOp | CopyOp | TagOp | World])
     traced = await trace_async(below, handled(UserId("4")))
     assert_type(traced, Trace[Success[int] | Failure[NameTaken]])
     previewed = await preview_async(remote_store, handled(UserId("4")))

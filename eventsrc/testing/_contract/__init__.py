@@ -23,11 +23,21 @@ from eventsrc.testing._contract._own_streams import OwnStreams
 from eventsrc.testing._contract._reading import Reading
 from eventsrc.testing._contract._retries import Retries
 from eventsrc.testing._contract._storing import Storing
+from eventsrc.testing._contract._tags import Tags
 from eventsrc.testing._contract._together import Together
 
 
 class StoreContract(
-    Concurrency, Together, BadInput, Reading, Storing, Retries, Conditions, OwnStreams, EpochsOfStores
+    Concurrency,
+    Together,
+    BadInput,
+    Reading,
+    Storing,
+    Retries,
+    Conditions,
+    OwnStreams,
+    EpochsOfStores,
+    Tags,
 ):
     """The tests that every store must pass: subclass it and give it a `store` fixture.
 
@@ -36,6 +46,7 @@ class StoreContract(
     snapshots: whether it keeps snapshots; if not, SaveSnapshot does nothing.
     several: whether it appends to several streams at once, and on conditions on others (AppendAll).
     finding: whether it finds appends by their ids (FindAppend).
+    tags: whether it keeps tags (TagOp); not, unless it says so.
     reopen: a fixture, for a store that outlives its process: see there.
     What a store does not claim is skipped, visibly.
     """

@@ -74,6 +74,7 @@ class ContractPart:
     snapshots: ClassVar[bool] = True
     several: ClassVar[bool] = True
     finding: ClassVar[bool] = True
+    tags: ClassVar[bool] = False
 
     @pytest.fixture
     def store(self) -> Iterator[Store]:
@@ -109,6 +110,12 @@ class ContractPart:
         """For tests of finding appends."""
         if not self.finding:
             pytest.skip("the store finds no append by its id: `finding` is False")
+
+    @pytest.fixture
+    def keeps_tags(self) -> None:
+        """For tests of tags."""
+        if not self.tags:
+            pytest.skip("the store keeps no tags: `tags` is False")
 
     def claimed(self, *asked: O) -> tuple[O, ...]:
         """Some operations, but for those that the store does not claim to perform."""

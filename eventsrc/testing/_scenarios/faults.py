@@ -19,6 +19,7 @@ from eventsrc.stores.operations import (
     SaveSnapshot,
     StoreError,
 )
+from eventsrc.stores.tags import ReadTagged
 
 
 class Fault(enum.Enum):
@@ -66,7 +67,7 @@ EVERY_FAULT: Final = tuple(Fault)
 HOUR: Final = 3600.0
 """The seconds that a SLOW operation takes, and a STALLED one waits."""
 
-_TIMELESS: Final = frozenset([Read, Head, ReadFeed, FindAppend, LoadSnapshot, SaveSnapshot])
+_TIMELESS: Final = frozenset([Read, Head, ReadFeed, FindAppend, LoadSnapshot, SaveSnapshot, ReadTagged])
 _WORLD: Final[tuple[type, ...]] = World.__args__
 
 

@@ -28,6 +28,7 @@ from eventsrc.stores.operations import (
     ReadFeed,
     SaveSnapshot,
 )
+from eventsrc.stores.tags import AppendIf, IndexTags, ReadTagged
 from eventsrc.streams.stream import Stream, Streams
 from eventsrc.testing._scenarios.faults import goes_by_the_clock
 from eventsrc.testing._scenarios.running import BadScenario
@@ -184,6 +185,11 @@ def _of_append_all(op: AppendAll) -> Footprint:
     return Footprint(frozenset(c.stream for c in op.conditions), frozenset([*written, *ids]))
 
 
+def _of_append_if(op: AppendIf) -> Footprint:
+    its = _of_append_all(AppendAll(op.appends, op.conditions, op.append_id))
+    return Footprint(its.reads | {FEED}, its.writes)
+
+
 def _snapshot(stream: str, fold: str, version: int) -> Place:
     return "snapshot", stream, fold, version
 
@@ -205,6 +211,9 @@ _KNOWN: Final[dict[type, Callable[[Any], Footprint]]] = {
     Read: lambda op: reads(op.stream),
     Head: lambda op: reads(op.stream),
     ReadFeed: lambda _op: reads(FEED),
+    AppendIf: _of_append_if,
+    ReadTagged: lambda _op: reads(FEED),
+    IndexTags: lambda _op: writes(FEED),
     FindAppend: lambda op: reads(op.append_id),
     GetEpochs: lambda _op: reads(FEED),
     RaiseEpoch: lambda _op: writes(FEED),

@@ -28,6 +28,7 @@ from eventsrc.stores.operations import (
     ReadFeed,
     Unknown,
 )
+from eventsrc.stores.tags import AppendIf, BoundaryChanged, ReadTagged
 from eventsrc.testing._scenarios.faults import Fault
 from eventsrc.testing._scenarios.running import (
     BadSchedule,
@@ -177,17 +178,19 @@ def _expecting(expected: Expected, stream: str) -> str:
     return f" at version {expected[stream] if isinstance(expected, Token) else expected}"
 
 
-def _append(op: Append | AppendAll) -> str:
+def _append(op: Append | AppendAll | AppendIf) -> str:
     parts = [op] if isinstance(op, Append) else op.appends
     told = [
         f"{_events(part.events)} to {part.stream}{_expecting(part.expected, part.stream)}"
         for part in parts
     ]
     text = "appends " + " and ".join(told)
-    if isinstance(op, AppendAll) and op.conditions:
-        conditions = [f"{c.stream} is{_expecting(c.expected, c.stream)}" for c in op.conditions]
-        text += ", if " + " and ".join(conditions)
-    return text
+    conditions: list[str] = []
+    if isinstance(op, AppendAll | AppendIf):
+        conditions += [f"{c.stream} is{_expecting(c.expected, c.stream)}" for c in op.conditions]
+    if isinstance(op, AppendIf):
+        conditions += [f"no event came of {its.boundary}" for its in op.unchanged]
+    return f"{text}, if {' and '.join(conditions)}" if conditions else text
 
 
 def _read(op: Read) -> str:
@@ -217,7 +220,7 @@ def _page(page: Page[Any]) -> str:
     return f"version {page.head}: {_events(page.events)}" if page.events else f"version {page.head}"
 
 
-def _feed_page(page: FeedPage[Any]) -> str:
+def _feed_page(page: FeedPage[Any] | BoundaryChanged) -> str:
     return f"{', '.join(map(repr, page.events[:EVENTS])) or 'nothing more'}"
 
 
@@ -228,9 +231,11 @@ def _appended(appended: Appended) -> str:
 _OPERATIONS: Final[dict[type, Callable[[Any], str]]] = {
     Append: _append,
     AppendAll: _append,
+    AppendIf: _append,
     Read: _read,
     Head: lambda op: f"asks for the version of {op.stream}",
     ReadFeed: lambda op: f"reads the feed after position {op.after.position}",
+    ReadTagged: lambda op: f"reads what there is of {op.boundary}",
     FindAppend: lambda op: f"asks what became of append {op.append_id}",
     Apply: _apply,
     GetProgress: lambda op: f"asks how far view {op.view.name} has come",
@@ -240,6 +245,7 @@ _ANSWERS: Final[dict[type, Callable[[Any], str]]] = {
     Page: _page,
     FeedPage: _feed_page,
     Appended: _appended,
+    BoundaryChanged: lambda conflict: f"Conflict: {_feed_page(conflict)} came",
     Conflict: lambda conflict: f"Conflict: {conflict.stream} is at version {conflict.actual}",
     Unknown: lambda unknown: f"Unknown: {unknown.reason}",
     Applied: _applied,

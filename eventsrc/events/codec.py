@@ -159,7 +159,7 @@ class Codec(ByName):
     def knows(self, kind: Kind) -> bool:
         """Whether such a stored event can be decoded."""
         known = self.types.named(kind.type)
-        return known is not None and 1 <= kind.schema <= known.version and kind.codec == self.name
+        return known is not None and 1 <= kind.schema <= known.newest and kind.codec == self.name
 
     def decoder(self, kind: Kind) -> Callable[[bytes], Any]:
         """A function that makes events of a kind's data; it raises anything for data that does not fit.
@@ -328,7 +328,7 @@ class Codec(ByName):
         return _msgspec.functions() if self._is_fast else None
 
     def _page_reader(self, kind: Kind, swift: _msgspec.Functions) -> _msgspec.PageReader | None:
-        """A function that makes events by msgspec alone, if the data is of the newest version."""
+        """A function that makes events by msgspec alone, if the data is of the type's own version."""
         known = self.types.named(kind.type)
         is_current = known is not None and kind.schema == known.version
         return swift.reader(known.cls) if known is not None and is_current else None
@@ -342,15 +342,17 @@ class Codec(ByName):
         if schema == known.version:
             return make
 
-        def make_of_older(value: Any) -> Any:
-            newest = known.brought_forward(value, schema)
+        def make_of_another(value: Any) -> Any:
+            own = known.in_this_version(value, schema)
             try:
-                return make(newest)
+                return make(own)
             except REFUSALS as error:
-                error.add_note(f"brought forward from version {schema} by its upcasters")
+                how = "forward" if schema < known.version else "back"
+                by = "upcasters" if schema < known.version else "downcasters"
+                error.add_note(f"brought {how} from version {schema} by its {by}")
                 raise
 
-        return make_of_older
+        return make_of_another
 
     def _reader(self, cls: type) -> Reader:
         converter = self._converter
@@ -460,6 +462,6 @@ def _unknown(kind: Kind, known: EventType | None) -> str:
     if codec != Codec.name:
         return f"{type!r} was stored by the codec {codec!r}: give the store that codec"
     return (
-        f"{type!r} was stored in version {schema}, and the newest known here is {known.version}: "
+        f"{type!r} was stored in version {schema}, and the newest known here is {known.newest}: "
         "update this program"
     )

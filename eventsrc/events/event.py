@@ -9,6 +9,8 @@ gets a new version, with a function for each older one that brings stored data o
         id: UserId
         name: str
 
+Programs that run beside those of a newer version, as in a rolling deploy, read its events if they were
+told before how to bring them back, `downcast={2: ...}`: see docs/runbook/deploy.md.
 Events of which a rule across streams speaks have tags: see `eventsrc.events.tags`.
 Events of style "set" (small, idempotent, one field each) need new versions least.
 """
@@ -29,6 +31,9 @@ C = TypeVar("C")
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """Takes an event's stored data at one version and answers it as the next version has it."""
+
+Downcaster = Callable[[dict[str, Any]], dict[str, Any]]
+"""Takes an event's stored data at one version and answers it as the version before has it."""
 
 MAX_NAME_BYTES: Final = 512
 """The most bytes of UTF-8 that the stored name of an event type has."""
@@ -61,6 +66,7 @@ class EventType:
     version: int
     cls: type
     upcast: Mapping[int, Upcaster]
+    downcast: Mapping[int, Downcaster] = attrs.field(factory=dict[int, Downcaster])
     tags: Mapping[str, Tag[Any]] = attrs.field(factory=dict[str, Tag[Any]])
     """The tags that its events have, by the fields that hold their keys."""
 
@@ -78,15 +84,25 @@ class EventType:
                 found.append(tag[value])
         return found
 
-    def brought_forward(self, data: dict[str, Any], version: int) -> dict[str, Any]:
-        """Stored data of an older version as this version has it."""
+    @property
+    def newest(self) -> int:
+        """The newest version whose data can be read: this one, or a later one that is brought back."""
+        return self.version + len(self.downcast)
+
+    def in_this_version(self, data: dict[str, Any], version: int) -> dict[str, Any]:
+        """Stored data of another version as this version has it."""
         for older in range(version, self.version):
-            try:
-                data = self.upcast[older](data)
-            except Exception as error:
-                error.add_note(f"raised by the upcaster of {self.name!r} from version {older}")
-                raise
+            data = self._cast(self.upcast[older], data, "upcaster", older)
+        for later in range(version, self.version, -1):
+            data = self._cast(self.downcast[later], data, "downcaster", later)
         return data
+
+    def _cast(self, cast: Upcaster, data: dict[str, Any], what: str, version: int) -> dict[str, Any]:
+        try:
+            return cast(data)
+        except Exception as error:
+            error.add_note(f"raised by the {what} of {self.name!r} from version {version}")
+            raise
 
 
 @attrs.frozen
@@ -185,6 +201,7 @@ def event(
     *,
     version: int = 1,
     upcast: Mapping[int, Upcaster] | None = None,
+    downcast: Mapping[int, Downcaster] | None = None,
     tags: Mapping[str, Tag[Any]] | None = None,
     types: EventTypes = EVENTS,
 ) -> Callable[[type[C]], type[C]]:
@@ -194,16 +211,20 @@ def event(
         that begin with `eventsrc/` are the library's own.
     version: of the fields, from 1.
     upcast: for each version before this one, the function that makes its data the next version's.
+    downcast: for versions after this one, which newer programs will store, the function that makes its
+        data that of the version before it. This program reads them so, and stores its own version.
     tags: for a field that holds a key, or several, or None, the tag that is made of it.
     types: the set of types that it joins.
-    Raises EventTypeError for a bad or taken name, a bad version, a missing upcaster, or a tag of what
-    is no field.
+    Raises EventTypeError for a bad or taken name, a bad version, a missing upcaster or downcaster, or a
+    tag of what is no field.
     """
     if name.startswith(RESERVED):
         raise EventTypeError(
             f"{name!r} cannot name an event: names that begin with {RESERVED} are the library's own"
         )
-    return _registering(name, version, dict(upcast or {}), types, dict(tags or {}))
+    return _registering(
+        name, version, dict(upcast or {}), types, dict(tags or {}), dict(downcast or {})
+    )
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(attrs.field,))
@@ -228,6 +249,7 @@ def _registering(
     upcast: Mapping[int, Upcaster],
     types: EventTypes,
     tags: Mapping[str, Tag[Any]],
+    downcast: Mapping[int, Downcaster] | None = None,
 ) -> Callable[[type[C]], type[C]]:
     if not is_type_name(name):
         raise EventTypeError(
@@ -240,6 +262,13 @@ def _registering(
         raise EventTypeError(
             f"{name} version {version} needs an upcaster for each of versions "
             f"{list(range(1, version))}, and has them for {sorted(upcast)}"
+        )
+
+    later = downcast or {}
+    if later.keys() != set(range(version + 1, version + 1 + len(later))):
+        raise EventTypeError(
+            f"{name} version {version} needs a downcaster for each version from {version + 1} on, and "
+            f"has them for {sorted(later)}"
         )
 
     def register(cls: type[C]) -> type[C]:
@@ -256,7 +285,7 @@ def _registering(
                     f"{cls.__qualname__} cannot have {tag!r:.100} by {field!r}: name a field of it, "
                     f"of {sorted(fields)}, and give a Tag"
                 )
-        types.add(EventType(name, version, made, upcast, tags))
+        types.add(EventType(name, version, made, upcast, later, tags))
         return made
 
     return register

@@ -21,12 +21,13 @@ from eventsrc.programs.interpreter import AsyncInterpreter, Wrappable, rescoped,
 from eventsrc.programs.operation import Operation
 from eventsrc.programs.program import Do
 from eventsrc.programs.world import Elapsed, world
-from eventsrc.stores.operations import Append, AppendAll, Conflict, Rejected, Unknown
+from eventsrc.stores.operations import Conflict, Rejected, Unknown
+from eventsrc.stores.tags import APPENDS, AnyAppend, BoundaryChanged, parts_of
 from eventsrc.views.operations import Applied, Apply, Park
 
 K = TypeVar("K")
 
-METERED: Final = (Append, AppendAll, Apply, Park)
+METERED: Final = (*APPENDS, Apply, Park)
 """The operations that are told of, unless one says otherwise."""
 
 
@@ -64,12 +65,10 @@ class Measured:
     @property
     def events(self) -> int:
         """The number of events that were appended or applied."""
-        match self.operation, self.answer:
-            case Append(events=events), Success():
-                return len(events)
-            case AppendAll(appends=appends), Success():
-                return sum(len(each.events) for each in appends)
-            case _, Applied(applied=applied):
+        match self.answer:
+            case Success() if isinstance(self.operation, AnyAppend):
+                return sum(len(part.events) for part in parts_of(self.operation))
+            case Applied(applied=applied):
                 return applied
             case _:
                 return 0
@@ -132,6 +131,7 @@ def logged(logger: logging.Logger | None = None) -> Tell:
 
 _REFUSALS: Final[Mapping[type, str]] = {
     Conflict: "conflict",
+    BoundaryChanged: "conflict",
     Rejected: "rejected",
     Unknown: "unknown",
 }

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from math import inf
 from typing import Any, Final, NoReturn, TypeAlias
@@ -36,6 +36,7 @@ from eventsrc.durable._steps import (
     digest_of,
     is_query,
     parts_of,
+    together,
     until_of,
     without_what_failed,
 )
@@ -56,6 +57,7 @@ from eventsrc.stores.operations import (
     Condition,
     Conflict,
     Expect,
+    FeedPage,
     FindAppend,
     Head,
     LoadSnapshot,
@@ -70,6 +72,7 @@ from eventsrc.stores.operations import (
     Unknown,
     Unreachable,
 )
+from eventsrc.stores.tags import APPENDS, AnyAppend, AppendIf, BoundaryChanged, ReadTagged
 from eventsrc.streams.fold import Folded, Load, load_at
 from eventsrc.streams.past import as_it_was
 from eventsrc.streams.stream import Stream
@@ -86,7 +89,7 @@ NAMES: Final = UUID("6d1e4f0c-6a2c-4f5b-9d38-2f4a3a9f7d10")
 TAKEN: Final = (Load, StepId, Changed, Next, Signal)
 """The derived operations that a run answers itself."""
 
-_IN_COMMANDS: Final = (Append, AppendAll, Read, Head, Load, StepId)
+_IN_COMMANDS: Final = (*APPENDS, Read, Head, Load, ReadFeed, ReadTagged, StepId)
 
 MOST_PARKED: Final = 10_000
 """The most characters of a traceback that are kept."""
@@ -323,6 +326,8 @@ class Attempt:
                 return value
             case {"page": kept}:
                 return (yield from self._page_again(op, kept))
+            case {"tagged": kept}:
+                return (yield from self._tagged_again(op, kept))
             case {"folded": [version, epoch]}:
                 folded = yield from load_at(op.stream, op.fold, version)
                 token = Token(folded.token.store_id, {op.stream: version}, epoch)
@@ -333,7 +338,7 @@ class Attempt:
                     raise Differs(f"{self._where()}: the store has lost the append {its['op']}")
                 return Success(of_program(found, op))
             case {"conflict": kept}:
-                return Failure((yield from _conflict_again(*kept)))
+                return Failure((yield from self._conflict_again(*kept)))
             case {"event": version}:
                 (event,) = (yield from Read(op.stream.id, version - 1, 1)).events
                 self._seen[op.stream.id] = version
@@ -356,14 +361,28 @@ class Attempt:
         number, head, store, epoch, digest = kept
         after = (op.after or head + 1) if op.backwards else op.after
         page = yield from Read(op.stream, after, number or 1, op.backwards)
-        events = page.events[:number]
-        if len(events) != number or digest_of(events) != digest:
-            raise Differs(
-                f"{self._where()}: the store does not have the {number} events of {op.stream} any more "
-                "that were read: was it restored from a backup?"
-            )
+        events = self._same(page.events[:number], number, digest, op.stream)
         is_last = not events or events[-1].version == (1 if op.backwards else head)
         return Page(events, head, Token(store, {op.stream: head}, epoch), is_last)
+
+    def _tagged_again(self, op: ReadTagged, kept: Any) -> Do[Any, FeedPage[Any]]:
+        """The page of a boundary that was read: up to where it went, its events are what they were."""
+        number, at, end, store, epoch, digest = kept
+        events: Sequence[Recorded[Any]] = ()
+        if number:
+            page = yield from ReadTagged(op.boundary, op.after, number)
+            events = self._same(page.events, number, digest, op.boundary)
+        return FeedPage(events, Cursor(store, at, epoch), Cursor(store, end, epoch))
+
+    def _same(
+        self, events: Sequence[Recorded[Any]], number: int, digest: str, what: object
+    ) -> Sequence[Recorded[Any]]:
+        if len(events) != number or digest_of(events) != digest:
+            raise Differs(
+                f"{self._where()}: the store does not have the {number} events of {what} any more "
+                "that were read: was it restored from a backup?"
+            )
+        return events
 
     def _inserted(self, op: Any) -> Do[Any, Any]:
         """The answer to a query that is new in a part that has been run: as of then."""
@@ -371,7 +390,7 @@ class Attempt:
         then = answer_of_world(op, step.entry.recorded_at, self._begun)
         if then is not None:
             return then
-        if isinstance(op, Read | Head | Load | FindAppend):
+        if isinstance(op, Read | Head | Load | ReadTagged | FindAppend):
             position = step.entry.position - 1
             at = Cursor(self._source.store_id, position, self._source.epoch)
             return (yield from as_it_was(op, at))
@@ -418,6 +437,10 @@ class Attempt:
             page: Page[Any] = value
             kept = [len(page.events), page.head, page.token.store_id, page.token.epoch]
             self._note({**query, "page": [*kept, digest_of(page.events)]})
+        elif isinstance(op, ReadTagged):
+            at, end = value.next, value.end
+            kept = [len(value.events), at.position, end.position, end.store_id, end.epoch]
+            self._note({**query, "tagged": [*kept, digest_of(value.events)]})
         elif isinstance(op, Load):
             self._note({**query, "folded": [value.version, value.token.epoch]})
         else:
@@ -441,7 +464,7 @@ class Attempt:
                 return (yield from self._wait(op, form, op.within, self._next_event))
             case Signal():
                 return (yield from self._wait(op, form, op.within, self._next_signal))
-            case Append() | AppendAll() if op.append_id is None:
+            case Append() | AppendAll() | AppendIf() if op.append_id is None:
                 return (yield from self._append(op, form))
             case _:
                 return (yield from self._command(op, form))
@@ -456,12 +479,10 @@ class Attempt:
             self._note({**step, "raises": self._forms.portable.plain(error)})
             raise
 
-    def _append(self, op: Append | AppendAll, form: Any) -> Do[Any, Any]:
+    def _append(self, op: AnyAppend, form: Any) -> Do[Any, Any]:
         """Appends events and the entry that says so, both or neither."""
-        parts, conditions = parts_of(op)
         step = {"op": form, "appended": True}
-        entry = WentOn([*self._pending, step])
-        outcome = yield from self._written(entry, parts, conditions, op.metadata)
+        outcome = yield from self._written(WentOn([*self._pending, step]), op)
         match outcome:
             case Success(appended):
                 self._pending.clear()
@@ -469,7 +490,7 @@ class Attempt:
                 self._journal.waits = None
                 return Success(of_program(appended, op))
             case Failure(Conflict() as conflict):
-                self._note({"op": form, "conflict": _kept_conflict(conflict)})
+                self._note({"op": form, "conflict": self._kept_conflict(conflict)})
                 return outcome
             case Failure(why):
                 self._note({"op": form, "answer": self._forms.portable.plain(outcome)})
@@ -490,7 +511,7 @@ class Attempt:
                 self.left = Again(unknown.reason)
                 raise Leaving
             case Failure() as failed if isinstance(conflict := failed.failure(), Conflict):
-                self._note({**step, "conflict": _kept_conflict(conflict)})
+                self._note({**step, "conflict": self._kept_conflict(conflict)})
             case _:
                 self._note({**step, "answer": self._forms.portable.plain(value)})
         return value
@@ -552,31 +573,56 @@ class Attempt:
         at, data = told[taken]
         return {"signal": at}, self._forms.portable.value(data)
 
+    def _kept_conflict(self, conflict: Conflict) -> list[Any]:
+        expected = conflict.expected
+        kept = expected.name if isinstance(expected, Expect) else expected
+        its: list[Any] = [str(conflict.stream), kept, conflict.actual]
+        if isinstance(conflict, BoundaryChanged):
+            its.append(self._forms.portable.plain(conflict.boundary))
+        return its
+
+    def _conflict_again(
+        self, stream: str, expected: int | str, actual: int, boundary: Any = None
+    ) -> Do[Any, Conflict]:
+        """A conflict as it was, with its events; of a boundary, the first."""
+        name = StreamId(stream)
+        if isinstance(expected, str):
+            return Conflict(name, Expect[expected], actual)
+        number = min(actual - expected, CONFLICT_EVENTS)
+        events: Sequence[Recorded[Any]] = ()
+        if number > 0:
+            page: Page[Any] = yield from Read(name, expected, number)
+            events = page.events
+        if boundary is None:
+            return Conflict(name, expected, actual, events)
+        changed = self._forms.portable.value(boundary)
+        return BoundaryChanged(name, expected, actual, events, changed)
+
     # --- writing ----------------------------------------------------------------------------------
 
     def _write(self, entry: Entry) -> Do[Any, None]:
         """Writes an entry, and nothing else."""
-        outcome = yield from self._written(entry, (), (), {})
+        outcome = yield from self._written(entry)
         if isinstance(outcome, Failure):
             raise ValueError(f"{self._stream.id} cannot be written: {outcome.failure()}")
 
-    def _written(
-        self, entry: Entry, parts: Iterable[StreamAppend], conditions: Any, metadata: Json
-    ) -> Do[Any, Any]:
+    def _written(self, entry: Entry, op: AnyAppend | None = None) -> Do[Any, Any]:
         """Writes an entry, and appends with it: both or neither. Answers the outcome."""
+        parts, conditions = ((), ()) if op is None else parts_of(op)
+        metadata = self.metadata({} if op is None else op.metadata)
 
         # No append_id of ours: two workers that write the same entry would both be told that it is
         # stored. If the answer is lost, the journal tells.
-        def made(version: int) -> AppendAll:
+        def made(version: int) -> AppendAll | AppendIf:
             part = StreamAppend(self._stream.id, (entry,), version)
-            return AppendAll((part, *parts), tuple(conditions), metadata=self.metadata(metadata))
+            return together(op, (part, *parts), conditions, metadata=metadata)
 
         outcome = yield from self.owning(made)
         if isinstance(outcome, Success):
             self._journal.version += 1
         return outcome
 
-    def owning(self, make: Callable[[int], AppendAll]) -> Do[Any, Any]:
+    def owning(self, make: Callable[[int], AppendAll | AppendIf]) -> Do[Any, Any]:
         """Appends if the run is still this worker's. Answers the outcome.
 
         make: of the version at which the journal must be. What others tell the run meanwhile is taken
@@ -591,7 +637,9 @@ class Attempt:
                 self.left = Again(repr(error))
                 raise Leaving from error
             match outcome:
-                case Failure(Conflict(stream=self._stream.id, actual=actual) as conflict) if actual:
+                case Failure(Conflict(actual=actual) as conflict) if actual and self.is_of_journal(
+                    conflict
+                ):
                     told = conflict.events
                     if not told or not all(isinstance(each.data, MESSAGES) for each in told):
                         self._leave_to_others()
@@ -613,7 +661,7 @@ class Attempt:
 
     def is_of_journal(self, conflict: Conflict) -> bool:
         """Whether it is the journal that was not at the expected version."""
-        return conflict.stream == self._stream.id
+        return conflict.stream == self._stream.id and not isinstance(conflict, BoundaryChanged)
 
     def _take(self, told: Recorded[Any]) -> None:
         waits, asks = self._journal.waits, self._journal.asks
@@ -638,7 +686,7 @@ class Attempt:
         self.left = IsParked(why)
 
 
-def of_program(appended: Appended, op: Append | AppendAll) -> Appended:
+def of_program(appended: Appended, op: AnyAppend) -> Appended:
     """The append as its program made it, without what was appended with it."""
     streams = {part.stream: None for part in parts_of(op)[0]}
     return attrs.evolve(appended, token=appended.token.only(streams))
@@ -668,7 +716,7 @@ class _Within:
             raise Leaving
         if isinstance(op, StepId):
             return self._step
-        if isinstance(op, Append | AppendAll):
+        if isinstance(op, AnyAppend):
             return (yield from self._append(op))
         before = yield from self._earlier()
         if before is None:
@@ -677,7 +725,7 @@ class _Within:
         at = Cursor(before.cursor.store_id, first - 1, before.cursor.epoch)
         return (yield from as_it_was(op, at))
 
-    def _append(self, op: Append | AppendAll) -> Do[Any, Any]:
+    def _append(self, op: AnyAppend) -> Do[Any, Any]:
         metadata = self._attempt.metadata(op.metadata)
         if op.append_id is not None:
             return (yield attrs.evolve(op, metadata=metadata))  # type: ignore
@@ -689,16 +737,17 @@ class _Within:
             return Success(before)
         parts, conditions = parts_of(op)
 
-        def made(version: int) -> AppendAll:
-            return AppendAll(parts, (*conditions, self._attempt.owns(version)), append_id, metadata)
+        def made(version: int) -> AppendAll | AppendIf:
+            owned = *conditions, self._attempt.owns(version)
+            return together(op, parts, owned, append_id=append_id, metadata=metadata)
 
         outcome = yield from self._attempt.owning(made)
         match outcome:
             case Success(appended):
                 return Success(of_program(appended, op))
             case Failure(Conflict() as conflict) if self._attempt.is_of_journal(conflict):
-                again = AppendAll(parts, conditions, append_id, metadata)  # of another store
-                return (yield again)  # type: ignore
+                again: Any = together(op, parts, conditions, append_id=append_id, metadata=metadata)
+                return (yield again)  # of another store
             case _:
                 return outcome
 
@@ -729,24 +778,6 @@ def _first_position(appended: Appended) -> Do[Any, int]:
             if len(its) < len(page.events) or not its:
                 break
     return first
-
-
-def _kept_conflict(conflict: Conflict) -> list[Any]:
-    expected = conflict.expected
-    kept = expected.name if isinstance(expected, Expect) else expected
-    return [str(conflict.stream), kept, conflict.actual]
-
-
-def _conflict_again(stream: str, expected: int | str, actual: int) -> Do[Any, Conflict]:
-    """A conflict as it was, with its events."""
-    name = StreamId(stream)
-    if isinstance(expected, str):
-        return Conflict(name, Expect[expected], actual)
-    number = min(actual - expected, CONFLICT_EVENTS)
-    if number < 1:
-        return Conflict(name, expected, actual)
-    page: Page[Any] = yield from Read(name, expected, number)
-    return Conflict(name, expected, actual, page.events)
 
 
 def _nothing(_op: Any) -> Do[Any, None]:

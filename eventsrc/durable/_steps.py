@@ -6,9 +6,11 @@ key says what the answer was:
 
     answer, raises  the answer or exception itself
     page            of Read: [events, head, store, epoch, digest of the events' ids]
+    tagged          of ReadTagged: [events, next, end, store, epoch, digest of the events' ids]
     folded          of Load: [version, epoch]
     appended        true: the events were stored in the append that wrote the step
-    conflict        of an append: [stream, expected, actual]; the events are read again
+    conflict        of an append: [stream, expected, actual]; the events are read again. Of a boundary
+                    that changed, it is the fourth
     event           of Next: the version of the event
     signal          of Signal: the version of the journal's entry
     timeout         of these two: true
@@ -56,6 +58,7 @@ from eventsrc.stores.operations import (
     Expect,
     StreamAppend,
 )
+from eventsrc.stores.tags import AnyAppend, AppendIf
 from eventsrc.streams.fold import Load
 
 WIDTH: Final = 200
@@ -89,9 +92,9 @@ class Forms:
 
     def of(self, op: Any) -> Any:
         """An operation as JSON. Raises NotPortable for one that cannot be written."""
-        if isinstance(op, Append | AppendAll):
+        if isinstance(op, AnyAppend):
             parts, conditions = parts_of(op)
-            return {
+            form: dict[str, Any] = {
                 "append": [
                     [str(part.stream), _expected(part.expected), len(part.events)] for part in parts
                 ],
@@ -99,6 +102,9 @@ class Forms:
                 "id": None if op.append_id is None else str(op.append_id),
                 "digest": self._digest([[*part.events] for part in parts]),
             }
+            if isinstance(op, AppendIf):
+                form["unchanged"] = [[str(its.boundary), its.cursor.position] for its in op.unchanged]
+            return form
         if isinstance(op, Load):
             return {"load": str(op.stream), "how": op.consistency.name}
         if isinstance(op, Next):
@@ -136,11 +142,20 @@ class Forms:
         return sha256(text.encode()).hexdigest()[:32]
 
 
-def parts_of(op: Append | AppendAll) -> tuple[tuple[StreamAppend, ...], tuple[Condition, ...]]:
+def parts_of(op: AnyAppend) -> tuple[tuple[StreamAppend, ...], tuple[Condition, ...]]:
     """The parts of an append, and its conditions."""
     if isinstance(op, Append):
         return (StreamAppend(op.stream, op.events, op.expected),), ()
     return op.appends, op.conditions
+
+
+def together(
+    op: AnyAppend | None, parts: Iterable[StreamAppend], conditions: Iterable[Condition], **rest: Any
+) -> AppendAll | AppendIf:
+    """An append of these parts and under these conditions, that depends on what `op` depends on."""
+    if isinstance(op, AppendIf):
+        return AppendIf((*parts,), op.unchanged, (*conditions,), **rest)
+    return AppendAll((*parts,), (*conditions,), **rest)
 
 
 def _expected(expected: Any) -> Any:

@@ -26,8 +26,6 @@ from eventsrc.programs.operation import Query
 from eventsrc.programs.program import Do, Outcome
 from eventsrc.programs.world import Elapsed
 from eventsrc.stores.operations import (
-    Append,
-    AppendAll,
     Appended,
     FindAppend,
     Head,
@@ -35,6 +33,7 @@ from eventsrc.stores.operations import (
     Read,
     StoreOp,
 )
+from eventsrc.stores.tags import APPENDS, TagOp
 from eventsrc.streams.fold import Folded, Load
 from eventsrc.views.operations import GetLive
 from eventsrc.views.view import View
@@ -42,7 +41,7 @@ from eventsrc.views.view import View
 K = TypeVar("K")
 O = TypeVar("O")
 
-_WRITES: Final = (Append, AppendAll, FindAppend)
+_WRITES: Final = (*APPENDS, FindAppend)
 """FindAppend too: a decision that is made again under its id finds what it wrote the first time."""
 
 _READS: Final = (Read, Head, Load)
@@ -87,14 +86,22 @@ class Session:
             self._token = token if self._token is None else self._token | token
 
     @overload
-    def noting(self, store: Interpreter[StoreOp], *, reads: bool = False) -> Interpreter[StoreOp]: ...
+    def noting(
+        self, store: Interpreter[StoreOp | TagOp], *, reads: bool = False
+    ) -> Interpreter[StoreOp | TagOp]: ...
+    @overload
+    def noting(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+        self, store: Interpreter[StoreOp], *, reads: bool = False
+    ) -> Interpreter[StoreOp]: ...
+    @overload
+    def noting(
+        self, store: AsyncInterpreter[StoreOp | TagOp], *, reads: bool = False
+    ) -> AsyncInterpreter[StoreOp | TagOp]: ...
     @overload
     def noting(
         self, store: AsyncInterpreter[StoreOp], *, reads: bool = False
     ) -> AsyncInterpreter[StoreOp]: ...
-    def noting(
-        self, store: AsyncInterpreter[StoreOp], *, reads: bool = False
-    ) -> AsyncInterpreter[StoreOp]:
+    def noting(self, store: AsyncInterpreter[Any], *, reads: bool = False) -> AsyncInterpreter[Any]:
         """The store, of which the session notes what is written, and with `reads` what is read.
 
         The feed is not noted: who reads it, reads all.

@@ -35,6 +35,7 @@ from eventsrc.stores.operations import (
     StreamAppend,
     is_met,
 )
+from eventsrc.stores.tags import APPENDS, AnyAppend, BoundaryChanged, TagOp, parts_of
 
 SplitOp: TypeAlias = Read | AppendAll
 """The operations of splitting and merging."""
@@ -97,26 +98,30 @@ def merge(streams: Sequence[StreamId], into: StreamId) -> Do[SplitOp, Outcome[Ap
 
 
 @overload
-def refusing_ended(store: Interpreter[StoreOp]) -> Interpreter[StoreOp]: ...
+def refusing_ended(store: Interpreter[StoreOp | TagOp]) -> Interpreter[StoreOp | TagOp]: ...
+@overload
+def refusing_ended(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+    store: Interpreter[StoreOp],
+) -> Interpreter[StoreOp]: ...
+@overload
+def refusing_ended(store: AsyncInterpreter[StoreOp | TagOp]) -> AsyncInterpreter[StoreOp | TagOp]: ...
 @overload
 def refusing_ended(store: AsyncInterpreter[StoreOp]) -> AsyncInterpreter[StoreOp]: ...
-def refusing_ended(store: AsyncInterpreter[StoreOp]) -> AsyncInterpreter[StoreOp]:
+def refusing_ended(store: AsyncInterpreter[Any]) -> AsyncInterpreter[Any]:
     """A store that refuses appends to streams that were split or merged, and says where they went.
 
     Such an append is Rejected. That costs a read of the last event for each stream that is appended to;
     what was read is a condition of the append, so that a stream which ends meanwhile takes none. An
     append with an exact version needs none of this: the version at which a stream ended is a Conflict.
     """
-    return store.around(_unless_ended, only=(Append, AppendAll))
+    return store.around(_unless_ended, only=APPENDS)
 
 
 @program
 def _unless_ended(
-    op: Append | AppendAll,
-) -> Do[Read | FindAppend | Append | AppendAll, Outcome[Appended, NotAppended]]:
-    parts = (
-        op.appends if isinstance(op, AppendAll) else (StreamAppend(op.stream, op.events, op.expected),)
-    )
+    op: AnyAppend,
+) -> Do[Read | FindAppend | AnyAppend, Outcome[Appended, NotAppended]]:
+    parts = parts_of(op)
     for tries in count():
         pages = yield from gather_all([Read(part.stream, 0, 1, True) for part in parts])
         for page, part in zip(pages, parts, strict=True):
@@ -131,9 +136,9 @@ def _unless_ended(
             for page, part in zip(pages, parts, strict=True)
         )
         outcome = yield from (
-            AppendAll(exact, op.conditions, op.append_id, op.metadata, op.request)
-            if isinstance(op, AppendAll)
-            else Append(op.stream, op.events, exact[0].expected, op.append_id, op.metadata, op.request)
+            Append(op.stream, op.events, exact[0].expected, op.append_id, op.metadata, op.request)
+            if isinstance(op, Append)
+            else attrs.evolve(op, appends=exact)  # type: ignore[misc]
         )
         moved = _overtaken(outcome, parts)
         if not moved or tries == _TRIES:
@@ -149,7 +154,7 @@ def _is_open(expected: Expected, head: int) -> bool:
 def _overtaken(outcome: Outcome[Appended, NotAppended], parts: Sequence[StreamAppend]) -> bool:
     """Whether an append failed since a stream went on that it demanded nothing more of."""
     conflict = outcome.failure() if isinstance(outcome, Failure) else None
-    if not isinstance(conflict, Conflict):
+    if not isinstance(conflict, Conflict) or isinstance(conflict, BoundaryChanged):
         return False
     return any(
         part.stream == conflict.stream and _is_open(part.expected, conflict.actual) for part in parts

@@ -42,6 +42,7 @@ from eventsrc.stores.operations import (
     Read,
     ReadFeed,
 )
+from eventsrc.stores.tags import APPENDS, AnyAppend, AppendIf, ReadTagged
 from eventsrc.streams.stream import Stream, Streams
 from eventsrc.views.operations import Applied, Apply, Park
 
@@ -49,7 +50,7 @@ K = TypeVar("K")
 
 AnyStream: TypeAlias = Stream[Any] | Streams[Any, Any]
 
-TRACED: Final = (Append, AppendAll, Read, ReadFeed, Apply, Park)
+TRACED: Final = (*APPENDS, Read, ReadFeed, ReadTagged, Apply, Park)
 """The operations that have a span, unless one says otherwise."""
 
 ENDLESS: Final = frozenset({"follow", "work"})
@@ -107,7 +108,7 @@ class _Tracing:
             return (yield from op)
         span = self.begin(op)
         try:
-            answer = yield from _carrying(span, op) if isinstance(op, Append | AppendAll) else op
+            answer = yield from _carrying(span, op) if isinstance(op, AnyAppend) else op
         except BaseException as error:
             _end(span, _of_error(error), error)
             raise
@@ -146,14 +147,18 @@ class _Tracing:
                 its |= {_names.OPERATION_TYPE: "send", _names.COUNT: len(events)}
                 its[_names.EXPECTED] = _shown(expected)
                 return self.named("append", stream, its), SpanKind.PRODUCER, its
-            case AppendAll(appends=appends):
+            case AppendAll() | AppendIf():
                 its |= {_names.OPERATION_TYPE: "send"}
-                its[_names.COUNT] = sum(len(each.events) for each in appends)
+                its[_names.COUNT] = sum(len(each.events) for each in op.appends)
+                if isinstance(op, AppendIf) and len(op.appends) == 1:
+                    return self.named("append", op.appends[0].stream, its), SpanKind.PRODUCER, its
                 return "append to several", SpanKind.PRODUCER, its
             case Read(stream=stream):
                 return self.named("read", stream, its), SpanKind.CLIENT, its
             case ReadFeed():
                 return "read feed", SpanKind.CLIENT, its
+            case ReadTagged():
+                return "read boundary", SpanKind.CLIENT, its
             case Apply(view=view, events=events):
                 its |= {_names.OPERATION_TYPE: "process", _names.COUNT: len(events)}
                 its |= {_names.VIEW: view.name, _names.VIEW_VERSION: view.version}
@@ -299,6 +304,8 @@ def _of_error(error: BaseException) -> dict[str, Any]:
 
 def _kind(failure: object) -> str:
     """The failure's kind, never its text."""
+    if isinstance(failure, Conflict):
+        return "conflict"
     return type(failure).__name__.lower()
 
 

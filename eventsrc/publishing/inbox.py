@@ -19,13 +19,14 @@ from eventsrc._errors import EventsrcError
 from eventsrc.programs.program import Do, Effect, intercept, program
 from eventsrc.publishing.cloud_event import CloudEvent
 from eventsrc.stores.metadata import LONGEST, check_metadata, with_metadata
-from eventsrc.stores.operations import Append, AppendAll, Appended, AppendOutcome, FindAppend
+from eventsrc.stores.operations import Appended, AppendOutcome, FindAppend
 from eventsrc.stores.requests import request_of
+from eventsrc.stores.tags import APPENDS, AnyAppend, parts_of
 
 O = TypeVar("O")
 R = TypeVar("R")
 
-ArriveOp: TypeAlias = Append | AppendAll | FindAppend
+ArriveOp: TypeAlias = AnyAppend | FindAppend
 """The operations of an inbox."""
 
 
@@ -63,7 +64,7 @@ def arrived(
     once = _Once(append_id, request)
     caused = with_metadata(into(event), **_metadata(event))
     try:
-        answer: R = yield from intercept(caused, once, only=(Append, AppendAll))
+        answer: R = yield from intercept(caused, once, only=APPENDS)
     except _Meanwhile as found:
         return Again(found.appended)
     if not once.has_appended:  # perhaps because it arrived meanwhile
@@ -89,7 +90,7 @@ class _Once:
         self._request = request
         self.has_appended = False
 
-    def __call__(self, op: Append | AppendAll) -> Do[ArriveOp, AppendOutcome]:
+    def __call__(self, op: AnyAppend) -> Do[ArriveOp, AppendOutcome]:
         if self.has_appended:
             raise SeveralAppends(
                 f"{op!r:.200} would be the second append for one event, and a process may end between "
@@ -111,13 +112,12 @@ class _Once:
         return outcome
 
 
-def _is_of(op: Append | AppendAll, appended: Appended) -> bool:
+def _is_of(op: AnyAppend, appended: Appended) -> bool:
     """Whether an append was made by this operation, as far as its conditions tell."""
-    parts = (op,) if isinstance(op, Append) else op.appends
     versions = appended.token.versions
     return all(
         versions.get(part.stream) == part.expected + len(part.events)
-        for part in parts
+        for part in parts_of(op)
         if isinstance(part.expected, int)
     )
 

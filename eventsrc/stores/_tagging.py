@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 import attrs
 
 from eventsrc._errors import with_article
-from eventsrc.events.codec import Codec, Encoded
+from eventsrc.events.codec import Codec, Encoded, Undecodable, UnknownEvent
 from eventsrc.events.epochs import Epochs
 from eventsrc.events.event import EventType, EventTypeError, Opaque
 from eventsrc.events.positions import BadCursor, Cursor
@@ -79,7 +79,12 @@ def tagging_of(
     declared: list[str] = []
     tags: list[tuple[int, str]] = []
     for number, (event, one) in enumerate(zip(events, encoded, strict=True)):
-        kind = None if type(event) is Opaque else tagged.get(one.kind.type)
+        kind = tagged.get(one.kind.type)
+        if kind is not None and type(event) is Opaque:
+            try:
+                event = codec.decode(one)
+            except (UnknownEvent, Undecodable):  # it has tags that nobody here can tell
+                kind = None
         declared.append(UNDECLARED if kind is None else kind.declared)
         if kind is not None:
             tags += [(number, text) for text in stored_tags(kind, event, secret)]

@@ -20,7 +20,7 @@ import attrs
 from eventsrc._errors import with_article
 from eventsrc.events.codec import Json
 from eventsrc.programs.program import Do, Effect, Program, intercept
-from eventsrc.stores.operations import Append, AppendAll
+from eventsrc.stores.tags import APPENDS
 
 O = TypeVar("O")
 R = TypeVar("R")
@@ -55,7 +55,7 @@ def with_metadata(
         **{key: text for key, text in zip(STANDARD, standard, strict=True) if text is not None},
     }
     check_metadata(given)
-    return intercept(source, _Adding(given), only=(Append, AppendAll))
+    return intercept(source, _Adding(given), only=APPENDS)
 
 
 @attrs.frozen

@@ -17,6 +17,8 @@ from eventsrc.events.tags import Boundary
 from eventsrc.programs.operation import Command, Query
 from eventsrc.programs.program import Do, Outcome, program
 from eventsrc.stores.operations import (
+    Append,
+    AppendAll,
     Appended,
     Condition,
     Conflict,
@@ -113,6 +115,19 @@ class IndexTags(Command[Indexed]):
 
 TagOp: TypeAlias = AppendIf | ReadTagged | IndexTags
 """The operations, besides, of a store that keeps tags."""
+
+AnyAppend: TypeAlias = Append | AppendAll | AppendIf
+"""An operation that appends: what is done around appends is done around each of these."""
+
+APPENDS: Final[tuple[type, ...]] = (Append, AppendAll, AppendIf)
+"""The types of AnyAppend."""
+
+
+def parts_of(op: AnyAppend) -> tuple[StreamAppend, ...]:
+    """The parts of an append, one for each stream."""
+    if isinstance(op, Append):
+        return (StreamAppend(op.stream, op.events, op.expected),)
+    return op.appends
 
 
 @program

@@ -38,7 +38,7 @@ from eventsrc.stores.operations import (
     StoreOp,
 )
 from eventsrc.stores.prepare import check, check_end, page_of
-from eventsrc.stores.tags import ReadTagged
+from eventsrc.stores.tags import APPENDS, AppendIf, ReadTagged
 from eventsrc.streams.fold import Folded, Load, NoSuchVersion
 
 O = TypeVar("O")
@@ -291,5 +291,15 @@ def as_it_was(program: Effect[O, R], at: Cursor | Token | datetime.datetime) -> 
     ever. at: as of `as_of`.
     """
     past = _Past(at)
-    asked = (Read, Head, ReadFeed, LoadSnapshot, FindAppend, Load, Append, AppendAll, SaveSnapshot)
-    return intercept(program, past.lower, taking=(Load,), only=asked)
+
+    def lower(op: Any) -> Any:
+        match op:
+            case ReadTagged():
+                return past.read_tagged(op)
+            case AppendIf():
+                raise past._refusal(op)
+            case _:
+                return past.lower(op)
+
+    asked = (Read, Head, ReadFeed, ReadTagged, LoadSnapshot, FindAppend, Load, *APPENDS, SaveSnapshot)
+    return intercept(program, lower, taking=(Load,), only=asked)

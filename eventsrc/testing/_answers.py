@@ -16,8 +16,6 @@ from eventsrc.recording._names import NotPortable
 from eventsrc.recording.masks import hiding, replaced
 from eventsrc.recording.portable import Portable
 from eventsrc.stores.operations import (
-    Append,
-    AppendAll,
     Appended,
     Conflict,
     FeedPage,
@@ -27,6 +25,7 @@ from eventsrc.stores.operations import (
     SaveSnapshot,
 )
 from eventsrc.stores.prepare import page_of
+from eventsrc.stores.tags import APPENDS, AnyAppend
 from eventsrc.testing._written import compared, compared_events, renewed, shown
 
 
@@ -47,7 +46,7 @@ class _Performed:
         return self.operation.get("$attrs") in _WRITES
 
 
-_WRITES = frozenset({"eventsrc/Append", "eventsrc/AppendAll"})
+_WRITES = frozenset(f"eventsrc/{each.__name__}" for each in APPENDS)
 
 
 class Answers:
@@ -77,7 +76,7 @@ class Answers:
 
     def _answer(self, op: Any) -> Any:
         plain = replaced(self._portable.plain(op), hiding(self._portable.masked))
-        if isinstance(op, Append | AppendAll):
+        if isinstance(op, AnyAppend):
             return self._write(op, plain)
         for index, performed in enumerate(self._all):
             if performed.operation == plain and not performed.is_used:

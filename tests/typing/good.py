@@ -379,7 +379,7 @@ async def with_postgres(remote_store: AsyncPostgresStore, place: Cursor) -> None
     session = Session()
     measured = metered(session.noting(remote_store), logged())
     assert_type(measured, AsyncInterpreter[StoreOp])
-    assert_type(session.noting(MemoryStore()), Interpreter[StoreOp])
+    assert_type(session.noting(MemoryStore()), Interpreter[StoreOp | TagOp])
     below = measured | world
     assert_type(below, AsyncInterpreter[StoreOp | World])
     assert_type(session.forcing(find, users, using=store | views), Interpreter[UserByName])

@@ -351,17 +351,21 @@ class Tags(ContractPart):
         store.run(index_tags(frozenset({kind})))
         page = store.run(ReadTagged(boundary))
         assert [recorded.version for recorded in page.events] == [2, 4, 6]
-        # a program that declares other tags, or none, would make holes
-        data = Codec().encode(cls("1"))
+        # what is appended as it was stored has its tags too
+        data = Codec().encode(cls("0"))
+        accepted(store.run(Append(stream, (Opaque(*data.kind, data.data),))))
+        page = store.run(ReadTagged(about(late["0"], of=cls)))
+        assert [recorded.version for recorded in page.events] == [1, 3, 5, 7]
+        # a program that cannot tell them, or declares others, would make holes
         with pytest.raises(OtherTags, match=kind):
-            store.run(Append(stream, (Opaque(*data.kind, data.data),)))
+            store.run(Append(stream, (Opaque(*data.kind, b'{"other": 1}'),)))
         cls = declared(tags={"key": course})
         with pytest.raises(OtherTags, match="index_tags"):
             store.run(Append(stream, (cls("1"),)))
         store.run(index_tags(frozenset({kind})))
         accepted(store.run(Append(stream, (cls("1"),))))
         page = store.run(ReadTagged(about(course["1"], of=cls)))
-        assert [recorded.version for recorded in page.events] == [2, 4, 6, 7]
+        assert [recorded.version for recorded in page.events] == [2, 4, 6, 8]
 
     @pytest.mark.usefixtures("keeps_tags")
     def test_what_is_indexed_stays_so(

@@ -20,6 +20,7 @@ import attrs
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
 from eventsrc.stores.operations import Appended, Conflict, NotAppended, Unknown
+from eventsrc.stores.tags import BoundaryChanged
 
 
 @attrs.frozen
@@ -78,7 +79,8 @@ def check_stream(
         else:
             if found:
                 wrong.append(f"{attempt.brought} were refused, and are at {found}")
-            if isinstance(answer, Conflict) and answer.stream == stream:
+            is_of_boundary = isinstance(answer, BoundaryChanged)  # which tells no stream's version
+            if isinstance(answer, Conflict) and not is_of_boundary and answer.stream == stream:
                 spans.append(_Span(answer.actual, False, attempt.began, attempt.ended))
     return wrong + _against_time(spans)
 

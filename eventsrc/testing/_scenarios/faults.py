@@ -10,7 +10,6 @@ from eventsrc.programs.world import World
 from eventsrc.stores.operations import (
     ANY,
     Append,
-    AppendAll,
     FindAppend,
     Head,
     LoadSnapshot,
@@ -19,7 +18,7 @@ from eventsrc.stores.operations import (
     SaveSnapshot,
     StoreError,
 )
-from eventsrc.stores.tags import ReadTagged
+from eventsrc.stores.tags import AnyAppend, AppendIf, ReadTagged, parts_of
 
 
 class Fault(enum.Enum):
@@ -67,7 +66,7 @@ EVERY_FAULT: Final = tuple(Fault)
 HOUR: Final = 3600.0
 """The seconds that a SLOW operation takes, and a STALLED one waits."""
 
-_TIMELESS: Final = frozenset([Read, Head, ReadFeed, FindAppend, LoadSnapshot, SaveSnapshot, ReadTagged])
+_TIMELESS: Final = frozenset([Read, Head, ReadFeed, FindAppend, ReadTagged, LoadSnapshot, SaveSnapshot])
 _WORLD: Final[tuple[type, ...]] = World.__args__
 
 
@@ -82,10 +81,12 @@ def can_happen(fault: Fault, op: Any) -> bool:
     if isinstance(op, _WORLD):
         return False
     if fault is CONFLICT:
-        if isinstance(op, AppendAll):
-            expected = [part.expected for part in op.appends] + [its.expected for its in op.conditions]
-            return any(its is not ANY for its in expected)
-        return isinstance(op, Append) and op.expected is not ANY
+        if not isinstance(op, AnyAppend):
+            return False
+        expected = [part.expected for part in parts_of(op)]
+        if not isinstance(op, Append):
+            expected += [its.expected for its in op.conditions]
+        return isinstance(op, AppendIf) or any(its is not ANY for its in expected)
     if fault in (DROPPED, LOST, LATE, AGAIN):
         return isinstance(op, Command)
     return True

@@ -7,17 +7,18 @@ tell which of them came first, and one of the two orders need not be run. (Mazur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 import attrs
 
+from eventsrc.events.event import EVENTS, EventTypeError
 from eventsrc.events.stream_id import StreamId
+from eventsrc.events.tags import BadTag, Boundary, TagValue
 from eventsrc.programs.operation import Query
 from eventsrc.programs.world import World
 from eventsrc.stores.copying import EndCopy, GetIdentity, KeepRecords
 from eventsrc.stores.operations import (
-    Append,
     AppendAll,
     FindAppend,
     GetEpochs,
@@ -28,7 +29,7 @@ from eventsrc.stores.operations import (
     ReadFeed,
     SaveSnapshot,
 )
-from eventsrc.stores.tags import AppendIf, IndexTags, ReadTagged
+from eventsrc.stores.tags import APPENDS, AnyAppend, AppendIf, IndexTags, ReadTagged, parts_of
 from eventsrc.streams.stream import Stream, Streams
 from eventsrc.testing._scenarios.faults import goes_by_the_clock
 from eventsrc.testing._scenarios.running import BadScenario
@@ -38,7 +39,8 @@ from eventsrc.views.view import View
 
 Place: TypeAlias = Any
 """A place that can be read and written, named by any value: a stream, or its id, a view, a name of your
-own. A text stands for no stream, though it be its name: that is `StreamId("users/1")`."""
+own; a tag, for all events that have it. A text stands for no stream, though it be its name: that is
+`StreamId("users/1")`."""
 
 _NONE: Final[frozenset[Place]] = frozenset()
 
@@ -59,6 +61,9 @@ FEED: Final = "the feed"
 
 CLOCK: Final = "the clock"
 """The time of the store and the views, as a place: an hour passes there when a program is stalled."""
+
+_UNKNOWN: Final = object()
+"""The tags of an event whose declaration only the store's codec knows."""
 
 EVERYTHING: Final = "everything"
 """A place that overlaps with all others."""
@@ -122,12 +127,16 @@ class Reader:
         nobody reads the feed, they need not be.
     timed: whether programs may be stalled, which moves the clock of the store and the views.
     is_feed_read: whether an operation was noted that sees that order, without being told it apart.
+
+    Who reads a boundary of one tag sees the order of the events that have it, and no other. What has
+    several items, or one without tags, sees that of all events.
     """
 
     def __init__(self, known: Footprints, *, ordered: bool, timed: bool = False) -> None:
         self.ordered = ordered
         self.timed = timed
         self.is_feed_read = False
+        self._are_tags_read = self._are_tags_unknown = False
         self._found: dict[type, Callable[[Any], Footprint]] = {}
         self._known = {**_KNOWN, **known}
 
@@ -147,10 +156,21 @@ class Reader:
             )
         if self.timed and goes_by_the_clock(op):
             found = Footprint(found.reads | {CLOCK}, found.writes)
+        self._are_tags_read |= any(isinstance(place, TagValue) for place in found.reads)
+        if _UNKNOWN in found.writes:
+            self._are_tags_unknown = True
+            found = Footprint(found.reads, found.writes - {_UNKNOWN})
         if self.ordered:
-            if any(isinstance(place, StreamId) for place in found.writes):
-                return Footprint(found.reads, found.writes | {FEED})
-        elif FEED in found.reads or EVERYTHING in found.reads or EVERYTHING in found.writes:
+            if any(isinstance(place, StreamId | TagValue) for place in found.writes):
+                found = Footprint(found.reads, found.writes | {FEED})
+            if any(isinstance(place, TagValue) for place in found.reads):
+                found = Footprint(found.reads | {FEED}, found.writes)
+        elif (
+            (self._are_tags_read and self._are_tags_unknown)
+            or FEED in found.reads
+            or EVERYTHING in found.reads
+            or EVERYTHING in found.writes
+        ):
             raise FeedIsRead
         return found
 
@@ -173,21 +193,36 @@ class FeedIsRead(Exception):
     """An operation sees the order of events of different streams."""
 
 
-def _of_append(op: Append) -> Footprint:
-    return Footprint(
-        _NONE, frozenset([op.stream] if op.append_id is None else [op.stream, op.append_id])
-    )
+def _of_append(op: AnyAppend) -> Footprint:
+    written: set[Place] = set() if op.append_id is None else {op.append_id}
+    read: set[Place] = set()
+    for part in parts_of(op):
+        written.add(part.stream)
+        written |= _tags_of(part.events)
+    if isinstance(op, AppendAll | AppendIf):
+        read |= {condition.stream for condition in op.conditions}
+    if isinstance(op, AppendIf):
+        read.update(*(_of_boundary(asked.boundary) for asked in op.unchanged))
+    return Footprint(frozenset(read), frozenset(written))
 
 
-def _of_append_all(op: AppendAll) -> Footprint:
-    written = {part.stream for part in op.appends}
-    ids = [] if op.append_id is None else [op.append_id]
-    return Footprint(frozenset(c.stream for c in op.conditions), frozenset([*written, *ids]))
+def _tags_of(events: Iterable[object]) -> set[Place]:
+    """The tags of events, and whether there may be others."""
+    found: set[Place] = set()
+    for event in events:
+        try:
+            found.update(EVENTS.of(type(event)).tags_of(event))
+        except EventTypeError:
+            found.add(_UNKNOWN)
+        except (BadTag, TypeError):  # the store refuses the event
+            pass
+    return found
 
 
-def _of_append_if(op: AppendIf) -> Footprint:
-    its = _of_append_all(AppendAll(op.appends, op.conditions, op.append_id))
-    return Footprint(its.reads | {FEED}, its.writes)
+def _of_boundary(boundary: Boundary) -> set[Place]:
+    """The places that tell what is in a boundary, and in which order."""
+    tags = {min(item.tags, key=str, default=FEED) for item in boundary.items}
+    return tags if len(tags) < 2 else {*tags, FEED}
 
 
 def _snapshot(stream: str, fold: str, version: int) -> Place:
@@ -206,14 +241,12 @@ _VIEW_OPS: Final[tuple[type, ...]] = ViewOp.__args__
 _WORLD: Final[tuple[type, ...]] = World.__args__
 
 _KNOWN: Final[dict[type, Callable[[Any], Footprint]]] = {
-    Append: _of_append,
-    AppendAll: _of_append_all,
+    **dict.fromkeys(APPENDS, _of_append),
     Read: lambda op: reads(op.stream),
     Head: lambda op: reads(op.stream),
     ReadFeed: lambda _op: reads(FEED),
-    AppendIf: _of_append_if,
-    ReadTagged: lambda _op: reads(FEED),
-    IndexTags: lambda _op: writes(FEED),
+    ReadTagged: lambda op: Footprint(reads=frozenset(_of_boundary(op.boundary))),
+    IndexTags: lambda _op: writes(EVERYTHING),
     FindAppend: lambda op: reads(op.append_id),
     GetEpochs: lambda _op: reads(FEED),
     RaiseEpoch: lambda _op: writes(FEED),

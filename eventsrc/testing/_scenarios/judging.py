@@ -15,7 +15,8 @@ from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
 from eventsrc.programs._scope import MissingHandlers
 from eventsrc.programs.program import Do, Effect, program
-from eventsrc.stores.operations import Append, AppendAll, Appended, Head, Page, Read, ReadFeed, Unknown
+from eventsrc.stores.operations import Appended, Head, Page, Read, ReadFeed, Unknown
+from eventsrc.stores.tags import AnyAppend, parts_of
 from eventsrc.testing._contract.history import Attempt, Look, check_feed, check_reads, check_stream
 from eventsrc.testing._scenarios.running import BadScenario, Step
 from eventsrc.testing._scenarios.simulation import Rows
@@ -115,7 +116,7 @@ def _differences(
 def _attempts(step: Step) -> Iterator[tuple[StreamId, Attempt]]:
     """The appends to each stream that a step tried."""
     op = step.op
-    if step.is_again or not isinstance(op, Append | AppendAll):
+    if step.is_again or not isinstance(op, AnyAppend):
         return
     match step.answer:
         case Success(answer) | Failure(answer):
@@ -126,7 +127,7 @@ def _attempts(step: Step) -> Iterator[tuple[StreamId, Attempt]]:
     if isinstance(answer, Appended | Unknown):
         append_id = answer.append_id
     offset = 0
-    for part in (op,) if isinstance(op, Append) else op.appends:
+    for part in parts_of(op):
         brought: Iterable[tuple[UUID, int]] = ()
         if append_id is not None:
             brought = [(append_id, offset + index) for index in range(len(part.events))]

@@ -16,8 +16,8 @@ import attrs
 from eventsrc._clock import monotonic
 from eventsrc.programs import _loop
 from eventsrc.programs._scope import Scope
-from eventsrc.stores.operations import Append, AppendAll
 from eventsrc.stores.prepare import new_append_id
+from eventsrc.stores.tags import AnyAppend
 from eventsrc.testing._scenarios.running import Raised, Step
 
 DEADLINE: Final = 60.0
@@ -74,7 +74,7 @@ def recorded(name: str, program: Any, scope: Scope, steps: list[Step]) -> Any:
     running = _loop.loop(program, scope, False)
 
     def answer(handler: Any, op: Any) -> tuple[bool, Any]:
-        if isinstance(op, Append | AppendAll) and op.append_id is None:
+        if isinstance(op, AnyAppend) and op.append_id is None:
             op = attrs.evolve(op, append_id=new_append_id())  # type: ignore[misc]
         step = Step(name, None, op, began=time.perf_counter())
         try:

@@ -21,7 +21,8 @@ from eventsrc.programs import _loop
 from eventsrc.programs._scope import Scope
 from eventsrc.programs.operation import Query
 from eventsrc.programs.world import Chance, Elapsed, NewId, Now, Sleep
-from eventsrc.stores.operations import ANY, Append, AppendAll, Conflict, StoreBusy, Unknown
+from eventsrc.stores.operations import ANY, Append, Conflict, StoreBusy, Unknown
+from eventsrc.stores.tags import AnyAppend, AppendIf, BoundaryChanged
 from eventsrc.testing._scenarios.faults import (
     HOUR,
     STALLED,
@@ -348,7 +349,7 @@ class Running:
         if fault is Fault.SLOW:
             process.actor.seconds = max(process.actor.seconds, process.seconds + A_MOMENT + HOUR)
             return _perform(handler, op)
-        if isinstance(op, Append | AppendAll) and op.append_id is None:
+        if isinstance(op, AnyAppend) and op.append_id is None:
             self._numbers += 1
             op = attrs.evolve(op, append_id=append_id(2**40 + self._numbers))  # type: ignore[misc]
         if fault is Fault.AGAIN or fault is Fault.LATE:
@@ -361,7 +362,7 @@ class Running:
         if fault is Fault.LOST:
             _perform(handler, op)
         why = "its answer was lost, which was simulated"
-        if isinstance(op, Append | AppendAll):
+        if isinstance(op, AnyAppend):
             assert op.append_id is not None
             return True, Failure(Unknown(op.append_id, why))
         return False, AnswerLost(f"whether {op!r} was done is not known: {why}")
@@ -606,7 +607,7 @@ def _perform(handler: Callable[[Any], Any], op: Any) -> tuple[bool, Any]:
         return False, error
 
 
-def _refuse(handler: Callable[[Any], Any], op: Append | AppendAll) -> tuple[bool, Any]:
+def _refuse(handler: Callable[[Any], Any], op: Any) -> tuple[bool, Any]:
     """Has the store itself refuse an append, which says what it found."""
     wanted, hopeless = _hopeless(op)
     good, answer = _perform(handler, hopeless)
@@ -614,6 +615,11 @@ def _refuse(handler: Callable[[Any], Any], op: Append | AppendAll) -> tuple[bool
     if not isinstance(conflict, Conflict) or conflict.expected != _NEVER:
         return good, answer
     expected = wanted.expected
+    if expected is ANY:  # it depends on a boundary alone
+        boundary, next_one = op.unchanged[0].boundary, conflict.actual + 1
+        return True, Failure(
+            BoundaryChanged(conflict.stream, conflict.actual, next_one, boundary=boundary)
+        )
     version = expected[wanted.stream] if isinstance(expected, Token) else expected
     return True, Failure(attrs.evolve(conflict, expected=version, events=()))
 
@@ -628,6 +634,10 @@ def _hopeless(op: Any) -> tuple[Any, Any]:
             if part.expected is not ANY:
                 parts[place] = attrs.evolve(part, expected=_NEVER)
                 return part, attrs.evolve(op, **{field: tuple(parts)})
+    if isinstance(op, AppendIf):
+        part, *others = op.appends
+        never = attrs.evolve(part, expected=_NEVER)
+        return part, attrs.evolve(op, appends=(never, *others))  # type: ignore[misc]
     raise AssertionError(f"{op!r} has no condition")
 
 

@@ -16,7 +16,6 @@ from eventsrc.stores.operations import (
     EXISTS,
     NO_STREAM,
     Append,
-    AppendAll,
     Appended,
     Conflict,
     Expected,
@@ -28,7 +27,7 @@ from eventsrc.stores.operations import (
     ReadFeed,
     Unknown,
 )
-from eventsrc.stores.tags import AppendIf, BoundaryChanged, ReadTagged
+from eventsrc.stores.tags import APPENDS, AnyAppend, AppendIf, BoundaryChanged, ReadTagged, parts_of
 from eventsrc.testing._scenarios.faults import Fault
 from eventsrc.testing._scenarios.running import (
     BadSchedule,
@@ -178,15 +177,14 @@ def _expecting(expected: Expected, stream: str) -> str:
     return f" at version {expected[stream] if isinstance(expected, Token) else expected}"
 
 
-def _append(op: Append | AppendAll | AppendIf) -> str:
-    parts = [op] if isinstance(op, Append) else op.appends
+def _append(op: AnyAppend) -> str:
     told = [
         f"{_events(part.events)} to {part.stream}{_expecting(part.expected, part.stream)}"
-        for part in parts
+        for part in parts_of(op)
     ]
     text = "appends " + " and ".join(told)
     conditions: list[str] = []
-    if isinstance(op, AppendAll | AppendIf):
+    if not isinstance(op, Append):
         conditions += [f"{c.stream} is{_expecting(c.expected, c.stream)}" for c in op.conditions]
     if isinstance(op, AppendIf):
         conditions += [f"no event came of {its.boundary}" for its in op.unchanged]
@@ -229,9 +227,7 @@ def _appended(appended: Appended) -> str:
 
 
 _OPERATIONS: Final[dict[type, Callable[[Any], str]]] = {
-    Append: _append,
-    AppendAll: _append,
-    AppendIf: _append,
+    **dict.fromkeys(APPENDS, _append),
     Read: _read,
     Head: lambda op: f"asks for the version of {op.stream}",
     ReadFeed: lambda op: f"reads the feed after position {op.after.position}",

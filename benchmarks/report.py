@@ -25,6 +25,7 @@ from benchmarks.work import (
     replay,
     schedules,
     sqlite,
+    tags,
 )
 
 
@@ -36,6 +37,7 @@ def parts() -> list[Part]:
         concurrent.part(systems),
         postgres.part(systems),
         crowds.part(systems),
+        tags.part(systems),
         hostile.part(systems),
         dynamodb.part(),
         memory.part(systems),

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 import psycopg
 from psycopg_pool import PoolClosed, TooManyRequests
 
+from eventsrc.postgres._tags import OTHER_TAGS
 from eventsrc.stores.operations import (
     Lost,
     NotAStore,
@@ -21,6 +22,7 @@ from eventsrc.stores.operations import (
     Unreachable,
     passing,
 )
+from eventsrc.stores.tags import OtherTags
 
 AnyConnection: TypeAlias = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
 
@@ -33,6 +35,7 @@ _MEANINGS: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = (
     (("42P01", "3F000", "42883"), NotAStore, "its tables are not there: open the store to make them"),
     (("08", "57P01", "57P02", "57P05", "40003", "25P03", "25P04"), Lost, "the connection was ended"),
     (("57P03", "53300", "28", "3D000"), Unreachable, "it cannot be connected to"),
+    ((OTHER_TAGS,), OtherTags, "update it or, if it is the newer one, run index_tags()"),
 )
 
 

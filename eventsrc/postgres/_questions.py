@@ -6,7 +6,7 @@ import contextlib
 import math
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import compress, takewhile
 from typing import Any, Final
@@ -17,8 +17,9 @@ from returns.result import Failure, Success
 from eventsrc._clock import monotonic
 from eventsrc.events.codec import Codec, Kind
 from eventsrc.events.epochs import COPY, FIRST, Epochs, WrongEpoch
-from eventsrc.events.pages import Events, EventsData
-from eventsrc.events.positions import Cursor, Token
+from eventsrc.events.event import EventType
+from eventsrc.events.pages import Events, EventsData, decoded
+from eventsrc.events.positions import BadCursor, Cursor, Token, WrongStore
 from eventsrc.events.record import LOST_KIND, Corrupted, Record, make_records
 from eventsrc.events.stream_id import StreamId
 from eventsrc.postgres import _sql as sql
@@ -26,9 +27,19 @@ from eventsrc.postgres._conversation import Conversation, Rows, Statement, Store
 from eventsrc.postgres._errors import before_storing
 from eventsrc.postgres._group import PlainAppends, Recent, StreamHeads
 from eventsrc.postgres._schema import Tables
+from eventsrc.postgres._tagging import (
+    Conditions,
+    TaggedKinds,
+    is_tagged,
+    of_group,
+    of_items,
+    of_one,
+    texts,
+)
 from eventsrc.stores._group_commit import ToRaise
 from eventsrc.stores._ids import OwnIds
 from eventsrc.stores._known import Heads, Kinds
+from eventsrc.stores._tagging import check_indexing, items_of, stored_tags
 from eventsrc.stores.copying import (
     EndCopy,
     GetIdentity,
@@ -67,11 +78,13 @@ from eventsrc.stores.operations import (
     Unknown,
     Unreachable,
     is_met,
+    passing,
 )
 from eventsrc.stores.prepare import (
     Part,
     Prepared,
     appended,
+    changed,
     check_end,
     check_seen,
     microseconds,
@@ -79,6 +92,7 @@ from eventsrc.stores.prepare import (
     shown_of,
 )
 from eventsrc.stores.requests import check_request
+from eventsrc.stores.tags import Indexed, IndexTags, NotIndexed, ReadTagged
 
 LARGEST: Final = 16 * 1024 * 1024
 """The most bytes of data that appends may have together to travel in one statement."""
@@ -130,6 +144,7 @@ class Questions:
         self._outside: Questions | None = None
         """The store's own, of those in a user's transaction."""
         self._kinds = Kinds()
+        self._tagged = TaggedKinds()
         self._heads = Heads()
         self._recent = Recent()
         self._losses = 0
@@ -155,6 +170,7 @@ class Questions:
             self.end, self._epochs = self._outside.end, self._outside._epochs
             self._number = self._outside._number
             self._kinds = self._outside._kinds.copy()
+            self._tagged = self._outside._tagged.copy()
 
     def identity(self) -> StoreIdentity:
         """The store to which a user's connection must lead."""
@@ -292,6 +308,8 @@ class Questions:
         rows = yield self._ask(sql.HEADS, (streams,))
         numbers = {name: number for name, number, _ in rows}
         yield from self._learn_kinds()
+        # they come without their tags
+        yield self._ask(sql.OPEN, (array({self._kinds.numbers[kind] for kind in kinds}),))
         for portion in _by_size(records):
             positions, names, versions, of, times, datas, crcs, rests = zip(*portion, strict=True)
             yield self._ask(
@@ -376,7 +394,7 @@ class Questions:
         if left:
             yield from self._append(group, left, now, answers)
 
-    def _append_alone(self, asked: Prepared, now: int) -> Conversation[AppendOutcome | None]:
+    def _append_alone(self, asked: Prepared, now: int) -> Conversation[AppendOutcome | ToRaise | None]:
         """Appends one event to a stream whose head is known, in one statement; None if that won't do.
 
         If others have moved the head, the index of streams and versions refuses the event.
@@ -384,6 +402,12 @@ class Questions:
         part = asked.parts[0]
         if asked.is_keyed or asked.demands or len(asked.parts) > 1 or len(part.events) > 1:
             return None
+        more: tuple[Any, ...] = ()
+        if is_tagged(asked):
+            conditions = self._known_conditions(asked)
+            if conditions is None:
+                return None
+            more = of_one(asked, conditions, self._tagged.seen)
         number, version = self._heads.of(part.stream)
         kind = self._kinds.numbers.get(part.events[0].kind)
         epoch = self._epochs.current
@@ -398,7 +422,8 @@ class Questions:
         )
         row = number, version + 1, kind, *record[4:], epoch, position, position + sql.REACH
         try:
-            rows = yield self._ask(sql.APPEND_ONE, row, uses_cached_heads=True)
+            statement = sql.APPEND_TAGGED_ONE if more else sql.APPEND_ONE
+            rows = yield self._ask(statement, row + more, uses_cached_heads=True)
         except Refused:
             self._heads.forget(part.stream)
             return None
@@ -408,6 +433,8 @@ class Questions:
         if not rows:  # others have begun another epoch
             return None
         ((position,),) = rows
+        if position < 0:
+            return (yield from self._changed(asked, -position - 1))
         self.end = max(self.end, position)
         self._heads.move(part.stream, number, version + 1)
         self._recent.add(position, (record,))
@@ -523,11 +550,17 @@ class Questions:
         try:
             with before_storing():
                 indexes = yield from self._of_this_epoch(group, indexes, answers)
+                indexes = yield from self._indexed(group, indexes, answers)
                 asked = [group[index] for index in indexes]
                 if not asked:
                     return
                 yield from self._number_kinds(asked)  # which another epoch may have made unknown
-            rows = yield self._ask(sql.APPEND, self._arrays(asked, now), takes_lock_timeout=True)
+            statement, parameters = sql.APPEND, self._arrays(asked, now)
+            if any(map(is_tagged, asked)):
+                conditions = [self._conditions(one) for one in asked]
+                parameters += of_group(asked, conditions, self._tagged.seen)
+                statement = sql.APPEND_TAGGED
+            rows = yield self._ask(statement, parameters, takes_lock_timeout=True)
         except Lost as lost:
             answers |= {i: Failure(Unknown(group[i].append_id, str(lost))) for i in indexes}
             return
@@ -548,6 +581,11 @@ class Questions:
                 return
             yield from self._append(group, indexes, now, answers)
             return
+        if rows and rows[0][1] == "kinds":  # others have numbered some, or given some their tags
+            with before_storing():
+                yield from self._learn_kinds()
+            yield from self._append(group, indexes, now, answers)
+            return
         rows_of: dict[int, Rows] = defaultdict(list)
         for row in rows:
             rows_of[row[0]].append(row[1:])
@@ -557,15 +595,24 @@ class Questions:
     def _again_or_refused(self, asked: Prepared) -> Conversation[AppendOutcome | ToRaise]:
         """The answer to an append to a copy, which takes none but knows those that it has."""
         try:
+            refuse_append(self._epochs)
+        except StoreError as error:
+            return (yield from self._again_or(asked, error))
+        raise AssertionError("a copy took an append")
+
+    def _again_or(
+        self, asked: Prepared, error: StoreError | WrongEpoch
+    ) -> Conversation[AppendOutcome | ToRaise]:
+        """The answer to an append that is refused, unless it is stored already."""
+        try:
             if asked.is_keyed:
                 with before_storing():
                     stored = yield from self._stored_of(asked.append_id)
                 if stored:
                     return asked.again(stored, self.store_id, self._epochs.current)
-            refuse_append(self._epochs)
-        except StoreError as error:
-            return ToRaise(error)
-        raise AssertionError("a copy took an append")
+        except StoreError as other:
+            return ToRaise(other)
+        return ToRaise(error)
 
     def _arrays(self, group: Sequence[Prepared], now: int) -> tuple[Any, ...]:
         """The parameters of the function `append`."""
@@ -596,7 +643,7 @@ class Questions:
             [record.rest for record in records],
         )
 
-    def _answer(self, asked: Prepared, rows: Rows) -> Conversation[AppendOutcome]:
+    def _answer(self, asked: Prepared, rows: Rows) -> Conversation[AppendOutcome | ToRaise]:
         """The answer to one append, from its rows of the function `append`."""
         outcome, index, _, version, position = rows[0]
         if outcome == "again":
@@ -608,6 +655,8 @@ class Questions:
         if outcome == "conflict":
             unmet = asked.streams[index]
             return Failure((yield from self._conflict(unmet.stream, unmet.expected, version)))
+        if outcome in ("changed", "beyond"):
+            return (yield from self._changed(asked, index))
         versions: dict[StreamId, int] = {}
         for _, index, number, version, position in rows:  # noqa: B007 - the last is used
             stream = asked.parts[index].stream
@@ -660,6 +709,137 @@ class Questions:
             found += part
             if len(part) < limit:
                 return found
+
+    # --- tags
+
+    def _known_conditions(self, asked: Prepared) -> Conditions | None:
+        """The boundaries of an append, if they can be told by what is known here."""
+        current = self._epochs.current
+        try:
+            for bound in asked.bounds:
+                if bound.cursor.epoch != current and bound.cursor.position:
+                    return None
+            return self._conditions(asked)
+        except NotIndexed:
+            return None
+
+    def _conditions(self, asked: Prepared) -> Conditions:
+        """The boundaries of an append. Raises NotIndexed."""
+        kinds = self._kinds.kinds
+        return [
+            (bound.cursor.position, self._tagged.choose(bound.items, kinds)) for bound in asked.bounds
+        ]
+
+    def _indexed(
+        self,
+        group: Sequence[Prepared],
+        indexes: Sequence[int],
+        answers: dict[int, AppendOutcome | ToRaise],
+    ) -> Conversation[Sequence[int]]:
+        """The appends whose boundaries can be told; the others are answered with why not."""
+        with_bounds = [group[index] for index in indexes if group[index].bounds]
+        if not with_bounds:
+            return indexes
+        if any(self._known_conditions(asked) is None for asked in with_bounds):
+            yield from self._learn_kinds()
+        left: list[int] = []
+        for index in indexes:
+            try:
+                for bound in group[index].bounds:
+                    self._epochs.check(bound.cursor)
+                self._conditions(group[index])
+                left.append(index)
+            except (NotIndexed, WrongEpoch) as error:
+                answers[index] = yield from self._again_or(group[index], error)
+        return left
+
+    def _changed(self, asked: Prepared, nth: int) -> Conversation[AppendOutcome | ToRaise]:
+        """The answer to an append for which one of its boundaries has changed: nothing is stored."""
+        bound = asked.bounds[nth]
+        op = ReadTagged(bound.boundary, bound.cursor, CONFLICT_EVENTS)
+        try:
+            while True:
+                page = yield from self.reading_tagged(op)
+                if page.events:
+                    return Failure(changed(bound.boundary, page.events))
+                if page.next == page.end:  # there was one: others have emptied the store
+                    return ToRaise(passing(StoreError("what was in the way is gone: try again")))
+                op = ReadTagged(bound.boundary, page.next, CONFLICT_EVENTS)
+        except (StoreError, WrongStore, BadCursor) as error:
+            return ToRaise(error)
+
+    def reading_tagged(self, op: ReadTagged) -> Conversation[FeedPage[Any]]:
+        """A page of the events of a boundary."""
+        after = op.after.check(self.store_id)
+        items = items_of(op.boundary, self.codec, self.key)
+        # without tags it looks at so many positions and no more
+        until = after + (MAX_PAGE if any(not item.tags for item in items) else 2**62)
+        wanted: dict[str, Any] = {"after": after, "until": until}
+        is_learnt = False
+        while True:
+            try:
+                chosen = self._tagged.choose(items, self._kinds.kinds)
+            except NotIndexed:
+                if is_learnt:
+                    raise
+                yield from self._learn_kinds()
+                is_learnt = True
+                continue
+            wanted |= zip(("tags", "of", "prefixes"), of_items(chosen), strict=True)
+            rows, is_cut = yield from self._page(sql.TAGGED, wanted, op.limit)
+            if rows[0][0] == self._tagged.seen:
+                break
+            yield from self._learn_kinds()
+            is_learnt = True
+        rows = [row[1:] for row in rows]
+        end, epoch = yield from self._end(op, rows)
+        records = yield from self._records(rows, None)
+        is_full = is_cut or len(records) == op.limit
+        last = records[-1][0] if is_full else max(min(until, end), after)
+        at = partial(Cursor, self.store_id, epoch=epoch)
+        return FeedPage(Events(records, self.codec), at(last), at(end))
+
+    def indexing(self, op: IndexTags) -> Conversation[Indexed]:
+        """Gives events of a part of the feed the tags of their types, in one transaction."""
+        types = check_indexing(op, self.codec)
+        yield self._ask(sql.WAIT_IN_TRANSACTION, (0,), takes_lock_timeout=True)
+        yield from self._identity()  # so that what is known is of this moment
+        yield from self._learn_kinds()
+        numbers = [number for number, kind in self._kinds.kinds.items() if kind.type in types]
+        declared = [types[self._kinds.kinds[number].type].declared for number in numbers]
+        rows = yield self._ask(sql.REDECLARE, (array(numbers), texts(declared)))
+        others = [number for number, before in rows if before]
+        if others:
+            yield self._ask(sql.UNTAG, (array(others),))
+        rows = yield self._ask(sql.UNFINISHED, (array(numbers),))
+        until = end = self.end
+        if rows:
+            kinds = array(number for number, _ in rows)
+            after = min(indexed for _, indexed in rows)
+            until = min(after + op.limit, end)
+            wanted = {"after": after, "until": until, "kinds": kinds}
+            found, is_cut = yield from self._page(sql.TO_INDEX, wanted, min(op.limit, MAX_PAGE))
+            found = [row[2:] for row in found if row[2] is not None]
+            if is_cut or len(found) == MAX_PAGE:
+                until = found[-1][0]
+            yield from self._index(found, types)
+            yield self._ask(sql.SET_INDEXED, (until, until == end, kinds))
+        yield from self._learn_kinds()
+        return Indexed(until, until == end)
+
+    def _index(self, rows: Rows, types: Mapping[str, EventType]) -> Conversation[None]:
+        if not rows:
+            return
+        positions, streams, versions, numbers, *columns = zip(*rows, strict=True)
+        events = yield from self._data(streams, versions, numbers, *columns)
+        tags = [
+            (tag, position, number)
+            for position, number, event in zip(positions, numbers, decoded(events), strict=True)
+            for tag in stored_tags(types[self._kinds.kinds[number].type], event, self.key)
+        ]
+        if tags:
+            of_tag, at, of_kind = zip(*tags, strict=True)
+            yield self._ask(sql.ADD_TAGS, (texts(of_tag), array(at), array(of_kind)))
 
     # --- reading
 
@@ -791,7 +971,7 @@ class Questions:
         at = partial(Cursor, self.store_id, epoch=epoch)
         return FeedPage(events, at(last), at(end))
 
-    def _end(self, op: ReadFeed, rows: Rows) -> Conversation[tuple[int, int]]:
+    def _end(self, op: ReadFeed | ReadTagged, rows: Rows) -> Conversation[tuple[int, int]]:
         """The end of the feed and the epoch of the store, once it is seen that the cursor is theirs."""
         end, number = rows[0][:2]
         if number != self._number:
@@ -881,17 +1061,32 @@ class Questions:
                 # Before any row of kinds: or another transaction that has the lock might wait for it.
                 yield self._ask(sql.WAIT_IN_TRANSACTION, (0,), takes_lock_timeout=True)
             types, schemas, codecs = zip(*sorted(new), strict=True)
-            columns = list(types), array(schemas), list(codecs)
-            yield self._ask(sql.ADD_KINDS, (0, *columns), takes_lock_timeout=True)
+            columns: tuple[Any, ...] = list(types), array(schemas), list(codecs)
+            statement = sql.ADD_KINDS
+            if any(new.values()):
+                statement = sql.ADD_TAGGED_KINDS
+                columns = *columns, texts([new[kind] for kind in sorted(new)])
+            yield self._ask(statement, (0, *columns), takes_lock_timeout=True)
             yield from self._learn_kinds()  # by which others may turn out to be no more
 
-    def _unnumbered(self, group: Sequence[Prepared]) -> set[Kind]:
+    def _unnumbered(self, group: Sequence[Prepared]) -> dict[Kind, str]:
+        """The kinds of events that have no number yet, and how their tags are declared."""
         numbers = self._kinds.numbers
-        return {e.kind for a in group for part in a.parts for e in part.events if e.kind not in numbers}
+        new: dict[Kind, str] = {}
+        for asked in group:
+            kinds = [event.kind for part in asked.parts for event in part.events]
+            if not numbers.keys() >= {*kinds}:
+                declared = asked.tagging.declared if asked.tagging is not None else [""] * len(kinds)
+                for kind, its in zip(kinds, declared, strict=True):
+                    if kind not in numbers:
+                        new[kind] = max(new.get(kind, ""), its)
+        return new
 
     def _learn_kinds(self) -> Conversation[None]:
         rows = yield self._ask(sql.KINDS)
-        self._kinds.add({Kind(*kind): number for number, *kind in rows})
+        known = [row for row in rows if row[1] is not None]
+        self._kinds.add({Kind(*row[2:5]): row[1] for row in known})
+        self._tagged.learn(rows[0][0], {row[1]: row[5] for row in known if row[6]})
 
 
 def _together(ops: Sequence[Read]) -> list[list[int]]:
@@ -911,7 +1106,7 @@ def _together(ops: Sequence[Read]) -> list[list[int]]:
 def _is_simple(asked: Prepared, epoch: int) -> bool:
     """Whether an append demands nothing but to be the next of one stream."""
     is_of_one = len(asked.parts) == 1 and not asked.demands and not asked.is_keyed
-    return is_of_one and asked.parts[0].epoch in (0, epoch)
+    return is_of_one and not is_tagged(asked) and asked.parts[0].epoch in (0, epoch)
 
 
 def _portions(group: Sequence[Prepared]) -> list[list[int]]:

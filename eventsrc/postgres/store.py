@@ -30,6 +30,7 @@ from eventsrc.programs.operation import Operation
 from eventsrc.programs.program import Outcome
 from eventsrc.stores._async_group_commit import AsyncAlone, AsyncGroupCommit
 from eventsrc.stores._group_commit import Alone, GroupCommit, ToRaise
+from eventsrc.stores._tagging import check_indexing
 from eventsrc.stores.copying import (
     CopyOp,
     EndCopy,
@@ -61,7 +62,8 @@ from eventsrc.stores.operations import (
     StoreReadOnly,
     Unknown,
 )
-from eventsrc.stores.prepare import Prepared, check, prepare
+from eventsrc.stores.prepare import Prepared, check, check_tagged, prepare
+from eventsrc.stores.tags import AppendIf, Indexed, IndexTags, ReadTagged, TagOp
 
 GROUP: Final = 512
 """The most appends that share a commit."""
@@ -80,11 +82,12 @@ _QUESTIONS: Final[Mapping[type[Operation[Any]], Callable[[Questions, Any], Conve
     GetEpochs: Questions.getting_epochs,
     RaiseEpoch: Questions.raising_epoch,
     GetIdentity: Questions.getting_identity,
+    ReadTagged: Questions.reading_tagged,
 }
 """The questions that an operation which appends nothing asks."""
 
 
-class PostgresStore(Opened[StoreOp | EpochOp | CopyOp]):
+class PostgresStore(Opened[StoreOp | EpochOp | CopyOp | TagOp]):
     """A store in a Postgres database. It may be used from threads, and its schema by many processes.
 
     address: a connection string, or a psycopg_pool.ConnectionPool, whose connections are then borrowed.
@@ -163,6 +166,11 @@ class PostgresStore(Opened[StoreOp | EpochOp | CopyOp]):
         """Appends to several streams."""
         return self._line.perform(self._prepared(op), self._timeout)
 
+    @on(AppendIf)
+    def append_if(self, op: AppendIf) -> _Answer:
+        """Appends to several streams, if boundaries are unchanged."""
+        return self._line.perform(self._prepared(op), self._timeout)
+
     @on(FindAppend)
     def find_append(self, op: FindAppend) -> Appended | None:
         """Finds an append by its id."""
@@ -220,21 +228,38 @@ class PostgresStore(Opened[StoreOp | EpochOp | CopyOp]):
     @on(KeepRecords)
     def keep_records(self, op: KeepRecords) -> int:
         """Keeps records as another store has them."""
-        return self._link.run(_copying(self._link.policy, self._questions, op))
+        return self._change(op)
 
     @on(EndCopy)
     def end_copy(self, op: EndCopy) -> int:
         """Makes a copy a store that takes appends."""
-        return self._link.run(_copying(self._link.policy, self._questions, op))
+        return self._change(op)
+
+    # --- tags
+
+    @on(ReadTagged)
+    def read_tagged(self, op: ReadTagged) -> FeedPage[Any]:
+        """A page of the events of a boundary."""
+        return self._answer(op)
+
+    @on(IndexTags)
+    def index_tags(self, op: IndexTags) -> Indexed:
+        """Gives stored events the tags of their types; it takes the rights of the owner."""
+        return self._change(op)
 
     def _answer(self, op: Operation[R]) -> R:
         asked = _answering(self._link.policy, self._questions, op, self._timeout)
         answer: R = self._link.run(asked)
         return answer
 
-    def _prepared(self, op: Append | AppendAll) -> Prepared:
+    def _change(self, op: Operation[R]) -> R:
+        answer: R = self._link.run(_changing(self._link.policy, self._questions, op))
+        return answer
+
+    def _prepared(self, op: Append | AppendAll | AppendIf) -> Prepared:
         self._link.policy.check_usable()
-        return prepare(op, self.codec, self.store_id, key=self._questions.key)
+        key = self._questions.key
+        return prepare(op, self.codec, self.store_id, key=key, keeps_tags=True)
 
     def _commit(self, group: Sequence[Prepared]) -> Sequence[_Answer | ToRaise]:
         return self._link.run(_appending(self._link.policy, self._questions, group, self._timeout))
@@ -243,7 +268,7 @@ class PostgresStore(Opened[StoreOp | EpochOp | CopyOp]):
         return _busy(self._timeout)
 
 
-class AsyncPostgresStore(OfOneProcess, AsyncInterpreter[StoreOp | EpochOp | CopyOp]):
+class AsyncPostgresStore(OfOneProcess, AsyncInterpreter[StoreOp | EpochOp | CopyOp | TagOp]):
     """A store in a Postgres database, for the tasks of one event loop.
 
     address: a connection string, or a psycopg_pool.AsyncConnectionPool. Otherwise as PostgresStore.
@@ -322,6 +347,11 @@ class AsyncPostgresStore(OfOneProcess, AsyncInterpreter[StoreOp | EpochOp | Copy
         """Appends to several streams."""
         return await self._line.perform(self._prepared(op), self._timeout)
 
+    @on(AppendIf).coroutine
+    async def append_if(self, op: AppendIf) -> _Answer:
+        """Appends to several streams, if boundaries are unchanged."""
+        return await self._line.perform(self._prepared(op), self._timeout)
+
     @on(FindAppend).coroutine
     async def find_append(self, op: FindAppend) -> Appended | None:
         """Finds an append by its id."""
@@ -360,6 +390,10 @@ class AsyncPostgresStore(OfOneProcess, AsyncInterpreter[StoreOp | EpochOp | Copy
         answer: R = await self._link.run(asked)
         return answer
 
+    async def _change(self, op: Operation[R]) -> R:
+        answer: R = await self._link.run(_changing(self._link.policy, self._questions, op))
+        return answer
+
     # --- epochs
 
     @on(GetEpochs).coroutine
@@ -382,17 +416,30 @@ class AsyncPostgresStore(OfOneProcess, AsyncInterpreter[StoreOp | EpochOp | Copy
     @on(KeepRecords).coroutine
     async def keep_records(self, op: KeepRecords) -> int:
         """Keeps records as another store has them."""
-        return await self._link.run(_copying(self._link.policy, self._questions, op))
+        return await self._change(op)
 
     @on(EndCopy).coroutine
     async def end_copy(self, op: EndCopy) -> int:
         """Makes a copy a store that takes appends."""
-        return await self._link.run(_copying(self._link.policy, self._questions, op))
+        return await self._change(op)
 
-    def _prepared(self, op: Append | AppendAll) -> Prepared:
+    # --- tags
+
+    @on(ReadTagged).coroutine
+    async def read_tagged(self, op: ReadTagged) -> FeedPage[Any]:
+        """A page of the events of a boundary."""
+        return await self._answer(op)
+
+    @on(IndexTags).coroutine
+    async def index_tags(self, op: IndexTags) -> Indexed:
+        """Gives stored events the tags of their types; it takes the rights of the owner."""
+        return await self._change(op)
+
+    def _prepared(self, op: Append | AppendAll | AppendIf) -> Prepared:
         _check_open(self._questions)
         self._link.policy.check_usable()
-        return prepare(op, self.codec, self.store_id, key=self._questions.key)
+        key = self._questions.key
+        return prepare(op, self.codec, self.store_id, key=key, keeps_tags=True)
 
     async def _commit(self, group: Sequence[Prepared]) -> Sequence[_Answer | ToRaise]:
         asked = _appending(self._link.policy, self._questions, group, self._timeout)
@@ -430,7 +477,10 @@ def _question(op_type: type) -> Callable[[Questions, Any], Conversation[Any]]:
 
 def _answering(policy: Policy, questions: Questions, op: Any, timeout: float) -> Dialogue[Any]:
     """Answers an operation that appends nothing."""
-    check(op)
+    if isinstance(op, ReadTagged):
+        check_tagged(op)
+    else:
+        check(op)
     _check_open(questions)
     asked = _question(op.__class__)(questions, op)
     execute = policy.find if isinstance(op, FindAppend) else policy.read
@@ -456,17 +506,21 @@ def _appending(
     return answered(questions.appending(group), write)
 
 
-def _copying(policy: Policy, questions: Questions, op: KeepRecords | EndCopy) -> Dialogue[int]:
-    """Keeps records of another store, or ends that, in a transaction."""
+def _changing(policy: Policy, questions: Questions, op: Any) -> Dialogue[Any]:
+    """Keeps records of another store, ends that, or indexes tags, in a transaction."""
     _check_open(questions)
     if not isinstance(policy, Connections):
-        raise StoreReadOnly(
-            "a copy cannot be made in a transaction of the caller's: ask the store itself"
-        )
-    if isinstance(op, KeepRecords):
-        check_keeping(op)
-        return policy.in_transaction(questions.keeping(op))
-    return policy.in_transaction(questions.ending_copy(op))
+        what = "tags are not indexed" if isinstance(op, IndexTags) else "a copy cannot be made"
+        raise StoreReadOnly(f"{what} in a transaction of the caller's: ask the store itself")
+    match op:
+        case KeepRecords():
+            check_keeping(op)
+            return policy.in_transaction(questions.keeping(op))
+        case EndCopy():
+            return policy.in_transaction(questions.ending_copy(op))
+        case _:
+            check_indexing(op, questions.codec)
+            return policy.in_transaction(questions.indexing(op))
 
 
 def _check_open(questions: Questions) -> None:

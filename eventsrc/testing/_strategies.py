@@ -21,7 +21,10 @@ from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from eventsrc.events._sealed import SEALED
+from eventsrc.events.record import REQUEST
 from eventsrc.events.stream_id import MAX_ID_BYTES, StreamId
+from eventsrc.stores.metadata import STANDARD
 from eventsrc.stores.operations import (
     ANY,
     EXISTS,
@@ -58,7 +61,11 @@ def stream_ids() -> SearchStrategy[StreamId]:
 
 # --- values ---------------------------------------------------------------------------------------
 
+_TAKEN: Final = frozenset({SEALED, REQUEST, *STANDARD})
+"""Keys that data or metadata must not have, or not with just any value."""
+
 _texts: Final = st.text() | st.sampled_from(["\0", "e\u0301", "👩‍👩‍👧", "\u2028", "__proto__", '"\\/'])
+_keys: Final = _texts.filter(lambda key: key not in _TAKEN)
 _ints: Final = st.integers(-(2**63), 2**63 - 1)
 _floats: Final = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -67,7 +74,7 @@ def json_values() -> SearchStrategy[Any]:
     """Values for a field of type Any that are stored exactly: JSON's own, with ints of 64 bits."""
     return st.recursive(
         st.none() | st.booleans() | _ints | _floats | _texts,
-        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_texts, inner, max_size=4),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_keys, inner, max_size=4),
         max_leaves=8,
     )
 
@@ -230,7 +237,7 @@ def conditions() -> SearchStrategy[Expected]:
 
 def metadata() -> SearchStrategy[dict[str, Any]]:
     """Metadata of appends."""
-    return st.builds(dict[str, Any]) | st.dictionaries(_texts, json_values(), max_size=2)
+    return st.builds(dict[str, Any]) | st.dictionaries(_keys, json_values(), max_size=2)
 
 
 def batches(of: SearchStrategy[Any] | None = None, most: int = 3) -> SearchStrategy[tuple[Any, ...]]:

@@ -27,12 +27,19 @@ WITHOUT_SERVER = (
     "growth",
     "moving",
     "hostile/sqlite",
+    "tags/sqlite",
     "core",
     "schedules",
 )
 """All of them, but for a replay that differs from another just by where the events are."""
 
-OF_EACH_SORT = ("postgres/append-1", "postgres/tasks-8", "postgres/hot-8", "hostile/postgres")
+OF_EACH_SORT = (
+    "postgres/append-1",
+    "postgres/tasks-8",
+    "postgres/hot-8",
+    "hostile/postgres",
+    "tags/postgres",
+)
 """What is measured of the works with a server: many differ in nothing but numbers."""
 
 Printed = tuple[list[str], list[dict[str, Any]]]

@@ -20,7 +20,6 @@ import pytest
 
 from eventsrc import Append, Failure
 from eventsrc.events.record import Corrupted
-from eventsrc.postgres import _sql as sql
 from eventsrc.postgres._questions import Questions
 from eventsrc.postgres.store import AsyncPostgresStore, PostgresStore
 from eventsrc.stores.operations import StoreError, Unknown
@@ -29,6 +28,7 @@ from tests.faults import SCALE, scaled
 from tests.faults.test_contention import DEADLINE, at_once, ids, together, watch, wrong_with
 from tests.kits.events import CODEC, Tick
 from tests.postgres.test_held import ask
+from tests.postgres.transactions import in_scripts
 from tests.processes.contender import HOT, Contender, Kind, Notes
 from tests.processes.forked import Forked
 from tests.processes.postgres.contender import contend, main
@@ -209,11 +209,8 @@ def test_parallel_appends_at_any_version_are_all_stored(postgres_dsn: str, store
 def test_control_rows_that_are_dropped_in_silence_are_caught(
     postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tables, script = sql.SCRIPTS
     last = "AS came (stream, version, kind, data, crc, rest, n);"
-    assert last in script
-    script = script.replace(last, f"{last[:-1]} ON CONFLICT DO NOTHING;")
-    monkeypatch.setattr(sql, "SCRIPTS", (tables, script))
+    in_scripts(monkeypatch, last, f"{last[:-1]} ON CONFLICT DO NOTHING;")
 
     def never(*_: object) -> Generator[Any, Any, None]:
         yield from ()

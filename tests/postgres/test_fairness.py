@@ -15,8 +15,8 @@ import pytest
 
 from eventsrc import Append, StreamId
 from eventsrc.postgres import PostgresStore
-from eventsrc.postgres import _sql as sql
 from tests.kits.events import CODEC, Tick
+from tests.postgres.transactions import ORDER_LOCK, in_scripts
 from tests.processes.forked import Forked
 
 
@@ -63,10 +63,7 @@ def test_no_process_starves_and_none_waits_long(
 def test_control_a_lock_that_is_tried_now_and_again_is_less_fair(
     postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tables, script = sql.SCRIPTS
-    queue = "PERFORM pg_advisory_xact_lock({lock});"
     tries = "WHILE NOT pg_try_advisory_xact_lock({lock}) LOOP PERFORM pg_sleep(0.5); END LOOP;"
-    assert script.count(queue) == 4
-    monkeypatch.setattr(sql, "SCRIPTS", (tables, script.replace(queue, tries)))
+    in_scripts(monkeypatch, ORDER_LOCK, tries)
     shares = compete(postgres_dsn, 1.2)
     assert max(wait for _, wait in shares) > 0.4, shares

@@ -19,6 +19,7 @@ import pytest
 
 from eventsrc import Append, Codec, Interpreter, SqliteStore, StoreOp, StreamAppend, StreamId
 from eventsrc.events.event import EventTypes, event
+from eventsrc.events.tags import Tag
 from eventsrc.postgres import PostgresStore
 from eventsrc.stores.operations import AppendAll
 from tests.faults import scaled
@@ -35,6 +36,11 @@ KEYED = 2_000
 @event("growth.noted", types=TYPES)
 class Noted:
     text: str
+
+
+@event("growth.tagged", types=TYPES, tags={"key": Tag("tags", key=int)})
+class Tagged:
+    key: int
 
 
 NOTED = Noted("x" * (100 - len('{"text":""}')))
@@ -77,6 +83,23 @@ def test_an_event_in_postgres_costs_what_the_page_says(
     found = [row[0] / EVENTS, row[1] / EVENTS, keyed[0] / KEYED]
     figure(f"{', '.join(f'{size:.0f}' for size in found)} bytes for a row, its indexes, a chosen id")
     assert found == pytest.approx(stated("Postgres"), rel=0.1)
+
+
+def test_a_tag_in_postgres_costs_what_the_page_says(
+    postgres_dsn: str, figure: Callable[[str], None]
+) -> None:
+    chance = random.Random(7)
+    with PostgresStore(postgres_dsn, codec=CODEC) as store, psycopg.connect(postgres_dsn) as db:
+        for number in range(EVENTS // 200):
+            keys = [chance.randrange(10**14, 10**15) for _ in range(100)]
+            store.run(Append(STREAMS[number % 1_000], tuple(map(Tagged, keys)))).unwrap()
+        size = db.execute(b"SELECT pg_total_relation_size('eventsrc.tagged')").fetchone()
+        assert size is not None
+    found = size[0] / (EVENTS // 200 * 100)
+    figure(f"{found:.0f} bytes for a tag")
+    stated = re.search(r"with 20 letters, .* (\d+) bytes in Postgres", PAGE.read_text())
+    assert stated is not None
+    assert found == pytest.approx(int(stated[1]), rel=0.1)
 
 
 def test_an_event_in_sqlite_costs_what_the_page_says(

@@ -25,6 +25,7 @@ from eventsrc import Interpreter, on
 from eventsrc.postgres.store import AsyncPostgresStore, PostgresStore
 from eventsrc.stores.copying import CopyOp
 from eventsrc.stores.operations import EpochOp, StoreOp
+from eventsrc.stores.tags import TagOp
 from eventsrc.testing import StoreContract, StoreMachine
 from tests.faults import SCALE
 
@@ -74,7 +75,7 @@ def in_a_loop(
             store = wait(open_store())
             handlers = [
                 on(kind).run(lambda op: wait(store.run_async(op)))
-                for kind in get_args(StoreOp | EpochOp | CopyOp)
+                for kind in get_args(StoreOp | EpochOp | CopyOp | TagOp)
             ]
             yield functools.reduce(operator.or_, handlers)
         finally:
@@ -94,6 +95,8 @@ def kept(request: pytest.FixtureRequest, shared_dsn: str) -> Iterator[Kept]:
 
 
 class TestPostgresStores(StoreContract):
+    tags = True
+
     @pytest.fixture
     def store(self, kept: Kept) -> Any:
         return kept.store

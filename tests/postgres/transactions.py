@@ -25,9 +25,28 @@ from eventsrc.stores.operations import StoreError
 from eventsrc.stores.prepare import prepare
 from tests.kits.events import CODEC, TYPES
 
-__all__ = ["TYPES", "Joined", "TakenBack", "ask_on", "slow_store", "without_order"]
+__all__ = [
+    "ORDER_LOCK",
+    "TYPES",
+    "Joined",
+    "TakenBack",
+    "ask_on",
+    "in_scripts",
+    "slow_store",
+    "without_order",
+]
 
 T = TypeVar("T")
+
+ORDER_LOCK = "PERFORM pg_advisory_xact_lock({lock});"
+"""By which each function that appends takes the order lock."""
+
+
+def in_scripts(monkeypatch: pytest.MonkeyPatch, text: str, other: str) -> None:
+    """Has the tables that are made from now on be made with another text in place of one."""
+    assert any(text in script for script in sql.SCRIPTS)
+    changed = tuple(script.replace(text, other) for script in sql.SCRIPTS)
+    monkeypatch.setattr(sql, "SCRIPTS", changed)
 
 
 def ask_on(questions: Conversation[T], connection: psycopg.Connection) -> T:
@@ -99,13 +118,14 @@ def slow_store(dsn: str, seed: int) -> Iterator[PostgresStore]:
 
 def without_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks the stores that are made from now on: positions are of a sequence, and nobody waits."""
-    lock = "PERFORM pg_advisory_xact_lock({lock});"
-    tables, script = sql.SCRIPTS
-    assert script.count(lock) == 4
-    script = script.replace(lock, "").replace(
-        "coalesce(max(event.position), 0) INTO", "nextval('{s}.places') INTO"
-    )
-    script = script.replace("FROM {s}.event;\n", ";\n")
-    monkeypatch.setattr(
-        sql, "SCRIPTS", (tables, "CREATE SEQUENCE {s}.places INCREMENT 1000; " + script)
-    )
+    tables, script, tags = sql.SCRIPTS
+    assert script.count(ORDER_LOCK) == 4
+
+    def unordered(script: str) -> str:
+        script = script.replace(ORDER_LOCK, "").replace(
+            "coalesce(max(event.position), 0) INTO", "nextval('{s}.places') INTO"
+        )
+        return script.replace("FROM {s}.event;\n", ";\n")
+
+    script = "CREATE SEQUENCE {s}.places INCREMENT 1000; " + unordered(script)
+    monkeypatch.setattr(sql, "SCRIPTS", (tables, script, unordered(tags)))

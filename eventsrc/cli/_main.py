@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from eventsrc._errors import EventsrcError, harmless
-from eventsrc.cli import _folding, _moving, _publish, _store, _views, _web
+from eventsrc.cli import _folding, _moving, _publish, _runs, _store, _views, _web
 from eventsrc.events.positions import BadCursor, BadToken, WrongStore
 from eventsrc.events.stream_id import BadStreamId
 from eventsrc.opening import BadUrl, MissingExtra
@@ -36,7 +36,7 @@ def main() -> None:
     """Look into a store of events and its views.
 
     A store is a URL: sqlite:PATH or postgresql://USER@HOST/DATABASE. It is opened to be read, but for
-    what mends views and publishers, or writes a copy, which asks first.
+    what mends views and publishers, tells runs something, or writes a copy, which asks first.
     """
 
 
@@ -59,6 +59,7 @@ for command in (
     _moving.backup,
     _moving.migrate,
     _views.views,
+    _runs.runs,
     _publish.publish,
     _web.web,
 ):

@@ -191,18 +191,18 @@ class Runs(Generic[P, R]):
 
         Raises NoSuchRun, and NotPortable for what cannot be written.
         """
-        return _tell(self.journal(id), Signalled(name, self._portable.plain(data)))
+        return tell(self.journal(id), Signalled(name, self._portable.plain(data)))
 
     def cancel(self, id: str, why: str = "") -> Program[Append | Read, None]:
         """Has a run undo what it did, and end: Cancelled is raised in it at its next operation.
 
         A run that has ended stays as it is. Raises NoSuchRun.
         """
-        return _tell(self.journal(id), CancelAsked(why))
+        return tell(self.journal(id), CancelAsked(why))
 
     def retry(self, id: str) -> Program[Append | Read, None]:
         """Has a parked run go on from where it was. Raises NoSuchRun."""
-        return _tell(self.journal(id), Retried())
+        return tell(self.journal(id), Retried())
 
     # --- looking --------------------------------------------------------------------------------------
 
@@ -295,7 +295,8 @@ def _start(runs: Runs[..., Any], id: str, begun: Begun) -> Do[Append | Read, Sta
 
 
 @program
-def _tell(journal: Stream[Entry], message: Entry) -> Do[Append | Read, None]:
+def tell(journal: Stream[Entry], message: Entry) -> Do[Append | Read, None]:
+    """Appends a message to the journal of a run. Raises NoSuchRun."""
     page: Page[Any] = yield from Read(journal.id, limit=1)
     if not page.events:
         raise _no_such_run(journal)

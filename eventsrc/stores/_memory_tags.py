@@ -38,6 +38,10 @@ class MemoryTags:
 
     def add(self, records: Sequence[Record], tagging: Tagging | None) -> None:
         """Keeps the tags of records that are about to be stored. Raises OtherTags, and keeps none."""
+        if tagging is None and len(records) == 1:  # as of nearly all
+            kind = self._kinds.get(records[0].kind)
+            if kind is not None and not kind.is_whole:
+                return
         declared = [UNDECLARED] * len(records) if tagging is None else tagging.declared
         for record, text in zip(records, declared, strict=True):
             kind = self._kinds.get(record.kind)

@@ -535,8 +535,11 @@ def page_of(
 
 def appended(append_id: UUID, records: Sequence[Record], store_id: str, epoch: int = 1) -> Appended:
     """The answer to an append that stored these records, in the store's current epoch."""
-    versions = {record[1]: record[2] for record in records}  # the last of each stream remains
-    seen = {stored_id(stream): version for stream, version in versions.items()}
+    if len(records) == 1:
+        seen = {stored_id(records[0][1]): records[0][2]}
+    else:
+        versions = {record[1]: record[2] for record in records}  # the last of each stream remains
+        seen = {stored_id(stream): version for stream, version in versions.items()}
     cursor = Cursor(store_id, records[-1][0], epoch)
     return Appended(append_id, Token(store_id, seen, epoch), cursor)
 

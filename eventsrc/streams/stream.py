@@ -22,13 +22,20 @@ from urllib.parse import quote, unquote
 from uuid import UUID
 
 import attrs
-from returns.result import Failure, Success
+from returns.result import Success
 
 from eventsrc.events.codec import Json
 from eventsrc.events.event import EventTypeError, is_own_event
 from eventsrc.events.positions import BadToken, Token
 from eventsrc.events.recorded import Recorded
-from eventsrc.events.stream_id import CONTROLS, RESERVED, BadStreamId, StreamId
+from eventsrc.events.stream_id import (
+    CONTROLS,
+    MAX_ID_BYTES,
+    RESERVED,
+    BadStreamId,
+    StreamId,
+    stored_id,
+)
 from eventsrc.programs._declared import members_of
 from eventsrc.programs.program import Do, Outcome, Program, name_of, program
 from eventsrc.stores.operations import (
@@ -207,8 +214,9 @@ class Stream(Generic[E]):
         return f"Stream({str(self.id)!r}, events={_names(self.events)})"
 
     def _checked(self, events: Sequence[E]) -> tuple[E, ...]:
+        its = self._events
         for event in events:
-            if type(event) not in self._events:
+            if type(event) not in its:
                 raise EventTypeError(
                     f"{event!r:.200} is no event of {self.id}, which has {_names(self.events)}"
                 )
@@ -261,6 +269,9 @@ class Streams(Generic[K, E]):
         StreamId(_PLACE.sub("x", pattern))
         texts = _PLACE.split(pattern)[::2]  # before, between and behind the places
         self._first, self._following = texts[0], texts[1:]
+        short = MAX_ID_BYTES - len(str(UUID(int=0)))
+        is_own = pattern[: len(RESERVED)] == RESERVED
+        self._is_short = len(texts) == 2 and not is_own and len("".join(texts).encode()) <= short
         self._shape = re.compile("([^/]+)".join(map(re.escape, texts)))
 
     @property
@@ -270,6 +281,11 @@ class Streams(Generic[K, E]):
 
     def __getitem__(self, key: K) -> Stream[E]:
         """The stream of a key. Raises BadStreamId for a key that cannot be part of an id."""
+        if type(key) is UUID and self._is_short:  # its text is sound, and needs no look
+            stream: Stream[E] = _new(Stream)
+            stream._id = stored_id(f"{self._first}{key}{self._following[0]}")
+            stream._events = self.events
+            return stream
         text = self._first
         for part, following in zip(self._key.parts(key), self._following, strict=True):
             text += (str(part) if type(part) is UUID else _segment(part)) + following
@@ -306,11 +322,9 @@ class Streams(Generic[K, E]):
 
 
 def _surely(outcome: Outcome[Appended, Any]) -> Appended:
-    match outcome:
-        case Success(appended):
-            return appended
-        case Failure(why):
-            raise AppendFailed(why)
+    if isinstance(outcome, Success):
+        return outcome.unwrap()
+    raise AppendFailed(outcome.failure())
 
 
 @attrs.frozen
@@ -320,14 +334,13 @@ class _OrConflict:
     expected: Expected
 
     def __call__(self, outcome: Outcome[Appended, Any]) -> Outcome[Appended, Conflict]:
-        match outcome:
-            case Success():
-                return outcome
-            case Failure(Conflict() as conflict):
-                self._check(conflict)
-                return outcome
-            case Failure(why):
-                raise AppendFailed(why)
+        if isinstance(outcome, Success):
+            return outcome
+        why = outcome.failure()
+        if not isinstance(why, Conflict):
+            raise AppendFailed(why)
+        self._check(why)
+        return outcome
 
     def _check(self, conflict: Conflict) -> None:
         """Raises BadToken if it conflicts with what its store never had."""
@@ -358,6 +371,7 @@ def _history(stream: StreamId) -> Do[Read, tuple[Recorded[Any], ...]]:
 
 # --- declarations ---------------------------------------------------------------------------------
 
+_new: Final = object.__new__
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 
 

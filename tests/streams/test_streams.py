@@ -36,7 +36,7 @@ from eventsrc import (
 from eventsrc.errors import AppendFailed, NotInToken, NotStorable
 from eventsrc.events.event import EventTypeError
 from eventsrc.events.positions import BadToken, WrongStore
-from eventsrc.events.stream_id import BadStreamId
+from eventsrc.events.stream_id import BadStreamId, StreamId
 from eventsrc.stores.operations import Appended, NotAppended
 from eventsrc.streams.fold import PAGE, NoSuchVersion
 from tests.kits.counting import Counted, Counting, Elsewhere, Reset, counter, total
@@ -443,3 +443,23 @@ def test_the_state_can_be_asked_for_where_a_token_has_seen_the_stream(store: Mem
     assert store.run(counter.at(total, seen)).version == 2
     with pytest.raises(WrongStore):
         store.run(counter.at(total, Token("elsewhere", {counter.id: 1})))
+
+
+def made(pattern: str, key_type: Any, key: Any) -> StreamId | None:
+    """The id of a key's stream; None for one that cannot be."""
+    try:
+        streams: Streams[Any, Counted] = Streams(pattern, key=key_type, events=Counted)
+        return streams[key].id
+    except BadStreamId:
+        return None
+
+
+@given(key=st.uuids(), before=st.text("aä/", max_size=490).map(lambda text: f"x{text}y"))
+def test_a_key_that_is_a_uuid_makes_the_id_that_its_text_makes(key: UUID, before: str) -> None:
+    pattern = f"{before}/{{id}}"
+    id = made(pattern, UUID, key)
+    assert id == made(pattern, str, str(key))
+    if id is not None:
+        assert type(id) is StreamId
+        streams = Streams(pattern, key=UUID, events=Counted)
+        assert streams[key] == Stream(id, events=Counted)

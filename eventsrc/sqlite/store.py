@@ -357,7 +357,10 @@ class SqliteStore(Opened[StoreOp | EpochOp | CopyOp | TagOp]):
         def store(connection: sqlite3.Connection) -> bool:
             if any(is_changed(connection, bound, end - 1) for bound in asked.bounds):
                 return False
-            if not connection.execute(sql.ADD_TAGGED_EVENT_IN, row).rowcount:
+            try:
+                if not connection.execute(sql.ADD_TAGGED_EVENT_IN, row).rowcount:
+                    return False
+            except sqlite3.IntegrityError:  # the head was moved by others
                 return False
             connection.executemany(sql.ADD_TAG, tags)
             return True

@@ -52,7 +52,6 @@ NEED_NOT: Final = {
     "aws/store.py": "DynamoDB keeps no tags",
     "durable/runs.py": "it appends, and looks at no appends of others",
     "moving/tenancy.py": "a store within a store keeps no tags",
-    "postgres/store.py": "Postgres keeps no tags",
     "stores/operations.py": "it declares the two",
     "testing/_contract/_retries.py": "the contract of tags has retries of its own",
 }

@@ -21,6 +21,7 @@ CONTEXT.set_forkserver_preload(
         "msgspec",
         "tests.processes.replaying",
         "tests.processes.contender",
+        "tests.processes.joiner",
         "tests.processes.migrant",
         "tests.processes.projector",
         "tests.processes.told",

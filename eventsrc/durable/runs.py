@@ -22,6 +22,7 @@ from eventsrc._errors import EventsrcError, harmless
 from eventsrc.durable._attempt import Attempt, HasEnded, IsParked, IsWaiting, Left
 from eventsrc.durable._known import known_by
 from eventsrc.durable._steps import Forms, Journal, until_of
+from eventsrc.durable._waiting import check_gathers
 from eventsrc.durable.journal import (
     Begun,
     CancelAsked,
@@ -131,7 +132,8 @@ class Runs(Generic[P, R]):
 
     name: of the runs; never change it. Journals are the streams `eventsrc/runs/{name}/{id}`.
     program: a function decorated with @program. Its operations, their answers, and its arguments must
-        be what recordings can hold (see eventsrc.recording). Raises NotPortable if one cannot be.
+        be what recordings can hold (see eventsrc.recording). Raises NotPortable if one cannot be, and
+        TypeError if it gathers branches that wait.
     id: makes a run's id of the arguments.
     known: classes and programs that journals name and annotations do not: exceptions that handlers
         raise, subclasses of what is annotated.
@@ -151,6 +153,7 @@ class Runs(Generic[P, R]):
         self.program = program
         self._id = id
         self.codec = Codec() if codec is None else codec
+        check_gathers(program)
         found = known_by(program, known, self.codec)
         names = Names([*found, Changed, Signal, StepId, TimedOut])
         self._portable = Portable(self.codec, names=names)

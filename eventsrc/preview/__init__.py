@@ -89,7 +89,7 @@ class Previewed(Generic[R_co]):
     changes: tuple[Changes, ...] = ()
     """The rows that would change, for each view that was asked for."""
     has_read_feed: bool = False
-    """Whether the run has read the feed, whose end is in no token."""
+    """Whether the run has read the feed or a boundary, whose ends are in no token."""
     has_chosen_ids: bool = False
     """Whether the run has chosen the append_id of an append that it made."""
     request: bytes | None = None
@@ -129,8 +129,8 @@ class Previewed(Generic[R_co]):
             )
         if self.has_read_feed:
             raise PreviewError(
-                "the program read the feed, and no condition can be set on that: run it on the store, "
-                "or have it read streams"
+                "the program read the feed or a boundary, and no condition can be set on that: run it "
+                "on the store, or have it read streams"
             )
         given = self._append_id() if append_id is None else append_id
         return _applied(self._appends(), self._conditions(), given, self._metadata(), self.request)

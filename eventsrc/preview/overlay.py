@@ -34,6 +34,7 @@ from eventsrc.programs.interpreter import (
     scope_of,
 )
 from eventsrc.programs.program import Do, Outcome
+from eventsrc.stores._tagging import Bound, BoundItem, items_of
 from eventsrc.stores.epochs import get_epochs
 from eventsrc.stores.operations import (
     ANY,
@@ -64,20 +65,23 @@ from eventsrc.stores.prepare import (
     Prepared,
     appended,
     asked_for,
+    changed,
     check,
     check_end,
     check_seen,
+    check_tagged,
     microseconds,
     of_one_page,
     page_of,
     prepare,
 )
 from eventsrc.stores.requests import OtherRequest, check_request
-from eventsrc.streams.past import as_of
+from eventsrc.stores.tags import APPENDS, AnyAppend, AppendIf, BoundaryChanged, ReadTagged
+from eventsrc.streams.past import as_of, keeps_tags
 
 K = TypeVar("K")
 
-_WRITES: Final = (Append, AppendAll, SaveSnapshot)
+_WRITES: Final = (*APPENDS, SaveSnapshot)
 
 
 class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
@@ -105,6 +109,7 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
         self._feed: list[Record] = []
         self._streams: dict[str, list[Record]] = {}
         self._appends: dict[UUID, list[Record]] = {}
+        self._tags: dict[int, frozenset[str]] = {}
         self._snapshots: dict[tuple[str, str, int], Snapshot] = {}
 
     @property
@@ -137,12 +142,12 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
     @on(Append).program
     def append(self, op: Append) -> Do[StoreOp, Outcome[Appended, NotAppended]]:
         """Appends to one stream."""
-        return (yield from self._append(prepare(op, self.codec, self.end.store_id), op.request))
+        return (yield from self.perform(op))
 
     @on(AppendAll).program
     def append_all(self, op: AppendAll) -> Do[StoreOp, Outcome[Appended, NotAppended]]:
         """Appends to several streams."""
-        return (yield from self._append(prepare(op, self.codec, self.end.store_id), op.request))
+        return (yield from self.perform(op))
 
     @on(Read).program
     def read(self, op: Read) -> Do[StoreOp, Page[Any]]:
@@ -260,9 +265,69 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
     def _epochs(self) -> Do[Never, Epochs]:
         return self._raised or (yield from get_epochs())
 
+    def read_tagged(self, op: ReadTagged) -> Do[Any, FeedPage[Any]]:
+        """A page of a boundary."""
+        check_tagged(op)
+        self._has_read_feed = True
+        store, below = self.end.store_id, self.end.position
+        position = op.after.check(store)
+        if op.after.epoch != self._epoch:
+            (yield from self._epochs()).check(op.after)
+        with self._lock:
+            own = len(self._feed)
+        end = Cursor(store, below + own, self._epoch)
+        check_end(op, end.position)
+        items = items_of(op.boundary, self.codec, self._key)
+        events: tuple[Recorded[Any], ...] = ()
+        if position < below:
+            after = Cursor(store, position, self.end.epoch)
+            page = yield from ReadTagged(op.boundary, after, op.limit)
+            events, position = tuple(page.events), page.next.position
+            if position < below:
+                return FeedPage(events, Cursor(store, position, self._epoch), end)
+        room = op.limit - len(events)
+        found = self._matching(items, position, end.position)[:room]
+        both = (*events, *self._events(found))
+        held = _of_one_page(both)
+        position = end.position
+        if len(held) < len(both) or len(held) == op.limit:
+            position = held[-1].position if len(held) > len(events) else below
+        return FeedPage(held, Cursor(store, position, self._epoch), end)
+
+    def _matching(self, items: Sequence[BoundItem], after: int, until: int) -> list[Record]:
+        """The records here, after a position, that one of the items matches."""
+        below = self.end.position
+        return [
+            record
+            for record in self._feed[max(after - below, 0) : until - below]
+            if any(
+                item.matches(record.stream, record.kind.type, self._tags[record.position])
+                for item in items
+            )
+        ]
+
+    def _changed(self, bound: Bound) -> Do[Any, BoundaryChanged | None]:
+        """The events of a boundary that came after it was read, below and here."""
+        end = self.end.position + len(self._feed)
+        bound.check((yield from self._epochs()), end)
+        at = bound.cursor.position
+        while at < self.end.position:
+            after = Cursor(self.end.store_id, at, self.end.epoch)
+            page = yield from ReadTagged(bound.boundary, after, CONFLICT_EVENTS)
+            if page.events:
+                return changed(bound.boundary, page.events)
+            at = page.next.position
+        found = self._matching(bound.items, at, end)[:CONFLICT_EVENTS]
+        return changed(bound.boundary, self._events(of_one_page(found))) if found else None
+
+    def perform(self, op: AnyAppend) -> Do[Any, Outcome[Appended, NotAppended]]:
+        """Appends, whatever the operation."""
+        asked = prepare(op, self.codec, self.end.store_id, key=self._key, keeps_tags=True)
+        return (yield from self._append(asked, op.request))
+
     def _append(
         self, asked: Prepared, request: bytes | None
-    ) -> Do[StoreOp, Outcome[Appended, NotAppended]]:
+    ) -> Do[Any, Outcome[Appended, NotAppended]]:
         if asked.is_keyed and asked.append_id not in self._appends:
             try:
                 found = yield from FindAppend(asked.append_id, request)
@@ -280,11 +345,16 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
                 yield from self._version_below(demand.stream)
             else:
                 yield from self._see(demand.stream)
+        conflict: BoundaryChanged | None = None
+        for bound in asked.bounds:
+            conflict = conflict or (yield from self._changed(bound))
         with self._lock:
             stored = self._appends.get(asked.append_id)
             if stored is not None:
                 return asked.again(stored, self.end.store_id, self._epoch)
             unmet = asked.unmet(self._version)
+            if unmet is None and conflict is not None:
+                return Failure(conflict)
             if unmet is None:
                 if request is not None:
                     self._requests[asked.append_id] = request
@@ -294,8 +364,10 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
     def _keep(self, asked: Prepared) -> Appended:
         end = self.end.position + len(self._feed)
         records = asked.records(end, self._version, microseconds(self._clock))
-        for record in records:
+        for number, record in enumerate(records):
             self._streams.setdefault(record.stream, []).append(record)
+            tags = () if asked.tagging is None else asked.tagging.of(number)
+            self._tags[record.position] = frozenset(tags)
         self._feed += records
         self._appends[asked.append_id] = records
         self._has_chosen_ids = self._has_chosen_ids or asked.is_keyed
@@ -327,6 +399,23 @@ class Overlay(Translation[StoreOp | EpochOp, StoreOp]):
 
     def _events(self, records: Sequence[Record], backwards: bool = False) -> Sequence[Recorded[Any]]:
         return Events(records[::-1] if backwards else records, self.codec)
+
+
+class OverlayOfTags(Translation[AppendIf | ReadTagged, StoreOp | ReadTagged]):
+    """An overlay's part over a store that keeps tags."""
+
+    def __init__(self, overlay: Overlay) -> None:
+        self._overlay = overlay
+
+    @on(AppendIf).program
+    def append_if(self, op: AppendIf) -> Do[StoreOp | ReadTagged, Outcome[Appended, NotAppended]]:
+        """Appends if boundaries are unchanged."""
+        return (yield from self._overlay.perform(op))
+
+    @on(ReadTagged).program
+    def read_tagged(self, op: ReadTagged) -> Do[ReadTagged, FeedPage[Any]]:
+        """A page of a boundary."""
+        return (yield from self._overlay.read_tagged(op))
 
 
 def _together(
@@ -364,7 +453,11 @@ def over(
     """
     end = store.run(ReadFeed(START, 1)).end
     overlay = Overlay(end, _codec_of(store, codec))
-    return overlay, _as_over(store, overlay.into(as_of(store, end)))
+    below: Any = as_of(store, end)
+    both: Any = overlay.into(below)
+    if keeps_tags(store):
+        both = both | OverlayOfTags(overlay).into(below)
+    return overlay, _as_over(store, both)
 
 
 async def over_async(
@@ -373,7 +466,11 @@ async def over_async(
     """As `over`, for a store that needs an event loop."""
     end = (await store.run_async(ReadFeed(START, 1))).end
     overlay = Overlay(end, _codec_of(store, codec))
-    return overlay, _as_over(store, overlay.into(as_of(store, end)))
+    below: Any = as_of(store, end)
+    both: Any = overlay.into(below)
+    if keeps_tags(store):
+        both = both | OverlayOfTags(overlay).into(below)
+    return overlay, _as_over(store, both)
 
 
 def _as_over(store: AsyncInterpreter[StoreOp], both: Wrappable[K]) -> K:

@@ -18,7 +18,7 @@ from eventsrc._errors import EventsrcError
 from eventsrc.events.epochs import Epochs
 from eventsrc.events.positions import START, Cursor, NotInToken, Token
 from eventsrc.events.stream_id import StreamId
-from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter, Translation, on
+from eventsrc.programs.interpreter import AsyncInterpreter, Interpreter, Translation, on, scope_of
 from eventsrc.programs.program import Do, Effect, Program, intercept
 from eventsrc.stores.epochs import check_token, get_epochs
 from eventsrc.stores.operations import (
@@ -37,8 +37,8 @@ from eventsrc.stores.operations import (
     Snapshot,
     StoreOp,
 )
-from eventsrc.stores.prepare import check, check_end, page_of
-from eventsrc.stores.tags import APPENDS, AppendIf, ReadTagged
+from eventsrc.stores.prepare import check, check_end, check_tagged, page_of
+from eventsrc.stores.tags import APPENDS, AppendIf, IndexTags, ReadTagged, TagOp
 from eventsrc.streams.fold import Folded, Load, NoSuchVersion
 
 O = TypeVar("O")
@@ -85,11 +85,7 @@ class _Past(Translation[StoreOp | GetEpochs | Load, StoreOp]):
 
     @on(ReadFeed).program
     def read_feed(self, op: ReadFeed) -> Do[ReadFeed, FeedPage[Any]]:
-        if isinstance(self._at, Token):
-            raise NotInToken(
-                "a token names versions of streams, and no position in the feed: "
-                "ask as of a Cursor or a time, or read the streams"
-            )
+        self._check_has_place()
         check(op)
         end = yield from self._cursor()
         op.after.check(end.store_id)
@@ -106,7 +102,10 @@ class _Past(Translation[StoreOp | GetEpochs | Load, StoreOp]):
 
     def read_tagged(self, op: ReadTagged) -> Do[ReadTagged | ReadFeed, FeedPage[Any]]:
         """A page of a boundary as it was at a cursor."""
+        self._check_has_place()
+        check_tagged(op)
         end = yield from self._cursor()
+        check_end(op, end.position)
         page = yield from op
         until = bisect_right(page.events, end.position, key=lambda event: event.position)
         return FeedPage(page.events[:until], min(page.next, end), end)
@@ -136,24 +135,32 @@ class _Past(Translation[StoreOp | GetEpochs | Load, StoreOp]):
 
     @on(Append).program
     def append(self, op: Append) -> NoReturn:
-        raise self._refusal(op)
+        raise self.refusal(op)
 
     @on(AppendAll).program
     def append_all(self, op: AppendAll) -> NoReturn:
-        raise self._refusal(op)
+        raise self.refusal(op)
 
     @on(SaveSnapshot).program
     def save_snapshot(self, op: SaveSnapshot) -> NoReturn:
-        raise self._refusal(op)
+        raise self.refusal(op)
 
     @on(GetEpochs).program
     def get_epochs(self, op: GetEpochs) -> Do[Never, Epochs]:
         return (yield from get_epochs())
 
-    def _refusal(self, op: object) -> PastIsReadOnly:
+    def refusal(self, op: object) -> PastIsReadOnly:
+        """The error for what cannot be done in the past."""
         return PastIsReadOnly(
             f"{op!r:.200} cannot be done as of {self._at}: the past is for queries; run it on the store"
         )
+
+    def _check_has_place(self) -> None:
+        if isinstance(self._at, Token):
+            raise NotInToken(
+                "a token names versions of streams, and no position in the feed: "
+                "ask as of a Cursor or a time, or read the streams"
+            )
 
     # --- how far the past goes ----------------------------------------------------------------------
 
@@ -181,6 +188,25 @@ class _Past(Translation[StoreOp | GetEpochs | Load, StoreOp]):
                 found = yield from _place_at(self._at)
             found = self._places.setdefault(None, found)
         return found
+
+
+class _PastOfTags(Translation[TagOp, ReadTagged | ReadFeed]):
+    """As _Past, of what a store that keeps tags does besides."""
+
+    def __init__(self, past: _Past) -> None:
+        self._past = past
+
+    @on(ReadTagged).program
+    def read_tagged(self, op: ReadTagged) -> Do[ReadTagged | ReadFeed, FeedPage[Any]]:
+        return (yield from self._past.read_tagged(op))
+
+    @on(AppendIf).program
+    def append_if(self, op: AppendIf) -> NoReturn:
+        raise self._past.refusal(op)
+
+    @on(IndexTags).program
+    def index_tags(self, op: IndexTags) -> NoReturn:
+        raise self._past.refusal(op)
 
 
 def _seen(token: Token, stream: StreamId) -> Do[Read, int]:
@@ -226,15 +252,23 @@ def _place_at(time: datetime.datetime) -> Do[ReadFeed, Cursor]:
 
 @overload
 def as_of(
+    store: Interpreter[StoreOp | TagOp], at: Cursor | Token | datetime.datetime
+) -> Interpreter[StoreOp | TagOp]: ...
+@overload
+def as_of(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
     store: Interpreter[StoreOp], at: Cursor | Token | datetime.datetime
 ) -> Interpreter[StoreOp]: ...
+@overload
+def as_of(
+    store: AsyncInterpreter[StoreOp | TagOp], at: Cursor | Token | datetime.datetime
+) -> AsyncInterpreter[StoreOp | TagOp]: ...
 @overload
 def as_of(
     store: AsyncInterpreter[StoreOp], at: Cursor | Token | datetime.datetime
 ) -> AsyncInterpreter[StoreOp]: ...
 def as_of(
-    store: AsyncInterpreter[StoreOp], at: Cursor | Token | datetime.datetime
-) -> AsyncInterpreter[StoreOp]:
+    store: AsyncInterpreter[Any], at: Cursor | Token | datetime.datetime
+) -> AsyncInterpreter[Any]:
     """An interpreter of a store's queries as of a position, a token or a time.
 
     at: a Cursor, for all streams at one position in the feed; a Token, for just the streams that it
@@ -244,7 +278,15 @@ def as_of(
     Its programs raise PastIsReadOnly for a write, NotInToken for what a token does not tell, WrongStore
     and BadCursor for a position that the store never had. Raises ValueError for a time without a zone.
     """
-    return _Past(at).into(store)
+    past = _Past(at)
+    if not keeps_tags(store):
+        return past.into(store)
+    return past.into(store) | _PastOfTags(past).into(store)
+
+
+def keeps_tags(store: AsyncInterpreter[Any]) -> bool:
+    """Whether a store performs the operations of tags."""
+    return scope_of(store).handles(ReadTagged)
 
 
 _Asked: TypeAlias = Load | Read | Head | ReadFeed | ReadTagged
@@ -297,7 +339,7 @@ def as_it_was(program: Effect[O, R], at: Cursor | Token | datetime.datetime) -> 
             case ReadTagged():
                 return past.read_tagged(op)
             case AppendIf():
-                raise past._refusal(op)
+                raise past.refusal(op)
             case _:
                 return past.lower(op)
 

@@ -145,21 +145,27 @@ def test_the_past_takes_none(op: AnyAppend) -> None:
         (store | world).run(as_it_was(op, START))
 
 
-@pytest.mark.parametrize(
-    "wrapped",
-    [
-        lambda store: rekeyed(store, "tenants/7/"),
-        lambda store: as_of(store, START),
-        lambda store: over(store)[1],
-    ],
-    ids=["rekeyed", "as_of", "over"],
-)
-def test_a_store_over_another_that_keeps_no_tags_performs_none_of_their_operations(
-    wrapped: Any,
-) -> None:
+def test_a_store_within_a_store_keeps_no_tags() -> None:
+    within: Any = rekeyed(MemoryStore(), "tenants/7/")
     for op in (EACH[AppendIf], ReadTagged(NOBODY.boundary)):
         with pytest.raises(MissingHandlers, match=type(op).__name__):
-            wrapped(MemoryStore()).run(op)
+            within.run(op)
+
+
+@each
+def test_the_past_of_a_store_takes_none_either(op: AnyAppend) -> None:
+    with pytest.raises(PastIsReadOnly):
+        as_of(MemoryStore(), START).run(op)
+
+
+@each
+def test_an_overlay_keeps_it_aside(op: AnyAppend) -> None:
+    store = MemoryStore()
+    overlay, over_it = over(store)
+    both: Any = over_it
+    both.run(op)
+    assert [event.data for event in overlay.events] == [JOINED]
+    assert not store.run(Read(STREAM)).events
 
 
 def test_events_that_are_appended_as_they_were_stored_have_their_tags() -> None:

@@ -38,14 +38,19 @@ from eventsrc import (
     event,
     gather,
     trace,
+    world,
 )
 from eventsrc.errors import NotInToken, PastIsReadOnly
 from eventsrc.events.event import EventTypes
 from eventsrc.events.positions import BadCursor, WrongStore
+from eventsrc.events.tags import about
 from eventsrc.stores.operations import FindAppend, LoadSnapshot, SaveSnapshot, Snapshot
+from eventsrc.stores.tags import IndexTags, ReadTagged
 from eventsrc.streams.fold import LATEST_SNAPSHOT, NoSuchVersion, load, load_as_of, load_at
 from eventsrc.streams.past import as_of
 from eventsrc.streams.remembering import remembering
+from examples.courses.events import CourseId, Joined, StudentId, course
+from examples.courses.service import define, join
 from tests.kits.counting import Counted, Counting, counter, total
 
 START_OF_TIME = datetime(2024, 1, 1, tzinfo=UTC)
@@ -309,3 +314,20 @@ def test_pages_of_large_events_are_bounded_in_the_past_too() -> None:
     for loaded in (load(stream, joined), load_at(stream, joined, 4)):
         assert past.run(loaded).state == "x" * 12 * 2**20
     assert store.run(load_as_of(stream, joined, datetime.now(UTC))).state == "x" * 12 * 2**20 + "later"
+
+
+def test_a_boundary_is_read_as_it_was() -> None:
+    store = MemoryStore()
+    app: Any = store | world
+    app.run(define(CourseId("rust"), 9))
+    app.run(join(StudentId("marge"), CourseId("rust")))
+    at = app.run(ReadFeed()).end
+    app.run(join(StudentId("homer"), CourseId("rust")))
+    past: Any = as_of(store, at)
+    page = past.run(ReadTagged(about(course[CourseId("rust")], of=Joined)))
+    assert ([event.data.who for event in page.events], page.next, page.end) == (["marge"], at, at)
+    token = app.run(Read(StreamId("courses/rust"))).token
+    with pytest.raises(NotInToken):
+        as_of(store, token).run(ReadTagged(about(course[CourseId("rust")])))
+    with pytest.raises(PastIsReadOnly):
+        past.run(IndexTags())

@@ -68,6 +68,8 @@ def shared_store(pool: ConnectionPool[Any]) -> Iterator[PostgresStore]:
 
 
 class TestBehindABouncer(StoreContract):
+    tags = True
+
     @pytest.fixture
     def store(self, shared_store: PostgresStore) -> PostgresStore:
         return shared_store

@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from typing import Any
 from uuid import uuid4
 
+import attrs
 import psycopg
 import pytest
 from psycopg_pool import ConnectionPool
@@ -30,9 +31,10 @@ from eventsrc.events.event import EventTypes, event
 from eventsrc.events.tags import about
 from eventsrc.postgres import PostgresStore, _sql
 from eventsrc.postgres._policy import Connections
+from eventsrc.postgres._questions import Questions
 from eventsrc.postgres.store import _appending
 from eventsrc.stores.copying import GetIdentity, KeepRecords
-from eventsrc.stores.operations import StoreReadOnly
+from eventsrc.stores.operations import StoreBusy, StoreReadOnly, Unknown
 from eventsrc.stores.tags import (
     AppendIf,
     BoundaryChanged,
@@ -45,6 +47,7 @@ from eventsrc.stores.tags import (
 )
 from eventsrc.testing._contract._shared import at_once
 from tests.faults import scaled
+from tests.kits.proxy import Cut, Frozen, Proxy
 from tests.postgres import test_roles
 from tests.postgres.test_held import ask
 from tests.postgres.test_roles import grants, with_roles
@@ -293,6 +296,33 @@ def line(process: Forked) -> bytes:
     return found.strip()
 
 
+@pytest.mark.parametrize("streams", [1, 2])
+@pytest.mark.parametrize("fault", [Cut(3, "client"), Frozen()], ids=["its answer", "its way"])
+def test_an_append_whose_answer_is_lost_is_stored_once_and_answered_again(
+    fault: Cut | Frozen, streams: int, store: PostgresStore, postgres_dsn: str
+) -> None:
+    ids = [HERE, StreamId("courses/also")][:streams]
+    for stream in ids:
+        store.run(Append(stream, (Joined("x", "y"),)))
+    end = store.run(ReadFeed()).end
+    parts = tuple(StreamAppend(stream, (Joined("a", "s"),)) for stream in ids)
+    op = AppendIf(parts, (Unchanged(boundary("a"), end),))
+    with Proxy(postgres_dsn) as proxy, PostgresStore(proxy.dsn, codec=CODEC, timeout=0.5) as far:
+        far.run(Read(HERE))
+        proxy.fault = fault
+        told = far.run(op).failure()
+        assert isinstance(told, Unknown)
+        again = attrs.evolve(op, append_id=told.append_id)  # type: ignore[misc]
+        first = store.run(again).unwrap()  # though the boundary may have changed: by itself
+        proxy.fault = None
+        until(lambda: proxy.connections == 0)  # the server has read what was sent, and its end
+    store.run(Append(HERE, (Untagged(1),))).unwrap()
+    assert store.run(again).unwrap() == first
+    assert len(store.run(ReadTagged(boundary("a"))).events) == streams
+    assert isinstance(store.run(op).failure(), BoundaryChanged)
+    assert rows_of(postgres_dsn) == wanted_rows(store)
+
+
 # --- in a transaction of the caller's
 
 
@@ -389,6 +419,45 @@ def test_events_that_come_while_others_are_indexed_are_not_left_out(postgres_dsn
 
             at_once(go_on, lambda: indexed(store, 20))
             assert rows_of(postgres_dsn) == wanted_rows(store)
+
+
+def index_while_another_appends(dsn: str, patch: pytest.MonkeyPatch) -> list[str]:
+    """What becomes of an append of before that comes in the middle of the last page to be indexed."""
+    index = Questions._index
+    came: list[str] = []
+
+    def and_then(self: Any, *about: Any) -> Any:
+        yield from index(self, *about)
+        try:
+            old.run(Append(HERE, (JoinedAsBefore("late", "old"),))).unwrap()
+        except StoreBusy:
+            came.append("it waited")
+        else:
+            came.append("it was stored")
+
+    with (
+        PostgresStore(dsn, codec=Codec(OLD), timeout=0.5) as old,
+        PostgresStore(dsn, codec=CODEC) as store,
+    ):
+        old.run(Append(HERE, (JoinedAsBefore("a", "old"),))).unwrap()
+        patch.setattr(Questions, "_index", and_then)
+        assert store.run(IndexTags()).is_done
+        assert rows_of(dsn) == wanted_rows(store)
+    return came
+
+
+def test_nobody_appends_between_the_last_page_and_its_end(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert index_while_another_appends(postgres_dsn, monkeypatch) == ["it waited"]
+
+
+def test_control_indexing_that_does_not_hold_the_order_leaves_a_hole(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_sql, "WAIT_IN_TRANSACTION", "SELECT %s::integer")
+    with pytest.raises(AssertionError, match="late"):
+        index_while_another_appends(postgres_dsn, monkeypatch)
 
 
 def indexed(store: Any, limit: int) -> None:

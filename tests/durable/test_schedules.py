@@ -119,7 +119,7 @@ def fulfil_without_paying_back(order: str) -> Do[Any, str]:
 
 
 def explored(body: Any, **options: Any) -> Any:
-    runs: Runs[..., str] = Runs("fulfil", body, id=lambda order: order, known=[SoldOut])
+    runs: Runs[..., str] = Runs("fulfil", body, id=str, known=[SoldOut])
 
     @program
     def begin() -> Do[Any, None]:

@@ -22,10 +22,7 @@ from __future__ import annotations
 import enum
 import re
 import typing
-from collections.abc import Iterable
-from functools import reduce
 from hashlib import blake2b
-from operator import or_
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from uuid import UUID
@@ -178,11 +175,6 @@ def about(
     checked_prefix(prefix)
     names = None if of is None else _names_of(of, frozenset(tag.name for tag in tags), types)
     return Boundary((BoundaryItem(frozenset(tags), names, prefix),))
-
-
-def any_of(boundaries: Iterable[Boundary]) -> Boundary:
-    """The events of all of some boundaries."""
-    return reduce(or_, boundaries, Boundary())
 
 
 def is_own_type(name: str) -> bool:

@@ -21,7 +21,7 @@ from eventsrc.events.event import EventTypeError, Opaque, event
 from eventsrc.events.positions import START, BadCursor, Cursor, WrongStore
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
-from eventsrc.events.tags import BadTag, Boundary, BoundaryItem, Tag, TagValue, about, any_of
+from eventsrc.events.tags import BadTag, Boundary, BoundaryItem, Tag, TagValue, about
 from eventsrc.programs.interpreter import Interpreter
 from eventsrc.stores.operations import ANY, Append, Appended, Condition, Rejected, StoreOp, StreamAppend
 from eventsrc.stores.tags import (
@@ -159,14 +159,14 @@ def boundaries(draw: st.DrawFn) -> Callable[[str], Boundary]:
     drawn = draw(st.lists(_items, max_size=3))
 
     def made(family: str) -> Boundary:
-        items: list[Boundary] = []
+        items: list[BoundaryItem] = []
         for tags, types, below in drawn:
             values = frozenset(tag[f"{family}.{number}"] for tag, number in tags)
             # an item without tags would match events of other examples
             prefix = f"{family}{below}" if below else "" if values else f"{family}/"
             names = None if types is None else frozenset(types)
-            items.append(Boundary((BoundaryItem(values, names, prefix),)))
-        return any_of(items)
+            items.append(BoundaryItem(values, names, prefix))
+        return Boundary(tuple(items))
 
     return made
 

@@ -26,9 +26,9 @@ from benchmarks.work.concurrent import Jobs, at_once
 
 BUDGETS: Final = {
     "postgres/threads-8": Budget(of_raw=0.75),
-    "postgres/threads-64": Budget(of_raw=0.56),
+    "postgres/threads-64": Budget(of_raw=0.7),
     "postgres/tasks-8": Budget(of_raw=0.69),
-    "postgres/tasks-64": Budget(of_raw=0.57),
+    "postgres/tasks-64": Budget(of_raw=0.5),
     "postgres/hot-8": Budget(of_peer=3),
 }
 

@@ -15,8 +15,8 @@ from benchmarks.table import Budget, beside_others
 from benchmarks.work import Part, loops, scaled
 
 BUDGETS = {
-    "postgres/append-1": Budget(of_raw=0.75),
-    "postgres/call": Budget(of_raw=0.75, of_peer=2),
+    "postgres/append-1": Budget(of_raw=0.78),
+    "postgres/call": Budget(of_raw=0.68, of_peer=2),
     "postgres/append-100": Budget(of_raw=0.7),
     "postgres/read": Budget(of_peer=1.2, fast_of_peer=2.5),
     "postgres/feed": Budget(of_peer=2, fast_of_peer=4),

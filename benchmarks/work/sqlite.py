@@ -36,12 +36,12 @@ def part(systems: Sequence[System]) -> Part:
 
 
 BUDGETS = {
-    "sqlite/append-1": Budget(of_raw=0.85),
-    "sqlite/call": Budget(of_raw=0.75, of_peer=2),
-    "sqlite/append-100": Budget(of_raw=0.75),
-    "sqlite/read": Budget(of_peer=1.5, fast_of_peer=3),
-    "sqlite/feed": Budget(of_peer=2, fast_of_peer=4),
-    "sqlite/view": Budget(of_peer=20),
+    "sqlite/append-1": Budget(of_raw=0.78, of_peer=1.2),
+    "sqlite/call": Budget(of_raw=0.7, of_peer=1.15),
+    "sqlite/append-100": Budget(of_raw=0.75, of_peer=1.2),
+    "sqlite/read": Budget(of_peer=1.4, fast_of_peer=2.9),
+    "sqlite/feed": Budget(of_peer=1.7, fast_of_peer=3),
+    "sqlite/view": Budget(of_raw=0.55, of_peer=25),
 }
 
 

@@ -19,7 +19,7 @@ from eventsrc._errors import EventsrcError
 from eventsrc.aws._feed import REPAIR, Feed
 from eventsrc.aws._ids import NEAR
 from eventsrc.aws._items import BUCKET, Body, Commit, Entry, append_key
-from eventsrc.aws._line import Raised
+from eventsrc.aws._line import ToRaise
 from eventsrc.aws._reading import Reading
 from eventsrc.aws._talk import Canceled, Item, Table, Talk, Throttled, UnderWay, Undone, Unsent, key
 from eventsrc.aws._turns import Turns
@@ -139,7 +139,7 @@ class Appending:
 
     # --- a group
 
-    def store(self, jobs: Sequence[Job], more: Callable[[], Sequence[Job]]) -> list[Answer | Raised]:
+    def store(self, jobs: Sequence[Job], more: Callable[[], Sequence[Job]]) -> list[Answer | ToRaise]:
         """Stores appends that wait together, and answers them in their order.
 
         more: takes those that have come meanwhile into the group.
@@ -228,7 +228,7 @@ class Appending:
             self._feed.notice(talk, epoch)
         asked.check_epochs(self._feed.epochs, lambda *event: self._reading.position(talk, *event))
 
-    def _unmet(self, talk: Talk, job: Job) -> Answer | Raised | None:
+    def _unmet(self, talk: Talk, job: Job) -> Answer | ToRaise | None:
         """The answer to an append of which a condition does not hold; None if they all do after all."""
         asked = job.asked
         try:
@@ -246,7 +246,7 @@ class Appending:
                 wanted = Read(stream, expected, min(CONFLICT_EVENTS, actual - expected))
                 events = self._reading.read(talk, wanted).events
         except EventsrcError as error:
-            return Raised(error)
+            return ToRaise(error)
         return Failure(Conflict(stream, expected, actual, events))
 
     # --- a transaction
@@ -388,7 +388,7 @@ class _Group:
         self.left: list[int] = []
         self.most = ACTIONS
         """The most of them that may share a transaction."""
-        self._answers: dict[int, Answer | Raised] = {}
+        self._answers: dict[int, Answer | ToRaise] = {}
         self._pause = 0.005
         self.join(jobs)
 
@@ -397,7 +397,7 @@ class _Group:
         self.left += range(len(self.jobs), len(self.jobs) + len(jobs))
         self.jobs += jobs
 
-    def answer(self, index: int, answer: Answer | Raised) -> None:
+    def answer(self, index: int, answer: Answer | ToRaise) -> None:
         """Answers one."""
         self._answers[index] = answer
         self.left = [each for each in self.left if each != index]
@@ -405,14 +405,14 @@ class _Group:
     def fail(self, indexes: Sequence[int], error: Exception) -> None:
         """Answers some with an error."""
         for index in list(indexes):
-            self.answer(index, Raised(error))
+            self.answer(index, ToRaise(error))
 
     def pause(self) -> float:
         """The seconds to wait before it is tried again: more each time."""
         self._pause = min(self._pause * 2, 0.5)
         return self._pause
 
-    def answers(self) -> list[Answer | Raised]:
+    def answers(self) -> list[Answer | ToRaise]:
         """The answers, in the order of the jobs."""
         return [self._answers[index] for index in range(len(self.jobs))]
 

@@ -111,7 +111,7 @@ def pack(records: Sequence[Record]) -> bytes:
     return squeezed(b"".join(pieces))
 
 
-def unpack(part: Part, kept: bytes) -> list[Record]:
+def unpack(part: StreamPart, kept: bytes) -> list[Record]:
     """The records of a part. Raises Corrupted for a body that was changed since it was stored."""
     try:
         return _unpack(part, expanded(kept))
@@ -122,7 +122,7 @@ def unpack(part: Part, kept: bytes) -> list[Record]:
         ) from error
 
 
-def _unpack(part: Part, body: bytes) -> list[Record]:
+def _unpack(part: StreamPart, body: bytes) -> list[Record]:
     named, beside, count = _SIZES.unpack_from(body)
     at = _SIZES.size
     kinds = [Kind(*kind) for kind in json.loads(body[at : at + named])]
@@ -228,7 +228,7 @@ class Body:
 
 
 @attrs.frozen
-class Part:
+class StreamPart:
     """A part as its item tells."""
 
     stream: str
@@ -256,10 +256,10 @@ class Part:
         return self.position + self.count - 1
 
 
-def part_of(item: Item) -> Part:
+def part_of(item: Item) -> StreamPart:
     """A part, from its item. Raises Corrupted for one that is none."""
     try:
-        return Part(
+        return StreamPart(
             stream=item["p"]["S"][2:],
             first=number(item, "n"),
             last=int(item["c"]["N"]),

@@ -31,7 +31,7 @@ LONGEST: Final = 10_000
 
 
 @attrs.frozen
-class Raised:
+class ToRaise:
     """In place of an answer: the error to raise for the one who asked."""
 
     error: Exception
@@ -47,7 +47,7 @@ class Line(Generic[J, A]):
 
     def __init__(
         self,
-        perform: Callable[[Sequence[J], Callable[[], Sequence[J]]], Sequence[A | Raised]],
+        perform: Callable[[Sequence[J], Callable[[], Sequence[J]]], Sequence[A | ToRaise]],
         too_late: Callable[[], Exception],
     ) -> None:
         self._perform = perform
@@ -136,7 +136,7 @@ class Line(Generic[J, A]):
                     future.set_exception(error)
                 continue
             for (_, future), answer in zip(group, answers, strict=True):
-                if isinstance(answer, Raised):
+                if isinstance(answer, ToRaise):
                     future.set_exception(answer.error)
                 else:
                     future.set_result(answer)

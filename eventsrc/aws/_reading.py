@@ -22,7 +22,7 @@ from eventsrc.aws._items import (
     CHUNK,
     Commit,
     Entry,
-    Part,
+    StreamPart,
     append_key,
     part_of,
     read_chunks,
@@ -142,7 +142,7 @@ class Reading:
         asked, low = stream_key(op.stream), op.after + 1
         records: list[Record] = []
         head: int | None = None
-        newest: Part | None = None
+        newest: StreamPart | None = None
         has_more, room = True, MAX_PAGE_BYTES
         while has_more and _is_wanting(records, room, op):
             items, has_more = talk.query(asked, low, LAST, op.limit - len(records))
@@ -195,12 +195,12 @@ class Reading:
         del records[op.limit :]
         return records, head
 
-    def records(self, talk: Talk, part: Part) -> list[Record]:
+    def records(self, talk: Talk, part: StreamPart) -> list[Record]:
         """The records of a part."""
         data = self._bodies.get(talk, part.name, part.chunks) if part.name else part.data
         return unpack(part, data)
 
-    def _await_others(self, talk: Talk, part: Part) -> None:
+    def _await_others(self, talk: Talk, part: StreamPart) -> None:
         """Waits until all that came with a part is visible, if something came to other streams too.
 
         Only the newest parts need this: a reader who goes to another stream then finds it there.
@@ -396,7 +396,7 @@ class _Search:
         return True
 
 
-def _placed(item: Item, entry: Entry, position: int) -> Part:
+def _placed(item: Item, entry: Entry, position: int) -> StreamPart:
     """The part of an entry of a commit. Raises Corrupted if it is another's."""
     part = part_of(item)
     if (part.position, part.count, part.append_id.hex()) != (position, entry.length, entry.append_id):

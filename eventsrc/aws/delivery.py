@@ -19,7 +19,7 @@ from urllib.parse import quote
 import attrs
 
 from eventsrc._errors import EventsrcError
-from eventsrc.aws._items import Part, part_of, unpack
+from eventsrc.aws._items import StreamPart, part_of, unpack
 from eventsrc.events.codec import Codec
 from eventsrc.events.recorded import Recorded
 from eventsrc.events.stream_id import StreamId
@@ -85,7 +85,7 @@ def lambda_handler(
 
     def handle(event: Mapping[str, Any], context: object) -> dict[str, Any]:
         records: Sequence[Any] = event["Records"]
-        came: list[Part | Carried] = []
+        came: list[StreamPart | Carried] = []
         aside: list[_PutAside] = []
         for record in records:
             try:
@@ -105,7 +105,7 @@ def lambda_handler(
 
 @program
 def _applying(
-    view: View[Any], came: tuple[Part | Carried, ...], aside: tuple[_PutAside, ...], codec: Codec
+    view: View[Any], came: tuple[StreamPart | Carried, ...], aside: tuple[_PutAside, ...], codec: Codec
 ) -> Do[HandlerOp, Applied]:
     """Applies what came; events that are too large to travel are read from the store."""
     if aside:
@@ -141,7 +141,7 @@ def _keep(view: View[Any], aside: Sequence[_PutAside]) -> Do[HandlerOp, None]:
             yield from Park(view, Failed(stream, 1, 0, "eventsrc/put-aside", error, False, True))
 
 
-def _decoded(record: Mapping[str, Any]) -> Iterator[Part | Carried]:
+def _decoded(record: Mapping[str, Any]) -> Iterator[StreamPart | Carried]:
     """The events that a record has; none for changes of other sorts."""
     if "kinesis" in record:
         data = b64decode(record["kinesis"]["data"], validate=True)

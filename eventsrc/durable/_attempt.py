@@ -31,7 +31,7 @@ from returns.result import Failure, Success
 from eventsrc.durable._steps import (
     Forms,
     Journal,
-    Step,
+    JournalStep,
     answer_of_world,
     digest_of,
     is_query,
@@ -271,7 +271,7 @@ class Attempt:
 
     # --- what the journal says ----------------------------------------------------------------------
 
-    def _matched(self, form: Any, op: Any) -> Step:
+    def _matched(self, form: Any, op: Any) -> JournalStep:
         """The next command that was performed; raises Differs if it is another."""
         step = self._journal.next
         if not ("cancelled" in step.written or self._forms.are_equal(step.op, form, op)):
@@ -302,7 +302,7 @@ class Attempt:
     def _where(self) -> str:
         return f"{self._stream.id}, command {self._journal.count + 1}"
 
-    def _recalled(self, step: Step, op: Any) -> Do[Any, Any]:
+    def _recalled(self, step: JournalStep, op: Any) -> Do[Any, Any]:
         """The answer that a step had. Raises the error that it was; Differs for what is neither."""
         try:
             if "raises" not in step.written:
@@ -316,7 +316,7 @@ class Attempt:
             raise Differs(f"{self._where()}: what was recorded cannot be had again: {bad!r}") from bad
         raise error
 
-    def _answer_again(self, step: Step, op: Any) -> Do[Any, Any]:
+    def _answer_again(self, step: JournalStep, op: Any) -> Do[Any, Any]:
         its = step.written
         match its:
             case {"answer": answer}:

@@ -66,7 +66,7 @@ WIDTH: Final = 200
 
 
 @attrs.frozen
-class Step:
+class JournalStep:
     """A step, and the entry of the journal that holds it."""
 
     written: dict[str, Any]
@@ -200,7 +200,7 @@ class Journal:
         self.cancel: CancelAsked | None = None
         self.signals: list[tuple[int, Signalled]] = []
         self.version = 0
-        self.steps: list[Step] = []
+        self.steps: list[JournalStep] = []
         self.last: Recorded[Entry] | None = None
         for entry in entries:
             self.take(entry)
@@ -220,7 +220,7 @@ class Journal:
                 self.waits = its if isinstance(its, Waits) else None
                 self.asks = its.asks if isinstance(its, WentOn) else None
         if isinstance(its, WentOn | Waits | Parked | Ended):
-            self.steps += [Step(step, entry) for step in its.steps]
+            self.steps += [JournalStep(step, entry) for step in its.steps]
         match its:
             case Begun():
                 self.begun = entry  # type: ignore[assignment]  # pyright: ignore
@@ -247,11 +247,11 @@ class Journal:
         return self.has_more or is_at_rest
 
     @property
-    def next(self) -> Step:
+    def next(self) -> JournalStep:
         """The next command that was performed."""
         return self.steps[self._commands[self.count]]
 
-    def query(self, form: Any, op: Any) -> Step | None:
+    def query(self, form: Any, op: Any) -> JournalStep | None:
         """The step that asked this between the last command and the next; each is found once."""
         for number in self._segment():
             step = self.steps[number]

@@ -141,7 +141,7 @@ def test_a_million_small_requests_are_served_in_the_same_memory(service: Service
 def kept_by_tasks(service: Service, times: int, remembered: list[object] | None = None) -> float:
     async def ask(number: int) -> None:
         if remembered is not None:
-            remembered.append([object() for _ in range(5)])
+            remembered.append([object() for _ in range(50)])
         await service.ask_async(number)
 
     with asyncio.Runner() as runner:

@@ -49,6 +49,7 @@ SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|PRAGMA|ATTAC
 
 ASKED = "it passes on what was asked elsewhere, where it is looked at"
 CHOSEN = "it chooses between constants"
+LOADED = "constants are put into constants as the module is loaded"
 
 SAFE = {
     ("postgres._conversation", "answered"): ASKED,
@@ -79,7 +80,12 @@ SAFE = {
         "sqlite._schema",
         "apply_missing",
     ): "scripts of our own; PRAGMA takes no parameters; numbers of our own, formatted as numbers",
+    ("postgres._questions", "_append"): CHOSEN,
+    ("postgres._questions", "_append_alone"): CHOSEN,
+    ("postgres._questions", "_number_kinds"): CHOSEN,
     ("postgres._questions", "finding"): CHOSEN,
+    ("postgres._sql", "<module>"): LOADED,
+    ("postgres._tags", "<module>"): LOADED,
     ("postgres._questions", "_page"): "both statements are constants, as the filters are",
     ("sqlite.store", "_events"): CHOSEN,
     ("postgres.views", "_read"): "LOCK takes no parameters; the names of schemas are quoted",

@@ -114,6 +114,14 @@ def decoded_by(codec: Codec, encoded: Encoded) -> str:
         return str(bad)
 
 
+def page_by(codec: Codec, page: list[Encoded]) -> list[str]:
+    """What decoding several of a kind answers: of each alone, if they cannot be decoded together."""
+    try:
+        return [*map(repr, codec.page_decoder(page[0].kind)([one.data for one in page]))]
+    except ValueError:
+        return [decoded_by(codec, one) for one in page]
+
+
 @given(st.data())
 def test_the_same_bytes_are_written_and_events_read_with_msgspec_and_without(
     data: st.DataObject,
@@ -132,9 +140,7 @@ def test_the_same_bytes_are_written_and_events_read_with_msgspec_and_without(
             assert one.data == dumps(CONVERTER.unstructure(value)).encode()
             assert came_back(value, plain.decode(one))
             assert decoded_by(fast, one) == decoded_by(plain, one)
-            assert [*map(repr, fast.page_decoder(one.kind)([one.data] * 2))] == [
-                decoded_by(plain, one)
-            ] * 2
+            assert page_by(fast, [one] * 2) == [decoded_by(plain, one)] * 2
 
 
 @given(st.data())

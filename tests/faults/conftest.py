@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ _SHOWN = pytest.StashKey[bool]()
 @pytest.fixture(scope="session")
 def folder_for_temporary_files() -> Iterator[Path]:
     """A folder in which no test has its stores, and which other accounts can look into."""
+    get_temp_dir()  # in the usual place, as it is removed after this one
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)

@@ -304,7 +304,7 @@ class _Reads:
         outcome: AppendOutcome = yield from self._conditional(op, parts)
         if not isinstance(outcome, Failure):
             self._is_written = True
-            if self._append_id is not None and not self._fits(op, outcome.unwrap()):
+            if self._append_id is not None and not (yield from self._fits(op, outcome.unwrap())):
                 raise _Stored(self, outcome.unwrap())
             return outcome
         why = outcome.failure()
@@ -338,14 +338,25 @@ class _Reads:
             )
         return attrs.evolve(op, append_id=self._append_id, request=self._request)  # type: ignore[misc]
 
-    def _fits(self, op: _Write, stored: Appended) -> bool:
+    def _fits(self, op: _Write, stored: Appended) -> Do[Any, bool]:
         """Whether what was stored came after just what was read."""
         appends = [op] if isinstance(op, Append) else op.appends
-        return all(
+        if not all(
             self._versions.get(part.stream, at - len(part.events)) == at - len(part.events)
             for part in appends
             for at in [stored.token.versions[part.stream]]
-        )
+        ):
+            return False
+        first = stored.cursor.position - sum(len(part.events) for part in appends) + 1
+        for at, asked in self._bounds.values():
+            if at.position >= first:
+                return False
+            while at.position < first - 1:
+                page: FeedPage[Any] = yield from attrs.evolve(asked, after=at, limit=1)  # type: ignore[misc]
+                if page.events and page.events[0].position < first:
+                    return False
+                at = page.next
+        return True
 
     def _unmet(self, parts: Sequence[StreamAppend | Condition]) -> Conflict | None:
         """The version that a program expects of a stream, if what it read of it may have changed."""

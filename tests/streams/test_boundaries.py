@@ -191,6 +191,43 @@ def test_a_retry_is_answered_as_the_first_time(app: App) -> None:
     assert app.run(gather_about(about(of=Sold), last)).state == 2
 
 
+@pytest.mark.parametrize("also", [False, True])
+def test_one_request_that_comes_twice_at_once_is_answered_alike(app: App, also: bool) -> None:
+    """The second looks for the first, does not find it, and then reads what it has stored."""
+    number: Fold[int, Sold] = Fold(0, lambda before, _: before + 1)
+    boundary = about(of=Sold)
+    decision: Any = decide_about(
+        boundary, number, lambda _: Success([Sold(7, "x")]), to=tickets, append_id=uuid4()
+    )
+    answers: list[Any] = []
+
+    def meanwhile() -> None:
+        answers.append(app.run(decision))
+        if also:
+            app.run(tickets.append(Sold(8, "another")))
+
+    slow = app.around(Beside(meanwhile, (ReadTagged,)).around, only=(ReadTagged,))
+    assert slow.run(decision) == answers[0]
+    assert answers[0].unwrap().state == 1
+    assert app.run(gather_about(boundary, number)).state == 1 + also
+
+
+def test_one_request_that_is_stored_after_another_was_is_answered_alike(app: App) -> None:
+    """The second reads, another appends, and then the first is stored: on more than was read."""
+    number: Fold[int, Sold] = Fold(0, lambda before, _: before + 1)
+    decision: Any = decide_about(
+        about(of=Sold), number, lambda _: Success([Sold(7, "x")]), to=tickets, append_id=uuid4()
+    )
+    answers: list[Any] = []
+
+    def meanwhile() -> None:
+        app.run(tickets.append(Sold(8, "another")))
+        answers.append(app.run(decision))
+
+    assert beside(app, meanwhile).run(decision) == answers[0]
+    assert answers[0].unwrap().state == 2
+
+
 def test_a_lost_answer_is_settled_though_the_boundary_has_changed(store: App) -> None:
     lost: list[AppendIf] = []
 

@@ -100,6 +100,10 @@ def test_control_a_writer_that_acknowledges_too_early_is_caught(quick: Tables) -
     assert any("was acknowledged, and is not there" in line for line in wrong)
 
 
+STARVED = 60
+"""The commits of others that nobody waits for where turns are taken, whatever else the machine does."""
+
+
 def race(
     tables: Tables, processes: int, threads: int, cheat: str = "-"
 ) -> tuple[list[str], int, int, Sequence[float]]:
@@ -128,7 +132,7 @@ def test_processes_take_turns_and_lose_few_races(quick: Tables, processes: int) 
         assert wrong == []
         p99 = took[len(took) * 99 // 100] * commits / (SECONDS - WARM_UP)
         seen.append((lost / commits, p99))
-        if lost < 0.1 * commits and p99 < 12:
+        if lost < 0.1 * commits and p99 < STARVED:
             return
     pytest.fail(f"races lost for each commit, and the p99 in commits: {seen}")
 

@@ -138,7 +138,7 @@ def test_readers_skip_nothing_whatever_the_order_of_the_commits(
     asked = scaled(300, 16_000)
     stored, told = follow_writers(postgres_dsn, asked, readers)
     assert told["stored"] > asked / 2
-    assert told["TakenBack"] > asked / 200
+    assert told["TakenBack"] > asked / 500  # as many as groups leave of one in five
     assert len(stored) >= told["stored"]
     assert [recorded.position for recorded in stored] == [*range(1, len(stored) + 1)]
     for reader in readers:

@@ -100,7 +100,7 @@ class _Slow(OwnConnections):
         def slowly() -> Conversation[Rows]:
             rows = yield statement
             time.sleep(self.chance.choice([0, 0, 0.001, 0.01]))
-            if self.chance.random() < 0.1:
+            if self.chance.random() < 0.2:
                 raise TakenBack("rolled back")
             return rows
 
@@ -109,7 +109,7 @@ class _Slow(OwnConnections):
 
 @contextmanager
 def slow_store(dsn: str, seed: int) -> Iterator[PostgresStore]:
-    """A store whose commits come late, by 0 to 10 ms, and one in ten not at all."""
+    """A store whose commits come late, by 0 to 10 ms, and one in five not at all."""
     with PostgresStore(dsn, codec=CODEC, timeout=30) as store:
         store._link.policy.close()
         store._link = Driver(_Slow(dsn, seed))
